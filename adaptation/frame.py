@@ -1,0 +1,184 @@
+"""The nouns of real camera data: one calibrated picture with boxes, and the pictures of one moment.
+
+Frames used here, all right-handed:
+    camera  optical frame of the picture: x right, y down, z forward
+    ego     the vehicle frame in which the data set gives its calibration (x forward, y left, z up)
+    rig     rear axle at ground level, axes of ego (what the student's cameras are mounted on)
+    level   rig turned so that z is against gravity and x is the horizontal part of forward (boxes stand upright in it)
+    world   the data set's own map frame, where it gives poses
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
+
+CAR, TRUCK, CYCLIST, PEDESTRIAN, STATIC = range(5)
+"""Class ids of the renderer's boxes."""
+
+BOX_CLASSES = {
+    "car": CAR,
+    "van": CAR,
+    "truck": TRUCK,
+    "bus": TRUCK,
+    "trailer": TRUCK,
+    "tram": TRUCK,
+    "construction_vehicle": TRUCK,
+    "cyclist": CYCLIST,
+    "bicycle": CYCLIST,
+    "motorcycle": CYCLIST,
+    "pedestrian": PEDESTRIAN,
+    "person_sitting": PEDESTRIAN,
+    "person": PEDESTRIAN,
+    "misc": STATIC,
+    "barrier": STATIC,
+    "traffic_cone": STATIC,
+    "movable_object": STATIC,
+}
+"""Class names of the data sets, in lower case, to the renderer's classes. Names not in here are refused."""
+
+RIG_FROM_EGO_M = {
+    "rear_axle": (0.0, 0.0, 0.0),
+    # KITTI calibrates in the lidar's frame: 1.73 m above the road (published), and about 1.4 m ahead of the
+    # rear axle (the colour camera is about 1.68 m ahead of it, 0.27 m ahead of the lidar). The 1.4 m is an
+    # approximation that moves the rig's name for a place, not the picture.
+    "velodyne": (1.4, 0.0, 1.73),
+}
+"""Origin of each known ego frame in the rig frame, metres. Files without `ego_frame` mean `rear_axle`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """3D boxes seen by one camera, as the data set gives them."""
+
+    corners_camera: Float[np.ndarray, "boxes 8 3"]  # m; bottom: two front, two rear corners; then the top four
+    size: Float[np.ndarray, "boxes 3"]  # length, width, height in metres
+    class_id: Int[np.ndarray, " boxes"]  # CAR ... STATIC
+
+    def __len__(self) -> int:
+        return len(self.size)
+
+
+@dataclass(frozen=True, eq=False)
+class CameraFrame:
+    """One real picture with its calibration, pose and boxes."""
+
+    dataset: str
+    seq: str
+    frame: int
+    camera: str
+    image: Path
+    width: int  # px
+    height: int  # px
+    timestamp_s: float | None  # seconds from any origin; None where the data set gives none
+    intrinsics: Float[np.ndarray, "3 3"]  # px, at (height, width)
+    ego_from_camera: Float[np.ndarray, "4 4"]
+    world_from_ego: Float[np.ndarray, "4 4"] | None  # None where the data set gives no pose
+    boxes: Boxes
+    ego_frame: str  # key of RIG_FROM_EGO_M
+    ground_plane_ego: Float[np.ndarray, " 4"] | None  # n . p + d = 0 in ego, n upwards; None: flat under the rig
+    pseudo_labels: bool  # boxes are not ground truth: never evaluate against them
+    where: str  # file and line, for refusals
+
+    @property
+    def scene(self) -> str:
+        """Name of the scene the picture belongs to; scenes are what is held out."""
+        return f"{self.dataset}/{self.seq}"
+
+    def picture(self) -> UInt8[np.ndarray, "height width 3"]:
+        """The RGB picture; refuses one that cannot be decoded or has another size than declared."""
+        try:
+            with Image.open(self.image) as opened:
+                pixels = np.asarray(opened.convert("RGB"))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{self.where}: image: there is no picture {self.image}") from error
+        except OSError as error:
+            raise ValueError(f"{self.where}: image: {self.image} cannot be decoded ({error})") from error
+        if pixels.shape[:2] != (self.height, self.width):
+            raise ValueError(
+                f"{self.where}: image: {self.image} is {pixels.shape[1]} x {pixels.shape[0]} px, "
+                f"but width and height say {self.width} x {self.height}"
+            )
+        return pixels
+
+    def rig_from_ego(self) -> Float[np.ndarray, "4 4"]:
+        """Ego frame to rig frame: a shift, down to the ground plane where one is given."""
+        transform = np.eye(4)
+        transform[:3, 3] = RIG_FROM_EGO_M[self.ego_frame]
+        if self.ground_plane_ego is not None:
+            transform[2, 3] = self.ground_plane_ego[3] / self.ground_plane_ego[2]
+        return transform
+
+    def rig_from_camera(self) -> Float[np.ndarray, "4 4"]:
+        """Camera frame to rig frame."""
+        return self.rig_from_ego() @ self.ego_from_camera
+
+    def level_from_rig(self) -> Float[np.ndarray, "4 4"]:
+        """Rig frame to level frame: undoes the pose's roll and pitch; without a pose the two are the same.
+
+        World z is taken to be against gravity. Yaw is left out: level x is the horizontal part of forward.
+        """
+        transform = np.eye(4)
+        if self.world_from_ego is not None:
+            up = self.world_from_ego[2, :3]  # the world's z axis seen from ego
+            forward = np.array([1.0, 0.0, 0.0]) - up[0] * up
+            forward /= np.linalg.norm(forward)
+            transform[:3, :3] = np.stack([forward, np.cross(up, forward), up])
+        return transform
+
+    def level_from_camera(self) -> Float[np.ndarray, "4 4"]:
+        """Camera frame to level frame."""
+        return self.level_from_rig() @ self.rig_from_camera()
+
+    def level_boxes(self) -> tuple[Float[np.ndarray, "boxes 3"], Float[np.ndarray, " boxes"]]:
+        """Ground point under each box centre [boxes, 3] and yaw [boxes] in the level frame.
+
+        Data sets disagree on which of the two front corners comes first, so only the midpoints of the front
+        and of the rear are used.
+        """
+        level_from_camera = self.level_from_camera()
+        corners = self.boxes.corners_camera @ level_from_camera[:3, :3].T + level_from_camera[:3, 3]
+        front, rear = corners[:, [0, 1, 4, 5]].mean(axis=1), corners[:, [2, 3, 6, 7]].mean(axis=1)
+        position = corners[:, :4].mean(axis=1)
+        ahead = front - rear
+        return position, np.arctan2(ahead[:, 1], ahead[:, 0])
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """Everything that was photographed at one instant: one to six cameras."""
+
+    dataset: str
+    seq: str
+    frame: int
+    cameras: tuple[CameraFrame, ...]
+
+    @property
+    def scene(self) -> str:
+        """Name of its scene."""
+        return f"{self.dataset}/{self.seq}"
+
+    @property
+    def name(self) -> str:
+        """Unique name of the moment."""
+        return f"{self.scene}/{self.frame}"
+
+    @property
+    def pseudo_labels(self) -> bool:
+        """Whether any of its boxes are not ground truth."""
+        return any(camera.pseudo_labels for camera in self.cameras)
+
+    @property
+    def timestamp_s(self) -> float | None:
+        """Time of its first camera."""
+        return self.cameras[0].timestamp_s
+
+    @property
+    def world_from_ego(self) -> Float[np.ndarray, "4 4"] | None:
+        """Pose at its first camera."""
+        return self.cameras[0].world_from_ego
+

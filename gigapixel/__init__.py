@@ -1,0 +1,1 @@
+"""The `gigapixel` command: wires the rooms together and owns no mathematics."""

@@ -1,0 +1,171 @@
+"""`gigapixel bench ROOM --output FILE.json`: how fast one room does its work, measured the same way everywhere.
+
+The first call is timed alone (`compile_s`: compilation, or numba's and cuDNN's first use). One more call warms up.
+Then come three windows of at least `window_s`, each of whole calls, and the median window is reported: a median
+forgives one disturbance by another process, and the spread of the windows is in the file for all to see.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gigapixel.provenance import commit, package_versions, write_json
+
+WINDOWS = 3
+ROOMS = ("simulator", "renderer", "teacher", "student")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Something to measure: `call()` does `units_per_call` units of work and returns when they are done."""
+
+    description: str
+    unit: str  # "agent_steps" or "views"
+    units_per_call: int
+    device: str
+    settings: dict[str, Any]
+    call: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Seconds and speeds of one workload."""
+
+    compile_s: float  # the first call
+    windows_per_s: list[float]  # units per second of each window
+    calls: int  # counted calls over all windows
+
+    @property
+    def per_s(self) -> float:
+        """Units per second of the median window."""
+        return statistics.median(self.windows_per_s)
+
+
+def measure(
+    workload: Workload, window_s: float, clock: Callable[[], float] = time.perf_counter
+) -> Measurement:
+    """Time a workload: first call, one warm-up call, then WINDOWS windows of at least `window_s` each."""
+    began = clock()
+    workload.call()
+    compile_s = clock() - began
+    workload.call()
+    speeds, calls = [], 0
+    for _ in range(WINDOWS):
+        began, done = clock(), 0
+        while clock() - began < window_s or done == 0:
+            workload.call()
+            done += 1
+        speeds.append(done * workload.units_per_call / (clock() - began))
+        calls += done
+    return Measurement(compile_s, speeds, calls)
+
+
+def report(room: str, workload: Workload, measurement: Measurement, window_s: float) -> dict[str, Any]:
+    """The flat JSON object of a bench file."""
+    return {
+        "benchmark": room,
+        f"{workload.unit}_per_s": round(measurement.per_s, 1),
+        "windows_per_s": [round(speed, 1) for speed in measurement.windows_per_s],
+        "compile_s": round(measurement.compile_s, 3),
+        "calls": measurement.calls,
+        "units_per_call": workload.units_per_call,
+        "window_s": window_s,
+        "device": workload.device,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS", ""),
+        "workload": workload.description,
+        "settings": workload.settings,
+        "commit": commit(),
+        "python": platform.python_version(),
+        "versions": package_versions(),
+    }
+
+
+def read_settings(path: str | None, room: str) -> dict[str, Any]:
+    """The room's block of a YAML of settings ({} without a file)."""
+    if path is None:
+        return {}
+    import yaml
+
+    with Path(path).open() as file:
+        try:
+            content = yaml.safe_load(file)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or not isinstance(content.get(room, {}), dict):
+        raise ValueError(f"{path}: expected a mapping from a room ({', '.join(ROOMS)}) to its settings")
+    unknown = set(content) - set(ROOMS)
+    if unknown:
+        raise ValueError(f"{path}: unknown room {sorted(unknown)[0]!r}; expected {', '.join(ROOMS)}")
+    return content.get(room, {})
+
+
+def make_settings(kind: type, values: dict[str, Any], origin: str) -> Any:
+    """A settings dataclass from plain values; unknown names and wrong types are refused."""
+    known = {name: type(value) for name, value in asdict(kind()).items()}
+    for name, value in values.items():
+        if name not in known:
+            raise ValueError(f"{origin}: unknown setting {name!r}; expected {', '.join(known)}")
+        wanted = (int, float) if known[name] is float else known[name]
+        if not isinstance(value, wanted) or isinstance(value, bool) is not (known[name] is bool):
+            raise ValueError(f"{origin}: {name}={value!r} must be {known[name].__name__}")
+        if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
+            raise ValueError(f"{origin}: {name}={value!r} must be positive")
+    return kind(**values)
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="gigapixel bench", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("room", choices=ROOMS)
+    parser.add_argument("--output", required=True, metavar="FILE.json", help="where the result is written")
+    parser.add_argument("--config", metavar="YAML", help="settings per room; see benchmarks/")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one setting")
+    return parser.parse_args(argv)
+
+
+def override(pairs: Sequence[str]) -> dict[str, Any]:
+    """Values of `--set NAME=VALUE`, read as YAML scalars."""
+    import yaml
+
+    values = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise ValueError(f"--set {pair}: expected NAME=VALUE, for example --set worlds=64")
+        values[name] = yaml.safe_load(value)
+    return values
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure one room and write the result."""
+    arguments = parse(argv)
+    values = read_settings(arguments.config, arguments.room) | override(arguments.set)
+
+    from gigapixel import workloads
+
+    kind, build = workloads.BUILDERS[arguments.room]
+    settings = make_settings(kind, values, arguments.config or "--set")
+    workload = build(settings)
+    _log.info("%s on %s: %s", arguments.room, workload.device, workload.description)
+    measurement = measure(workload, settings.window_s)
+    result = report(arguments.room, workload, measurement, settings.window_s)
+    write_json(arguments.output, result)
+    print(
+        f"{measurement.per_s:,.0f} {workload.unit.replace('_', '-')}/s on {workload.device} -> {arguments.output}"
+    )
+    return 0
+
+
+__all__ = ["Measurement", "Workload", "main", "measure", "report"]

@@ -1,0 +1,32 @@
+"""Perspective pictures of driving worlds: scenes in, frames out. Speaks torch, imports no other room."""
+
+from renderer.camera import Camera, CameraRig
+from renderer.frame import Frame
+from renderer.ground import GroundLibrary, GroundMesh
+from renderer.palette import BOX_CLASSES, GROUND_CLASSES, ClassId, Face, LightState
+from renderer.parity import Parity, compare_frames
+from renderer.render import BACKENDS, render
+from renderer.scene import Scene
+from renderer.shapes import dashed_quads, polygon_quads, ribbon_quads, strip_quads
+
+__all__ = [
+    "BACKENDS",
+    "BOX_CLASSES",
+    "GROUND_CLASSES",
+    "Camera",
+    "CameraRig",
+    "ClassId",
+    "Face",
+    "Frame",
+    "GroundLibrary",
+    "GroundMesh",
+    "LightState",
+    "Parity",
+    "Scene",
+    "compare_frames",
+    "dashed_quads",
+    "polygon_quads",
+    "render",
+    "ribbon_quads",
+    "strip_quads",
+]

@@ -1,0 +1,441 @@
+"""The fast renderer for CPUs: one thread draws one view, with scan lines and a depth buffer.
+
+Same picture as `reference.py`, other arithmetic: polygons are clipped at the near plane, projected, and filled row by
+row; 1/depth is linear over a row, so the depth test costs one addition per pixel. What a view cannot see is skipped by
+bounding spheres: whole cells of ground first, then quads, boxes and lights.
+
+Every kernel is in this file, and tables come in as arguments: numba's cache on disk notices changes of this file only.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numba import njit, prange
+
+from renderer.camera import CameraRig
+from renderer.frame import Frame
+from renderer.palette import (
+    BOX_MATERIAL,
+    HAZE_RGB,
+    HAZE_START,
+    LIGHT_MATERIAL,
+    MATERIAL_CLASS,
+    MATERIAL_DIMMING,
+    MATERIAL_PRECEDENCE,
+    MATERIAL_RGB,
+    ZENITH_RGB,
+    ZENITH_SINE,
+)
+from renderer.reference import NEAR_M
+from renderer.scene import LIGHT_RADIUS_M, Scene
+from renderer.triangles import FACE_CORNERS, LIGHT_SIDES
+
+SPARE = 2 * LIGHT_SIDES + 2  # rows of scratch space for a polygon, and what clipping makes of it
+ROOM = SPARE + 3  # ... and for the corners of the second triangle of a quad that is not flat
+
+
+class Eyes(NamedTuple):
+    """Cameras of all viewers: where they are and how they see."""
+
+    centre: Any  # [viewers, cameras, 3] world
+    rotation: Any  # [viewers, cameras, 3, 3] world_from_camera
+    height: Any  # [viewers, cameras] above the viewer's ground, m
+    lens: Any  # [cameras, 5] fx, fy, cx, cy, skew in px
+    planes: Any  # [cameras, 4, 3] inward unit normals of the four sides of the view, camera frame
+    rays: Any  # [cameras, height, width, 3] scaled to z = 1
+    length: Any  # [cameras, height, width] of those rays
+    near: Any  # [] m
+    reach: Any  # [] draw distance, m
+
+
+class Ground(NamedTuple):
+    """`GroundLibrary` as numpy arrays."""
+
+    quads: Any
+    class_id: Any
+    sphere: Any
+    flat: Any
+    cell_start: Any
+    cell_sphere: Any
+    map_cell_start: Any
+
+
+class Things(NamedTuple):
+    """Boxes, lights and who looks, as in `Scene`."""
+
+    box_position: Any
+    box_size: Any
+    box_yaw: Any
+    box_class: Any
+    light_position: Any
+    light_yaw: Any
+    light_state: Any
+    map_id: Any
+    viewer_world: Any
+    viewer_box: Any
+
+
+class Look(NamedTuple):
+    """Tables of the palette."""
+
+    rgb: Any  # [materials, 3]
+    dimming: Any  # [materials]
+    class_id: Any  # [materials] u8
+    precedence: Any  # [materials]
+    face_corners: Any  # [6, 4, 3] signs
+    disc: Any  # [sides, 2] right, up, m
+    haze_rgb: Any  # [3]
+    zenith_rgb: Any  # [3]
+    air: Any  # [2] haze start, zenith sine
+    first_material: Any  # [2] of lights, of boxes
+
+
+def render_numba(scene: Scene, rig: CameraRig) -> Frame:
+    """Draw a valid scene on the CPU; see `renderer.render.render`."""
+    if scene.device.type != "cpu":
+        raise ValueError(f"backend='numba' draws on the CPU and the scene lies on {scene.device}; use Scene.to('cpu')")
+    shape = (scene.num_viewers, rig.num_cameras, rig.height, rig.width)
+    rgb = torch.empty((*shape, 3), dtype=torch.uint8)
+    depth = torch.empty(shape, dtype=torch.float32)
+    class_id = torch.empty(shape, dtype=torch.uint8)
+    _draw_views(
+        _eyes(scene, rig), _ground(scene), _things(scene), LOOK, rgb.numpy(), depth.numpy(), class_id.numpy()
+    )
+    return Frame(rgb, depth, class_id)
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy()
+
+
+def _eyes(scene: Scene, rig: CameraRig) -> Eyes:
+    centre, rotation = rig.placed(scene.world_from_rig)
+    matrix = rig.intrinsics
+    lens = torch.stack([matrix[:, 0, 0], matrix[:, 1, 1], matrix[:, 0, 2], matrix[:, 1, 2], matrix[:, 0, 1]], dim=1)
+    corners = torch.tensor([[0, 0, 1], [rig.width, 0, 1], [rig.width, rig.height, 1], [0, rig.height, 1]])
+    edges = torch.einsum("cij,kj->cki", torch.linalg.inv(matrix.double()), corners.double())
+    planes = torch.linalg.cross(edges, edges.roll(-1, dims=1))  # top, right, bottom, left; inward
+    rays = rig.rays()
+    return Eyes(
+        centre=_array(centre),
+        rotation=_array(rotation),
+        height=_array(centre[..., 2] - scene.world_from_rig[:, None, 2, 3]),
+        lens=_array(lens),
+        planes=_array((planes / planes.norm(dim=2, keepdim=True)).float()),
+        rays=_array(rays),
+        length=_array(rays.norm(dim=-1)),
+        near=np.float32(NEAR_M),
+        reach=np.float32(scene.draw_distance_m),
+    )
+
+
+def _ground(scene: Scene) -> Ground:
+    return Ground(*(_array(getattr(scene.ground, field)) for field in Ground._fields))
+
+
+def _things(scene: Scene) -> Things:
+    return Things(*(_array(getattr(scene, field)) for field in Things._fields))
+
+
+def _look() -> Look:
+    angle = 2 * np.pi * (np.arange(LIGHT_SIDES) + 0.5) / LIGHT_SIDES
+    return Look(
+        rgb=MATERIAL_RGB,
+        dimming=MATERIAL_DIMMING,
+        class_id=MATERIAL_CLASS,
+        precedence=MATERIAL_PRECEDENCE,
+        face_corners=np.array(FACE_CORNERS, np.float32),
+        disc=(LIGHT_RADIUS_M * np.stack([np.cos(angle), np.sin(angle)], axis=1)).astype(np.float32),
+        haze_rgb=HAZE_RGB,
+        zenith_rgb=ZENITH_RGB,
+        air=np.array([HAZE_START, ZENITH_SINE], np.float32),
+        first_material=np.array([LIGHT_MATERIAL, BOX_MATERIAL]),
+    )
+
+
+LOOK = _look()
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def _draw_views(eyes, ground, things, look, rgb, depth, class_id):
+    """All views. While a view is drawn, its `depth` holds precedence / depth and its `class_id` materials."""
+    viewers, cameras = eyes.centre.shape[:2]
+    for view in prange(viewers * cameras):
+        viewer, camera = view // cameras, view % cameras
+        key, material = depth[viewer, camera], class_id[viewer, camera]
+        key[:] = np.float32(0)
+        material[:] = 0
+        scratch = np.empty((ROOM, 3), np.float32)
+        _draw_ground(eyes, ground, things, look, viewer, camera, key, material, scratch)
+        _draw_boxes(eyes, things, look, viewer, camera, key, material, scratch)
+        _draw_lights(eyes, things, look, viewer, camera, key, material, scratch)
+        _shade(eyes, look, viewer, camera, rgb[viewer, camera], key, material)
+
+
+@njit(cache=True, error_model="numpy")
+def _hidden(x, y, z, radius, planes, near, reach):
+    """Whether a sphere (camera frame) is certainly out of view: behind, beyond the draw distance or aside."""
+    if z + radius < near or x * x + y * y + z * z > (reach + radius) * (reach + radius):
+        return True
+    for k in range(4):
+        if planes[k, 0] * x + planes[k, 1] * y + planes[k, 2] * z < -radius:
+            return True
+    return False
+
+
+@njit(cache=True, error_model="numpy")
+def _into_camera(rotation, x, y, z):
+    """Turn a vector from world axes to camera axes."""
+    return (
+        rotation[0, 0] * x + rotation[1, 0] * y + rotation[2, 0] * z,
+        rotation[0, 1] * x + rotation[1, 1] * y + rotation[2, 1] * z,
+        rotation[0, 2] * x + rotation[1, 2] * y + rotation[2, 2] * z,
+    )
+
+
+@njit(cache=True, error_model="numpy")
+def _sphere_hidden(sphere, centre, rotation, planes, near, reach):
+    x, y, z = _into_camera(rotation, sphere[0] - centre[0], sphere[1] - centre[1], sphere[2] - centre[2])
+    return _hidden(x, y, z, sphere[3], planes, near, reach)
+
+
+@njit(cache=True, error_model="numpy")
+def _draw_ground(eyes, ground, things, look, viewer, camera, key, material, scratch):
+    centre, rotation, planes = eyes.centre[viewer, camera], eyes.rotation[viewer, camera], eyes.planes[camera]
+    town = things.map_id[things.viewer_world[viewer]]
+    for cell in range(ground.map_cell_start[town], ground.map_cell_start[town + 1]):
+        if _sphere_hidden(ground.cell_sphere[cell], centre, rotation, planes, eyes.near, eyes.reach):
+            continue
+        for quad in range(ground.cell_start[cell], ground.cell_start[cell + 1]):
+            if _sphere_hidden(ground.sphere[quad], centre, rotation, planes, eyes.near, eyes.reach):
+                continue
+            for k in range(4):
+                corner = ground.quads[quad, k]
+                scratch[k, 0], scratch[k, 1], scratch[k, 2] = _into_camera(
+                    rotation, corner[0] - centre[0], corner[1] - centre[1], corner[2] - centre[2]
+                )
+            paint = ground.class_id[quad]
+            if ground.flat[quad]:
+                _fill(eyes, look, camera, scratch, 4, paint, key, material)
+            else:
+                scratch[SPARE], scratch[SPARE + 1], scratch[SPARE + 2] = scratch[0], scratch[2], scratch[3]
+                _fill(eyes, look, camera, scratch, 3, paint, key, material)
+                scratch[0], scratch[1], scratch[2] = scratch[SPARE], scratch[SPARE + 1], scratch[SPARE + 2]
+                _fill(eyes, look, camera, scratch, 3, paint, key, material)
+
+
+@njit(cache=True, error_model="numpy")
+def _draw_boxes(eyes, things, look, viewer, camera, key, material, scratch):
+    centre, rotation, planes = eyes.centre[viewer, camera], eyes.rotation[viewer, camera], eyes.planes[camera]
+    world = things.viewer_world[viewer]
+    half, axes = np.empty(3, np.float32), np.empty((3, 3), np.float32)
+    for box in range(things.box_class.shape[1]):
+        kind = things.box_class[world, box]
+        if kind < 0 or box == things.viewer_box[viewer]:
+            continue
+        half[:] = things.box_size[world, box] * np.float32(0.5)
+        east = things.box_position[world, box, 0] - centre[0]
+        north = things.box_position[world, box, 1] - centre[1]
+        above = things.box_position[world, box, 2] + half[2] - centre[2]
+        x, y, z = _into_camera(rotation, east, north, above)
+        radius = np.sqrt(half[0] * half[0] + half[1] * half[1] + half[2] * half[2]) + np.float32(1e-3)
+        if _hidden(x, y, z, radius, planes, eyes.near, eyes.reach):
+            continue
+        cos, sin = np.cos(things.box_yaw[world, box]), np.sin(things.box_yaw[world, box])
+        zero, one = np.float32(0), np.float32(1)
+        axes[0, 0], axes[0, 1], axes[0, 2] = _into_camera(rotation, cos, sin, zero)
+        axes[1, 0], axes[1, 1], axes[1, 2] = _into_camera(rotation, -sin, cos, zero)
+        axes[2, 0], axes[2, 1], axes[2, 2] = _into_camera(rotation, zero, zero, one)
+        for face in range(6):
+            axis = face // 2
+            away = -(axes[axis, 0] * x + axes[axis, 1] * y + axes[axis, 2] * z)  # the eye, seen from the box
+            if (away if face % 2 == 0 else -away) <= half[axis]:
+                continue
+            for k in range(4):
+                sign = look.face_corners[face, k]
+                f, l, u = sign[0] * half[0], sign[1] * half[1], sign[2] * half[2]
+                scratch[k, 0] = x + f * axes[0, 0] + l * axes[1, 0] + u * axes[2, 0]
+                scratch[k, 1] = y + f * axes[0, 1] + l * axes[1, 1] + u * axes[2, 1]
+                scratch[k, 2] = z + f * axes[0, 2] + l * axes[1, 2] + u * axes[2, 2]
+            _fill(eyes, look, camera, scratch, 4, look.first_material[1] + 6 * kind + face, key, material)
+
+
+@njit(cache=True, error_model="numpy")
+def _draw_lights(eyes, things, look, viewer, camera, key, material, scratch):
+    centre, rotation, planes = eyes.centre[viewer, camera], eyes.rotation[viewer, camera], eyes.planes[camera]
+    world = things.viewer_world[viewer]
+    for light in range(things.light_state.shape[1]):
+        state = things.light_state[world, light]
+        if state == 0:
+            continue
+        east = things.light_position[world, light, 0] - centre[0]
+        north = things.light_position[world, light, 1] - centre[1]
+        above = things.light_position[world, light, 2] - centre[2]
+        cos, sin = np.cos(things.light_yaw[world, light]), np.sin(things.light_yaw[world, light])
+        if east * cos + north * sin <= 0:  # seen from behind
+            continue
+        x, y, z = _into_camera(rotation, east, north, above)
+        if _hidden(x, y, z, look.disc[0, 0] * 2, planes, eyes.near, eyes.reach):
+            continue
+        zero, one = np.float32(0), np.float32(1)
+        right_x, right_y, right_z = _into_camera(rotation, sin, -cos, zero)
+        up_x, up_y, up_z = _into_camera(rotation, zero, zero, one)
+        sides = look.disc.shape[0]
+        for k in range(sides):
+            right, up = look.disc[k, 0], look.disc[k, 1]
+            scratch[k, 0] = x + right * right_x + up * up_x
+            scratch[k, 1] = y + right * right_y + up * up_y
+            scratch[k, 2] = z + right * right_z + up * up_z
+        _fill(eyes, look, camera, scratch, sides, look.first_material[0] + state - 1, key, material)
+
+
+@njit(cache=True, error_model="numpy")
+def _fill(eyes, look, camera, corner, count, paint, key, material):
+    """Draw a flat convex polygon: its corners are the first `count` rows, camera frame. The rows are used up."""
+    lens = eyes.lens[camera]
+    fx, fy, cx, cy, skew = lens[0], lens[1], lens[2], lens[3], lens[4]
+    nx, ny, nz = _normal(corner, count)
+    volume = nx * corner[0, 0] + ny * corner[0, 1] + nz * corner[0, 2]
+    if volume == 0:  # seen edge-on
+        return
+    # 1/depth = middle + slope_x * (x - cx) + slope_y * (y - cy), exactly, on the plane of the polygon
+    slope_x = nx / (volume * fx)
+    slope_y = (ny / volume - slope_x * skew) / fy
+    middle = nz / volume
+    first, count = _clip(corner, count, eyes.near)
+    top, bottom, left, right = _project(corner, first, count, lens)
+    # Rows and columns whose pixel centres lie in [low, high): neighbours that share an edge never both miss a centre.
+    height, width = key.shape
+    half = np.float32(0.5)
+    begin_row = int(np.ceil(max(top - half, np.float32(0))))
+    end_row = int(np.ceil(min(bottom - half, np.float32(height))))
+    if begin_row >= end_row or np.ceil(max(left - half, np.float32(0))) >= np.ceil(min(right - half, np.float32(width))):
+        return
+    for k in range(first, first + count):  # slopes, x per row, in the column that held the depth
+        low, high = _ends(corner, first, count, k)
+        corner[k, 2] = (corner[high, 0] - corner[low, 0]) / (corner[high, 1] - corner[low, 1])
+    precedence, reach = look.precedence[paint], np.float32(1) / eyes.reach
+    for row in range(begin_row, end_row):
+        line = np.float32(row) + half
+        left, right = _span(corner, first, count, line)
+        begin = int(np.ceil(max(left - half, np.float32(0))))
+        end = int(np.ceil(min(right - half, np.float32(width))))
+        level = middle + slope_y * (line - cy) + slope_x * (half - cx)
+        for column in range(begin, end):
+            inverse = level + slope_x * np.float32(column)
+            nearness = inverse * precedence
+            if nearness > key[row, column] and inverse >= eyes.length[camera, row, column] * reach:
+                key[row, column] = nearness
+                material[row, column] = paint
+
+
+@njit(cache=True, error_model="numpy")
+def _normal(corner, count):
+    """Of a flat polygon, from two diagonals about a quarter turn apart (of a triangle, from two sides)."""
+    across, one = count // 2, max(count // 4, 1)
+    other = one + across
+    ax, ay, az = corner[across, 0] - corner[0, 0], corner[across, 1] - corner[0, 1], corner[across, 2] - corner[0, 2]
+    bx = corner[other, 0] - corner[one, 0]
+    by = corner[other, 1] - corner[one, 1]
+    bz = corner[other, 2] - corner[one, 2]
+    return ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+
+
+@njit(cache=True, error_model="numpy")
+def _project(corner, first, count, lens):
+    """Turn corners into pixels x, y in place; gives top, bottom, left and right of the polygon (top > bottom if empty)."""
+    top, bottom, left, right = np.float32(np.inf), -np.float32(np.inf), np.float32(np.inf), -np.float32(np.inf)
+    for k in range(first, first + count):
+        inverse = np.float32(1) / corner[k, 2]
+        x = (lens[0] * corner[k, 0] + lens[4] * corner[k, 1]) * inverse + lens[2]
+        y = lens[1] * corner[k, 1] * inverse + lens[3]
+        corner[k, 0], corner[k, 1] = x, y
+        left, right, top, bottom = min(left, x), max(right, x), min(top, y), max(bottom, y)
+    return top, bottom, left, right
+
+
+@njit(cache=True, error_model="numpy")
+def _ends(corner, first, count, k):
+    """Rows of the upper and the lower end of edge k: in this order, so that neighbours compute the same crossings."""
+    after = k + 1 if k + 1 < first + count else first
+    return (k, after) if corner[k, 1] <= corner[after, 1] else (after, k)
+
+
+@njit(cache=True, error_model="numpy")
+def _span(corner, first, count, line):
+    """Where a horizontal line enters and leaves a projected polygon."""
+    left, right = np.float32(np.inf), -np.float32(np.inf)
+    for k in range(first, first + count):
+        low, high = _ends(corner, first, count, k)
+        if corner[low, 1] <= line and line < corner[high, 1]:
+            crossing = corner[low, 0] + (line - corner[low, 1]) * corner[k, 2]
+            left, right = min(left, crossing), max(right, crossing)
+    return left, right
+
+
+@njit(cache=True, error_model="numpy")
+def _clip(corner, count, near):
+    """Cut off what is nearer than the near plane; gives first row and number of rows of the rest."""
+    behind = 0
+    for k in range(count):
+        if corner[k, 2] < near:
+            behind += 1
+    if behind == 0:
+        return 0, count
+    if behind == count:
+        return 0, 0
+    kept = count
+    for k in range(count):
+        after = k + 1 if k + 1 < count else 0
+        if corner[k, 2] >= near:
+            corner[kept] = corner[k]
+            kept += 1
+        if (corner[k, 2] >= near) != (corner[after, 2] >= near):
+            # From the visible corner outwards, so that neighbours that share the edge cut it at the same point.
+            seen, cut = (k, after) if corner[k, 2] >= near else (after, k)
+            share = (near - corner[seen, 2]) / (corner[cut, 2] - corner[seen, 2])
+            corner[kept, 0] = corner[seen, 0] + share * (corner[cut, 0] - corner[seen, 0])
+            corner[kept, 1] = corner[seen, 1] + share * (corner[cut, 1] - corner[seen, 1])
+            corner[kept, 2] = near
+            kept += 1
+    return count, kept - count
+
+
+@njit(cache=True, error_model="numpy")
+def _shade(eyes, look, viewer, camera, rgb, key, material):
+    """Colours as `shading.shade`; turns keys into depths and materials into classes."""
+    rotation, eye_height = eyes.rotation[viewer, camera], eyes.height[viewer, camera]
+    up_x, up_y, up_z = rotation[2, 0], rotation[2, 1], rotation[2, 2]
+    zero, one, half, full = np.float32(0), np.float32(1), np.float32(0.5), np.float32(255)
+    haze_start, zenith_sine = look.air[0], look.air[1]
+    haze_r, haze_g, haze_b = look.haze_rgb[0], look.haze_rgb[1], look.haze_rgb[2]
+    span_r, span_g, span_b = look.zenith_rgb[0] - haze_r, look.zenith_rgb[1] - haze_g, look.zenith_rgb[2] - haze_b
+    haze_scale, sky_scale, reach = one / (one - haze_start), one / zenith_sine, one / eyes.reach
+    height, width = key.shape
+    for row in range(height):
+        for column in range(width):
+            paint = material[row, column]
+            length = eyes.length[camera, row, column]
+            if paint == 0:
+                ray = eyes.rays[camera, row, column]
+                up = up_x * ray[0] + up_y * ray[1] + up_z * ray[2]
+                if up >= zero or eye_height <= zero:
+                    share = min(max(up / length * sky_scale, zero), one)
+                    rgb[row, column, 0] = np.uint8(haze_r + span_r * share + half)
+                    rgb[row, column, 1] = np.uint8(haze_g + span_g * share + half)
+                    rgb[row, column, 2] = np.uint8(haze_b + span_b * share + half)
+                    key[row, column] = np.float32(np.inf)
+                    continue
+                paint = 1
+                depth = eye_height / -up
+            else:
+                depth = look.precedence[paint] / key[row, column]
+            away = min(depth * length * reach, one)
+            haze = max((away - haze_start) * haze_scale, zero)
+            light = (one - look.dimming[paint] * away) * (one - haze)
+            rgb[row, column, 0] = np.uint8(min(look.rgb[paint, 0] * light + haze_r * haze + half, full))
+            rgb[row, column, 1] = np.uint8(min(look.rgb[paint, 1] * light + haze_g * haze + half, full))
+            rgb[row, column, 2] = np.uint8(min(look.rgb[paint, 2] * light + haze_b * haze + half, full))
+            key[row, column] = depth
+            material[row, column] = look.class_id[paint]

@@ -1,0 +1,63 @@
+"""Do two backends draw the same picture? Exact away from edges; on the edges a small share may fall the other way."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from renderer.frame import Frame
+
+RGB_TOLERANCE = 1  # grey levels, for rounding
+DEPTH_TOLERANCE = 1e-3  # relative
+EDGE_CONTRAST = 10  # grey levels between neighbours that make an edge within one class, e.g. two faces of a car
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Attributes: shares are of pixels.
+
+    pixels: all pixels compared. band_share: those within one pixel of an edge of the reference.
+    interior_differing: number of pixels off the band that differ (0 for two equal backends).
+    band_differing_share: share of the band that differs.
+    bias: mean brightness of other - reference over the band, in grey levels; near 0 if flips go both ways.
+    """
+
+    pixels: int
+    band_share: float
+    interior_differing: int
+    band_differing_share: float
+    bias: float
+
+
+def boundary_band(frame: Frame) -> Bool[Tensor, "views height width"]:
+    """Pixels with a neighbour (of eight) of another class or a clearly different colour."""
+    layers = torch.cat([frame.class_id.flatten(0, 1)[..., None], frame.rgb.flatten(0, 1)], dim=-1).float()
+    layers = layers.permute(0, 3, 1, 2)
+    spread = max_pool2d(layers, 3, 1, 1) + max_pool2d(-layers, 3, 1, 1)  # largest - smallest around each pixel
+    return (spread[:, 0] > 0) | (spread[:, 1:].amax(1) > EDGE_CONTRAST)
+
+
+def differing(reference: Frame, other: Frame) -> Bool[Tensor, "views height width"]:
+    """Pixels whose class, colour or depth is not the same within rounding."""
+    colour = (reference.rgb.int() - other.rgb.int()).abs().amax(-1) > RGB_TOLERANCE
+    sky = torch.isinf(reference.depth)
+    gap = (reference.depth - other.depth).abs() > DEPTH_TOLERANCE * reference.depth
+    depth = torch.where(sky, ~torch.isinf(other.depth), gap | ~torch.isfinite(other.depth))
+    return (colour | depth | (reference.class_id != other.class_id)).flatten(0, 1)
+
+
+def compare_frames(reference: Frame, other: Frame) -> Parity:
+    """Measure how far `other` is from the picture that `reference` defines."""
+    if reference.rgb.shape != other.rgb.shape:
+        raise ValueError(f"frames of shape {tuple(reference.rgb.shape)} and {tuple(other.rgb.shape)} cannot be compared")
+    band, wrong = boundary_band(reference), differing(reference, other)
+    shift = (other.rgb.float() - reference.rgb.float()).mean(-1).flatten(0, 1)
+    return Parity(
+        pixels=band.numel(),
+        band_share=float(band.float().mean()),
+        interior_differing=int((wrong & ~band).sum()),
+        band_differing_share=float((wrong & band).sum() / band.sum().clamp(min=1)),
+        bias=float(shift[band].mean()) if bool(band.any()) else 0.0,
+    )

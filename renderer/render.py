@@ -1,0 +1,51 @@
+"""`render(scene, rig)`: one signature, several backends, the same picture."""
+
+import importlib.util
+import logging
+from functools import cache
+
+from renderer.camera import CameraRig
+from renderer.frame import Frame
+from renderer.scene import Scene
+
+BACKENDS = ("auto", "reference", "numba", "nvdiffrast")
+log = logging.getLogger(__name__)
+
+
+def render(scene: Scene, rig: CameraRig, backend: str = "auto") -> Frame:
+    """Draw what every camera of `rig` sees from every viewer of `scene`.
+
+    Args:
+        scene: checked here; refused with one sentence if it cannot be drawn.
+        rig: the cameras of every viewer, on the device of the scene.
+        backend: "reference" defines the picture (slow, any device); "numba" is fast on the CPU; "nvdiffrast" is fast on
+            CUDA and an optional install; "auto" takes the fast one for the device of the scene.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend={backend!r} is unknown; choose one of {', '.join(BACKENDS)}")
+    scene.validate()
+    rig.validate()
+    if rig.intrinsics.device != scene.device:
+        raise ValueError(f"the rig lies on {rig.intrinsics.device} and the scene on {scene.device}; use rig.to(device)")
+    chosen = _automatic(scene.device.type) if backend == "auto" else backend
+    if chosen == "numba":
+        from renderer.numba_cpu import render_numba  # loads a compiler: only for those who draw with it
+
+        return render_numba(scene, rig)
+    if chosen == "nvdiffrast":
+        from renderer.nvdiffrast_cuda import render_nvdiffrast
+
+        return render_nvdiffrast(scene, rig)
+    from renderer.reference import render_reference
+
+    return render_reference(scene, rig)
+
+
+@cache
+def _automatic(device_type: str) -> str:
+    if device_type == "cpu":
+        return "numba"
+    if device_type == "cuda" and importlib.util.find_spec("nvdiffrast") is not None:
+        return "nvdiffrast"
+    log.warning("no fast backend for a scene on %s: drawing with the slow reference", device_type)
+    return "reference"

@@ -1,0 +1,131 @@
+"""What is drawn: boxes, lights and painted ground of many worlds, and the vehicles that look at them."""
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from renderer.ground import GroundLibrary
+from renderer.palette import BOX_CLASSES, LightState
+
+DEFAULT_DRAW_DISTANCE_M = 100.0
+LIGHT_RADIUS_M = 0.55
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Many worlds at one instant, and who looks. World frame: x east, y north, z up; yaw counter-clockwise from +x.
+
+    A box stands on its ground point: it spans z to z + height. A traffic light is a disc that faces the vehicles it
+    controls: `light_yaw` is their direction of travel, and from behind it is not there. Entries of absent boxes
+    (class -1) and dark lights (state 0) may hold anything.
+    """
+
+    box_position: Tensor  # [worlds, boxes, 3] f32 m, ground point under the centre
+    box_size: Tensor  # [worlds, boxes, 3] f32 m, length, width, height
+    box_yaw: Tensor  # [worlds, boxes] f32 rad
+    box_class: Tensor  # [worlds, boxes] i64: -1 absent, 0 car, 1 truck, 2 cyclist, 3 pedestrian, 4 static
+    light_position: Tensor  # [worlds, lights, 3] f32 m, centre of the disc
+    light_yaw: Tensor  # [worlds, lights] f32 rad, direction of travel of the controlled approach
+    light_state: Tensor  # [worlds, lights] i64: 0 none, 1 green, 2 yellow, 3 red
+    ground: GroundLibrary
+    map_id: Tensor  # [worlds] i64, which map of the library the world lies in
+    viewer_world: Tensor  # [viewers] i64
+    viewer_box: Tensor  # [viewers] i64, box that its own cameras do not see; -1 for none
+    world_from_rig: Tensor  # [viewers, 4, 4] f32 m
+    draw_distance_m: float = DEFAULT_DRAW_DISTANCE_M
+
+    @property
+    def num_viewers(self) -> int:
+        return len(self.viewer_world)
+
+    @property
+    def device(self) -> torch.device:
+        return self.world_from_rig.device
+
+    def to(self, device: torch.device | str) -> "Scene":
+        names = [field.name for field in fields(self) if field.name != "draw_distance_m"]
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
+    def validate(self) -> None:
+        """Raise ValueError with one sentence if the scene cannot be drawn."""
+        self._check_shapes()
+        if not 1.0 <= self.draw_distance_m <= 1e4:
+            raise ValueError(f"Scene.draw_distance_m={self.draw_distance_m} must be from 1 to 10000 m")
+        _check_range("box_class", self.box_class, -1, len(BOX_CLASSES) - 1)
+        _check_range("light_state", self.light_state, 0, max(LightState))
+        _check_range("map_id", self.map_id, 0, self.ground.num_maps - 1)
+        _check_range("viewer_world", self.viewer_world, 0, len(self.map_id) - 1)
+        _check_range("viewer_box", self.viewer_box, -1, self.box_class.shape[1] - 1)
+        present, lit = self.box_class >= 0, self.light_state > 0
+        for field in ("box_position", "box_size", "box_yaw"):
+            _check_finite(field, getattr(self, field), present)
+        for field in ("light_position", "light_yaw"):
+            _check_finite(field, getattr(self, field), lit)
+        _check_finite("world_from_rig", self.world_from_rig, None)
+        small = (self.box_size <= 0).any(-1) & present
+        if small.any():
+            world, box = small.nonzero()[0].tolist()
+            raise ValueError(
+                f"Scene.box_size[{world}, {box}]={self.box_size[world, box].tolist()} must be above 0 m in length, "
+                "width and height; an absent box has box_class -1"
+            )
+        self._check_rotations()
+
+    def _check_shapes(self) -> None:
+        if self.box_class.ndim != 2 or self.light_state.ndim != 2 or self.viewer_world.ndim != 1:
+            raise ValueError(
+                "Scene.box_class must have 2 axes (worlds, boxes), light_state 2 (worlds, lights) and viewer_world 1; "
+                f"they have {self.box_class.ndim}, {self.light_state.ndim} and {self.viewer_world.ndim}"
+            )
+        (worlds, boxes), lights, viewers = self.box_class.shape, self.light_state.shape[1], self.num_viewers
+        real, whole = torch.float32, torch.int64
+        for field, shape, dtype in (
+            ("box_position", (worlds, boxes, 3), real),
+            ("box_size", (worlds, boxes, 3), real),
+            ("box_yaw", (worlds, boxes), real),
+            ("box_class", (worlds, boxes), whole),
+            ("light_position", (worlds, lights, 3), real),
+            ("light_yaw", (worlds, lights), real),
+            ("light_state", (worlds, lights), whole),
+            ("map_id", (worlds,), whole),
+            ("viewer_world", (viewers,), whole),
+            ("viewer_box", (viewers,), whole),
+            ("world_from_rig", (viewers, 4, 4), real),
+        ):
+            value = getattr(self, field)
+            if tuple(value.shape) != shape or value.dtype != dtype:
+                raise ValueError(
+                    f"Scene.{field} is {value.dtype} of shape {tuple(value.shape)}; it must be {dtype} of shape {shape}"
+                )
+            if value.device != self.ground.device:
+                raise ValueError(
+                    f"Scene.{field} lies on {value.device} and the ground on {self.ground.device}; use Scene.to(device)"
+                )
+
+    def _check_rotations(self) -> None:
+        rotation = self.world_from_rig[:, :3, :3]
+        identity = torch.eye(3, device=self.device)
+        wrong = ((rotation @ rotation.transpose(1, 2) - identity).abs().amax((1, 2)) > 1e-3) | (
+            torch.linalg.det(rotation) < 0
+        )
+        if wrong.any():
+            viewer = int(wrong.nonzero()[0])
+            raise ValueError(f"Scene.world_from_rig[{viewer}] is not a rotation and a translation in its upper rows")
+
+
+def _check_finite(field: str, value: Tensor, wanted: Tensor | None) -> None:
+    lead = 1 if wanted is None else wanted.ndim
+    broken = ~torch.isfinite(value).flatten(lead).all(-1) if value.ndim > lead else ~torch.isfinite(value)
+    if wanted is not None:
+        broken &= wanted
+    if broken.any():
+        index = broken.nonzero()[0].tolist()
+        raise ValueError(f"Scene.{field}{index} is not finite; poses must be numbers")
+
+
+def _check_range(field: str, value: Tensor, least: int, most: int) -> None:
+    wrong = (value < least) | (value > most)
+    if wrong.any():
+        index = wrong.nonzero()[0].tolist()
+        raise ValueError(f"Scene.{field}{index}={int(value[tuple(index)])} must be from {least} to {most}")

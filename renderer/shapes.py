@@ -1,0 +1,211 @@
+"""Builders of ground quads from plain arrays of points: ribbons, strips, dashes and polygons.
+
+Points are [n, 3] world metres, as numpy arrays, tensors or nested lists. Straight stretches become long quads, because
+a picture costs as much as it has quads.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from renderer.ground import GroundMesh
+from renderer.palette import GROUND_CLASSES
+
+MERGE_TOLERANCE_M = 0.015  # how far a dropped station may lie from the edge that replaces it
+VERTICAL_STRICTNESS = 4.0  # heights are kept this much more exactly: paint lies barely above the road
+MAX_QUAD_M = 16.0
+MAX_MITRE = 2.0  # a corner of a strip reaches at most this many half widths outwards
+
+
+def ribbon_quads(left: Any, right: Any, class_id: int) -> GroundMesh:
+    """The surface between two lines [n, 3] that run side by side, station by station."""
+    left, right = _points("left", left, 2), _points("right", right, 2)
+    if len(left) != len(right):
+        raise ValueError(f"ribbon_quads: left has {len(left)} points and right {len(right)}; they must match")
+    return _mesh(_ribbon(left, right), class_id)
+
+
+def strip_quads(polyline: Any, width_m: float, class_id: int) -> GroundMesh:
+    """A line [n, 3] painted `width_m` wide."""
+    polyline = _without_repeats(_points("polyline", polyline, 2))
+    _positive("width_m", width_m)
+    return _mesh(_strip(polyline, width_m), class_id)
+
+
+def dashed_quads(polyline: Any, width_m: float, dash_m: float, gap_m: float, class_id: int) -> GroundMesh:
+    """A line [n, 3] painted in dashes of `dash_m`, `gap_m` apart; the first begins where the line does."""
+    polyline = _without_repeats(_points("polyline", polyline, 2))
+    for field, value in (("width_m", width_m), ("dash_m", dash_m), ("gap_m", gap_m)):
+        _positive(field, value)
+    if len(polyline) < 2:
+        return GroundMesh.empty()
+    station = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(polyline, axis=0), axis=1))])
+    quads = []
+    for begin in np.arange(0.0, station[-1], dash_m + gap_m):
+        end = min(begin + dash_m, station[-1])
+        inside = station[(station > begin + 1e-6) & (station < end - 1e-6)]
+        stations = np.concatenate([[begin], inside, [end]])
+        dash = np.stack([np.interp(stations, station, polyline[:, axis]) for axis in range(3)], axis=1)
+        quads.append(_strip(_without_repeats(dash), width_m))
+    return _mesh(np.concatenate(quads), class_id)
+
+
+def polygon_quads(polygon: Any, class_id: int) -> GroundMesh:
+    """The area inside a simple polygon [n, 3], convex or not, wound either way."""
+    polygon = _without_repeats(_points("polygon", polygon, 3))
+    if len(polygon) > 1 and np.linalg.norm(polygon[0] - polygon[-1]) < 1e-6:
+        polygon = polygon[:-1]
+    if len(polygon) < 3:
+        raise ValueError(f"polygon_quads: polygon has only {len(polygon)} different corners; it needs 3")
+    return _mesh(np.array(_convex_quads(polygon, _triangulate(polygon[:, :2]))), class_id)
+
+
+def _mesh(quads: np.ndarray, class_id: int) -> GroundMesh:
+    if class_id not in GROUND_CLASSES:
+        raise ValueError(
+            f"class_id={class_id} is no ground class; "
+            f"{GROUND_CLASSES[0]} (drivable) to {GROUND_CLASSES[-1]} (stop line) are"
+        )
+    corners = torch.from_numpy(np.ascontiguousarray(quads, np.float32).reshape(-1, 4, 3))
+    return GroundMesh(corners, torch.full((len(corners),), int(class_id), dtype=torch.int64))
+
+
+def _points(field: str, points: Any, least: int) -> np.ndarray:
+    array = np.asarray(points, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] != 3 or len(array) < least:
+        raise ValueError(f"{field} has shape {array.shape}; it must be (n, 3) with n of at least {least}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{field}[{int((~np.isfinite(array)).any(1).argmax())}] is not finite")
+    return array
+
+
+def _positive(field: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{field}={value} must be a length above 0 m")
+
+
+def _without_repeats(points: np.ndarray) -> np.ndarray:
+    step = np.linalg.norm(np.diff(points[:, :2], axis=0), axis=1)
+    return points[np.concatenate([[True], step > 1e-6])]
+
+
+def _ribbon(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Quads [m, 4, 3] between two lines, as few as the tolerance allows."""
+    kept = _kept_stations(np.concatenate([left, right], axis=1))
+    begin, end = kept[:-1], kept[1:]
+    return np.stack([right[begin], right[end], left[end], left[begin]], axis=1)
+
+
+def _kept_stations(pairs: np.ndarray) -> np.ndarray:
+    """Stations [n, 6] (left, right) that must stay, so that no dropped one is further off than the tolerance.
+
+    `fits[i]` is the longest stretch from station i that one quad may span; the walk then takes the longest each time.
+    """
+    num = len(pairs)
+    fits = np.ones(num, int)
+    for span in range(2, num):
+        begin = np.arange(num - span)
+        chord = pairs[begin + span] - pairs[begin]
+        short = np.maximum(np.linalg.norm(chord[:, :3], axis=1), np.linalg.norm(chord[:, 3:], axis=1)) <= MAX_QUAD_M
+        if not short.any():
+            break
+        for inner in range(1, span):
+            offset = pairs[begin + inner] - pairs[begin]
+            short &= (_off_chord(offset[:, :3], chord[:, :3]) <= MERGE_TOLERANCE_M) & (
+                _off_chord(offset[:, 3:], chord[:, 3:]) <= MERGE_TOLERANCE_M
+            )
+        fits[begin[short]] = span
+    kept = [0]
+    while kept[-1] < num - 1:
+        kept.append(min(kept[-1] + fits[kept[-1]], num - 1))
+    return np.array(kept)
+
+
+def _off_chord(offset: np.ndarray, chord: np.ndarray) -> np.ndarray:
+    """Distance [n] of points from chords, heights counted VERTICAL_STRICTNESS times."""
+    share = (offset * chord).sum(1) / np.maximum((chord * chord).sum(1), 1e-12)
+    away = offset - np.clip(share, 0, 1)[:, None] * chord
+    return np.linalg.norm(away * (1, 1, VERTICAL_STRICTNESS), axis=1)
+
+
+def _strip(polyline: np.ndarray, width_m: float) -> np.ndarray:
+    if len(polyline) < 2:
+        return np.zeros((0, 4, 3))
+    along = np.diff(polyline[:, :2], axis=0)
+    along /= np.linalg.norm(along, axis=1, keepdims=True)
+    before, after = np.concatenate([along[:1], along]), np.concatenate([along, along[-1:]])
+    middle = before + after
+    middle /= np.maximum(np.linalg.norm(middle, axis=1, keepdims=True), 1e-6)
+    reach = np.minimum(1 / np.maximum((middle * after).sum(1), 1e-6), MAX_MITRE) * width_m / 2
+    across = np.stack([-middle[:, 1] * reach, middle[:, 0] * reach, np.zeros(len(reach))], axis=1)
+    return _ribbon(polyline + across, polyline - across)
+
+
+def _cross(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
+    """Twice the area of a triangle in the plane, above 0 if it turns left."""
+    return float((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
+
+
+def _triangulate(corners: np.ndarray) -> list[tuple[int, int, int]]:
+    """Cut ears off a simple polygon [n, 2]; indices of left-turning triangles."""
+    x, y = corners.T
+    area = float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
+    left = list(range(len(corners)) if area > 0 else reversed(range(len(corners))))
+    triangles: list[tuple[int, int, int]] = []
+    while len(left) > 3:
+        for position in range(len(left)):
+            a, b, c = left[position - 1], left[position], left[(position + 1) % len(left)]
+            turn = _cross(corners[a], corners[b], corners[c])
+            if turn >= -1e-12 and not _holds_any(corners, (a, b, c), left):
+                if turn > 1e-12:  # a corner on a straight line adds nothing
+                    triangles.append((a, b, c))
+                left.pop(position)
+                break
+        else:
+            raise ValueError("polygon_quads: the polygon crosses itself; give a simple outline")
+    return [*triangles, (left[0], left[1], left[2])]
+
+
+def _holds_any(corners: np.ndarray, triangle: tuple[int, int, int], others: list[int]) -> bool:
+    """Whether a corner other than its own lies strictly inside a left-turning triangle."""
+    rest = corners[[index for index in others if index not in triangle]]
+    a, b, c = corners[list(triangle)]
+    inside = np.ones(len(rest), bool)
+    for begin, end in ((a, b), (b, c), (c, a)):
+        side = (end[0] - begin[0]) * (rest[:, 1] - begin[1]) - (end[1] - begin[1]) * (rest[:, 0] - begin[0])
+        inside &= side > 1e-12
+    return bool(inside.any())
+
+
+def _convex_quads(polygon: np.ndarray, triangles: list[tuple[int, int, int]]) -> list[np.ndarray]:
+    """Join neighbouring triangles where two make a convex quad; a lone triangle repeats its last corner."""
+    quads, previous = [], None
+    for triangle in triangles:
+        joined = _join(polygon[:, :2], previous, triangle) if previous else None
+        if joined:
+            quads.append(polygon[list(joined)])
+            previous = None
+            continue
+        if previous:
+            quads.append(polygon[[*previous, previous[2]]])
+        previous = triangle
+    if previous:
+        quads.append(polygon[[*previous, previous[2]]])
+    return quads
+
+
+def _join(
+    corners: np.ndarray, first: tuple[int, int, int], second: tuple[int, int, int]
+) -> tuple[int, int, int, int] | None:
+    """The convex quad that two left-turning triangles make, its diagonal from corner 0 to 2; None if they do not."""
+    shared = set(first) & set(second)
+    if len(shared) != 2:
+        return None
+    own = first.index(next(iter(set(first) - shared)))
+    apex, begin, end = first[own], first[(own + 1) % 3], first[(own + 2) % 3]  # the shared edge runs begin -> end
+    other = next(iter(set(second) - shared))
+    quad = (begin, other, end, apex)  # triangles 0-1-2 and 0-2-3 are the two that came in
+    turns = [_cross(*(corners[quad[(k + step) % 4]] for step in range(3))) for k in range(4)]
+    return quad if min(turns) > 0 else None

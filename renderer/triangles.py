@@ -1,0 +1,98 @@
+"""The scene as triangles in the world: what the reference and the mesh backend draw."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from renderer.ground import GroundLibrary
+from renderer.palette import BOX_MATERIAL, LIGHT_MATERIAL, NUM_FACES
+from renderer.scene import LIGHT_RADIUS_M, Scene
+
+LIGHT_SIDES = 12  # a lamp is drawn as a regular polygon, as round as its few pixels can show
+TWO = ((0, 1, 2), (0, 2, 3))  # how a quad is cut
+# Corners of each face, counter-clockwise seen from outside, as signs of (forward, left, up); rows ordered as `Face`.
+FACE_CORNERS = (
+    ((1, -1, -1), (1, 1, -1), (1, 1, 1), (1, -1, 1)),
+    ((-1, 1, -1), (-1, -1, -1), (-1, -1, 1), (-1, 1, 1)),
+    ((1, 1, -1), (-1, 1, -1), (-1, 1, 1), (1, 1, 1)),
+    ((-1, -1, -1), (1, -1, -1), (1, -1, 1), (-1, -1, 1)),
+    ((-1, -1, 1), (1, -1, 1), (1, 1, 1), (-1, 1, 1)),
+    ((-1, 1, -1), (1, 1, -1), (1, -1, -1), (-1, -1, -1)),
+)
+
+
+@dataclass(frozen=True)
+class Triangles:
+    """Triangles of boxes and lights, padded to one number per world.
+
+    They are seen only from the side from which their corners run counter-clockwise.
+
+    Attributes:
+        corners: [worlds, triangles, 3, 3] f32 world metres; zeros where absent.
+        material: [worlds, triangles] i64; -1 where absent.
+        box: [triangles] i64, the box a triangle belongs to; -1 for lights.
+    """
+
+    corners: Tensor
+    material: Tensor
+    box: Tensor
+
+
+def moving_triangles(scene: Scene) -> Triangles:
+    """Boxes (12 triangles each), then lights (LIGHT_SIDES - 2 each)."""
+    worlds, boxes = scene.box_class.shape
+    box_corners = _cut(_box_faces(scene)).reshape(worlds, boxes * 12, 3, 3)
+    face = torch.arange(NUM_FACES, device=scene.device).repeat_interleave(2)
+    box_material = BOX_MATERIAL + NUM_FACES * scene.box_class[..., None] + face
+    box_material = torch.where(scene.box_class[..., None] >= 0, box_material, -1).reshape(worlds, boxes * 12)
+    discs = _light_discs(scene)  # [worlds, lights, sides, 3]
+    fan = torch.tensor([(0, k, k + 1) for k in range(1, LIGHT_SIDES - 1)], device=scene.device)
+    lights = scene.light_state.shape[1]
+    light_corners = discs[:, :, fan].reshape(worlds, lights * len(fan), 3, 3)
+    light_material = torch.where(scene.light_state > 0, LIGHT_MATERIAL + scene.light_state - 1, -1)
+    material = torch.cat([box_material, light_material.repeat_interleave(len(fan), dim=1)], dim=1)
+    owner = torch.arange(boxes, device=scene.device).repeat_interleave(12)
+    corners = torch.cat([box_corners, light_corners], dim=1)
+    return Triangles(
+        corners=torch.where(material[..., None, None] >= 0, corners, torch.zeros_like(corners)),
+        material=material,
+        box=torch.cat([owner, torch.full((lights * len(fan),), -1, device=scene.device)]),
+    )
+
+
+def ground_triangles(ground: GroundLibrary) -> Float[Tensor, "triangles 3 3"]:
+    """Both triangles of every quad, quad by quad; triangle t belongs to quad t // 2."""
+    return _cut(ground.quads).reshape(-1, 3, 3)
+
+
+def _cut(quads: Float[Tensor, "*lead 4 3"]) -> Float[Tensor, "*lead 2 3 3"]:
+    return quads[..., torch.tensor(TWO, device=quads.device), :]
+
+
+def _box_faces(scene: Scene) -> Float[Tensor, "worlds boxes 6 4 3"]:
+    cos, sin, zero = scene.box_yaw.cos(), scene.box_yaw.sin(), torch.zeros_like(scene.box_yaw)
+    axes = torch.stack(  # [worlds, boxes, axis, xyz]: forward, left, up
+        [
+            torch.stack([cos, sin, zero], dim=-1),
+            torch.stack([-sin, cos, zero], dim=-1),
+            torch.stack([zero, zero, zero + 1], dim=-1),
+        ],
+        dim=-2,
+    )
+    half = scene.box_size / 2
+    centre = scene.box_position + half * torch.tensor([0.0, 0.0, 1.0], device=scene.device)
+    signs = torch.tensor(FACE_CORNERS, dtype=torch.float32, device=scene.device)
+    reach = torch.einsum("fka,nba,nbai->nbfki", signs, half, axes)
+    return centre[:, :, None, None] + reach
+
+
+def _light_discs(scene: Scene) -> Float[Tensor, "worlds lights sides 3"]:
+    """Corners counter-clockwise for a driver who comes along `light_yaw` and looks at the light."""
+    angle = 2 * math.pi * (torch.arange(LIGHT_SIDES, device=scene.device) + 0.5) / LIGHT_SIDES
+    right, up = LIGHT_RADIUS_M * angle.cos(), LIGHT_RADIUS_M * angle.sin()  # as the driver sees them
+    sin, cos = scene.light_yaw.sin()[..., None], scene.light_yaw.cos()[..., None]
+    offset = torch.stack([sin * right, -cos * right, up.expand(*scene.light_yaw.shape, -1)], dim=-1)
+    return scene.light_position[:, :, None] + offset

@@ -1,0 +1,51 @@
+"""Overlap of oriented boxes by the separating-axis theorem."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+MIN_HEIGHT_GAP_M = 2.5
+"""Boxes whose ground heights differ by more are on different levels (a bridge and the road below it)."""
+
+
+def corners(
+    xy: Float[Array, "*n 2"], yaw: Float[Array, "*n"], size: Float[Array, "*n 3"]
+) -> Float[Array, "*n 4 2"]:
+    """Box corners in world metres: front-left, front-right, rear-right, rear-left."""
+    along = jnp.array([0.5, 0.5, -0.5, -0.5]) * size[..., :1]
+    across = jnp.array([0.5, -0.5, -0.5, 0.5]) * size[..., 1:2]
+    cos, sin = jnp.cos(yaw)[..., None], jnp.sin(yaw)[..., None]
+    return xy[..., None, :] + jnp.stack([along * cos - across * sin, along * sin + across * cos], axis=-1)
+
+
+def overlap_pairs(
+    xy: Float[Array, "agents 2"], yaw: Float[Array, "agents"], size: Float[Array, "agents 3"]
+) -> Bool[Array, "agents agents"]:
+    """Which boxes touch or overlap, seen from above. Symmetric; the diagonal is True.
+
+    Two rectangles are apart exactly when one of the four directions of their sides separates them.
+    """
+    half = 0.5 * size[:, :2]
+    offset = xy[None, :, :] - xy[:, None, :]  # [i, j] from i to j
+    cos, sin = jnp.cos(yaw), jnp.sin(yaw)
+    along = offset[..., 0] * cos[:, None] + offset[..., 1] * sin[:, None]  # in i's frame
+    across = -offset[..., 0] * sin[:, None] + offset[..., 1] * cos[:, None]
+    relative = yaw[None, :] - yaw[:, None]
+    c, s = jnp.abs(jnp.cos(relative)), jnp.abs(jnp.sin(relative))
+    length, width = half[:, 0], half[:, 1]
+    meets_along = jnp.abs(along) <= length[:, None] + length[None, :] * c + width[None, :] * s
+    meets_across = jnp.abs(across) <= width[:, None] + length[None, :] * s + width[None, :] * c
+    meets = meets_along & meets_across  # on i's two axes
+    return meets & meets.T  # and on j's
+
+
+def collides(
+    position: Float[Array, "agents 3"],
+    yaw: Float[Array, "agents"],
+    size: Float[Array, "agents 3"],
+    present: Bool[Array, "agents"],
+) -> Bool[Array, "agents"]:
+    """Whether each present agent overlaps another present agent on the same level."""
+    pairs = overlap_pairs(position[:, :2], yaw, size)
+    level = jnp.abs(position[:, None, 2] - position[None, :, 2]) < MIN_HEIGHT_GAP_M
+    others = ~jnp.eye(position.shape[0], dtype=bool)
+    return (pairs & level & others & present[None, :] & present[:, None]).any(axis=1)

@@ -1,0 +1,93 @@
+"""All settings of the simulated world, each documented once."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SimulatorConfig:
+    """One world's rules. Lengths in metres, times in seconds.
+
+    Attributes:
+        timestep_s: Length of a step. Must divide 0.5 s, the spacing of trajectory poses.
+        num_agents: Agents per world.
+        episode_s: Episode length; training resets a world after it.
+        num_goals: Goals placed along each route.
+        goal_spacing_m: Least and greatest distance between goals, scaled down for slow agents.
+        goal_radius_m: Least and greatest radius at which a goal counts (GIGAFLOW: 2 to 12).
+        route_stations: Stations along each route; with 2 m between them this bounds the route's length.
+        lane_change_probability: Chance per lane of at least 40 m that a route moves to a neighbouring lane.
+        kind_shares: Shares of cars, trucks, cyclists and pedestrians.
+        randomise_dynamics: Draw throttle, steering, acceleration and speed gains (GIGAFLOW's table) or use 1.
+        green_s, yellow_s, all_red_s: A traffic light's phases.
+        no_lights_share: Share of episodes without traffic lights (GIGAFLOW: 0.2).
+        removed_light_share: Share of junctions whose lights are off (GIGAFLOW: 0.2).
+        always_green_share: Share of junctions that stay green (GIGAFLOW: 0.05).
+        offroad_margin_m: A corner this far outside the drivable area is a departure.
+        inactive_reset_share: Training resets a world when this share of its agents no longer drives.
+    """
+
+    timestep_s: float = 0.1
+    num_agents: int = 16
+    episode_s: float = 60.0
+    num_goals: int = 3
+    goal_spacing_m: tuple[float, float] = (40.0, 80.0)
+    goal_radius_m: tuple[float, float] = (2.0, 12.0)
+    route_stations: int = 192
+    lane_change_probability: float = 0.1
+    kind_shares: tuple[float, float, float, float] = (0.86, 0.06, 0.05, 0.03)
+    randomise_dynamics: bool = True
+    green_s: float = 10.0
+    yellow_s: float = 3.0
+    all_red_s: float = 2.0
+    no_lights_share: float = 0.2
+    removed_light_share: float = 0.2
+    always_green_share: float = 0.05
+    offroad_margin_m: float = 0.3
+    inactive_reset_share: float = 0.4
+
+    def __post_init__(self) -> None:
+        steps = 0.5 / self.timestep_s if self.timestep_s > 0 else 0.0
+        if steps < 1 or abs(steps - round(steps)) > 1e-6:
+            raise ValueError(
+                f"timestep_s={self.timestep_s} must divide 0.5 s, the spacing of trajectory poses; try 0.1 or 0.25"
+            )
+        for name, least in (("num_agents", 1), ("num_goals", 1), ("route_stations", 16)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
+        if self.episode_s < self.timestep_s:
+            raise ValueError(f"episode_s={self.episode_s} must be at least one step of {self.timestep_s} s")
+        for name in ("goal_spacing_m", "goal_radius_m"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(
+                    f"{name}=({low}, {high}) must be two increasing positive distances in metres"
+                )
+        if len(self.kind_shares) != 4 or min(self.kind_shares) < 0 or abs(sum(self.kind_shares) - 1) > 1e-6:
+            raise ValueError(f"kind_shares={self.kind_shares} must be four shares that add up to 1")
+        self._check_shares()
+
+    def _check_shares(self) -> None:
+        names = (
+            "lane_change_probability",
+            "no_lights_share",
+            "removed_light_share",
+            "always_green_share",
+            "inactive_reset_share",
+        )
+        for name in names:
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)} must lie in [0, 1]")
+
+    @property
+    def episode_steps(self) -> int:
+        """Steps in one episode."""
+        return round(self.episode_s / self.timestep_s)
+
+    @property
+    def steps_per_pose(self) -> int:
+        """Steps between two poses of a trajectory (0.5 s)."""
+        return round(0.5 / self.timestep_s)
+
+
+ROUTE_SPACING_M = 2.0
+"""Distance between two stations of a route."""

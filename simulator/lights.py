@@ -1,0 +1,62 @@
+"""Traffic lights: fixed-time phases per junction, shifted by a random phase per world.
+
+Approaches of a junction are split into phase groups (opposing approaches share one). Groups take turns: green,
+yellow, then all red. As in GIGAFLOW some episodes have no lights, some junctions have theirs switched off and some
+stay green, so that a policy cannot rely on them. Timings and the golden-ratio shift are our own choice.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from simulator.atlas import RoadAtlas
+from simulator.config import SimulatorConfig
+from simulator.world import WorldState
+
+OFF, GREEN, YELLOW, RED = range(4)
+TRAFFIC_LIGHT = 0  # value of ``stop_kind``
+
+
+def _fraction(value: Array) -> Array:
+    return value - jnp.floor(value)
+
+
+def light_states(
+    state: WorldState, stops: Int[Array, "*n"], atlas: RoadAtlas, config: SimulatorConfig
+) -> Int[Array, "*n"]:
+    """State (OFF, GREEN, YELLOW, RED) of the lights at stop lines ``stops``; negative indices are OFF."""
+    safe = jnp.maximum(stops, 0)
+    junction = jnp.maximum(atlas.stop_junction[safe], 0)
+    groups = jnp.maximum(atlas.junction_groups[junction], 1)
+    slot = config.green_s + config.yellow_s + config.all_red_s
+    cycle = slot * groups
+    phase = state.scenario.light_phase
+    time_s = state.step * config.timestep_s + _fraction(phase + 0.618034 * junction) * cycle
+    within = jnp.mod(time_s, cycle)
+    turn = jnp.floor(within / slot).astype(jnp.int32)
+    since = within - turn * slot
+    colour = jnp.where(
+        since < config.green_s, GREEN, jnp.where(since < config.green_s + config.yellow_s, YELLOW, RED)
+    )
+    colour = jnp.where(turn == atlas.stop_group[safe], colour, RED)
+    lot = _fraction(
+        17.31 * phase + 0.381966 * junction
+    )  # decides which junctions are switched off or stay green
+    colour = jnp.where(lot < config.removed_light_share + config.always_green_share, GREEN, colour)
+    colour = jnp.where(lot < config.removed_light_share, OFF, colour)
+    lit = (stops >= 0) & (atlas.stop_kind[safe] == TRAFFIC_LIGHT) & (atlas.stop_junction[safe] >= 0)
+    return jnp.where(lit & state.scenario.lights_on, colour, OFF).astype(jnp.int32)
+
+
+def line_coordinates(
+    xy: Float[Array, "*n 2"], stops: Int[Array, "*n"], atlas: RoadAtlas
+) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
+    """Position relative to stop lines: metres past the line, and metres from its middle over its half width."""
+    safe = jnp.maximum(stops, 0)
+    ends = atlas.stop_xyz[safe][..., :2]  # [..., 2, 2]
+    middle = ends.mean(axis=-2)
+    half_width = 0.5 * jnp.linalg.norm(ends[..., 0, :] - ends[..., 1, :], axis=-1)
+    offset = xy - middle
+    yaw = atlas.stop_yaw[safe]
+    past = offset[..., 0] * jnp.cos(yaw) + offset[..., 1] * jnp.sin(yaw)
+    aside = -offset[..., 0] * jnp.sin(yaw) + offset[..., 1] * jnp.cos(yaw)
+    return past, jnp.abs(aside) / jnp.maximum(half_width, 0.1)

@@ -1,0 +1,86 @@
+"""Get towns by name, imported and baked once and then read from the cache.
+
+The cache is a folder ($GIGAPIXEL_CACHE, else ~/.cache/gigapixel) of HDF5 files keyed by the town's name, the
+SHA-256 of its source and the versions of importer, schema and grids: a changed source or program never meets a
+stale file.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from simulator.atlas import RoadAtlas, build_atlas
+from simulator.grids import GRIDS_VERSION, Grids
+from simulator.opendrive import IMPORTER_VERSION, find_source, import_town, known_towns, source_sha256
+from simulator.packs import PackFormat, read_pack, write_pack
+from simulator.road_map import SCHEMA_VERSION, RoadMap
+
+_log = logging.getLogger(__name__)
+_GRIDS_FORMAT = PackFormat("gigapixel baked grids", "grids", GRIDS_VERSION)
+
+
+def cache_folder() -> Path:
+    """Where imported towns are kept."""
+    chosen = os.environ.get("GIGAPIXEL_CACHE")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "gigapixel"
+
+
+def load_maps(names: Sequence[str]) -> list[RoadMap]:
+    """Road maps by town name, by path of an OpenDRIVE file, or by path of a scene pack (.h5)."""
+    if isinstance(names, str):
+        raise ValueError(f"names is the single text {names!r}; expected a list such as [{names!r}]")
+    return [_load_map(str(name)) for name in names]
+
+
+def load_atlas(names: Sequence[str]) -> RoadAtlas:
+    """The atlas of these towns; `map_id` is the position in `names`."""
+    maps = load_maps(names)
+    return build_atlas(maps, [_load_grids(road_map) for road_map in maps])
+
+
+def _load_map(name: str) -> RoadMap:
+    if name.endswith((".h5", ".hdf5")):
+        return RoadMap.load(name)
+    if not known_towns() and "." not in name and "/" not in name:
+        return _load_without_reader(name)
+    source = find_source(name)
+    town = source.name.removesuffix(".gz").removesuffix(".xodr")
+    entry = cache_folder() / f"{town}-{source_sha256(source)[:16]}-s{SCHEMA_VERSION}i{IMPORTER_VERSION}.h5"
+    if entry.is_file():
+        try:
+            return RoadMap.load(entry)
+        except ValueError as error:
+            _log.warning("rebuilding damaged cache entry %s (%s)", entry, error)
+    _log.info("importing %s from %s", town, source.name)
+    road_map = import_town(source)
+    road_map.save(entry)
+    return road_map
+
+
+def _load_without_reader(name: str) -> RoadMap:
+    """A town imported elsewhere and copied into the cache serves machines that lack the reader (py123d)."""
+    entries = sorted(cache_folder().glob(f"{name}-*-s{SCHEMA_VERSION}i{IMPORTER_VERSION}.h5"))
+    if not entries:
+        raise ValueError(
+            f"map {name!r} is not in {cache_folder()} and py123d, which imports maps, is not installed; "
+            "pip install py123d or pass the path of a scene pack (.h5)"
+        )
+    return RoadMap.load(entries[0])
+
+
+def _load_grids(road_map: RoadMap) -> Grids:
+    key = f"{road_map.name}-{road_map.source_sha256[:16]}-s{SCHEMA_VERSION}i{IMPORTER_VERSION}"
+    entry = cache_folder() / f"{key}-grids{GRIDS_VERSION}.h5"
+    if entry.is_file():
+        try:
+            return Grids(**read_pack(entry, _GRIDS_FORMAT, Grids))
+        except ValueError as error:
+            _log.warning("rebuilding damaged cache entry %s (%s)", entry, error)
+    from simulator.bake import bake_grids  # needs Shapely; a machine that reads baked grids may lack it
+
+    grids = bake_grids(road_map)
+    write_pack(entry, _GRIDS_FORMAT, grids)
+    return grids

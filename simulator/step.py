@@ -1,0 +1,147 @@
+"""One step of one world: move, follow the route, and notice what went wrong."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from simulator import collision, dynamics, lights
+from simulator.atlas import RoadAtlas, coarse_cell, drivable_distance
+from simulator.config import ROUTE_SPACING_M, SimulatorConfig
+from simulator.world import Events, WorldState
+
+# Stations behind and ahead of the last one searched for the nearest: at 20 m/s and 0.5 s an agent passes five.
+_WINDOW = jnp.arange(-2, 8)
+_STOP_CANDIDATES = 4
+_STANDSTILL_MPS = 0.1
+
+
+def step(
+    state: WorldState, action: Int[Array, " agents"], atlas: RoadAtlas, config: SimulatorConfig
+) -> tuple[WorldState, Events]:
+    """Advances one world by ``config.timestep_s``.
+
+    ``action`` [agents] indexes ``dynamics.ACTIONS``; agents that are not active ignore theirs. An agent that collides
+    or leaves the drivable area stops there and stays as an obstacle; one that reaches its last goal vanishes.
+    """
+    moved = _move(state, action, config)
+    moved = _follow_route(moved)
+    red_light = _runs_red_light(state, moved, atlas, config)
+    collision_now = collision.collides(moved.position, moved.yaw, state.scenario.size, moved.present) & state.active
+    offroad = _leaves_road(moved, atlas, config) & state.active
+    goal, arrived = _reaches_goal(moved)
+    crashed = collision_now | offroad
+    goal, arrived = goal & ~crashed, arrived & ~crashed
+    events = Events(
+        collision=collision_now,
+        offroad=offroad,
+        red_light=red_light,
+        goal=goal,
+        arrived=arrived,
+        progress_m=jnp.where(state.active, moved.route_m - state.route_m, 0.0),
+    )
+    return _record(state, moved, events, config), events
+
+
+def _move(state: WorldState, action: Int[Array, " agents"], config: SimulatorConfig) -> WorldState:
+    motion = dynamics.motion_of(state)
+    moved = dynamics.advance(motion, dynamics.jerks_of(action), dynamics.vehicle_of(state), config.timestep_s)
+    moved = jax.tree.map(lambda new, old: jnp.where(state.active, new, old), moved, motion)
+    return state.replace(
+        position=jnp.stack([moved.x, moved.y, state.position[:, 2]], axis=-1),
+        yaw=moved.yaw,
+        speed=moved.speed,
+        acceleration=moved.acceleration,
+        lateral_acceleration=moved.lateral_acceleration,
+        steering=moved.steering,
+    )
+
+
+def _follow_route(state: WorldState) -> WorldState:
+    """Projects every agent on its route near its last projection and takes the ground height from there."""
+    route = state.scenario.route_xyz
+    last = route.shape[1] - 1
+    station = jnp.floor(state.route_m / ROUTE_SPACING_M).astype(jnp.int32)
+    window = jnp.clip(station[:, None] + _WINDOW, 0, last)
+    near = jnp.take_along_axis(route, window[..., None], axis=1)
+    squared = jnp.sum((near[..., :2] - state.position[:, None, :2]) ** 2, axis=-1)
+    best = jnp.argmin(squared, axis=1)
+    index = jnp.take_along_axis(window, best[:, None], axis=1)[:, 0]
+    agents = jnp.arange(route.shape[0])
+    yaw = state.scenario.route_yaw[agents, index]
+    offset = state.position[:, :2] - route[agents, index, :2]
+    along = offset[:, 0] * jnp.cos(yaw) + offset[:, 1] * jnp.sin(yaw)
+    aside = -offset[:, 0] * jnp.sin(yaw) + offset[:, 1] * jnp.cos(yaw)
+    along = jnp.clip(along, -ROUTE_SPACING_M, ROUTE_SPACING_M)
+    route_m = jnp.clip(ROUTE_SPACING_M * index + along, 0.0, ROUTE_SPACING_M * last)
+    position = state.position.at[:, 2].set(route[agents, index, 2])
+    moves = state.active
+    return state.replace(
+        position=jnp.where(moves[:, None], position, state.position),
+        route_m=jnp.where(moves, route_m, state.route_m),
+        route_offset_m=jnp.where(moves, aside, state.route_offset_m),
+    )
+
+
+def _leaves_road(state: WorldState, atlas: RoadAtlas, config: SimulatorConfig) -> Bool[Array, " agents"]:
+    points = collision.corners(state.position[:, :2], state.yaw, state.scenario.size)
+    distance = jax.vmap(jax.vmap(drivable_distance, (None, None, 0)), (None, None, 0))(atlas, state.map_id, points)
+    return (distance < -config.offroad_margin_m).any(axis=1)
+
+
+def front(state: WorldState) -> Float[Array, "agents 2"]:
+    """Middle of each agent's front edge, world metres."""
+    heading = jnp.stack([jnp.cos(state.yaw), jnp.sin(state.yaw)], axis=-1)
+    return state.position[:, :2] + 0.5 * state.scenario.size[:, :1] * heading
+
+
+def _runs_red_light(
+    before: WorldState, after: WorldState, atlas: RoadAtlas, config: SimulatorConfig
+) -> Bool[Array, " agents"]:
+    """Whether an agent's front crossed a stop line in its direction while that line's light was red."""
+    old, new = front(before), front(after)
+    cells = jax.vmap(coarse_cell, (None, None, 0))(atlas, before.map_id, old)
+    stops = atlas.stop_candidates[cells][:, :_STOP_CANDIDATES]
+    was, _ = lights.line_coordinates(old[:, None], stops, atlas)
+    now, aside = lights.line_coordinates(new[:, None], stops, atlas)
+    red = lights.light_states(before, stops, atlas, config) == lights.RED
+    crossed = (was < 0) & (now >= 0) & (aside < 1.1)
+    return (crossed & red).any(axis=1) & before.active
+
+
+def _reaches_goal(state: WorldState) -> tuple[Bool[Array, " agents"], Bool[Array, " agents"]]:
+    """Whether each agent is at the goal it heads for, and whether that was its last.
+
+    A goal counts within its radius, or when it was passed with the radius to its side (a fast agent may step over
+    a small circle).
+    """
+    scenario = state.scenario
+    index = jnp.minimum(state.goal_index, scenario.goal_m.shape[1] - 1)
+    goal_m = jnp.take_along_axis(scenario.goal_m, index[:, None], axis=1)[:, 0]
+    station = jnp.clip(jnp.round(goal_m / ROUTE_SPACING_M).astype(jnp.int32), 0, scenario.route_xyz.shape[1] - 1)
+    goal_xy = jnp.take_along_axis(scenario.route_xyz, station[:, None, None], axis=1)[:, 0, :2]
+    near = jnp.linalg.norm(state.position[:, :2] - goal_xy, axis=-1) < scenario.goal_radius_m
+    passed = (state.route_m >= goal_m) & (jnp.abs(state.route_offset_m) < scenario.goal_radius_m)
+    reached = (near | passed) & state.active & (state.goal_index < scenario.num_goals)
+    return reached, reached & (state.goal_index + 1 >= scenario.num_goals)
+
+
+def _record(before: WorldState, moved: WorldState, events: Events, config: SimulatorConfig) -> WorldState:
+    crashed = events.collision | events.offroad
+    keeps_driving = before.active & ~crashed
+    still = jnp.abs(moved.speed) < _STANDSTILL_MPS
+    driven = 0.5 * jnp.abs(before.speed + moved.speed) * config.timestep_s
+    return moved.replace(
+        step=before.step + 1,
+        speed=jnp.where(keeps_driving, moved.speed, 0.0),
+        acceleration=jnp.where(keeps_driving, moved.acceleration, 0.0),
+        lateral_acceleration=jnp.where(keeps_driving, moved.lateral_acceleration, 0.0),
+        goal_index=before.goal_index + events.goal,
+        active=keeps_driving & ~events.arrived,
+        present=before.present & ~events.arrived,
+        stopped_s=jnp.where(still, before.stopped_s + config.timestep_s, 0.0),
+        collisions=before.collisions + events.collision,
+        offroads=before.offroads + events.offroad,
+        red_lights=before.red_lights + events.red_light,
+        distance_m=before.distance_m + jnp.where(before.active, driven, 0.0),
+        best_route_m=jnp.maximum(before.best_route_m, moved.route_m),
+    )

@@ -1,0 +1,111 @@
+"""A trained student as one file: its architecture and its weights.
+
+Reads both the small files that `save_policy` writes and whole Lightning checkpoints of `StudentModule`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from student.encoders import EncoderConfig
+from student.heads import PlannerConfig
+from student.policy import PolicyConfig, StudentPolicy
+
+logger = logging.getLogger(__name__)
+CONFIG_KEY = "student_policy_config"
+WEIGHTS_KEY = "student_policy"
+MODULE_PREFIX = "policy."
+"""`StudentModule` holds the policy under this attribute."""
+
+
+def save_policy(policy: StudentPolicy, path: str | os.PathLike[str]) -> None:
+    """Write architecture and weights; the file appears whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.detach().cpu() for name, tensor in policy.state_dict().items()}
+    temporary = path.with_name(path.name + ".part")
+    torch.save({CONFIG_KEY: asdict(policy.config), WEIGHTS_KEY: weights}, temporary)
+    os.replace(temporary, path)
+
+
+def load_policy(path: str | os.PathLike[str]) -> StudentPolicy:
+    """The policy in evaluation mode, on the CPU."""
+    contents = _read(Path(path))
+    config = config_from_dict(contents[CONFIG_KEY], Path(path))
+    policy = StudentPolicy(config)
+    _load_weights(policy, _weights(contents, Path(path)), Path(path))
+    return policy.eval()
+
+
+def load_weights(policy: StudentPolicy, path: str | os.PathLike[str]) -> None:
+    """Put a file's weights into a policy that exists; refuses another architecture."""
+    contents = _read(Path(path))
+    check_architecture(contents, policy.config, Path(path))
+    _load_weights(policy, _weights(contents, Path(path)), Path(path))
+
+
+def check_architecture(contents: dict[str, Any], wanted: PolicyConfig, path: Path) -> None:
+    """Refuse a file whose student is built differently from `wanted`."""
+    if CONFIG_KEY not in contents:
+        raise ValueError(f"{path} is not a student checkpoint: it has no field {CONFIG_KEY}")
+    differences = _differences(asdict(config_from_dict(contents[CONFIG_KEY], path)), asdict(wanted))
+    if differences:
+        raise ValueError(f"{path} holds another architecture than the config asks for: {', '.join(differences)}")
+
+
+def config_from_dict(stored: dict[str, Any], path: Path) -> PolicyConfig:
+    """Rebuild the config that `asdict` flattened; the stored weights replace any pretrained download."""
+    try:
+        encoder = dict(stored["encoder"], pretrained=False, channels=tuple(stored["encoder"]["channels"]))
+        rest = {name: value for name, value in stored.items() if name not in ("encoder", "planner")}
+        return PolicyConfig(EncoderConfig(**encoder), PlannerConfig(**stored["planner"]), **rest)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: field {CONFIG_KEY} is not a student architecture: {error}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such student policy file")
+    try:
+        contents = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} is not a student policy file: {reason}") from error
+    if not isinstance(contents, dict) or CONFIG_KEY not in contents:
+        raise ValueError(f"{path} is not a student policy file: it has no field {CONFIG_KEY}")
+    return contents
+
+
+def _weights(contents: dict[str, Any], path: Path) -> dict[str, torch.Tensor]:
+    if WEIGHTS_KEY in contents:
+        return contents[WEIGHTS_KEY]
+    if "state_dict" not in contents:
+        raise ValueError(f"{path} is not a student policy file: it has neither {WEIGHTS_KEY} nor state_dict")
+    state = contents["state_dict"]
+    return {name.removeprefix(MODULE_PREFIX): state[name] for name in state if name.startswith(MODULE_PREFIX)}
+
+
+def _load_weights(policy: StudentPolicy, weights: dict[str, torch.Tensor], path: Path) -> None:
+    try:
+        policy.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: the weights do not fit their architecture: {str(error).splitlines()[1].strip()}") from error
+    logger.info("student policy read from %s", path)
+
+
+def _differences(stored: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
+    """Names and values that differ, ignoring where the backbone's first weights came from."""
+    found: list[str] = []
+    for name, value in stored.items():
+        if isinstance(value, dict):
+            found += _differences(value, wanted[name], f"{prefix}{name}.")
+        elif name not in ("pretrained", "freeze_backbone") and value != wanted[name]:
+            found.append(f"{prefix}{name} is {value} there and {wanted[name]} here")
+    return found

@@ -1,0 +1,209 @@
+"""Self-play DAgger as a LightningDataModule: drive, label what was visited, remember, serve batches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import lightning
+import torch
+
+from student.driving import Episode, EvaluationConfig, advance
+from student.mixture import BetaSchedule
+from student.observation import Command, one_hot_command
+from student.policy import StudentPolicy
+from student.replay import ReplayBuffer
+from student.targets import Batch
+from student.world import PixelWorld, PixelWorldConfig
+
+
+class OnPolicyData(lightning.LightningDataModule):
+    """Every epoch first drives `decisions_per_epoch` decisions in all worlds, each agent by teacher or student as
+    beta has it, labels every visited state for every agent, and then serves batches from the replay buffer.
+
+    Args:
+        world: The worlds that are driven for training.
+        validation: Closed-loop evaluation during fitting.
+        test: Closed-loop evaluation of the `test` command.
+        beta_steps: Agent-steps over which the teacher's share falls from 1 to 0.
+        decisions_per_epoch: Decisions (plans, 0.5 s apart) driven and labelled per epoch in every world.
+        batches_per_epoch: Optimiser steps per epoch.
+        batch_size: Agents per batch.
+        buffer_capacity: Agents remembered; the oldest make room.
+        command_dropout: Share of the samples whose command is hidden (UNKNOWN), so that the student can also
+            drive without a route.
+        seed: Seed of worlds, mixture and batches.
+    """
+
+    def __init__(
+        self,
+        world: PixelWorldConfig = PixelWorldConfig(),  # noqa: B008  frozen
+        validation: EvaluationConfig = EvaluationConfig(),  # noqa: B008
+        test: EvaluationConfig = EvaluationConfig(),  # noqa: B008
+        beta_steps: int = 200_000,
+        decisions_per_epoch: int = 8,
+        batches_per_epoch: int = 40,
+        batch_size: int = 128,
+        buffer_capacity: int = 20_000,
+        command_dropout: float = 0.05,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        sizes = {"decisions_per_epoch": decisions_per_epoch, "batches_per_epoch": batches_per_epoch}
+        for name, value in (sizes | {"batch_size": batch_size, "buffer_capacity": buffer_capacity}).items():
+            if value < 1:
+                raise ValueError(f"data.{name}={value} must be at least 1")
+        if not 0 <= command_dropout < 1:
+            raise ValueError(f"data.command_dropout={command_dropout} must lie in [0, 1)")
+        self.world_config, self.validation_config, self.test_config = world, validation, test
+        self.beta = BetaSchedule(beta_steps)
+        self.decisions_per_epoch, self.batches_per_epoch = decisions_per_epoch, batches_per_epoch
+        self.batch_size, self.buffer_capacity = batch_size, buffer_capacity
+        self.command_dropout, self.seed = command_dropout, seed
+        self.generator = torch.Generator().manual_seed(seed)
+        self.agent_steps = 0
+        self.world: PixelWorld | None = None
+        self.buffer: ReplayBuffer | None = None
+        self._evaluation_worlds: dict[EvaluationConfig, PixelWorld] = {}
+        self._latest: dict[str, float] = {}
+
+    def setup(self, stage: str) -> None:
+        """Build the training worlds and the buffer once, before `fit`."""
+        if stage != "fit" or self.world is not None:
+            return
+        self.world = PixelWorld(self.world_config, device=self._device())
+        self.world.reset(self.seed)
+        rig = self.world.rig
+        self.buffer = ReplayBuffer(self.buffer_capacity, len(rig.names), rig.height, rig.width)
+
+    def train_dataloader(self) -> OnPolicyBatches:
+        """Batches of one epoch; starting to iterate collects new experience with the policy as it then is."""
+        return OnPolicyBatches(self)
+
+    def val_dataloader(self) -> list[Episode]:
+        """One closed-loop episode."""
+        return [self.episode(self.validation_config)]
+
+    def test_dataloader(self) -> list[Episode]:
+        """One closed-loop episode."""
+        return [self.episode(self.test_config)]
+
+    def predict_dataloader(self) -> LabelledStates:
+        """States visited by the teacher in the test worlds, with its labels."""
+        return LabelledStates(self.episode(self.test_config))
+
+    def episode(self, config: EvaluationConfig) -> Episode:
+        """A seeded evaluation in its own worlds, which are built once."""
+        if config not in self._evaluation_worlds:
+            simulator = replace(self.world_config.simulator, episode_s=config.seconds)
+            world = replace(
+                self.world_config, maps=config.maps, num_worlds=config.num_worlds, simulator=simulator
+            )
+            self._evaluation_worlds[config] = PixelWorld(world, device=self._device())
+        return Episode(self._evaluation_worlds[config], config)
+
+    def collect(self, policy: StudentPolicy) -> None:
+        """Drive and label `decisions_per_epoch` decisions; every agent with a valid label is remembered."""
+        assert self.world is not None and self.buffer is not None, "setup('fit') comes first"
+        world, started, training = self.world, time.perf_counter(), policy.training
+        policy.eval()
+        steps = labelled = seen = 0
+        for _ in range(self.decisions_per_epoch):
+            world.reset_finished()
+            world.draw_drivers(self.beta(self.agent_steps + steps))
+            observation, targets = world.observe(), world.label()
+            valid = targets.weight > 0
+            self.buffer.add(observation[valid], targets[valid])
+            seen, labelled = seen + len(observation), labelled + int(valid.sum())
+            advance(world, policy, observation)
+            steps += world.steps_taken()
+        policy.train(training)
+        self.agent_steps += steps
+        wall_s = time.perf_counter() - started
+        self._latest = {
+            "valid_share": labelled / max(1, seen),
+            "labels_per_s": labelled / wall_s,
+            "agent_steps_per_s": steps / wall_s,
+            "collect_s": wall_s,
+        }
+
+    def draw(self) -> Batch:
+        """A batch from the buffer, some of its commands hidden."""
+        assert self.buffer is not None, "setup('fit') comes first"
+        batch = self.buffer.sample(self.batch_size, self.generator)
+        hidden = torch.rand(len(batch), generator=self.generator) < self.command_dropout
+        command = batch.observation.command
+        unknown = one_hot_command(torch.tensor([int(Command.UNKNOWN)])).to(command.device)
+        command = torch.where(hidden[:, None].to(command.device), unknown, command)
+        return Batch(replace(batch.observation, command=command), batch.targets)
+
+    def statistics(self) -> dict[str, float]:
+        """Numbers to log about the collecting so far."""
+        held = len(self.buffer) if self.buffer is not None else 0
+        beta = self.beta(self.agent_steps)
+        return {"agent_steps": self.agent_steps, "beta": beta, "buffer": held, **self._latest}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next batch depends on: worlds, keys, buffer, counters, generator."""
+        if self.world is None or self.buffer is None:
+            return {}
+        return {
+            "agent_steps": self.agent_steps,
+            "generator": self.generator.get_state(),
+            "world": self.world.state_dict(),
+            "buffer": self.buffer.state_dict(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        if self.world is None or self.buffer is None or not state_dict:
+            return
+        self.agent_steps = state_dict["agent_steps"]
+        self.generator.set_state(state_dict["generator"])
+        self.world.load_state_dict(state_dict["world"])
+        self.buffer.load_state_dict(state_dict["buffer"])
+
+    def policy(self) -> StudentPolicy:
+        """The policy being trained."""
+        assert self.trainer is not None, "the trainer attaches itself before asking for batches"
+        return self.trainer.lightning_module.policy
+
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer is not None else torch.device("cpu")
+
+
+class OnPolicyBatches:
+    """Iterating collects first, then draws `batches_per_epoch` batches."""
+
+    def __init__(self, data: OnPolicyData) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return self.data.batches_per_epoch
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.data.collect(self.data.policy())
+        for _ in range(self.data.batches_per_epoch):
+            yield self.data.draw()
+
+
+class LabelledStates:
+    """Iterating drives an evaluation by the teacher and gives each decision's observations and labels."""
+
+    def __init__(self, episode: Episode) -> None:
+        self.episode = episode
+
+    def __len__(self) -> int:
+        return round(self.episode.config.seconds / self.episode.world.config.plan_s)
+
+    def __iter__(self) -> Iterator[Batch]:
+        world = self.episode.world
+        world.reset(self.episode.config.seed)
+        world.draw_drivers(1.0)
+        for _ in range(len(self)):
+            if not len(world.viewers):
+                return
+            yield Batch(world.observe(), world.label())
+            world.follow(None)

@@ -1,0 +1,114 @@
+"""One decision of a student in a world, and closed-loop evaluation made of many."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from student.losses import plan_errors
+from student.observation import Observation
+from student.policy import Plan, StudentPolicy
+from student.targets import Batch
+
+if TYPE_CHECKING:  # the world loads JAX; a policy and its errors do not need it
+    from student.world import PixelWorld
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """A closed-loop evaluation."""
+
+    maps: tuple[str, ...] = ("Town10HD",)  # worlds are dealt over these towns in turn
+    num_worlds: int = 8
+    seconds: float = 30.0
+    seed: int = 1000
+    label_every: int = 8  # every so many decisions the plans are compared with the teacher's; 0: never
+
+    def __post_init__(self) -> None:
+        if not self.maps:
+            raise ValueError("evaluation.maps is empty; name at least one town")
+        if self.num_worlds < 1 or self.seconds <= 0 or self.label_every < 0:
+            raise ValueError(
+                f"evaluation: num_worlds={self.num_worlds} must be at least 1, seconds={self.seconds} above 0 "
+                f"and label_every={self.label_every} not negative"
+            )
+
+
+def plan_for(policy: StudentPolicy, observation: Observation) -> Plan:
+    """The policy's plan, computed on the policy's device without gradients, given on the observation's."""
+    device = next(policy.parameters()).device
+    with torch.no_grad():
+        return policy(observation.to(device))
+
+
+def advance(world: PixelWorld, policy: StudentPolicy | None, observation: Observation | None) -> Plan | None:
+    """Drive every active agent until its next plan; agents given to the teacher follow the teacher.
+
+    With `drive_with: trajectory` the plan made from `observation` is tracked. With `actions` the student looks
+    and acts at every simulator step. Without a policy the teacher must drive everyone. Returns the first plan.
+    """
+    if policy is None or observation is None or world.teacher_drives_all:
+        world.follow(None)
+        return None
+    plan = plan_for(policy, observation)
+    if world.config.drive_with == "trajectory":
+        world.follow(plan.trajectory)
+        return plan
+    action = plan.actions()
+    for step in range(world.steps_per_plan):
+        if step:
+            action = plan_for(policy, world.observe()).actions()
+        world.act(action)
+    return plan
+
+
+class Episode:
+    """A seeded evaluation that a policy can drive through: the one item of validation and test loaders."""
+
+    def __init__(self, world: PixelWorld, config: EvaluationConfig) -> None:
+        self.world = world
+        self.config = config
+
+    def drive(self, policy: StudentPolicy | None) -> dict[str, float]:
+        """The flat closed-loop metrics plus mean open-loop errors; no policy: the teacher drives."""
+        started = time.perf_counter()
+        world, training = self.world, policy is not None and policy.training
+        if policy is not None:
+            policy.eval()
+        world.reset(self.config.seed)
+        world.draw_drivers(0.0 if policy is not None else 1.0)
+        errors: list[tuple[float, dict[str, float]]] = []
+        for decision in range(round(self.config.seconds / world.config.plan_s)):
+            if not len(world.viewers):
+                break
+            observation = world.observe() if policy is not None else None
+            labelled = self.config.label_every and not decision % self.config.label_every
+            batch = Batch(observation, world.label()) if labelled and observation is not None else None
+            plan = advance(world, policy, observation)
+            if batch is not None and plan is not None:
+                errors.append(_errors(plan, batch))
+        if policy is not None:
+            policy.train(training)
+        return world.metrics() | _mean(errors) | {"wall_s": time.perf_counter() - started}
+
+
+def _errors(plan: Plan, batch: Batch) -> tuple[float, dict[str, float]]:
+    """Number of valid labels and the mean errors over them."""
+    valid = batch.targets.weight > 0
+    if not valid.any():
+        return 0.0, {}
+    targets = batch.targets[valid]
+    errors = plan_errors(plan[valid].to(targets.weight.device), targets)
+    return float(valid.sum()), {name: float(value) for name, value in errors.items()}
+
+
+def _mean(errors: list[tuple[float, dict[str, float]]]) -> dict[str, float]:
+    """Mean of the errors over all labels."""
+    total = sum(count for count, _ in errors)
+    if not total:
+        return {}
+    names = next(values for count, values in errors if count)
+    return {name: sum(count * values[name] for count, values in errors if count) / total for name in names}

@@ -1,0 +1,134 @@
+"""Camera pictures to one token per camera: a compact CNN for small machines, and any backbone of timm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+
+CONV_GRID = (2, 4)
+"""Rows and columns that a convolutional timm backbone is pooled to: where a thing is matters when driving."""
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Which network turns a picture into a token."""
+
+    kind: Literal["compact", "timm"] = "compact"
+    features: int = 128  # width of a token
+    channels: tuple[int, ...] = (
+        16,
+        32,
+        64,
+    )  # compact: one convolution per entry, a stride-3 one then stride-2
+    timm_name: str = "vit_small_patch14_reg4_dinov2"  # timm: name in timm.list_models()
+    pretrained: bool = True  # timm: download the published weights
+    input_height_px: int = 112  # timm: pictures are resized to this
+    input_width_px: int = 196
+    freeze_backbone: bool = False  # timm: train only the projection to a token
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("compact", "timm"):
+            raise ValueError(f"encoder.kind={self.kind!r} is unknown; use 'compact' or 'timm'")
+        if self.features < 1:
+            raise ValueError(f"encoder.features={self.features} must be at least 1")
+        if not self.channels or any(c < 8 or c % 8 for c in self.channels):
+            raise ValueError(f"encoder.channels={self.channels} must be multiples of 8, at least one")
+
+
+class CompactEncoder(nn.Module):
+    """A few strided convolutions, then one linear layer over the flattened map, so that position is kept.
+
+    At the default 96 x 54 picture this is about 5 MFLOP per view.
+    """
+
+    def __init__(self, config: EncoderConfig, height: int, width: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        fan_in = 3
+        for depth, channels in enumerate(config.channels):
+            kernel, stride = (5, 3) if depth == 0 else (3, 2)
+            layers.append(nn.Conv2d(fan_in, channels, kernel, stride, padding=kernel // 2, bias=False))
+            layers += [nn.GroupNorm(channels // 8, channels), nn.ReLU(inplace=True)]
+            height, width, fan_in = -(-height // stride), -(-width // stride), channels
+        self.convolutions = nn.Sequential(*layers)
+        self.project = nn.Linear(fan_in * height * width, config.features)
+        self.norm = nn.LayerNorm(config.features)
+
+    def forward(self, images: UInt8[Tensor, "views height width 3"]) -> Float[Tensor, "views features"]:
+        """One token per picture."""
+        picture = images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+        return self.norm(self.project(self.convolutions(picture).flatten(1)))
+
+
+class TimmEncoder(nn.Module):
+    """Any timm backbone. Of a transformer its class and register tokens are kept, of a CNN a coarse grid."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.input_size = (config.input_height_px, config.input_width_px)
+        self.backbone = _create_backbone(config)
+        published = self.backbone.pretrained_cfg
+        self.register_buffer("mean", 255.0 * torch.tensor(published["mean"]).view(1, 3, 1, 1))
+        self.register_buffer("std", 255.0 * torch.tensor(published["std"]).view(1, 3, 1, 1))
+        with torch.no_grad():
+            width = self._features(torch.zeros(1, 3, *self.input_size)).shape[-1]
+        self.project = nn.Linear(width, config.features)
+        self.norm = nn.LayerNorm(config.features)
+        if config.freeze_backbone:
+            self.backbone.requires_grad_(False)
+
+    def _features(self, picture: Float[Tensor, "views 3 rows columns"]) -> Float[Tensor, "views backbone"]:
+        features = self.backbone.forward_features(picture)
+        if features.ndim == 3:  # transformer: [views, tokens, width]
+            prefix = getattr(self.backbone, "num_prefix_tokens", 0)
+            return features[:, :prefix].flatten(1) if prefix else features.mean(1)
+        if features.shape[1] != self.backbone.num_features:  # some timm CNNs answer channels last
+            features = features.movedim(-1, 1)
+        return functional.adaptive_avg_pool2d(features, CONV_GRID).flatten(1)
+
+    def forward(self, images: UInt8[Tensor, "views height width 3"]) -> Float[Tensor, "views features"]:
+        """One token per picture."""
+        picture = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        if picture.shape[-2:] != self.input_size:
+            picture = functional.interpolate(picture, self.input_size, mode="bilinear", antialias=True)
+        return self.norm(self.project(self._features(picture)))
+
+
+def _create_backbone(config: EncoderConfig) -> nn.Module:
+    """The timm model without its classifier; refuses unknown names and weights that cannot be had."""
+    import timm  # heavy, and the compact encoder does not need it
+
+    if not timm.is_model(config.timm_name):
+        close = timm.list_models(f"*{config.timm_name.split('_')[0]}*")[:5]
+        raise ValueError(f"encoder.timm_name={config.timm_name!r} is not a timm model; near it are {close}")
+    options: dict[str, object] = {"pretrained": config.pretrained, "num_classes": 0}
+    published = timm.get_pretrained_cfg(config.timm_name)
+    if published is not None and published.fixed_input_size:
+        options["img_size"] = (config.input_height_px, config.input_width_px)
+    try:
+        return timm.create_model(config.timm_name, **options)
+    except AssertionError as error:
+        size = f"{config.input_height_px} x {config.input_width_px} px"
+        raise ValueError(
+            f"encoder.timm_name={config.timm_name!r} does not accept pictures of {size}: {error}"
+        ) from error
+    except Exception as error:  # the hub client raises many kinds; all mean that the weights are not here
+        if not config.pretrained:
+            raise
+        raise OSError(
+            f"encoder.pretrained: the weights of {config.timm_name!r} cannot be fetched ({type(error).__name__}); "
+            "connect to the network once, or set pretrained to false"
+        ) from error
+
+
+def build_encoder(config: EncoderConfig, height: int, width: int) -> CompactEncoder | TimmEncoder:
+    """The encoder that the config asks for, for pictures of this height and width in pixels."""
+    return CompactEncoder(config, height, width) if config.kind == "compact" else TimmEncoder(config)

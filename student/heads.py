@@ -1,0 +1,114 @@
+"""From what was seen to what to do: trunk, trajectory head, and the head for the 12 discrete actions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from student.observation import CONDITIONING_FEATURES, EGO_FEATURES, Command, ego_value
+from student.trajectory import NUM_POSES, POSE_SPACING_S, Trajectory, chain
+
+NUM_ACTIONS = 12
+WHEELBASE_PER_LENGTH = 0.6
+"""The simulator's bicycle has a wheelbase of 0.6 body lengths."""
+
+STEP_SCALE_M = 0.6
+"""A head output of 1 changes the k-th step by k * STEP_SCALE_M: with 2.4 m/s2 held, step k grows by about that."""
+CURVATURE_SCALE_1PM = 0.1
+"""A head output of 1 bends the path by this; the tightest turns of a car are near 0.2 1/m."""
+SLIP_SCALE_M = 0.05
+"""A head output of 1 moves the path sideways by this at each step."""
+MIN_STEP_M = -1.0
+"""The simulator reverses at no more than 2 m/s."""
+
+
+@dataclass(frozen=True)
+class PlannerConfig:
+    """Size of the planner."""
+
+    hidden: int = 256  # width of the trunk
+    layers: int = 2  # residual blocks of the trunk
+
+    def __post_init__(self) -> None:
+        if self.hidden < 1 or self.layers < 0:
+            raise ValueError(
+                f"planner.hidden={self.hidden}, planner.layers={self.layers}: need at least 1 and 0"
+            )
+
+
+class Trunk(nn.Module):
+    """Camera tokens, ego, traits and command to one feature vector.
+
+    The command scales and shifts every block: the same picture asks for opposite turns under LEFT and RIGHT.
+    """
+
+    def __init__(self, tokens: int, features: int, config: PlannerConfig) -> None:
+        super().__init__()
+        inputs = tokens * features + EGO_FEATURES + CONDITIONING_FEATURES + len(Command)
+        self.enter = nn.Linear(inputs, config.hidden)
+        self.blocks = nn.ModuleList(nn.Linear(config.hidden, config.hidden) for _ in range(config.layers))
+        self.norms = nn.ModuleList(nn.LayerNorm(config.hidden) for _ in range(config.layers))
+        self.modulations = nn.ModuleList(
+            nn.Linear(len(Command), 2 * config.hidden) for _ in range(config.layers)
+        )
+        self.leave = nn.LayerNorm(config.hidden)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "batch cameras features"],
+        ego: Float[Tensor, "batch ego"],
+        command: Float[Tensor, "batch commands"],
+        conditioning: Float[Tensor, "batch conditioning"],
+    ) -> Float[Tensor, "batch hidden"]:
+        """One feature vector per agent."""
+        hidden = self.enter(torch.cat([tokens.flatten(1), ego, command, conditioning], dim=-1))
+        for block, norm, modulation in zip(self.blocks, self.norms, self.modulations, strict=True):
+            scale, shift = modulation(command).chunk(2, dim=-1)
+            hidden = hidden + torch.relu(block(norm(hidden) * (1 + scale) + shift))
+        return self.leave(hidden)
+
+
+class TrajectoryHead(nn.Module):
+    """8 poses as changes to the path that holds the present speed and steering.
+
+    Steps are composed by `trajectory.chain`; turning is written as curvature times distance, so that a
+    standing agent does not spin. With an output of zero (as when untrained) it plans to go on as it goes.
+    """
+
+    grow: Tensor
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(hidden, NUM_POSES * 3)
+        nn.init.normal_(self.project.weight, std=0.01)
+        nn.init.zeros_(self.project.bias)
+        grow = torch.arange(1, NUM_POSES + 1, dtype=torch.float32)
+        self.register_buffer("grow", grow * STEP_SCALE_M, persistent=False)
+
+    def forward(
+        self, hidden: Float[Tensor, "batch hidden"], ego: Float[Tensor, "batch ego"]
+    ) -> Trajectory:
+        """Poses in the current rear-axle frame."""
+        output = self.project(hidden).view(-1, NUM_POSES, 3).float()
+        wheelbase = WHEELBASE_PER_LENGTH * ego_value(ego, "length_m").clamp(min=0.1)
+        curvature = torch.tan(ego_value(ego, "steering_rad")) / wheelbase
+        speed = ego_value(ego, "speed_mps")
+        advance = speed[:, None] * POSE_SPACING_S + self.grow * output[..., 0]
+        advance = MIN_STEP_M + nn.functional.softplus(4.0 * (advance - MIN_STEP_M)) / 4.0
+        turn = advance * (curvature[:, None] + CURVATURE_SCALE_1PM * output[..., 1])
+        return chain(advance, turn, SLIP_SCALE_M * output[..., 2])
+
+
+class ActionHead(nn.Module):
+    """Logits of the simulator's 12 jerk actions."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(hidden, NUM_ACTIONS)
+
+    def forward(self, hidden: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch 12"]:
+        """Unnormalised log probabilities."""
+        return self.project(hidden)

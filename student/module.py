@@ -1,0 +1,148 @@
+"""The LightningModule: which loss, which optimiser, which numbers are logged. The mathematics is elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import lightning
+import torch
+from torch import Tensor
+
+from student.checkpoint import CONFIG_KEY, check_architecture, load_weights
+from student.losses import LossConfig, imitation_loss, plan_errors
+from student.observation import Observation
+from student.policy import Plan, PolicyConfig, StudentPolicy
+from student.targets import Batch
+
+
+ON_PROGRESS_BAR = ("student/train/ade_m", "student/data/beta", "student/data/agent_steps_per_s")
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """AdamW with a linear warm-up and a cosine decay over the whole run."""
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup_steps: int = 100  # optimiser steps
+    final_share: float = 0.05  # learning rate at the end, as a share of `learning_rate`
+    decay_steps: int = 0  # optimiser steps of the whole run; 0: ask the trainer
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0:
+            raise ValueError(f"optimiser.learning_rate={self.learning_rate} must be above 0")
+        if self.warmup_steps < 0 or self.decay_steps < 0 or self.weight_decay < 0:
+            raise ValueError("optimiser.warmup_steps, decay_steps and weight_decay must not be negative")
+        if not 0 <= self.final_share <= 1:
+            raise ValueError(f"optimiser.final_share={self.final_share} must lie in [0, 1]")
+
+
+class Episode(Protocol):
+    """Something a policy can drive through, see `student.evaluation.Episode`."""
+
+    def drive(self, policy: StudentPolicy) -> dict[str, float]:
+        """Drive with this policy and return the flat metrics."""
+        ...
+
+
+class StudentModule(lightning.LightningModule):
+    """Trains a `StudentPolicy` on the batches of `OnPolicyData`; validates and tests it by driving.
+
+    Args:
+        policy: Architecture of the student.
+        loss: Weights of the loss terms.
+        optimiser: Optimiser settings.
+        weights: Policy file or checkpoint to start from; none starts untrained.
+    """
+
+    def __init__(
+        self,
+        policy: PolicyConfig = PolicyConfig(),  # noqa: B008  frozen
+        loss: LossConfig = LossConfig(),  # noqa: B008
+        optimiser: OptimiserConfig = OptimiserConfig(),  # noqa: B008
+        weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.policy = StudentPolicy(policy)
+        self.loss_config = loss
+        self.optimiser_config = optimiser
+        self.test_results: dict[str, float] = {}
+        if weights is not None:
+            load_weights(self.policy, weights)
+
+    def forward(self, observation: Observation) -> Plan:
+        """The student's plan."""
+        return self.policy(observation)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Imitate the teacher's trajectory and action."""
+        plan = self.policy(batch.observation)
+        loss, terms = imitation_loss(plan, batch.targets, self.loss_config)
+        terms |= plan_errors(plan, batch.targets)
+        self._log_all("student/train", {name: term.detach() for name, term in terms.items()}, len(batch))
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log what the data module says of its collecting: beta, agent-steps, buffer, speed."""
+        statistics = getattr(getattr(self.trainer, "datamodule", None), "statistics", dict)()
+        self._log_all("student/data", statistics, 1)
+
+    def validation_step(self, episode: Episode, batch_index: int) -> None:
+        """Drive one validation episode."""
+        self._log_all("student/validate", episode.drive(self.policy), 1)
+
+    def test_step(self, episode: Episode, batch_index: int) -> None:
+        """Drive the test episode; `test_results` keeps its metrics."""
+        self.test_results = episode.drive(self.policy)
+        self._log_all("student/test", self.test_results, 1)
+
+    def predict_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+        """What the student plans beside what the teacher would do, as tensors on the CPU."""
+        plan = self.policy(batch.observation)
+        predictions = {
+            "trajectory": plan.trajectory.poses,
+            "action": plan.actions(),
+            "teacher_trajectory": batch.targets.trajectory.poses,
+            "teacher_action": batch.targets.action,
+            "command": batch.observation.command,
+            "ego": batch.observation.ego,
+        }
+        return {name: tensor.cpu() for name, tensor in predictions.items()}
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW; the learning rate changes after every optimiser step."""
+        config = self.optimiser_config
+        trained = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
+        optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
+        total = config.decay_steps or int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, learning_rate_share(config, total))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the architecture beside the weights, so that `load_policy` reads the checkpoint."""
+        checkpoint[CONFIG_KEY] = asdict(self.policy.config)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another architecture before its weights are tried."""
+        check_architecture(checkpoint, self.policy.config, Path(str(self.trainer.ckpt_path)))
+
+    def _log_all(self, prefix: str, values: dict[str, Any], batch_size: int) -> None:
+        named = {f"{prefix}/{name}": float(value) for name, value in values.items()}
+        for name, value in named.items():
+            self.log(name, value, batch_size=batch_size, prog_bar=name in ON_PROGRESS_BAR)
+
+
+def learning_rate_share(config: OptimiserConfig, total_steps: int) -> Callable[[int], float]:
+    """Multiplier of the learning rate by optimiser step: linear warm-up, then a cosine down to `final_share`."""
+
+    def share(step: int) -> float:
+        warmup = min(1.0, (step + 1) / max(1, config.warmup_steps))
+        progress = min(1.0, step / max(1, total_steps))
+        cosine = 0.5 * (1.0 + math.cos(math.pi * progress))
+        return warmup * (config.final_share + (1.0 - config.final_share) * cosine)
+
+    return share

@@ -1,0 +1,128 @@
+"""What the student sees: camera pictures, its own motion, a navigation command, and how it should behave.
+
+Every constant that scales a physical quantity into a network input lives in this file, so that the
+simulator bridge and the real-data reader cannot disagree about them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from enum import IntEnum
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+EGO_SCALES: dict[str, float] = {
+    "speed_mps": 10.0,
+    "acceleration_mps2": 5.0,
+    "lateral_acceleration_mps2": 5.0,
+    "steering_rad": 0.5,
+    "length_m": 5.0,
+    "width_m": 2.0,
+    "height_m": 2.0,
+    "stopped": 1.0,
+}
+"""Ego inputs in order, and what each is divided by. `stopped` is 1 below STOPPED_SPEED_MPS, else 0."""
+
+EGO_FEATURES = len(EGO_SCALES)
+CONDITIONING_FEATURES = 12
+"""Driver traits in [-1, 1]; 0 is the average driver (used wherever the traits are not known)."""
+
+STOPPED_SPEED_MPS = 0.1
+COMMAND_THRESHOLD_RAD = math.radians(25.0)
+"""Heading change of the route over COMMAND_LOOKAHEAD_M beyond which the command is a turn."""
+COMMAND_LOOKAHEAD_M = 28.0
+
+
+class Command(IntEnum):
+    """Navigation command, in the order of the one-hot input. UNKNOWN: no route is known."""
+
+    LEFT = 0
+    STRAIGHT = 1
+    RIGHT = 2
+    UNKNOWN = 3
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Inputs of a batch of agents; each field has a leading [batch]."""
+
+    images: UInt8[Tensor, "batch cameras height width 3"]  # RGB
+    camera_mask: Bool[Tensor, "batch cameras"]  # False: the camera is missing, its picture is ignored
+    ego: Float[Tensor, "batch ego"]  # EGO_SCALES order, already scaled
+    command: Float[Tensor, "batch commands"]  # one-hot over Command
+    conditioning: Float[Tensor, "batch conditioning"]  # driver traits in [-1, 1]
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Observation:
+        """The same observation on another device."""
+        moved = {f.name: getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)}
+        return Observation(**moved)
+
+    def __getitem__(self, index: Tensor | slice) -> Observation:
+        """Rows of the batch by slice, integer tensor [n] or boolean tensor [batch]."""
+        return Observation(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    def validate(self) -> None:
+        """Refuse wrong widths, commands that are not one-hot and numbers that are not finite."""
+        for name, want in (
+            ("ego", EGO_FEATURES),
+            ("command", len(Command)),
+            ("conditioning", CONDITIONING_FEATURES),
+        ):
+            got = getattr(self, name).shape[-1]
+            if got != want:
+                raise ValueError(f"Observation.{name} has {got} features; {want} are expected")
+            if not torch.isfinite(getattr(self, name)).all():
+                raise ValueError(f"Observation.{name} holds a value that is not finite")
+        one_hot = ((self.command == 0) | (self.command == 1)).all() and (self.command.sum(-1) == 1).all()
+        if not one_hot:
+            raise ValueError("Observation.command must be one-hot: exactly one 1 per row")
+
+
+def concatenate(parts: list[Observation]) -> Observation:
+    """Join batches along the batch axis."""
+    return Observation(
+        **{f.name: torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Observation)}
+    )
+
+
+def ego_features(
+    speed_mps: Float[Tensor, " batch"],
+    acceleration_mps2: Float[Tensor, " batch"],
+    lateral_acceleration_mps2: Float[Tensor, " batch"],
+    steering_rad: Float[Tensor, " batch"],
+    size_m: Float[Tensor, "batch 3"],
+) -> Float[Tensor, "batch ego"]:
+    """The scaled ego vector; size is length, width, height; steering is the bicycle's front wheel angle."""
+    stopped = (speed_mps.abs() < STOPPED_SPEED_MPS).float()
+    motion = [speed_mps, acceleration_mps2, lateral_acceleration_mps2, steering_rad]
+    columns = torch.stack([*motion, *size_m.unbind(-1), stopped], dim=-1)
+    scales = torch.tensor(list(EGO_SCALES.values()), dtype=columns.dtype, device=columns.device)
+    return columns / scales
+
+
+def ego_value(ego: Float[Tensor, "batch ego"], name: str) -> Float[Tensor, " batch"]:
+    """One quantity of the ego vector in SI units, by its name in EGO_SCALES."""
+    return ego[:, list(EGO_SCALES).index(name)] * EGO_SCALES[name]
+
+
+def command_from_heading_change(change_rad: Float[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+    """LEFT or RIGHT beyond +-25 degrees of heading change ahead (left positive), else STRAIGHT.
+
+    NaN, meaning no route ahead, gives UNKNOWN.
+    """
+    command = torch.full(change_rad.shape, int(Command.STRAIGHT), dtype=torch.int64, device=change_rad.device)
+    command = torch.where(change_rad > COMMAND_THRESHOLD_RAD, int(Command.LEFT), command)
+    command = torch.where(change_rad < -COMMAND_THRESHOLD_RAD, int(Command.RIGHT), command)
+    return torch.where(torch.isnan(change_rad), int(Command.UNKNOWN), command)
+
+
+def one_hot_command(command: Int[Tensor, " batch"]) -> Float[Tensor, "batch 4"]:
+    """Command index to the network's one-hot input."""
+    return functional.one_hot(command.long(), len(Command)).float()

@@ -1,0 +1,118 @@
+"""GIGAFLOW's reward, term by term, with a weight of its own for every driver.
+
+Each weight comes from a driver trait in [0, 1] (``Scenario.traits``), stretched over the range given here; the policy
+sees the trait. Shaping terms are rates and get multiplied by the time step. Formulas: GIGAFLOW's table as PufferDrive
+implements it; where a range differs from theirs the docstring says so.
+
+| trait          | term                                                                                       |
+|----------------|--------------------------------------------------------------------------------------------|
+| collision      | -(w + 0.1 speed) when a collision starts                                                     |
+| offroad        | -w when the box leaves the drivable area                                                     |
+| red_light      | -w when the front crosses a stop line on red                                                 |
+| comfort        | -w x number of violations (longitudinal or lateral acceleration above 3 m/s2)                |
+| lane_align     | +w dt (min(cos, 0) + 0.1 min(cos v, 0) + 0.05 (1 - angle / (pi / 2))), relative to the route |
+| lane_center    | -w dt (distance from the preferred line), at most 2 m of it                                  |
+| center_bias    | the preferred line's offset from the middle of the route, m                                  |
+| progress       | +w per metre gained along the route                                                          |
+| reverse        | -w dt while moving backwards                                                                 |
+| overspeed      | -w dt x (speed above the limit, m/s)                                                         |
+| idle           | -w dt while standing                                                                        |
+| goal           | +w at each goal                                                                              |
+"""
+
+from dataclasses import dataclass, fields
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from simulator.config import SimulatorConfig
+from simulator.world import TRAITS, Events, WorldState
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """Range of every weight; a trait of 0 gives the first value and 1 the second. Order is the order of traits."""
+
+    collision: Range = (1.0, 3.0)  # GIGAFLOW: (0, 3)
+    offroad: Range = (1.0, 3.0)  # GIGAFLOW: (0, 3)
+    red_light: Range = (0.5, 1.5)  # GIGAFLOW: (0, 1)
+    comfort: Range = (0.0, 0.02)  # GIGAFLOW: (0, 0.1)
+    lane_align: Range = (0.0, 0.1)
+    lane_center: Range = (0.0, 0.05)
+    center_bias: Range = (-0.5, 0.5)
+    progress: Range = (0.01, 0.02)  # our choice: a dense signal for small budgets
+    reverse: Range = (0.0, 0.05)
+    overspeed: Range = (0.0, 0.05)
+    idle: Range = (0.0, 0.02)  # our choice, against standing still for ever
+    goal: Range = (0.8, 1.2)
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            low, high = getattr(self, field.name)
+            if low > high:
+                raise ValueError(f"reward {field.name}=({low}, {high}) must be two increasing numbers")
+
+
+TRAIT_NAMES = tuple(field.name for field in fields(RewardConfig))
+assert len(TRAIT_NAMES) == TRAITS
+
+
+# Where evaluation departs from the middle of every range: a driver that minds crashes, lights and limits.
+_CAREFUL = {"collision": 1.0, "offroad": 1.0, "red_light": 1.0, "overspeed": 1.0}
+
+
+def careful_traits() -> Float[Array, " traits"]:
+    """Traits of the driver that evaluation, labels and the student use."""
+    return jnp.array([_CAREFUL.get(name, 0.5) for name in TRAIT_NAMES], jnp.float32)
+
+
+def weights(traits: Float[Array, "*agents traits"], config: RewardConfig) -> dict[str, Float[Array, "*agents"]]:
+    """Reward weights by name from driver traits in [0, 1]."""
+    ranges = [getattr(config, name) for name in TRAIT_NAMES]
+    low = jnp.array([pair[0] for pair in ranges])
+    high = jnp.array([pair[1] for pair in ranges])
+    scaled = low + (high - low) * traits
+    return {name: scaled[..., i] for i, name in enumerate(TRAIT_NAMES)}
+
+
+def reward(
+    state: WorldState, events: Events, following: WorldState, simulator: SimulatorConfig, config: RewardConfig
+) -> tuple[Float[Array, " agents"], dict[str, Float[Array, " agents"]]]:
+    """Reward of every agent of one world for the step from ``state`` to ``following``, and its terms by name.
+
+    Agents that were not active at the start get 0.
+    """
+    terms = _terms(state, events, following, simulator, config)
+    terms = {name: jnp.where(state.active, value, 0.0) for name, value in terms.items()}
+    return sum(terms.values(), jnp.zeros(state.speed.shape)), terms
+
+
+def _terms(
+    state: WorldState, events: Events, following: WorldState, simulator: SimulatorConfig, config: RewardConfig
+) -> dict[str, Array]:
+    weight = weights(state.scenario.traits, config)
+    dt = simulator.timestep_s
+    station = jnp.clip(jnp.round(following.route_m / 2.0).astype(jnp.int32), 0, state.scenario.route_yaw.shape[1] - 1)
+    agents = jnp.arange(station.shape[0])
+    angle = following.yaw - state.scenario.route_yaw[agents, station]
+    limit = state.scenario.route_limit_mps[agents, station]
+    cos, speed = jnp.cos(angle), state.speed  # the speed before the step: a crash sets the next one to zero
+    off_angle = jnp.abs(jnp.arctan2(jnp.sin(angle), cos)) / (0.5 * jnp.pi)
+    align = jnp.minimum(cos, 0.0) + 0.1 * jnp.minimum(cos * speed, 0.0) + 0.05 * (1.0 - off_angle)
+    aside = jnp.minimum(jnp.abs(following.route_offset_m - weight["center_bias"]), 2.0)
+    violations = (jnp.abs(following.acceleration) > 3.0) * 1.0 + (jnp.abs(following.lateral_acceleration) > 3.0)
+    return {
+        "goal": weight["goal"] * events.goal,
+        "collision": -(weight["collision"] + 0.1 * jnp.abs(speed)) * events.collision,
+        "offroad": -weight["offroad"] * events.offroad,
+        "red_light": -weight["red_light"] * events.red_light,
+        "comfort": -weight["comfort"] * violations,
+        "lane_align": weight["lane_align"] * dt * align,
+        "lane_center": -weight["lane_center"] * dt * aside,
+        "progress": weight["progress"] * events.progress_m,
+        "reverse": -weight["reverse"] * dt * (speed < 0),
+        "overspeed": -weight["overspeed"] * dt * jnp.maximum(speed - limit, 0.0),
+        "idle": -weight["idle"] * dt * (jnp.abs(speed) < 0.1),
+    }

@@ -1,0 +1,79 @@
+"""Shared by every test: strict JAX, few threads, fresh keys, and where real data lives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+# Read when JAX is first imported, so that rooms without JAX never load it here.
+os.environ.setdefault("JAX_DEBUG_KEY_REUSE", "1")  # a key is used once (typed keys only)
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked `cuda` where there is no GPU."""
+    if torch.cuda.is_available():
+        return
+    skip = pytest.mark.skip(reason="needs an NVIDIA GPU that torch can see")
+    for item in items:
+        if item.get_closest_marker("cuda"):
+            item.add_marker(skip)
+
+
+@pytest.fixture
+def getkey(request: pytest.FixtureRequest) -> Callable[[], Any]:
+    """Each call gives a fresh typed JAX key; the sequence depends only on the test's name."""
+    import jax
+
+    seed = sum(request.node.name.encode())
+    key = jax.random.key(seed)
+
+    def next_key() -> Any:
+        nonlocal key
+        key, fresh = jax.random.split(key)
+        return fresh
+
+    return next_key
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """A numpy generator seeded by the test's name."""
+    return np.random.default_rng(sum(request.node.name.encode()))
+
+
+@pytest.fixture
+def torch_seed() -> Iterator[None]:
+    """Seed torch for one test and put its generator back afterwards."""
+    state = torch.get_rng_state()
+    torch.manual_seed(0)
+    yield
+    torch.set_rng_state(state)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real camera frames and logs; skips where the machine has none."""
+    value = os.environ.get("GIGAPIXEL_DATA")
+    if not value:
+        pytest.skip("real camera frames are read from the folder in GIGAPIXEL_DATA, which is not set")
+    folder = Path(value)
+    if not (folder / "camera" / "frames.jsonl").is_file():
+        pytest.skip(f"GIGAPIXEL_DATA={value} has no camera/frames.jsonl")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the repository, where configs/ and notebooks/ lie."""
+    return Path(__file__).resolve().parent.parent
