@@ -28,14 +28,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Workload:
-    """Something to measure: `call()` does `units_per_call` units of work and returns when they are done."""
+    """Something to measure: `call()` works, waits until the work is done, and returns how many units it was."""
 
     description: str
     unit: str  # "agent_steps" or "views"
-    units_per_call: int
     device: str
     settings: dict[str, Any]
-    call: Callable[[], None]
+    call: Callable[[], int]
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,8 @@ class Measurement:
 
     compile_s: float  # the first call
     windows_per_s: list[float]  # units per second of each window
-    calls: int  # counted calls over all windows
+    calls: int  # in all windows together
+    units: int  # in all windows together
 
     @property
     def per_s(self) -> float:
@@ -60,15 +60,18 @@ def measure(
     workload.call()
     compile_s = clock() - began
     workload.call()
-    speeds, calls = [], 0
+    speeds, calls, units = [], 0, 0
     for _ in range(WINDOWS):
         began, done = clock(), 0
-        while clock() - began < window_s or done == 0:
-            workload.call()
-            done += 1
-        speeds.append(done * workload.units_per_call / (clock() - began))
-        calls += done
-    return Measurement(compile_s, speeds, calls)
+        while True:
+            done += workload.call()
+            calls += 1
+            spent = clock() - began
+            if spent >= window_s:
+                break
+        speeds.append(done / spent)
+        units += done
+    return Measurement(compile_s, speeds, calls, units)
 
 
 def report(room: str, workload: Workload, measurement: Measurement, window_s: float) -> dict[str, Any]:
@@ -79,7 +82,7 @@ def report(room: str, workload: Workload, measurement: Measurement, window_s: fl
         "windows_per_s": [round(speed, 1) for speed in measurement.windows_per_s],
         "compile_s": round(measurement.compile_s, 3),
         "calls": measurement.calls,
-        "units_per_call": workload.units_per_call,
+        "units": measurement.units,
         "window_s": window_s,
         "device": workload.device,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

@@ -44,9 +44,23 @@ class Eyes(NamedTuple):
     lens: Any  # [cameras, 5] fx, fy, cx, cy, skew in px
     planes: Any  # [cameras, 4, 3] inward unit normals of the four sides of the view, camera frame
     rays: Any  # [cameras, height, width, 3] scaled to z = 1
-    length: Any  # [cameras, height, width] of those rays
+    length: Any  # [cameras, height, width] of those rays, in draw distances
     near: Any  # [] m
     reach: Any  # [] draw distance, m
+
+
+class View(NamedTuple):
+    """One of them, and what is drawn so far. Its numbers are tuples, not arrays: they stay in registers."""
+
+    centre: Any  # 3
+    rotation: Any  # 9, row by row
+    planes: Any  # 4 x 3
+    lens: Any  # 5
+    furthest: Any  # [height, width] 1/depth at which the ray of a pixel leaves the draw distance
+    near: Any  # [] m
+    reach: Any  # [] m
+    key: Any  # [height, width] precedence / depth of what is nearest, 0 if nothing is
+    material: Any  # [height, width] u8
 
 
 class Ground(NamedTuple):
@@ -124,7 +138,7 @@ def _eyes(scene: Scene, rig: CameraRig) -> Eyes:
         lens=_array(lens),
         planes=_array((planes / planes.norm(dim=2, keepdim=True)).float()),
         rays=_array(rays),
-        length=_array(rays.norm(dim=-1)),
+        length=_array(rays.norm(dim=-1) / scene.draw_distance_m),
         near=np.float32(NEAR_M),
         reach=np.float32(scene.draw_distance_m),
     )
@@ -161,25 +175,59 @@ LOOK = _look()
 def _draw_views(eyes, ground, things, look, rgb, depth, class_id):
     """All views. While a view is drawn, its `depth` holds precedence / depth and its `class_id` materials."""
     viewers, cameras = eyes.centre.shape[:2]
-    for view in prange(viewers * cameras):
-        viewer, camera = view // cameras, view % cameras
-        key, material = depth[viewer, camera], class_id[viewer, camera]
-        key[:] = np.float32(0)
-        material[:] = 0
+    for index in prange(viewers * cameras):
+        viewer, camera = index // cameras, index % cameras
+        centre, lens = eyes.centre[viewer, camera], eyes.lens[camera]
+        view = View(
+            (centre[0], centre[1], centre[2]),
+            _nine(eyes.rotation[viewer, camera]),
+            _twelve(eyes.planes[camera]),
+            (lens[0], lens[1], lens[2], lens[3], lens[4]),
+            eyes.length[camera],
+            eyes.near,
+            eyes.reach,
+            depth[viewer, camera],
+            class_id[viewer, camera],
+        )
+        _clear(view)
         scratch = np.empty((ROOM, 3), np.float32)
-        _draw_ground(eyes, ground, things, look, viewer, camera, key, material, scratch)
-        _draw_boxes(eyes, things, look, viewer, camera, key, material, scratch)
-        _draw_lights(eyes, things, look, viewer, camera, key, material, scratch)
-        _shade(eyes, look, viewer, camera, rgb[viewer, camera], key, material)
+        world, own_box = things.viewer_world[viewer], things.viewer_box[viewer]
+        _draw_ground(view, ground, things.map_id[world], look.precedence, scratch)
+        _draw_boxes(view, things, world, own_box, look, scratch)
+        _draw_lights(view, things, world, look, scratch)
+        _shade(view, look, eyes.rays[camera], eyes.height[viewer, camera], rgb[viewer, camera])
 
 
 @njit(cache=True, error_model="numpy")
-def _hidden(x, y, z, radius, planes, near, reach):
+def _nine(a):
+    return a[0, 0], a[0, 1], a[0, 2], a[1, 0], a[1, 1], a[1, 2], a[2, 0], a[2, 1], a[2, 2]
+
+
+@njit(cache=True, error_model="numpy")
+def _twelve(a):
+    return (
+        (a[0, 0], a[0, 1], a[0, 2]),
+        (a[1, 0], a[1, 1], a[1, 2]),
+        (a[2, 0], a[2, 1], a[2, 2]),
+        (a[3, 0], a[3, 1], a[3, 2]),
+    )
+
+
+@njit(cache=True, error_model="numpy")
+def _clear(view):
+    for row in range(view.key.shape[0]):
+        for column in range(view.key.shape[1]):
+            view.key[row, column] = 0
+            view.material[row, column] = 0
+
+
+@njit(cache=True, error_model="numpy")
+def _hidden(view, x, y, z, radius):
     """Whether a sphere (camera frame) is certainly out of view: behind, beyond the draw distance or aside."""
-    if z + radius < near or x * x + y * y + z * z > (reach + radius) * (reach + radius):
+    if z + radius < view.near or x * x + y * y + z * z > (view.reach + radius) * (view.reach + radius):
         return True
-    for k in range(4):
-        if planes[k, 0] * x + planes[k, 1] * y + planes[k, 2] * z < -radius:
+    for plane in view.planes:
+        if plane[0] * x + plane[1] * y + plane[2] * z < -radius:
             return True
     return False
 
@@ -188,59 +236,71 @@ def _hidden(x, y, z, radius, planes, near, reach):
 def _into_camera(rotation, x, y, z):
     """Turn a vector from world axes to camera axes."""
     return (
-        rotation[0, 0] * x + rotation[1, 0] * y + rotation[2, 0] * z,
-        rotation[0, 1] * x + rotation[1, 1] * y + rotation[2, 1] * z,
-        rotation[0, 2] * x + rotation[1, 2] * y + rotation[2, 2] * z,
+        rotation[0] * x + rotation[3] * y + rotation[6] * z,
+        rotation[1] * x + rotation[4] * y + rotation[7] * z,
+        rotation[2] * x + rotation[5] * y + rotation[8] * z,
     )
 
 
 @njit(cache=True, error_model="numpy")
-def _sphere_hidden(sphere, centre, rotation, planes, near, reach):
-    x, y, z = _into_camera(rotation, sphere[0] - centre[0], sphere[1] - centre[1], sphere[2] - centre[2])
-    return _hidden(x, y, z, sphere[3], planes, near, reach)
+def _sphere_hidden(view, sphere, index):
+    centre = view.centre
+    x, y, z = _into_camera(
+        view.rotation, sphere[index, 0] - centre[0], sphere[index, 1] - centre[1], sphere[index, 2] - centre[2]
+    )
+    return _hidden(view, x, y, z, sphere[index, 3])
 
 
 @njit(cache=True, error_model="numpy")
-def _draw_ground(eyes, ground, things, look, viewer, camera, key, material, scratch):
-    centre, rotation, planes = eyes.centre[viewer, camera], eyes.rotation[viewer, camera], eyes.planes[camera]
-    town = things.map_id[things.viewer_world[viewer]]
+def _draw_ground(view, ground, town, precedence, scratch):
+    centre, quads = view.centre, ground.quads
     for cell in range(ground.map_cell_start[town], ground.map_cell_start[town + 1]):
-        if _sphere_hidden(ground.cell_sphere[cell], centre, rotation, planes, eyes.near, eyes.reach):
+        if _sphere_hidden(view, ground.cell_sphere, cell):
             continue
         for quad in range(ground.cell_start[cell], ground.cell_start[cell + 1]):
-            if _sphere_hidden(ground.sphere[quad], centre, rotation, planes, eyes.near, eyes.reach):
+            if _sphere_hidden(view, ground.sphere, quad):
                 continue
             for k in range(4):
-                corner = ground.quads[quad, k]
                 scratch[k, 0], scratch[k, 1], scratch[k, 2] = _into_camera(
-                    rotation, corner[0] - centre[0], corner[1] - centre[1], corner[2] - centre[2]
+                    view.rotation,
+                    quads[quad, k, 0] - centre[0],
+                    quads[quad, k, 1] - centre[1],
+                    quads[quad, k, 2] - centre[2],
                 )
             paint = ground.class_id[quad]
-            if ground.flat[quad]:
-                _fill(eyes, look, camera, scratch, 4, paint, key, material)
-            else:
-                scratch[SPARE], scratch[SPARE + 1], scratch[SPARE + 2] = scratch[0], scratch[2], scratch[3]
-                _fill(eyes, look, camera, scratch, 3, paint, key, material)
-                scratch[0], scratch[1], scratch[2] = scratch[SPARE], scratch[SPARE + 1], scratch[SPARE + 2]
-                _fill(eyes, look, camera, scratch, 3, paint, key, material)
+            count = 4 if ground.flat[quad] else 3  # in one piece, or as triangles 0-1-2 and 0-2-3
+            if count == 3:
+                _copy_row(scratch, 0, SPARE)
+                _copy_row(scratch, 2, SPARE + 1)
+                _copy_row(scratch, 3, SPARE + 2)
+            _fill(view, scratch, count, paint, precedence[paint])
+            if count == 3:
+                for k in range(3):
+                    _copy_row(scratch, SPARE + k, k)
+                _fill(view, scratch, count, paint, precedence[paint])
 
 
 @njit(cache=True, error_model="numpy")
-def _draw_boxes(eyes, things, look, viewer, camera, key, material, scratch):
-    centre, rotation, planes = eyes.centre[viewer, camera], eyes.rotation[viewer, camera], eyes.planes[camera]
-    world = things.viewer_world[viewer]
+def _copy_row(rows, source, target):
+    rows[target, 0], rows[target, 1], rows[target, 2] = rows[source, 0], rows[source, 1], rows[source, 2]
+
+
+@njit(cache=True, error_model="numpy")
+def _draw_boxes(view, things, world, own_box, look, scratch):
+    centre, rotation = view.centre, view.rotation
     half, axes = np.empty(3, np.float32), np.empty((3, 3), np.float32)
     for box in range(things.box_class.shape[1]):
         kind = things.box_class[world, box]
-        if kind < 0 or box == things.viewer_box[viewer]:
+        if kind < 0 or box == own_box:
             continue
-        half[:] = things.box_size[world, box] * np.float32(0.5)
+        for axis in range(3):
+            half[axis] = things.box_size[world, box, axis] * np.float32(0.5)
         east = things.box_position[world, box, 0] - centre[0]
         north = things.box_position[world, box, 1] - centre[1]
         above = things.box_position[world, box, 2] + half[2] - centre[2]
         x, y, z = _into_camera(rotation, east, north, above)
         radius = np.sqrt(half[0] * half[0] + half[1] * half[1] + half[2] * half[2]) + np.float32(1e-3)
-        if _hidden(x, y, z, radius, planes, eyes.near, eyes.reach):
+        if _hidden(view, x, y, z, radius):
             continue
         cos, sin = np.cos(things.box_yaw[world, box]), np.sin(things.box_yaw[world, box])
         zero, one = np.float32(0), np.float32(1)
@@ -253,18 +313,19 @@ def _draw_boxes(eyes, things, look, viewer, camera, key, material, scratch):
             if (away if face % 2 == 0 else -away) <= half[axis]:
                 continue
             for k in range(4):
-                sign = look.face_corners[face, k]
-                f, l, u = sign[0] * half[0], sign[1] * half[1], sign[2] * half[2]
+                f = look.face_corners[face, k, 0] * half[0]
+                l = look.face_corners[face, k, 1] * half[1]
+                u = look.face_corners[face, k, 2] * half[2]
                 scratch[k, 0] = x + f * axes[0, 0] + l * axes[1, 0] + u * axes[2, 0]
                 scratch[k, 1] = y + f * axes[0, 1] + l * axes[1, 1] + u * axes[2, 1]
                 scratch[k, 2] = z + f * axes[0, 2] + l * axes[1, 2] + u * axes[2, 2]
-            _fill(eyes, look, camera, scratch, 4, look.first_material[1] + 6 * kind + face, key, material)
+            paint = look.first_material[1] + 6 * kind + face
+            _fill(view, scratch, 4, paint, look.precedence[paint])
 
 
 @njit(cache=True, error_model="numpy")
-def _draw_lights(eyes, things, look, viewer, camera, key, material, scratch):
-    centre, rotation, planes = eyes.centre[viewer, camera], eyes.rotation[viewer, camera], eyes.planes[camera]
-    world = things.viewer_world[viewer]
+def _draw_lights(view, things, world, look, scratch):
+    centre, rotation = view.centre, view.rotation
     for light in range(things.light_state.shape[1]):
         state = things.light_state[world, light]
         if state == 0:
@@ -276,7 +337,7 @@ def _draw_lights(eyes, things, look, viewer, camera, key, material, scratch):
         if east * cos + north * sin <= 0:  # seen from behind
             continue
         x, y, z = _into_camera(rotation, east, north, above)
-        if _hidden(x, y, z, look.disc[0, 0] * 2, planes, eyes.near, eyes.reach):
+        if _hidden(view, x, y, z, look.disc[0, 0] * 2):
             continue
         zero, one = np.float32(0), np.float32(1)
         right_x, right_y, right_z = _into_camera(rotation, sin, -cos, zero)
@@ -287,13 +348,14 @@ def _draw_lights(eyes, things, look, viewer, camera, key, material, scratch):
             scratch[k, 0] = x + right * right_x + up * up_x
             scratch[k, 1] = y + right * right_y + up * up_y
             scratch[k, 2] = z + right * right_z + up * up_z
-        _fill(eyes, look, camera, scratch, sides, look.first_material[0] + state - 1, key, material)
+        paint = look.first_material[0] + state - 1
+        _fill(view, scratch, sides, paint, look.precedence[paint])
 
 
 @njit(cache=True, error_model="numpy")
-def _fill(eyes, look, camera, corner, count, paint, key, material):
+def _fill(view, corner, count, paint, precedence):
     """Draw a flat convex polygon: its corners are the first `count` rows, camera frame. The rows are used up."""
-    lens = eyes.lens[camera]
+    lens, key = view.lens, view.key
     fx, fy, cx, cy, skew = lens[0], lens[1], lens[2], lens[3], lens[4]
     nx, ny, nz = _normal(corner, count)
     volume = nx * corner[0, 0] + ny * corner[0, 1] + nz * corner[0, 2]
@@ -303,7 +365,7 @@ def _fill(eyes, look, camera, corner, count, paint, key, material):
     slope_x = nx / (volume * fx)
     slope_y = (ny / volume - slope_x * skew) / fy
     middle = nz / volume
-    first, count = _clip(corner, count, eyes.near)
+    first, count = _clip(corner, count, view.near)
     top, bottom, left, right = _project(corner, first, count, lens)
     # Rows and columns whose pixel centres lie in [low, high): neighbours that share an edge never both miss a centre.
     height, width = key.shape
@@ -315,7 +377,6 @@ def _fill(eyes, look, camera, corner, count, paint, key, material):
     for k in range(first, first + count):  # slopes, x per row, in the column that held the depth
         low, high = _ends(corner, first, count, k)
         corner[k, 2] = (corner[high, 0] - corner[low, 0]) / (corner[high, 1] - corner[low, 1])
-    precedence, reach = look.precedence[paint], np.float32(1) / eyes.reach
     for row in range(begin_row, end_row):
         line = np.float32(row) + half
         left, right = _span(corner, first, count, line)
@@ -325,9 +386,9 @@ def _fill(eyes, look, camera, corner, count, paint, key, material):
         for column in range(begin, end):
             inverse = level + slope_x * np.float32(column)
             nearness = inverse * precedence
-            if nearness > key[row, column] and inverse >= eyes.length[camera, row, column] * reach:
+            if nearness > key[row, column] and inverse >= view.furthest[row, column]:
                 key[row, column] = nearness
-                material[row, column] = paint
+                view.material[row, column] = paint
 
 
 @njit(cache=True, error_model="numpy")
@@ -389,7 +450,7 @@ def _clip(corner, count, near):
     for k in range(count):
         after = k + 1 if k + 1 < count else 0
         if corner[k, 2] >= near:
-            corner[kept] = corner[k]
+            _copy_row(corner, k, kept)
             kept += 1
         if (corner[k, 2] >= near) != (corner[after, 2] >= near):
             # From the visible corner outwards, so that neighbours that share the edge cut it at the same point.
@@ -403,23 +464,22 @@ def _clip(corner, count, near):
 
 
 @njit(cache=True, error_model="numpy")
-def _shade(eyes, look, viewer, camera, rgb, key, material):
+def _shade(view, look, rays, eye_height, rgb):
     """Colours as `shading.shade`; turns keys into depths and materials into classes."""
-    rotation, eye_height = eyes.rotation[viewer, camera], eyes.height[viewer, camera]
-    up_x, up_y, up_z = rotation[2, 0], rotation[2, 1], rotation[2, 2]
+    key, material = view.key, view.material
+    up_x, up_y, up_z = view.rotation[6], view.rotation[7], view.rotation[8]
     zero, one, half, full = np.float32(0), np.float32(1), np.float32(0.5), np.float32(255)
     haze_start, zenith_sine = look.air[0], look.air[1]
     haze_r, haze_g, haze_b = look.haze_rgb[0], look.haze_rgb[1], look.haze_rgb[2]
     span_r, span_g, span_b = look.zenith_rgb[0] - haze_r, look.zenith_rgb[1] - haze_g, look.zenith_rgb[2] - haze_b
-    haze_scale, sky_scale, reach = one / (one - haze_start), one / zenith_sine, one / eyes.reach
+    haze_scale, sky_scale = one / (one - haze_start), one / (zenith_sine * view.reach)
     height, width = key.shape
     for row in range(height):
         for column in range(width):
             paint = material[row, column]
-            length = eyes.length[camera, row, column]
+            length = view.furthest[row, column]  # of the ray, in draw distances
             if paint == 0:
-                ray = eyes.rays[camera, row, column]
-                up = up_x * ray[0] + up_y * ray[1] + up_z * ray[2]
+                up = up_x * rays[row, column, 0] + up_y * rays[row, column, 1] + up_z * rays[row, column, 2]
                 if up >= zero or eye_height <= zero:
                     share = min(max(up / length * sky_scale, zero), one)
                     rgb[row, column, 0] = np.uint8(haze_r + span_r * share + half)
@@ -431,7 +491,7 @@ def _shade(eyes, look, viewer, camera, rgb, key, material):
                 depth = eye_height / -up
             else:
                 depth = look.precedence[paint] / key[row, column]
-            away = min(depth * length * reach, one)
+            away = min(depth * length, one)
             haze = max((away - haze_start) * haze_scale, zero)
             light = (one - look.dimming[paint] * away) * (one - haze)
             rgb[row, column, 0] = np.uint8(min(look.rgb[paint, 0] * light + haze_r * haze + half, full))

@@ -8,6 +8,7 @@ segments) are global over the atlas.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.struct
 import jax.numpy as jnp
@@ -86,7 +87,7 @@ def build_atlas(maps: Sequence[RoadMap], grids: Sequence[Grids] | None = None) -
 
         grids = [bake_grids(road_map) for road_map in maps]
     fields = _lane_fields(maps) | _stop_fields(maps) | _grid_fields(maps, grids)
-    arrays = {name: jnp.asarray(value) for name, value in fields.items()}
+    arrays: dict[str, Any] = {name: jnp.asarray(value) for name, value in fields.items()}
     return RoadAtlas(**{"names": tuple(road_map.name for road_map in maps), **arrays})
 
 
@@ -212,5 +213,5 @@ def _tables(tables: Sequence[np.ndarray], offsets: np.ndarray) -> np.ndarray:
     return np.concatenate([_shift(table, offset) for table, offset in zip(flat, offsets, strict=True)])
 
 
-def _shift(index: np.ndarray, offset: int) -> np.ndarray:
+def _shift(index: np.ndarray, offset: int | np.integer) -> np.ndarray:
     return np.where(index >= 0, index + offset, -1).astype(np.int32)

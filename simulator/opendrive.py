@@ -48,7 +48,10 @@ def import_town(name_or_path: str | Path) -> RoadMap:
     objects = _read_objects(path)
     lanes = _of_type(objects, "Lane")
     if not lanes:
-        raise ValueError(f"{path}: no driving lanes; expected an OpenDRIVE map with lanes of type 'driving'")
+        # py123d leaves out roads that are not linked at both ends (the inside of parking houses).
+        raise ValueError(
+            f"{path}: no driving lanes; expected roads linked at both ends with lanes of type 'driving'"
+        )
     name = path.name.removesuffix(".gz").removesuffix(".xodr")
     return _build(name, path, objects, lanes).validate()
 

@@ -101,7 +101,7 @@ class RoadMap:
         xy = np.concatenate([piece[:, :2] for piece in pieces]).astype(np.float64)
         return np.stack([xy.min(0), xy.max(0)])
 
-    def lane(self, index: int) -> Float32[np.ndarray, "points 3"]:
+    def lane(self, index: int | np.integer) -> Float32[np.ndarray, "points 3"]:
         """Centreline of one lane, m."""
         start = self.lane_start[index]
         return self.point_xyz[start : start + self.lane_count[index]]

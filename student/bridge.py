@@ -30,9 +30,15 @@ from renderer import (
 from simulator import lights
 from simulator.atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
+from simulator.dynamics import wrap_angle
 from simulator.road_map import MarkingType, RoadMap, StopKind
 from simulator.world import WorldState, rear_axle
-from student.observation import COMMAND_LOOKAHEAD_M, command_from_heading_change, ego_features, one_hot_command
+from student.observation import (
+    COMMAND_LOOKAHEAD_M,
+    command_from_heading_change,
+    ego_features,
+    one_hot_command,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +140,9 @@ def light_table(atlas: RoadAtlas) -> LightTable:
     right_end = np.asarray(atlas.stop_xyz)[stops, 1]
     ahead = np.stack([np.cos(yaw), np.sin(yaw), np.zeros_like(yaw)], axis=-1)
     right = np.stack([np.sin(yaw), -np.cos(yaw), np.zeros_like(yaw)], axis=-1)
-    position = right_end + LIGHT_BEYOND_M * ahead + LIGHT_ASIDE_M * right + np.array([0.0, 0.0, LIGHT_HEIGHT_M])
+    position = (
+        right_end + LIGHT_BEYOND_M * ahead + LIGHT_ASIDE_M * right + np.array([0.0, 0.0, LIGHT_HEIGHT_M])
+    )
     return LightTable(stops, position.astype(np.float32), yaw.astype(np.float32))
 
 
@@ -160,34 +168,21 @@ def drawable(
     light_state = jax.vmap(lights.light_states, (0, 0, None, None))(state, stops, atlas, config)
     axle = rear_axle(state.position, state.yaw, state.scenario.size)
     pose = jnp.concatenate([axle[..., :2], state.yaw[..., None]], axis=-1)
-    change = jax.vmap(jax.vmap(heading_change))(
-        state.scenario.route_yaw, state.route_m, _route_end_m(state)
-    )
+    change = jax.vmap(jax.vmap(heading_change))(state.scenario.route_yaw, state.route_m)
     return Drawable(box_class, light_state, _upright(axle, state.yaw), change, pose)
 
 
-def _route_end_m(state: WorldState) -> Float[Array, "worlds agents"]:
-    """Arc length at which an agent's route ends: its last goal."""
-    last = jnp.maximum(state.scenario.num_goals - 1, 0)[..., None]
-    return jnp.take_along_axis(state.scenario.goal_m, last, axis=-1)[..., 0]
-
-
-def heading_change(
-    route_yaw: Float[Array, " stations"], route_m: Float[Array, ""], end_m: Float[Array, ""]
-) -> Float[Array, ""]:
+def heading_change(route_yaw: Float[Array, " stations"], route_m: Float[Array, ""]) -> Float[Array, ""]:
     """Largest signed heading change of a route within COMMAND_LOOKAHEAD_M of `route_m`, rad, left positive.
 
-    The largest and not the last: in an S bend, or after a junction, the end may point where the beginning did. Behind
-    the route's end at `end_m` nothing is looked at; at the end itself the change is NaN.
+    The largest and not the last: in an S bend, or after a junction, the end may point where the beginning did. At
+    the route's end there is nothing ahead and the change is NaN.
     """
-    here = jnp.round(route_m / ROUTE_SPACING_M).astype(jnp.int32)
-    steps = jnp.arange(1, round(COMMAND_LOOKAHEAD_M / ROUTE_SPACING_M) + 1)
-    last = jnp.minimum(jnp.round(end_m / ROUTE_SPACING_M).astype(jnp.int32), route_yaw.shape[0] - 1)
-    here = jnp.minimum(here, route_yaw.shape[0] - 1)
-    ahead = route_yaw[jnp.clip(here + steps, 0, jnp.maximum(last, here))]
-    change = jnp.mod(ahead - route_yaw[here] + jnp.pi, 2 * jnp.pi) - jnp.pi
-    largest = change[jnp.argmax(jnp.abs(change))]
-    return jnp.where(last > here, largest, jnp.nan)
+    last = route_yaw.shape[0] - 1
+    here = jnp.clip(jnp.round(route_m / ROUTE_SPACING_M).astype(jnp.int32), 0, last)
+    ahead = here + jnp.arange(1, round(COMMAND_LOOKAHEAD_M / ROUTE_SPACING_M) + 1)
+    change = wrap_angle(route_yaw[jnp.minimum(ahead, last)] - route_yaw[here])
+    return jnp.where(here < last, change[jnp.argmax(jnp.abs(change))], jnp.nan)
 
 
 def _upright(origin: Float[Array, "*n 3"], yaw: Float[Array, "*n"]) -> Float[Array, "*n 4 4"]:
@@ -234,7 +229,9 @@ def ego_inputs(
 ) -> tuple[Float[Tensor, "agents ego"], Float[Tensor, "agents 4"], Float[Tensor, "agents conditioning"]]:
     """Ego vector, command and traits of all agents of batched worlds, flattened to world * agents + agent."""
     motion = [state.speed, state.acceleration, state.lateral_acceleration, state.steering]
-    ego = ego_features(*(to_torch(part).flatten() for part in motion), to_torch(state.scenario.size).flatten(0, 1))
+    ego = ego_features(
+        *(to_torch(part).flatten() for part in motion), to_torch(state.scenario.size).flatten(0, 1)
+    )
     command = one_hot_command(command_from_heading_change(to_torch(seen.heading_change).flatten()))
     traits = to_torch(state.scenario.traits).flatten(0, 1)
     return ego, command, 2.0 * traits - 1.0

@@ -57,7 +57,9 @@ def check_architecture(contents: dict[str, Any], wanted: PolicyConfig, path: Pat
         raise ValueError(f"{path} is not a student checkpoint: it has no field {CONFIG_KEY}")
     differences = _differences(asdict(config_from_dict(contents[CONFIG_KEY], path)), asdict(wanted))
     if differences:
-        raise ValueError(f"{path} holds another architecture than the config asks for: {', '.join(differences)}")
+        raise ValueError(
+            f"{path} holds another architecture than the config asks for: {', '.join(differences)}"
+        )
 
 
 def config_from_dict(stored: dict[str, Any], path: Path) -> PolicyConfig:
@@ -75,9 +77,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path}: no such student policy file")
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is not a student policy file: {reason}") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path} is not a student policy file, or is damaged: it cannot be unpacked"
+        ) from error
     if not isinstance(contents, dict) or CONFIG_KEY not in contents:
         raise ValueError(f"{path} is not a student policy file: it has no field {CONFIG_KEY}")
     return contents
@@ -96,7 +99,8 @@ def _load_weights(policy: StudentPolicy, weights: dict[str, torch.Tensor], path:
     try:
         policy.load_state_dict(weights)
     except RuntimeError as error:
-        raise ValueError(f"{path}: the weights do not fit their architecture: {str(error).splitlines()[1].strip()}") from error
+        reason = str(error).splitlines()[-1].strip()
+        raise ValueError(f"{path}: the weights do not fit their architecture: {reason}") from error
     logger.info("student policy read from %s", path)
 
 

@@ -15,7 +15,7 @@ from student.mixture import BetaSchedule
 from student.observation import Command, one_hot_command
 from student.policy import StudentPolicy
 from student.replay import ReplayBuffer
-from student.targets import Batch
+from student.targets import TURN_WEIGHT, Batch, turn_weights
 from student.world import PixelWorld, PixelWorldConfig
 
 
@@ -32,6 +32,7 @@ class OnPolicyData(lightning.LightningDataModule):
         batches_per_epoch: Optimiser steps per epoch.
         batch_size: Agents per batch.
         buffer_capacity: Agents remembered; the oldest make room.
+        turn_weight: How much a turning label weighs in the loss; a straight one weighs 1.
         command_dropout: Share of the samples whose command is hidden (UNKNOWN), so that the student can also
             drive without a route.
         seed: Seed of worlds, mixture and batches.
@@ -47,6 +48,7 @@ class OnPolicyData(lightning.LightningDataModule):
         batches_per_epoch: int = 40,
         batch_size: int = 128,
         buffer_capacity: int = 20_000,
+        turn_weight: float = TURN_WEIGHT,
         command_dropout: float = 0.05,
         seed: int = 0,
     ) -> None:
@@ -61,7 +63,7 @@ class OnPolicyData(lightning.LightningDataModule):
         self.beta = BetaSchedule(beta_steps)
         self.decisions_per_epoch, self.batches_per_epoch = decisions_per_epoch, batches_per_epoch
         self.batch_size, self.buffer_capacity = batch_size, buffer_capacity
-        self.command_dropout, self.seed = command_dropout, seed
+        self.turn_weight, self.command_dropout, self.seed = turn_weight, command_dropout, seed
         self.generator = torch.Generator().manual_seed(seed)
         self.agent_steps = 0
         self.world: PixelWorld | None = None
@@ -74,7 +76,7 @@ class OnPolicyData(lightning.LightningDataModule):
         if stage != "fit" or self.world is not None:
             return
         self.world = PixelWorld(self.world_config, device=self._device())
-        self.world.reset(self.seed)
+        self.world.reset(self.seed, stagger=True)
         rig = self.world.rig
         self.buffer = ReplayBuffer(self.buffer_capacity, len(rig.names), rig.height, rig.width)
 
@@ -97,17 +99,20 @@ class OnPolicyData(lightning.LightningDataModule):
     def episode(self, config: EvaluationConfig) -> Episode:
         """A seeded evaluation in its own worlds, which are built once."""
         if config not in self._evaluation_worlds:
-            simulator = replace(self.world_config.simulator, episode_s=config.seconds)
             world = replace(
-                self.world_config, maps=config.maps, num_worlds=config.num_worlds, simulator=simulator
+                self.world_config,
+                maps=config.maps,
+                num_worlds=config.num_worlds,
+                episode_s=config.seconds,
+                careful_share=1.0,
             )
             self._evaluation_worlds[config] = PixelWorld(world, device=self._device())
         return Episode(self._evaluation_worlds[config], config)
 
     def collect(self, policy: StudentPolicy) -> None:
         """Drive and label `decisions_per_epoch` decisions; every agent with a valid label is remembered."""
-        assert self.world is not None and self.buffer is not None, "setup('fit') comes first"
-        world, started, training = self.world, time.perf_counter(), policy.training
+        world, buffer = self._training()
+        started, training = time.perf_counter(), policy.training
         policy.eval()
         steps = labelled = seen = 0
         for _ in range(self.decisions_per_epoch):
@@ -115,10 +120,12 @@ class OnPolicyData(lightning.LightningDataModule):
             world.draw_drivers(self.beta(self.agent_steps + steps))
             observation, targets = world.observe(), world.label()
             valid = targets.weight > 0
-            self.buffer.add(observation[valid], targets[valid])
+            weights = turn_weights(targets.trajectory, self.turn_weight)
+            buffer.add(observation[valid], replace(targets, weight=weights)[valid])
             seen, labelled = seen + len(observation), labelled + int(valid.sum())
+            before = world.agent_steps
             advance(world, policy, observation)
-            steps += world.steps_taken()
+            steps += world.agent_steps - before
         policy.train(training)
         self.agent_steps += steps
         wall_s = time.perf_counter() - started
@@ -131,8 +138,8 @@ class OnPolicyData(lightning.LightningDataModule):
 
     def draw(self) -> Batch:
         """A batch from the buffer, some of its commands hidden."""
-        assert self.buffer is not None, "setup('fit') comes first"
-        batch = self.buffer.sample(self.batch_size, self.generator)
+        _, buffer = self._training()
+        batch = buffer.sample(self.batch_size, self.generator)
         hidden = torch.rand(len(batch), generator=self.generator) < self.command_dropout
         command = batch.observation.command
         unknown = one_hot_command(torch.tensor([int(Command.UNKNOWN)])).to(command.device)
@@ -169,6 +176,12 @@ class OnPolicyData(lightning.LightningDataModule):
         """The policy being trained."""
         assert self.trainer is not None, "the trainer attaches itself before asking for batches"
         return self.trainer.lightning_module.policy
+
+    def _training(self) -> tuple[PixelWorld, ReplayBuffer]:
+        """Worlds and buffer, once `setup` has built them."""
+        assert self.world is not None, "setup('fit') comes first"
+        assert self.buffer is not None, "setup('fit') comes first"
+        return self.world, self.buffer
 
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer is not None else torch.device("cpu")

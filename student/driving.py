@@ -72,7 +72,7 @@ class Episode:
         self.world = world
         self.config = config
 
-    def drive(self, policy: StudentPolicy | None) -> dict[str, float]:
+    def drive(self, policy: StudentPolicy | None) -> dict[str, float | None]:
         """The flat closed-loop metrics plus mean open-loop errors; no policy: the teacher drives."""
         started = time.perf_counter()
         world, training = self.world, policy is not None and policy.training

@@ -26,7 +26,7 @@ class EncoderConfig:
         64,
     )  # compact: one convolution per entry, a stride-3 one then stride-2
     timm_name: str = "vit_small_patch14_reg4_dinov2"  # timm: name in timm.list_models()
-    pretrained: bool = True  # timm: download the published weights
+    pretrained: bool = False  # timm: download the published weights
     input_height_px: int = 112  # timm: pictures are resized to this
     input_width_px: int = 196
     freeze_backbone: bool = False  # timm: train only the projection to a token

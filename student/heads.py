@@ -88,9 +88,7 @@ class TrajectoryHead(nn.Module):
         grow = torch.arange(1, NUM_POSES + 1, dtype=torch.float32)
         self.register_buffer("grow", grow * STEP_SCALE_M, persistent=False)
 
-    def forward(
-        self, hidden: Float[Tensor, "batch hidden"], ego: Float[Tensor, "batch ego"]
-    ) -> Trajectory:
+    def forward(self, hidden: Float[Tensor, "batch hidden"], ego: Float[Tensor, "batch ego"]) -> Trajectory:
         """Poses in the current rear-axle frame."""
         output = self.project(hidden).view(-1, NUM_POSES, 3).float()
         wheelbase = WHEELBASE_PER_LENGTH * ego_value(ego, "length_m").clamp(min=0.1)

@@ -28,9 +28,7 @@ class LossConfig:
             )
 
 
-def pose_l1(
-    predicted: Trajectory, target: Trajectory, yaw_weight_m: float
-) -> Float[Tensor, " batch"]:
+def pose_l1(predicted: Trajectory, target: Trajectory, yaw_weight_m: float) -> Float[Tensor, " batch"]:
     """Mean over the 8 poses of |x| + |y| + yaw_weight_m * |yaw| error, in metres."""
     error = predicted.poses - target.poses
     position = error[..., :2].abs().sum(-1)
@@ -54,7 +52,9 @@ def imitation_loss(
     plan: Plan, targets: Targets, config: LossConfig
 ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
     """The weighted loss and its named terms (each a weighted mean over the batch)."""
-    trajectory = weighted_mean(pose_l1(plan.trajectory, targets.trajectory, config.yaw_weight_m), targets.weight)
+    trajectory = weighted_mean(
+        pose_l1(plan.trajectory, targets.trajectory, config.yaw_weight_m), targets.weight
+    )
     action = weighted_mean(action_cross_entropy(plan.action_logits, targets.action), targets.weight)
     loss = trajectory + config.action_weight * action
     return loss, {"loss": loss, "loss_trajectory": trajectory, "loss_action": action}

@@ -17,7 +17,9 @@ class BetaSchedule:
 
     def __post_init__(self) -> None:
         if self.beta_steps < 0:
-            raise ValueError(f"beta_steps={self.beta_steps} must not be negative (0: the student always drives)")
+            raise ValueError(
+                f"beta_steps={self.beta_steps} must not be negative (0: the student always drives)"
+            )
 
     def __call__(self, agent_steps: int) -> float:
         """Beta after so many agent-steps of experience."""

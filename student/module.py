@@ -18,7 +18,6 @@ from student.observation import Observation
 from student.policy import Plan, PolicyConfig, StudentPolicy
 from student.targets import Batch
 
-
 ON_PROGRESS_BAR = ("student/train/ade_m", "student/data/beta", "student/data/agent_steps_per_s")
 
 
@@ -44,7 +43,7 @@ class OptimiserConfig:
 class Episode(Protocol):
     """Something a policy can drive through, see `student.evaluation.Episode`."""
 
-    def drive(self, policy: StudentPolicy) -> dict[str, float]:
+    def drive(self, policy: StudentPolicy | None) -> dict[str, float | None]:
         """Drive with this policy and return the flat metrics."""
         ...
 
@@ -63,14 +62,14 @@ class StudentModule(lightning.LightningModule):
         self,
         policy: PolicyConfig = PolicyConfig(),  # noqa: B008  frozen
         loss: LossConfig = LossConfig(),  # noqa: B008
-        optimiser: OptimiserConfig = OptimiserConfig(),  # noqa: B008
+        optimiser: OptimiserConfig = OptimiserConfig(),
         weights: str | None = None,
     ) -> None:
         super().__init__()
         self.policy = StudentPolicy(policy)
         self.loss_config = loss
         self.optimiser_config = optimiser
-        self.test_results: dict[str, float] = {}
+        self.test_results: dict[str, float | None] = {}
         if weights is not None:
             load_weights(self.policy, weights)
 
@@ -131,7 +130,7 @@ class StudentModule(lightning.LightningModule):
         check_architecture(checkpoint, self.policy.config, Path(str(self.trainer.ckpt_path)))
 
     def _log_all(self, prefix: str, values: dict[str, Any], batch_size: int) -> None:
-        named = {f"{prefix}/{name}": float(value) for name, value in values.items()}
+        named = {f"{prefix}/{name}": float(value) for name, value in values.items() if value is not None}
         for name, value in named.items():
             self.log(name, value, batch_size=batch_size, prog_bar=name in ON_PROGRESS_BAR)
 

@@ -103,5 +103,7 @@ class StudentPolicy(nn.Module):
         shape = tuple(observation.images.shape[1:4])
         expected = (self.config.num_cameras, self.config.height_px, self.config.width_px)
         if shape != expected:
-            raise ValueError(f"Observation.images is {shape} (cameras, height, width); this policy takes {expected}")
+            raise ValueError(
+                f"Observation.images is {shape} (cameras, height, width); this policy takes {expected}"
+            )
         return self.planner(self.perception(observation.images, observation.camera_mask), observation)

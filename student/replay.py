@@ -82,17 +82,24 @@ class ReplayBuffer:
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
         """A batch drawn with replacement, every held sample equally likely."""
         if not self.size:
-            raise ValueError("the replay buffer is empty: the world gave no valid label; check the teacher and the maps")
+            raise ValueError(
+                "the replay buffer is empty: no agent has had a valid label yet; check the teacher and the maps"
+            )
         return self.get(torch.randint(self.size, (batch_size,), generator=generator))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything held, pictures compressed (flat-coloured drawings shrink some thirty times)."""
         held = {name: store[: self.size].cpu() for name, store in self._store.items()}
         images = held.pop("images")
-        blocks = [zlib.compress(block.numpy().tobytes(), level=1) for block in images.split(BLOCK)] if self.size else []
-        packed = [torch.from_numpy(np.frombuffer(block, dtype=np.uint8).copy()) for block in blocks]
+        packed = [_pack(block) for block in images.split(BLOCK)] if self.size else []
         rows = {name: tensor.clone() for name, tensor in held.items()}
-        return {"size": self.size, "added": self.added, "capacity": self.capacity, "rows": rows, "images": packed}
+        return {
+            "size": self.size,
+            "added": self.added,
+            "capacity": self.capacity,
+            "rows": rows,
+            "images": packed,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave; the capacity must be the same."""
@@ -109,3 +116,9 @@ class ReplayBuffer:
             pixels = np.frombuffer(zlib.decompress(packed.numpy().tobytes()), dtype=np.uint8).copy()
             pictures = torch.from_numpy(pixels).view(-1, *shape)
             self._store["images"][block * BLOCK : block * BLOCK + len(pictures)] = pictures
+
+
+def _pack(images: Tensor) -> Tensor:
+    """Pictures as one compressed string of bytes, [bytes] uint8."""
+    compressed = zlib.compress(images.numpy().tobytes(), level=1)
+    return torch.from_numpy(np.frombuffer(compressed, dtype=np.uint8).copy())

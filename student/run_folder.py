@@ -29,8 +29,13 @@ def run_metadata(device: torch.device | str, seed: int | None) -> dict[str, Any]
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    device_text = f"{torch.device(device).type} {name}, {os.cpu_count()} cores"
-    return {"commit": _commit(), "python": platform.python_version(), "versions": versions, "device": device_text, "seed": seed}
+    return {
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "device": f"{torch.device(device).type} {name}, {os.cpu_count()} cores",
+        "seed": seed,
+    }
 
 
 def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:

@@ -11,6 +11,17 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+
+from simulator.atlas import RoadAtlas
+from simulator.dynamics import ACTIONS
+from simulator.rollout import needs_reset
+from simulator.spawn import reset
+from simulator.step import step
+from simulator.world import WorldState
+from teacher.config import TeacherConfig
+from teacher.observation import observe
+from teacher.reward import reward
 
 
 class Transition(NamedTuple):
@@ -47,3 +58,56 @@ class Environment:
     needs_reset: Callable[[Any, Any], jax.Array]
     episode_metrics: Callable[[Any, Any], dict[str, jax.Array]] | None = None
     reset_chunk: int = 4
+
+
+def make_environment(config: TeacherConfig) -> Environment:
+    """Towns as PPO sees them. The atlas of `config.maps` is the `data` of every function.
+
+    A world's town is drawn anew at each reset.
+    """
+    simulator = config.simulator
+
+    def reset_worlds(atlas: RoadAtlas, keys: jax.Array) -> WorldState:
+        def one(key: jax.Array) -> WorldState:
+            map_key, world_key = jax.random.split(key)
+            return reset(world_key, atlas, jax.random.randint(map_key, (), 0, atlas.num_maps), simulator)
+
+        return jax.vmap(one)(keys)
+
+    def step_worlds(atlas: RoadAtlas, state: WorldState, action: jax.Array) -> Transition:
+        def one(state: WorldState, action: jax.Array) -> Transition:
+            following, events = step(state, action, atlas, simulator)
+            total, terms = reward(state, events, following, simulator, config.reward)
+            crashed = events.collision | events.offroad
+            named = {name: getattr(events, name) for name in ("collision", "offroad", "red_light", "goal", "arrived")}
+            return Transition(following, total, crashed | events.arrived, state.active, terms, named)
+
+        return jax.vmap(one)(state, action)
+
+    return Environment(
+        num_worlds=config.num_worlds,
+        num_agents=simulator.num_agents,
+        num_actions=ACTIONS.shape[0],
+        reset=reset_worlds,
+        step=step_worlds,
+        observe=lambda atlas, state: jax.vmap(lambda one: observe(one, atlas, simulator, config.observation))(state),
+        needs_reset=lambda atlas, state: needs_reset(state, simulator),
+        episode_metrics=lambda atlas, state: finished_metrics(state),
+        reset_chunk=config.reset_chunk,
+    )
+
+
+def finished_metrics(state: WorldState) -> dict[str, jax.Array]:
+    """What became of each agent, [worlds, agents] f32; NaN in slots where no agent was placed.
+
+    The same figures as `simulator.infractions`, without the driving score.
+    """
+    arrived = state.goal_index >= state.scenario.num_goals
+    figures = {
+        "goal_rate": arrived,
+        "collision_rate": state.collisions > 0,
+        "offroad_rate": state.offroads > 0,
+        "red_light_rate": state.red_lights > 0,
+        "distance_m": state.distance_m,
+    }
+    return {name: jnp.where(state.spawned, value.astype(jnp.float32), jnp.nan) for name, value in figures.items()}

@@ -80,13 +80,32 @@ def sort_features(observation: Any) -> Features:
     return features
 
 
+@jax.custom_vjp
 def masked_max(
     values: Float[Array, "*batch elements features"], mask: Bool[Array, "*batch elements"]
 ) -> Float[Array, "*batch features"]:
-    """The largest value of each feature over the elements that exist; 0 where none does."""
+    """The largest value of each feature over the elements that exist; 0 where none does.
+
+    Its gradient goes to every element that attains the maximum (JAX's own rule splits it between ties, which takes
+    three more passes over all elements).
+    """
     lowest = jnp.asarray(jnp.finfo(values.dtype).min, values.dtype)
     largest = jnp.max(jnp.where(mask[..., None], values, lowest), axis=-2)
     return jnp.where(jnp.any(mask, axis=-1)[..., None], largest, jnp.zeros_like(largest))
+
+
+def _masked_max_forward(values: Array, mask: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+    largest = masked_max(values, mask)
+    return largest, (values, mask, largest)
+
+
+def _masked_max_backward(kept: tuple[Array, Array, Array], gradient: Array) -> tuple[Array, None]:
+    values, mask, largest = kept
+    attains = (values == largest[..., None, :]) & mask[..., None]
+    return jnp.where(attains, gradient[..., None, :], jnp.zeros_like(values)), None
+
+
+masked_max.defvjp(_masked_max_forward, _masked_max_backward)
 
 
 class Perceptron(nn.Module):
@@ -109,8 +128,9 @@ class Perceptron(nn.Module):
 class SetEncoder(nn.Module):
     """Deep Sets: the same MLP for every element, a maximum over elements, then bias and activation.
 
-    The last layer's bias and activation come after the maximum: both are monotone or common to all elements,
-    so the result is the same for relu and a large elementwise pass over all elements is saved.
+    The last layer's bias and activation come after the maximum: the same thing for a monotone activation, and it
+    saves a pass over all elements. Elements are laid out flat for the matrix products, which XLA's CPU backend
+    differentiates twice as fast that way.
     """
 
     widths: Sequence[int]
@@ -120,11 +140,11 @@ class SetEncoder(nn.Module):
     @nn.compact
     def __call__(self, elements: Array, mask: Array) -> Array:
         """[..., elements, features] with mask [..., elements] -> [..., widths[-1]]."""
-        hidden = elements
+        hidden = elements.reshape(-1, elements.shape[-1])
         if len(self.widths) > 1:
             hidden = Perceptron(self.widths[:-1], self.activation, self.dtype)(hidden)
         last = nn.Dense(self.widths[-1], use_bias=False, kernel_init=nn.initializers.he_normal(), dtype=self.dtype)
-        pooled = masked_max(last(hidden), mask)
+        pooled = masked_max(last(hidden).reshape(*mask.shape, self.widths[-1]), mask)
         bias = self.param("bias", nn.initializers.zeros_init(), (self.widths[-1],))
         return ACTIVATIONS[self.activation](pooled + jnp.broadcast_to(bias.astype(pooled.dtype), pooled.shape))
 
@@ -147,7 +167,8 @@ class Tower(nn.Module):
             parts.append(SetEncoder(config.set_widths, config.activation, dtype, name=name)(elements, mask))
         joined = jnp.concatenate(parts, axis=-1)
         hidden = Perceptron(config.trunk_widths, config.activation, dtype, name="trunk")(joined)
-        head = nn.Dense(self.outputs, kernel_init=nn.initializers.orthogonal(self.head_scale), name="head")
+        start = nn.initializers.variance_scaling(self.head_scale**2, "fan_in", "normal")
+        head = nn.Dense(self.outputs, kernel_init=start, name="head")
         return head(hidden.astype(jnp.float32))
 
 

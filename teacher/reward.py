@@ -37,7 +37,7 @@ class RewardConfig:
 
     collision: Range = (1.0, 3.0)  # GIGAFLOW: (0, 3)
     offroad: Range = (1.0, 3.0)  # GIGAFLOW: (0, 3)
-    red_light: Range = (0.5, 1.5)  # GIGAFLOW: (0, 1)
+    red_light: Range = (4.0, 8.0)  # GIGAFLOW: (0, 1), less than what waiting 10 s for green forgoes here
     comfort: Range = (0.0, 0.02)  # GIGAFLOW: (0, 0.1)
     lane_align: Range = (0.0, 0.1)
     lane_center: Range = (0.0, 0.05)

@@ -1,0 +1,214 @@
+"""`AdaptationModule`: the student's perception learns to see real pictures as it saw renderings; its planner is frozen.
+
+Loss (after Gigapixel's appendix B.3, for one proposal):
+    feature_weight * |E_real - E_sim|^2  +  trajectory_weight * mean L1(trajectory_real, trajectory_sim)
+E_sim and trajectory_sim come from the frozen simulation student on the rendering; E_real and trajectory_real from the
+adapted student on the real picture. E are the tokens of the cameras that are there.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+import student
+from adaptation.data import epoch_seed
+from adaptation.pairing import PairBatch
+from adaptation.report import MomentErrors
+from student.checkpoint import load_policy
+from student.losses import pose_l1
+from student.module import OptimiserConfig, learning_rate_share
+from student.policy import Plan, StudentPolicy
+from student.trajectory import displacement_m
+
+PRETRAINED = "pretrained"
+
+
+@dataclass(frozen=True)
+class AdaptationLoss:
+    """Weights of the two terms. The paper does not give its value of lambda, here `feature_weight`."""
+
+    feature_weight: float = 1.0  # of the squared token difference, averaged over features and present cameras
+    trajectory_weight: float = 1.0  # of the L1 trajectory difference
+    yaw_weight_m: float = 3.0  # metres that one radian of heading difference counts as
+
+    def __post_init__(self) -> None:
+        for name in ("feature_weight", "trajectory_weight", "yaw_weight_m"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"loss.{name}={getattr(self, name)} must be 0 or more")
+        if self.feature_weight == 0 and self.trajectory_weight == 0:
+            raise ValueError("loss.feature_weight and loss.trajectory_weight are both 0: nothing would be learnt")
+
+
+def pretrained_path() -> Path:
+    """Where the student that comes with the package lies."""
+    return Path(next(iter(student.__path__))) / "pretrained" / "student.pt"
+
+
+def load_student(source: str) -> StudentPolicy:
+    """A student by path, or the one that comes with the package by the name `pretrained`."""
+    path = pretrained_path() if source == PRETRAINED else Path(source)
+    if source == PRETRAINED and not path.is_file():
+        raise FileNotFoundError(
+            f"student=pretrained: {path} is not there; train a student (`gigapixel student fit` or "
+            "`gigapixel demo`) and give its path as model.student"
+        )
+    return load_policy(path)
+
+
+def feature_loss(
+    tokens: Float[Tensor, "batch cameras features"],
+    target: Float[Tensor, "batch cameras features"],
+    camera_mask: Tensor,
+) -> Float[Tensor, ""]:
+    """Mean squared difference over the features of cameras that are there; camera_mask [batch, cameras] bool."""
+    squared = (tokens - target).square().mean(-1)
+    return (squared * camera_mask).sum() / camera_mask.sum().clamp(min=1)
+
+
+def adaptation_loss(
+    adapted: Plan, frozen: Plan, camera_mask: Tensor, config: AdaptationLoss
+) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+    """The loss and its named terms; `frozen` is the target and takes no gradient."""
+    features = feature_loss(adapted.tokens, frozen.tokens.detach(), camera_mask)
+    trajectory = pose_l1(adapted.trajectory, frozen.trajectory, config.yaw_weight_m).mean()
+    loss = config.feature_weight * features + config.trajectory_weight * trajectory
+    return loss, {"loss": loss, "loss_feature": features, "loss_trajectory": trajectory}
+
+
+class AdaptationModule(lightning.LightningModule):
+    """Fine-tunes a copy of the student's picture encoder on pairs.
+
+    Args:
+        student: File of the simulation-trained student, or `pretrained`.
+        loss: Weights of the loss terms.
+        optimiser: Optimiser settings.
+    """
+
+    def __init__(
+        self,
+        student: str | StudentPolicy = PRETRAINED,
+        loss: AdaptationLoss = AdaptationLoss(),  # noqa: B008  frozen
+        optimiser: OptimiserConfig = OptimiserConfig(),  # noqa: B008
+    ) -> None:
+        super().__init__()
+        policy = load_student(student) if isinstance(student, str) else student
+        self.frozen = copy.deepcopy(policy).eval().requires_grad_(False)
+        self.adapted = copy.deepcopy(policy).requires_grad_(False)
+        # Only the encoder sees pictures. The token of a missing camera stays what the frozen planner knows.
+        self.adapted.perception.encoder.requires_grad_(True)
+        self.loss_config = loss
+        self.optimiser_config = optimiser
+        self.test_errors: list[MomentErrors] = []
+        self.run_seed = 0
+
+    def train(self, mode: bool = True) -> AdaptationModule:
+        """The frozen student and the frozen planner stay in evaluation mode."""
+        super().train(mode)
+        self.frozen.eval()
+        self.adapted.planner.eval()
+        return self
+
+    def forward(self, batch: PairBatch) -> tuple[Plan, Plan]:
+        """(adapted student on the real pictures, frozen student on the renderings)."""
+        with torch.no_grad():
+            target = self.frozen(batch.rendering)
+        return self.adapted(batch.real), target
+
+    def on_fit_start(self) -> None:
+        """Remember the run's seed."""
+        self.run_seed = torch.initial_seed()
+
+    def on_train_epoch_start(self) -> None:
+        """Augmentation depends on seed and epoch only, so that a resumed run goes on exactly."""
+        torch.manual_seed(epoch_seed(self.run_seed, self.current_epoch))
+
+    def training_step(self, batch: PairBatch, batch_index: int) -> Tensor:
+        """Match features and trajectory."""
+        adapted, frozen = self(batch)
+        loss, terms = adaptation_loss(adapted, frozen, batch.real.camera_mask, self.loss_config)
+        self._log_all("adaptation/train", terms, len(batch))
+        return loss
+
+    def validation_step(self, batch: PairBatch, batch_index: int) -> None:
+        """The same, and the trajectory error in metres."""
+        adapted, frozen = self(batch)
+        _, terms = adaptation_loss(adapted, frozen, batch.real.camera_mask, self.loss_config)
+        terms["error_m"] = displacement_m(adapted.trajectory, frozen.trajectory).mean()
+        self._log_all("adaptation/validate", terms, len(batch))
+
+    def on_test_epoch_start(self) -> None:
+        """Forget earlier tests."""
+        self._tested: list[PairBatch] = []
+
+    def test_step(self, batch: PairBatch, batch_index: int) -> None:
+        """Remember the batch; the constant control needs all of them."""
+        self._tested.append(batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Leave the errors of every moment in `test_errors`."""
+        constant = self.constant_tokens(self._tested)
+        self.test_errors = [row for batch in self._tested for row in self.errors(batch, constant)]
+        self._tested = []
+
+    def predict_step(self, batch: PairBatch, batch_index: int) -> dict[str, Any]:
+        """Trajectories of both students, as tensors on the CPU."""
+        adapted, frozen = self(batch)
+        unadapted = self.frozen(batch.real)
+        return {
+            "names": batch.names,
+            "adapted_on_real": adapted.trajectory.poses.cpu(),
+            "unadapted_on_real": unadapted.trajectory.poses.cpu(),
+            "frozen_on_rendering": frozen.trajectory.poses.cpu(),
+        }
+
+    @torch.no_grad()
+    def constant_tokens(self, batches: Sequence[PairBatch]) -> Float[Tensor, "cameras features"]:
+        """Each camera's mean token over the renderings in which the camera is there."""
+        tokens = torch.cat([self.frozen(batch.rendering).tokens for batch in batches])
+        present = torch.cat([batch.rendering.camera_mask for batch in batches])[..., None].to(tokens.dtype)
+        return (tokens * present).sum(0) / present.sum(0).clamp(min=1)
+
+    @torch.no_grad()
+    def errors(
+        self, batch: PairBatch, constant: Float[Tensor, "cameras features"] | None = None
+    ) -> list[MomentErrors]:
+        """Trajectory errors of each moment against the frozen student on the rendering.
+
+        `constant` are tokens for a planner that sees nothing (see `MomentErrors.constant_m`); by default those of
+        this batch.
+        """
+        target = self.frozen(batch.rendering)
+        constant = self.constant_tokens([batch]) if constant is None else constant
+        mask = batch.real.camera_mask[..., None]
+        blind = self.frozen.planner(torch.where(mask, constant, target.tokens), batch.real)
+        plans = (self.frozen(batch.real), self.adapted(batch.real), blind)
+        weight = self.loss_config.yaw_weight_m
+        columns = [displacement_m(plan.trajectory, target.trajectory).mean(-1) for plan in plans]
+        columns += [pose_l1(plan.trajectory, target.trajectory, weight) for plan in plans[:2]]
+        rows = torch.stack(columns, dim=1).tolist()
+        return [
+            MomentErrors(name, scene, *row)
+            for name, scene, row in zip(batch.names, batch.scenes, rows, strict=True)
+        ]
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW on the encoder; warm-up, then a cosine over the whole run."""
+        config = self.optimiser_config
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
+        total = config.decay_steps or int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, learning_rate_share(config, total))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _log_all(self, prefix: str, values: dict[str, Tensor], batch_size: int) -> None:
+        named = {f"{prefix}/{name}": value.detach() for name, value in values.items()}
+        self.log_dict(named, batch_size=batch_size)

@@ -1,0 +1,164 @@
+"""One instant of a town: spawned from a seed, driven for a while, seen through cameras and from above."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+
+import teacher
+from gigapixel.sheet import Colour, shade_wedges
+from renderer import CameraRig, Frame, render
+from simulator.atlas import RoadAtlas
+from simulator.config import SimulatorConfig
+from simulator.draw import draw_world
+from simulator.lights import light_states
+from simulator.maps import load_atlas, load_maps
+from simulator.road_map import RoadMap
+from simulator.rollout import reset_worlds, roll
+from simulator.spawn import check_capacity
+from simulator.view import View
+from simulator.world import CAR, WorldState, rear_axle
+from student.bridge import drawable, ground_library, light_table, scene
+from teacher.evaluate import choose_with, evaluation_simulator, start_worlds
+from teacher.policy import load_policy
+
+ABOVE_EXTENT_M = 90.0
+WEDGE_M = 32.0
+NEARBY_M = 45.0
+EGO_COLOUR: Colour = (255, 255, 255)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One instant of one world (batched fields have one world), and everything needed to draw it."""
+
+    state: WorldState  # fields [1, agents, ...]
+    road_map: RoadMap
+    atlas: RoadAtlas
+    config: SimulatorConfig
+    driver: str  # who drove: "pretrained teacher" or "nobody"
+
+    @property
+    def time_s(self) -> float:
+        """Seconds since the world was spawned."""
+        return int(self.state.step[0]) * self.config.timestep_s
+
+
+def drive_a_while(map_name: str, seed: int, num_agents: int, seconds: float) -> Moment:
+    """Spawn one world and let the pretrained teacher drive every agent; without one the world stays as spawned."""
+    road_map = load_maps([map_name])[0]
+    atlas = load_atlas([map_name])
+    check_capacity(atlas, num_agents)
+    reset_key, drive_key = jax.random.split(jax.random.key(seed))
+    if not has_pretrained_teacher():
+        _log.warning("no pretrained teacher in teacher/pretrained: the world is drawn as spawned")
+        config = SimulatorConfig(num_agents=num_agents)
+        state = jax.jit(partial(reset_worlds, config=config, num_worlds=1))(reset_key, atlas)
+        return Moment(state, road_map, atlas, config, "nobody")
+
+    policy = load_policy("pretrained")
+    config = evaluation_simulator(policy, num_agents, 60.0)
+    state = start_worlds(reset_key, atlas, config, 1)
+    choose = choose_with(policy, atlas, config, greedy=False)
+    steps = round(seconds / config.timestep_s)
+    drive = jax.jit(lambda key, state, atlas: roll(key, state, choose, atlas, config, steps)[0])
+    state = drive(drive_key, state, atlas) if steps else state
+    return Moment(state, road_map, atlas, config, "pretrained teacher")
+
+
+def has_pretrained_teacher() -> bool:
+    """Whether the package carries a policy."""
+    return (Path(teacher.__path__[0]) / "pretrained" / "policy.h5").is_file()
+
+
+def busiest_car(state: WorldState) -> int:
+    """Index of the driving car with the most agents around it (the first of equals), in the only world."""
+    position, present = np.asarray(state.position[0]), np.asarray(state.present[0])
+    cars = np.asarray(state.active[0]) & (np.asarray(state.scenario.kind[0]) == CAR)
+    candidates = cars if cars.any() else present
+    if not candidates.any():
+        raise ValueError("no agent was left to look through; choose more --agents or fewer --seconds")
+    gaps = np.linalg.norm(position[:, None, :2] - position[None, :, :2], axis=-1)
+    near = ((gaps < NEARBY_M) & present[None]).sum(1)
+    return int(np.argmax(np.where(candidates, near, -1)))
+
+
+def draw_cameras(
+    moment: Moment, agents: Sequence[int], rig: CameraRig, backend: str = "auto", device: str = "cpu"
+) -> Frame:
+    """What the cameras of some agents of the world see, drawn on `device`, given on the CPU; viewers in order."""
+    table = light_table(moment.atlas)
+    stops = table.stops[np.asarray(moment.state.map_id)]
+    seen = jax.jit(partial(drawable, config=moment.config))(moment.state, stops, moment.atlas)
+    ground = ground_library([moment.road_map])
+    drawn = scene(moment.state, seen, table, ground, torch.tensor(list(agents))).to(device)
+    frame = render(drawn, rig.to(device), backend)
+    return Frame(frame.rgb.cpu(), frame.depth.cpu(), frame.class_id.cpu())
+
+
+def draw_above(
+    moment: Moment, agent: int, rig: CameraRig, accents: Sequence[Colour], size: tuple[int, int]
+) -> Image.Image:
+    """One agent and its surroundings from above, `size` pixels (width, height), with its cameras' fields of view."""
+    state = jax.tree.map(lambda leaf: leaf[0], moment.state)
+    centre = np.asarray(state.position)[agent, :2]
+    where = {"centre": centre, "extent_m": ABOVE_EXTENT_M, "size_px": size}
+    stops = jnp.arange(len(moment.road_map.stop_line_yaw), dtype=jnp.int32)
+    lights = np.asarray(light_states(state, stops, moment.atlas, moment.config))
+    agents = agents_to_draw(state)
+    picture = draw_world(moment.road_map, agents, lights, **where)
+    view = View.of(moment.road_map, *where.values())
+    fans = fields_of_view(rig, rear_pose(state, agent))
+    picture = shade_wedges(picture, [view.pixels(fan) for fan in fans], accents)
+    ego = {name: values[agent : agent + 1] for name, values in agents.items()}
+    ego["colour"] = np.array([EGO_COLOUR])
+    return draw_world(moment.road_map, ego, background=picture, **where)
+
+
+def agents_to_draw(state: WorldState) -> dict[str, np.ndarray]:
+    """The agents of one world as `simulator.draw.draw_world` wants them."""
+    return {
+        "position": np.asarray(state.position),
+        "yaw": np.asarray(state.yaw),
+        "size": np.asarray(state.scenario.size),
+        "kind": np.asarray(state.scenario.kind),
+        "present": np.asarray(state.present),
+        "crashed": np.asarray(state.present & ~state.active),
+    }
+
+
+def rear_pose(state: WorldState, agent: int) -> tuple[float, float, float]:
+    """World x, y (m) and yaw (rad) of one agent's rear axle."""
+    x, y, _ = np.asarray(rear_axle(state.position, state.yaw, state.scenario.size))[agent].tolist()
+    return x, y, float(state.yaw[agent])
+
+
+def fields_of_view(rig: CameraRig, pose: tuple[float, float, float]) -> list[Float[np.ndarray, "points 2"]]:
+    """Per camera a fan in world metres: what lies between its left and right border, up to WEDGE_M from it.
+
+    `pose` is the rear axle's x, y (m) and yaw (rad).
+    """
+    x, y, yaw = pose
+    world_from_rig = np.array([[math.cos(yaw), -math.sin(yaw)], [math.sin(yaw), math.cos(yaw)]])
+    columns = np.linspace(0, rig.width, 9)
+    fans = []
+    for intrinsics, rig_from_camera in zip(rig.intrinsics.numpy(), rig.rig_from_camera.numpy(), strict=True):
+        across = (columns - intrinsics[0, 2]) / intrinsics[0, 0]
+        rays = np.stack([across, np.zeros(9), np.ones(9)], axis=1) @ rig_from_camera[:3, :3].T
+        rim = WEDGE_M * rays[:, :2] / np.maximum(np.linalg.norm(rays[:, :2], axis=1, keepdims=True), 1e-6)
+        eye = rig_from_camera[:2, 3]
+        fans.append(np.vstack([eye, eye + rim]) @ world_from_rig.T + (x, y))
+    return fans

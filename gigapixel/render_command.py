@@ -1,0 +1,123 @@
+"""`gigapixel render --map Town03 --seed 0 --output out.png`: what every camera of one agent sees, and where it is.
+
+A world is spawned from the seed and driven for a few seconds by the pretrained teacher; then the car with the most
+traffic around it is looked through. The same seed gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from gigapixel.sheet import ACCENTS, CELL_WIDTH, Panel, compose, sheet_size
+
+if TYPE_CHECKING:
+    from gigapixel.moment import Moment
+    from renderer import CameraRig
+
+_log = logging.getLogger(__name__)
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="gigapixel render", description=__doc__)
+    parser.add_argument(
+        "--map", default="Town03", help="town, OpenDRIVE file or scene pack (default: Town03)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the world and its drivers (default: 0)")
+    parser.add_argument("--output", required=True, type=Path, metavar="PNG")
+    parser.add_argument("--rig", metavar="YAML", help="cameras (default: nuPlan's four; see configs/cameras)")
+    parser.add_argument("--agents", type=int, default=96, help="agents in the town (default: 96)")
+    parser.add_argument("--seconds", type=float, default=8.0, help="driven before the picture (default: 8)")
+    parser.add_argument(
+        "--size", default="480x270", metavar="WIDTHxHEIGHT", help="of a picture (default: 480x270)"
+    )
+    parser.add_argument(
+        "--backend", default="auto", help="auto, reference, numba or nvdiffrast (default: auto)"
+    )
+    return parser.parse_args(argv)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(width, height) of "480x270"."""
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match or not all(1 <= int(side) <= 4096 for side in match.groups()):
+        raise ValueError(f"--size {text} must be WIDTHxHEIGHT in pixels, each from 1 to 4096; try 480x270")
+    return int(match[1]), int(match[2])
+
+
+def load_rig(path: str | None, width: int, height: int) -> CameraRig:
+    """The rig of a file, or nuPlan's, at the wanted picture size."""
+    from renderer import CameraRig
+
+    return (CameraRig.from_yaml(path) if path else CameraRig.nuplan()).resized(height, width)
+
+
+def left_to_right(rig: CameraRig) -> list[int]:
+    """Cameras in the order in which a driver would lay their pictures out: left to right, those behind last."""
+    ahead = rig.rig_from_camera[:, :2, 2].tolist()
+    azimuths = [math.atan2(y, x) for x, y in ahead]
+    behind = [abs(azimuth) > math.radians(120) for azimuth in azimuths]
+    return sorted(range(len(azimuths)), key=lambda camera: (behind[camera], -azimuths[camera]))
+
+
+def make_sheet(moment: Moment, agent: int, rig: CameraRig, backend: str, title: str) -> Image.Image:
+    """The whole picture."""
+    from gigapixel.moment import draw_above, draw_cameras
+
+    frame = draw_cameras(moment, [agent], rig, backend)
+    order = left_to_right(rig)
+    rig = rig.select([rig.names[camera] for camera in order])
+    accents = [ACCENTS[place % len(ACCENTS)] for place in range(len(order))]
+    panels = [
+        Panel(rig.names[place].replace("_", " "), frame.rgb[0, camera].cpu().numpy(), accents[place])
+        for place, camera in enumerate(order)
+    ]
+    _, box = sheet_size(len(panels), max(1, round(CELL_WIDTH * rig.height / rig.width)))
+    above = draw_above(moment, agent, rig, accents, (box[2] - box[0], box[3] - box[1]))
+    speed = float(moment.state.speed[0, agent])
+    subtitle = (
+        f"{moment.time_s:.1f} s after spawning, driven by {moment.driver}; agent {agent} at {speed:.1f} m/s; "
+        f"{int(moment.state.present[0].sum())} agents in the town; pictures of {rig.width} x {rig.height} pixels"
+    )
+    notes = ["white: the agent looked through", "coloured fans: what its cameras cover"]
+    return compose(panels, above, title, subtitle, notes)
+
+
+def save_png(image: Image.Image, path: Path) -> None:
+    """Write a PNG whole or not at all, without anything in it that changes from run to run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial_path = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        image.save(partial_path, format="PNG", optimize=False)
+        partial_path.replace(path)
+    finally:
+        partial_path.unlink(missing_ok=True)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Draw one agent's cameras and surroundings."""
+    arguments = parse(argv)
+    width, height = parse_size(arguments.size)
+    if arguments.agents < 1:
+        raise ValueError(f"--agents {arguments.agents} must be at least 1")
+    if not 0 <= arguments.seconds <= 60:
+        raise ValueError(f"--seconds {arguments.seconds} must be from 0 to 60")
+    if not 0 <= arguments.seed < 2**32:
+        raise ValueError(f"--seed {arguments.seed} must be from 0 to {2**32 - 1}")
+    rig = load_rig(arguments.rig, width, height)
+    from gigapixel.moment import busiest_car, drive_a_while
+
+    moment = drive_a_while(arguments.map, arguments.seed, arguments.agents, arguments.seconds)
+    title = f"{moment.road_map.name}, seed {arguments.seed}"
+    save_png(make_sheet(moment, busiest_car(moment.state), rig, arguments.backend, title), arguments.output)
+    _log.info("wrote %s", arguments.output)
+    return 0

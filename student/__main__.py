@@ -1,0 +1,131 @@
+"""`gigapixel student fit|validate|test|predict`: a LightningCLI over `StudentModule` and `OnPolicyData`.
+
+gigapixel student fit --config configs/student/cpu.yaml
+gigapixel student fit --config configs/student/cpu.yaml --resume
+gigapixel student test --config configs/student/cpu.yaml --model.weights runs/student/cpu/policy.pt --output t.json
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from student.checkpoint import save_policy
+from student.data import OnPolicyData
+from student.module import StudentModule
+from student.predictions import write_predictions
+from student.run_folder import MetricsCsv, RunMetadata, write_json
+
+CHECKPOINT_NAME = "last"
+
+
+class StudentCLI(LightningCLI):
+    """Adds a run folder with exact resume, and an output file for every sub-command."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """`--run`, `--resume`, `--output`; the picture size is said once, under data.world."""
+        parser.add_argument("--run", type=str, default="runs/student/unnamed", help="run folder")
+        parser.add_argument("--resume", action="store_true", help="fit: go on exactly where the run stopped")
+        parser.add_argument(
+            "--output",
+            type=str | None,
+            default=None,
+            help="fit: policy file (default RUN/policy.pt); validate, test: metrics as JSON; predict: plans as HDF5 "
+            "(default RUN/predictions.h5)",
+        )
+        parser.link_arguments("data.world.height_px", "model.policy.height_px")
+        parser.link_arguments("data.world.width_px", "model.policy.width_px")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse what `main` was given; Lightning would warn that a program and not a shell calls."""
+        self.config = parser.parse_args(args)
+
+    @property
+    def chosen(self) -> Any:
+        """Settings of the sub-command."""
+        return self.config[self.subcommand]
+
+    @property
+    def run_folder(self) -> Path:
+        """Where the run lives."""
+        return Path(self.chosen.run)
+
+    def before_instantiate_classes(self) -> None:
+        """Find the checkpoint to resume from; refuse to overwrite a run."""
+        self.chosen.trainer.default_root_dir = str(self.run_folder)
+        checkpoint = self.run_folder / "checkpoints" / f"{CHECKPOINT_NAME}.ckpt"
+        if self.subcommand != "fit":
+            self.save_config_callback = None
+        elif self.chosen.resume:
+            if not checkpoint.is_file():
+                raise FileNotFoundError(f"{checkpoint}: no such checkpoint, so there is nothing to resume")
+            self.chosen.ckpt_path = str(checkpoint)
+        elif checkpoint.exists():
+            raise ValueError(f"{self.run_folder} already holds a run; give --resume, or another --run folder")
+
+    def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
+        """A trainer that logs and saves into the run folder; the other sub-commands leave no files there."""
+        settings = {**self._get(self.config_init, "trainer", default={}), **kwargs}
+        if self.subcommand != "fit":
+            return self._instantiate_trainer(settings | {"logger": False, "enable_checkpointing": False}, [])
+        run = str(self.run_folder)
+        settings["logger"] = [MetricsCsv(run), TensorBoardLogger(run, name="", version="tensorboard")]
+        checkpoints = ModelCheckpoint(
+            self.run_folder / "checkpoints",
+            filename=CHECKPOINT_NAME,
+            enable_version_counter=False,
+            save_on_train_epoch_end=True,
+        )
+        return self._instantiate_trainer(settings, [RunMetadata(), checkpoints])
+
+    def after_fit(self) -> None:
+        """Leave the policy as one small file."""
+        save_policy(self.model.policy, self.chosen.output or self.run_folder / "policy.pt")
+
+    def after_validate(self) -> None:
+        """Print the validation metrics and write them where asked."""
+        values = self.trainer.callback_metrics.items()
+        self._report({name.removeprefix("student/validate/"): float(value) for name, value in values})
+
+    def after_test(self) -> None:
+        """Print the test metrics and write them where asked."""
+        self._report(self.model.test_results)
+
+    def after_predict(self) -> None:
+        """Write the plans and the teacher's."""
+        predictions = self.trainer.predict_loop.predictions
+        write_predictions(self.chosen.output or self.run_folder / "predictions.h5", predictions)
+
+    def _report(self, metrics: dict[str, float | None]) -> None:
+        print(json.dumps(metrics, indent=2))
+        if self.chosen.output is not None:
+            write_json(self.chosen.output, metrics)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one sub-command; returns its exit code."""
+    StudentCLI(
+        StudentModule,
+        OnPolicyData,
+        args=list(sys.argv[1:] if argv is None else argv),
+        seed_everything_default=0,
+        save_config_kwargs={"overwrite": True},
+        auto_configure_optimizers=False,
+        parser_kwargs={"prog": "gigapixel student"},
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (ValueError, OSError) as error:
+        sys.exit(f"gigapixel student: {error}")

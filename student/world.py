@@ -1,0 +1,299 @@
+"""`PixelWorld`: batched simulator worlds that a student sees through cameras and drives, with a teacher to ask.
+
+Besides `student/bridge.py` this is the only file of the room that knows the simulator and the teacher.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from jaxtyping import Array, Bool, Float, Int
+from torch import Tensor
+
+from renderer import CameraRig, render
+from simulator.config import SimulatorConfig
+from simulator.infractions import summarise
+from simulator.maps import load_atlas, load_maps
+from simulator.rollout import needs_reset, reset_worlds, select_worlds, step_worlds
+from simulator.spawn import check_capacity
+from simulator.tracking import track
+from simulator.world import WorldState
+from student import bridge
+from student.observation import Observation
+from student.targets import Targets
+from student.trajectory import POSE_SPACING_S, Trajectory
+from teacher.label import label
+from teacher.observation import observe
+from teacher.policy import Policy, load_policy
+from teacher.reward import careful_traits
+
+
+@dataclass(frozen=True)
+class PixelWorldConfig:
+    """Worlds for a student. Physics, lights and dynamics are those that the teacher was trained in."""
+
+    maps: tuple[str, ...] = ("Town01", "Town02", "Town03", "Town04", "Town05")  # dealt over the worlds
+    num_worlds: int = 8
+    num_agents: int = 16  # per world
+    episode_s: float = 30.0  # training resets a world after it
+    num_goals: int = 3
+    goal_spacing_m: tuple[float, float] = (40.0, 80.0)
+    careful_share: float = 1.0  # share of worlds whose drivers all have the careful traits that are evaluated
+    teacher: str = "pretrained"  # policy file of the teacher, or "pretrained"
+    teacher_greedy: bool = False  # the teacher takes its likeliest action when it drives (labels always do)
+    drive_with: Literal["trajectory", "actions"] = "trajectory"  # which head of the student drives
+    plan_s: float = 0.5  # time between two plans (2 Hz), a multiple of 0.5 s
+    cameras: str | None = None  # camera file such as configs/cameras/nuplan.yaml; none: nuPlan's four
+    height_px: int = 54
+    width_px: int = 96
+    backend: str = "auto"  # of the renderer
+
+    def __post_init__(self) -> None:
+        if not self.maps:
+            raise ValueError("world.maps is empty; name at least one town")
+        for name in ("num_worlds", "num_agents"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"world.{name}={getattr(self, name)} must be at least 1")
+        if not 0 <= self.careful_share <= 1:
+            raise ValueError(f"world.careful_share={self.careful_share} must lie in [0, 1]")
+        if self.drive_with not in ("trajectory", "actions"):
+            raise ValueError(
+                f"world.drive_with={self.drive_with!r} is unknown; use 'trajectory' or 'actions'"
+            )
+        periods = self.plan_s / POSE_SPACING_S
+        if periods < 1 or abs(periods - round(periods)) > 1e-6 or periods > 4:
+            raise ValueError(f"world.plan_s={self.plan_s} must be 0.5, 1.0, 1.5 or 2.0 s")
+
+
+class PixelWorld:
+    """Worlds in lockstep. `viewers` are the agents that drive now, as flat indices world * agents + agent;
+    observations, labels and plans are in their order."""
+
+    def __init__(
+        self, config: PixelWorldConfig, device: torch.device | str = "cpu", teacher: Policy | None = None
+    ) -> None:
+        self.config = config
+        self.device = torch.device(device)
+        self.teacher = load_policy(config.teacher) if teacher is None else teacher
+        self.simulator = replace(
+            self.teacher.simulator,
+            num_agents=config.num_agents,
+            episode_s=config.episode_s,
+            num_goals=config.num_goals,
+            goal_spacing_m=config.goal_spacing_m,
+        )
+        self.steps_per_plan = round(config.plan_s / self.simulator.timestep_s)
+        rig = CameraRig.from_yaml(config.cameras) if config.cameras else CameraRig.nuplan()
+        self.rig = rig.resized(config.height_px, config.width_px).to(self.device)
+        self.atlas = load_atlas(config.maps)
+        check_capacity(self.atlas, config.num_agents)
+        self.ground = bridge.ground_library(load_maps(config.maps)).to(self.device)
+        self.lights = bridge.light_table(self.atlas)
+        self._compile()
+        self.reset(0)
+
+    def _compile(self) -> None:
+        """Jit what runs on every decision; the atlas and the teacher are arguments, so they are not baked in."""
+        settings: dict[str, Any] = {"config": self.config, "simulator": self.simulator}
+        self._fresh = jax.jit(partial(_fresh_worlds, **settings))
+        self._drawable = jax.jit(partial(_drawable, simulator=self.simulator))
+        self._label = jax.jit(partial(_label, simulator=self.simulator))
+        self._drive = jax.jit(
+            partial(_drive, **settings), static_argnames=("num_steps", "teacher_drives", "student_drives")
+        )
+        self._finished = jax.jit(partial(needs_reset, config=self.simulator))
+
+    def reset(self, seed: int, stagger: bool = False) -> None:
+        """Fresh episodes in every world; `stagger` starts each at another age, so that they do not end together."""
+        self._key, fresh_key, age_key = jax.random.split(jax.random.key(seed), 3)
+        self.state: WorldState = self._fresh(fresh_key, self.atlas)
+        if stagger:
+            age = jax.random.randint(age_key, (self.config.num_worlds,), 0, self.simulator.episode_steps)
+            self.state = self.state.replace(step=age)
+        self.agent_steps = 0
+        self.draw_drivers(0.0)
+        self._look()
+
+    def reset_finished(self) -> int:
+        """Fresh episodes where one is over or at least 40 % of the agents stopped driving; returns how many."""
+        finished = self._finished(self.state)
+        count = int(finished.sum())
+        if count:
+            self.state = select_worlds(finished, self._fresh(self._next_key(), self.atlas), self.state)
+            self._look()
+        return count
+
+    def draw_drivers(self, beta: float) -> None:
+        """Decide for every agent, with probability `beta`, that the teacher drives it from now on."""
+        shape = (self.config.num_worlds, self.config.num_agents)
+        self._by_teacher = jax.random.bernoulli(self._next_key(), beta, shape)
+        self._beta = beta
+
+    @property
+    def teacher_drives_all(self) -> bool:
+        """Whether no agent is left to the student."""
+        return self._beta >= 1.0
+
+    def observe(self) -> Observation:
+        """What every viewer sees now."""
+        scene = bridge.scene(self.state, self._seen, self.lights, self.ground, self.viewers)
+        images = render(scene, self.rig, self.config.backend).rgb
+        ego, command, conditioning = (
+            part[self.viewers] for part in bridge.ego_inputs(self.state, self._seen)
+        )
+        mask = torch.ones(images.shape[:2], dtype=torch.bool, device=self.device)
+        on_device = (part.to(self.device) for part in (ego, command, conditioning))
+        return Observation(images, mask, *on_device)
+
+    def label(self) -> Targets:
+        """The teacher's future and action for every viewer; weight 1 where the label is valid, else 0.
+
+        Valid means that the agent still drives after the forked 4 s: it neither crashed, left the road nor arrived.
+        """
+        found = self._label(self._next_key(), self.state, self.teacher, self.atlas)
+        poses, action, valid = (
+            bridge.to_torch(part).flatten(0, 1)[self.viewers].to(self.device)
+            for part in (found.trajectory, found.action, found.valid)
+        )
+        return Targets(Trajectory(poses), action.long(), valid.float())
+
+    def follow(self, trajectory: Trajectory | None) -> None:
+        """Drive until the next plan: by tracking the viewers' trajectories, or with none by the teacher alone."""
+        if trajectory is None:
+            self._advance(None, None, self.steps_per_plan)
+            return
+        plan = torch.zeros(self._num_flat, *trajectory.poses.shape[1:])
+        axles = bridge.to_torch(self._seen.rear_axle).flatten(0, 1)[self.viewers].cpu()
+        plan[self.viewers] = Trajectory(self._checked(trajectory.poses).cpu()).in_world(axles)
+        self._advance(plan, None, self.steps_per_plan)
+
+    def act(self, action: Int[Tensor, " viewers"]) -> None:
+        """Drive one simulator step with the viewers' discrete actions."""
+        flat = torch.zeros(self._num_flat, dtype=torch.int32)
+        flat[self.viewers] = self._checked(action).cpu().int()
+        self._advance(None, flat, 1)
+
+    def metrics(self) -> dict[str, float | None]:
+        """The flat closed-loop metrics of the episodes so far."""
+        return summarise(self.state, self.agent_steps, 0.0).to_json()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the future depends on, as tensors."""
+        leaves = [torch.from_numpy(np.array(leaf)) for leaf in jax.tree.leaves(self.state)]
+        key = torch.from_numpy(np.array(jax.random.key_data(self._key)).view(np.int32))
+        return {"leaves": leaves, "key": key, "agent_steps": self.agent_steps}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue where `state_dict` was taken; the worlds must have the same shape."""
+        here, treedef = jax.tree.flatten(self.state)
+        stored = state_dict["leaves"]
+        if [tuple(leaf.shape) for leaf in stored] != [leaf.shape for leaf in here]:
+            raise ValueError(
+                "the checkpoint holds worlds of another size than the config asks for; resume with the same "
+                "num_worlds, num_agents and num_goals"
+            )
+        self.state = jax.tree.unflatten(treedef, [jnp.asarray(leaf.numpy()) for leaf in stored])
+        self._key = jax.random.wrap_key_data(jnp.asarray(state_dict["key"].numpy().view(np.uint32)))
+        self.agent_steps = state_dict["agent_steps"]
+        self._look()
+
+    def _advance(self, plan: Tensor | None, action: Tensor | None, num_steps: int) -> None:
+        shape = (self.config.num_worlds, self.config.num_agents)
+        student = plan is not None or action is not None
+        inputs = [
+            None if part is None else bridge.to_jax(part).reshape(*shape, *part.shape[1:])
+            for part in (plan, action)
+        ]
+        self.state, taken = self._drive(
+            self._next_key(), self.state, self._by_teacher, *inputs, self.teacher, self.atlas,
+            num_steps=num_steps, teacher_drives=self._beta > 0 or not student, student_drives=student,
+        )  # fmt: skip
+        self.agent_steps += int(taken)
+        self._look()
+
+    def _look(self) -> None:
+        """Refresh what the pictures are drawn from, and who looks."""
+        self._seen = self._drawable(self.state, jnp.asarray(self.lights.stops)[self.state.map_id], self.atlas)
+        self.viewers = torch.from_numpy(np.flatnonzero(np.asarray(self.state.active)))
+
+    def _next_key(self) -> Array:
+        self._key, key = jax.random.split(self._key)
+        return key
+
+    @property
+    def _num_flat(self) -> int:
+        return self.config.num_worlds * self.config.num_agents
+
+    def _checked(self, values: Tensor) -> Tensor:
+        if len(values) != len(self.viewers):
+            raise ValueError(f"{len(values)} plans were given for {len(self.viewers)} driving agents")
+        return values
+
+
+def _fresh_worlds(key: Array, atlas: Any, config: PixelWorldConfig, simulator: SimulatorConfig) -> WorldState:
+    """New episodes; a share of the worlds has only careful drivers."""
+    worlds_key, share_key = jax.random.split(key)
+    worlds = reset_worlds(worlds_key, atlas, simulator, config.num_worlds)
+    careful = jax.random.bernoulli(share_key, config.careful_share, (config.num_worlds, 1, 1))
+    traits = jnp.where(careful, careful_traits(), worlds.scenario.traits)
+    return worlds.replace(scenario=worlds.scenario.replace(traits=traits))
+
+
+def _drawable(state: WorldState, stops: Array, atlas: Any, simulator: SimulatorConfig) -> bridge.Drawable:
+    return bridge.drawable(state, stops, atlas, simulator)
+
+
+def _label(key: Array, state: WorldState, teacher: Policy, atlas: Any, simulator: SimulatorConfig) -> Any:
+    """Labels in worlds of this size: the fork obeys the same rules as the world it leaves."""
+    return label(key, state, teacher.replace(simulator=simulator), atlas, greedy=True)
+
+
+def _drive(
+    key: Array,
+    state: WorldState,
+    by_teacher: Bool[Array, "worlds agents"],
+    plan: Float[Array, "worlds agents 8 3"] | None,
+    action: Int[Array, "worlds agents"] | None,
+    teacher: Policy,
+    atlas: Any,
+    config: PixelWorldConfig,
+    simulator: SimulatorConfig,
+    num_steps: int,
+    teacher_drives: bool,
+    student_drives: bool,
+) -> tuple[WorldState, Int[Array, ""]]:
+    """`num_steps` steps of all worlds; returns the last state and the agent-steps taken.
+
+    Every agent acts by the teacher where `by_teacher` (everywhere without a student), else by tracking its plan
+    (rear-axle poses in the world frame) or by its action.
+    """
+
+    def teachers(world: WorldState, act_key: Array) -> Array:
+        seen = jax.vmap(observe, (0, None, None, None))(world, atlas, simulator, teacher.observation)
+        return teacher.act(seen, act_key, config.teacher_greedy)
+
+    def one(
+        carry: tuple[WorldState, Array], inputs: tuple[Array, Array]
+    ) -> tuple[tuple[WorldState, Array], None]:
+        world, taken = carry
+        act_key, index = inputs
+        chosen = action
+        if plan is not None:
+            since = index.astype(jnp.float32) * simulator.timestep_s
+            chosen = jax.vmap(track, (0, 0, None, None))(world, plan, since, simulator)
+        if teacher_drives:
+            taught = teachers(world, act_key)
+            chosen = jnp.where(by_teacher, taught, chosen) if student_drives else taught
+        following, _ = step_worlds(world, chosen, atlas, simulator)
+        return (following, taken + world.active.sum()), None
+
+    keys = jax.random.split(key, num_steps)
+    start = (state, jnp.zeros((), jnp.int32))
+    (state, taken), _ = jax.lax.scan(one, start, (keys, jnp.arange(num_steps)))
+    return state, taken

@@ -1,0 +1,1 @@
+"""The teacher: a privileged driver trained by self-play PPO, in JAX."""

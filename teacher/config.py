@@ -1,0 +1,150 @@
+"""Everything a teacher run is made from. Values live in configs/teacher/*.yaml, meanings here and beside their users.
+
+`NetworkConfig`, `PPOConfig`, `ObservationConfig`, `RewardConfig` and `SimulatorConfig` are documented where they
+are used; this file joins them and moves them to and from plain dictionaries (YAML, HDF5).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from simulator.config import SimulatorConfig
+from teacher.network import NetworkConfig
+from teacher.observation import ObservationConfig
+from teacher.ppo import PPOConfig
+from teacher.reward import RewardConfig
+
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """One training run.
+
+    Attributes:
+        name: the run's folder is `output/name`.
+        output: folder of all teacher runs.
+        maps: towns to drive in, each world's drawn anew at every reset.
+        num_worlds: worlds simulated side by side; each holds `simulator.num_agents` agents.
+        total_agent_steps: experience after which the run ends; the learning rate falls towards it.
+        seed: of weights, worlds and actions.
+        checkpoint_every: updates between two checkpoints.
+        keep_checkpoints: how many of the newest checkpoints stay on disk.
+        reset_chunk: worlds that are reset at a time.
+        simulator: the worlds.
+        observation: what a driver sees.
+        reward: what a driver wants.
+        network: what a driver thinks with.
+        ppo: how a driver learns.
+    """
+
+    name: str = "base"
+    output: str = "runs/teacher"
+    maps: tuple[str, ...] = ("Town01", "Town02", "Town03", "Town04", "Town05")
+    num_worlds: int = 32
+    total_agent_steps: int = 100_000_000
+    seed: int = 0
+    checkpoint_every: int = 20
+    keep_checkpoints: int = 2
+    reset_chunk: int = 4
+    simulator: SimulatorConfig = field(default_factory=SimulatorConfig)
+    observation: ObservationConfig = field(default_factory=ObservationConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+
+    def __post_init__(self) -> None:
+        if not self.name or Path(self.name).name != self.name or self.name.startswith("."):
+            raise ValueError(f"name={self.name!r} must be a plain folder name, such as 'cpu'")
+        if isinstance(self.maps, str) or not self.maps:
+            raise ValueError(f"maps={self.maps!r} must list at least one town, such as [Town01]")
+        for name in ("num_worlds", "total_agent_steps", "checkpoint_every", "keep_checkpoints", "reset_chunk"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed={self.seed} must lie between 0 and 2^32 - 1")
+        self.ppo.kept_samples(self.samples_per_update)
+
+    @property
+    def samples_per_update(self) -> int:
+        """Agent slots x steps in one rollout; slots of agents out of play count here, not as experience."""
+        return self.num_worlds * self.simulator.num_agents * self.ppo.rollout_steps
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return Path(self.output) / self.name
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain nested dictionaries, lists and scalars, ready for YAML."""
+    return _plain(dataclasses.asdict(config))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value
+
+
+def to_yaml(config: Any) -> str:
+    """The configuration as YAML, in the order of its fields."""
+    return yaml.safe_dump(to_dict(config), sort_keys=False)
+
+
+def from_dict(kind: type[Config], values: Any, source: str) -> Config:
+    """Rebuild a configuration from `to_dict`'s output; unknown keys are refused, missing ones take their default.
+
+    `source` names the file in refusals.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"{source}: expected a mapping with the fields of {kind.__name__}, found {values!r}")
+    hints = typing.get_type_hints(kind)
+    known = [entry.name for entry in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in known:
+            raise ValueError(f"{source}: unknown key {key!r} in {kind.__name__}; known keys: {', '.join(known)}")
+        if dataclasses.is_dataclass(hints[key]):
+            arguments[key] = from_dict(hints[key], value, source)  # type: ignore[type-var]
+        else:
+            arguments[key] = tuple(value) if isinstance(value, list) else value
+    try:
+        return kind(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{source}: a value of {kind.__name__} has the wrong type ({error})") from error
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+
+
+def load_config(path: Path) -> TeacherConfig:
+    """Read a resolved configuration that a run folder keeps."""
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
+    return from_dict(TeacherConfig, values, str(path))
+
+
+def first_difference(one: Any, other: Any, ignore: tuple[str, ...] = ()) -> str | None:
+    """A sentence about the first field in which two configurations differ; None where they agree."""
+
+    def walk(left: dict[str, Any], right: dict[str, Any], path: str) -> str | None:
+        for key in left:
+            name = f"{path}{key}"
+            if name in ignore or left[key] == right.get(key):
+                continue
+            if isinstance(left[key], dict):
+                return walk(left[key], right[key], f"{name}.")
+            return f"{name} is {left[key]!r} in one and {right.get(key)!r} in the other"
+        return None
+
+    return walk(to_dict(one), to_dict(other), "")
