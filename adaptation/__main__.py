@@ -41,7 +41,10 @@ class AdaptationCLI(LightningCLI):
         parser.add_argument("--run", type=str, default="runs/adaptation/unnamed", help="run folder")
         parser.add_argument("--seeds", type=list[int], default=[0, 1, 2], help="one adapted student per seed")
         parser.add_argument(
-            "--patience", type=int, default=20, help="fit: epochs without a better validation error before a seed ends"
+            "--patience",
+            type=int,
+            default=20,
+            help="fit: epochs without a better validation error before a seed ends",
         )
         parser.add_argument("--resume", action="store_true", help="fit: go on where the run stopped")
         parser.add_argument(
@@ -54,13 +57,17 @@ class AdaptationCLI(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Checkpoints are found through the run folder and the seeds."""
-        return {
-            "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule", "ckpt_path", "weights_only"},
-            **{
-                name: {"model", "dataloaders", "datamodule", "ckpt_path", "weights_only", "verbose", "return_predictions"}
-                for name in ("validate", "test", "predict")
-            },
+        skipped = {
+            "model",
+            "datamodule",
+            "dataloaders",
+            "ckpt_path",
+            "weights_only",
+            "verbose",
+            "return_predictions",
         }
+        fit = {"model", "datamodule", "train_dataloaders", "val_dataloaders", "ckpt_path", "weights_only"}
+        return {"fit": fit, "validate": skipped, "test": skipped, "predict": skipped}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse what `main` was given; Lightning would warn that a program and not a shell calls."""
@@ -85,7 +92,9 @@ class AdaptationCLI(LightningCLI):
         for seed in seeds:
             folder = self.folder(seed)
             if self.subcommand != "fit" and not (folder / ADAPTED).is_file():
-                raise FileNotFoundError(f"{folder / ADAPTED}: no such adapted student; run `gigapixel adapt fit` first")
+                raise FileNotFoundError(
+                    f"{folder / ADAPTED}: no such adapted student; run `gigapixel adapt fit` first"
+                )
             if self.subcommand == "fit" and not self.chosen.resume and (folder / "checkpoints").exists():
                 raise ValueError(f"{folder} already holds a run; give --resume, or another --run folder")
 
@@ -99,7 +108,10 @@ class AdaptationCLI(LightningCLI):
         """A trainer that logs and saves into the folder of one seed."""
         folder = self.folder(seed)
         settings = {**self._get(self.config_init, "trainer", default={}), "default_root_dir": str(folder)}
-        settings["logger"] = [MetricsCsv(str(folder)), TensorBoardLogger(str(folder), name="", version="tensorboard")]
+        settings["logger"] = [
+            MetricsCsv(str(folder)),
+            TensorBoardLogger(str(folder), name="", version="tensorboard"),
+        ]
         callbacks: list[Any] = [RunMetadata()]
         callbacks.append(
             ModelCheckpoint(
@@ -144,7 +156,9 @@ class AdaptationCLI(LightningCLI):
         report: dict[str, float] = {}
         for seed in self._each_seed(model):
             for metrics in self.trainer.validate(model, datamodule=datamodule, verbose=False):
-                report |= {name.replace("adaptation/validate", f"seed_{seed}"): v for name, v in metrics.items()}
+                report |= {
+                    name.replace("adaptation/validate", f"seed_{seed}"): v for name, v in metrics.items()
+                }
         self._report(report)
 
     def test(self, model: AdaptationModule, datamodule: AdaptationData, **_: Any) -> None:
@@ -168,7 +182,10 @@ class AdaptationCLI(LightningCLI):
         folder = Path(self.chosen.output or self.chosen.run)
         write_json(folder / "predictions.json", plans)
         title = "real" if datamodule.source == "real" else "stand-in"
-        save(pair_sheet(datamodule.held_out or [], datamodule.rig.names, real_title=title), folder / "pairs.png")
+        save(
+            pair_sheet(datamodule.held_out or [], datamodule.rig.names, real_title=title),
+            folder / "pairs.png",
+        )
 
     def _report(self, metrics: dict[str, Any]) -> None:
         print(json.dumps(metrics, indent=2))

@@ -40,7 +40,9 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         for name in ("mirror", "blur"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"augment.{name}={getattr(self, name)} is a probability; it must lie in [0, 1]")
+                raise ValueError(
+                    f"augment.{name}={getattr(self, name)} is a probability; it must lie in [0, 1]"
+                )
         for name in ("zoom", "shift", "exposure", "contrast", "saturation", "tint", "noise"):
             if not 0 <= getattr(self, name) <= 2:
                 raise ValueError(f"augment.{name}={getattr(self, name)} must lie in [0, 2]")
@@ -48,12 +50,12 @@ class AugmentConfig:
 
 def mirrored_order(names: Sequence[str]) -> list[int]:
     """For each camera the one that takes its place in a mirrored world: left and right change names."""
-    swapped = [
-        name.replace("left", "\0").replace("right", "left").replace("\0", "right") for name in names
-    ]
+    swapped = [name.replace("left", "\0").replace("right", "left").replace("\0", "right") for name in names]
     missing = [name for name in swapped if name not in names]
     if missing:
-        raise ValueError(f"the rig {list(names)} has no camera {missing[0]!r}, so its world cannot be mirrored")
+        raise ValueError(
+            f"the rig {list(names)} has no camera {missing[0]!r}, so its world cannot be mirrored"
+        )
     return [list(names).index(name) for name in swapped]
 
 
@@ -109,8 +111,10 @@ def change_look(
         return torch.exp(_uniform(views, width, device)).view(-1, 1, 1, 1)
 
     grey_weights = torch.tensor(GREY, device=device).view(1, 3, 1, 1)
-    picture = picture * factor(config.exposure) * torch.exp(
-        config.tint * (2 * torch.rand(views, 3, 1, 1, device=device) - 1)
+    picture = (
+        picture
+        * factor(config.exposure)
+        * torch.exp(config.tint * (2 * torch.rand(views, 3, 1, 1, device=device) - 1))
     )
     mean = picture.mean((1, 2, 3), keepdim=True)
     picture = mean + (picture - mean) * factor(config.contrast)

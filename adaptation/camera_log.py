@@ -68,8 +68,13 @@ class CameraLog:
             raise ValueError(f"{index}: no frame of {wanted}")
         camera_log = cls(folder, _group(frames))
         camera_log.validate()
-        log.info("%s: %d pictures, %d moments, %d scenes", index, len(frames), len(camera_log.moments),
-                 len(camera_log.scenes))
+        log.info(
+            "%s: %d pictures, %d moments, %d scenes",
+            index,
+            len(frames),
+            len(camera_log.moments),
+            len(camera_log.scenes),
+        )
         return camera_log
 
     @property
@@ -86,7 +91,9 @@ class CameraLog:
         for moment in self.moments:
             names = [camera.camera for camera in moment.cameras]
             if len(set(names)) < len(names):
-                raise ValueError(f"{moment.cameras[-1].where}: cam: {moment.name} lists a camera twice: {names}")
+                raise ValueError(
+                    f"{moment.cameras[-1].where}: cam: {moment.name} lists a camera twice: {names}"
+                )
             if len(names) > MAX_CAMERAS:
                 raise ValueError(
                     f"{moment.cameras[-1].where}: cam: {moment.name} has {len(names)} cameras; "
@@ -182,7 +189,9 @@ def _parse_line(text: str, index: Path, number: int) -> CameraFrame:
     except json.JSONDecodeError as error:
         raise ValueError(f"{where}: is not JSON ({error.msg} at column {error.colno})") from error
     if not isinstance(fields, dict):
-        raise ValueError(f"{where}: is a JSON {type(fields).__name__}; expected an object with one picture's fields")
+        raise ValueError(
+            f"{where}: is a JSON {type(fields).__name__}; expected an object with one picture's fields"
+        )
     line = _Line(fields, where)
     ego_frame = fields.get("ego_frame", "rear_axle")
     if ego_frame not in RIG_FROM_EGO_M:
@@ -236,7 +245,9 @@ def _ground_plane(line: _Line) -> Float[np.ndarray, " 4"] | None:
     plane = line.array("ground_plane_ego", (4,))
     norm = np.linalg.norm(plane[:3])
     if norm < 1e-6 or plane[2] / norm < 0.9:
-        raise line.refuse("ground_plane_ego", line.fields["ground_plane_ego"], "a plane whose normal points up")
+        raise line.refuse(
+            "ground_plane_ego", line.fields["ground_plane_ego"], "a plane whose normal points up"
+        )
     return plane / norm
 
 
@@ -244,7 +255,11 @@ def _boxes(line: _Line) -> Boxes:
     items = line.required("boxes")
     if not isinstance(items, list):
         raise line.refuse("boxes", items, "a list of boxes")
-    corners, sizes, classes = np.zeros((len(items), 8, 3)), np.zeros((len(items), 3)), np.zeros(len(items), np.int64)
+    corners, sizes, classes = (
+        np.zeros((len(items), 8, 3)),
+        np.zeros((len(items), 3)),
+        np.zeros(len(items), np.int64),
+    )
     for i, item in enumerate(items):
         name = f"boxes[{i}]"
         for key in ("cls", "lwh", "corners_cam"):
@@ -257,7 +272,8 @@ def _boxes(line: _Line) -> Boxes:
         measured = np.linalg.norm(corners[i, [0, 1]].mean(0) - corners[i, [2, 3]].mean(0))
         if abs(measured - sizes[i, 0]) > SIZE_TOLERANCE_M:
             raise line.refuse(
-                f"{name}.corners_cam", item["corners_cam"],
+                f"{name}.corners_cam",
+                item["corners_cam"],
                 f"corners in the order front, front, rear, rear, {sizes[i, 0]} m long as lwh says",
             )
         if str(item["cls"]).lower() not in BOX_CLASSES:

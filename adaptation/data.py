@@ -77,7 +77,9 @@ class AdaptationData(lightning.LightningDataModule):
                 raise ValueError(f"data.{name}={share} must lie in [0, 1]")
         both = sorted(set(held_out) & set(train or ()))
         if both:
-            raise ValueError(f"data.held_out and data.train both name {both[0]!r}; a scene is on one side only")
+            raise ValueError(
+                f"data.held_out and data.train both name {both[0]!r}; a scene is on one side only"
+            )
         if source == "real" and not held_out:
             raise ValueError("data.held_out is empty; name the scenes (dataset/seq) to report on")
         self.source, self.root, self.backend = source, root, backend
@@ -112,7 +114,9 @@ class AdaptationData(lightning.LightningDataModule):
             camera_log = CameraLog.load(self.root)
             self._check_scenes(camera_log)
             chosen = self.train_scenes or [s for s in camera_log.scenes if s not in self.held_out_scenes]
-            self.training, self.validation = split_tails(list(self._paired(camera_log, chosen)), self.validation_share)
+            self.training, self.validation = split_tails(
+                list(self._paired(camera_log, chosen)), self.validation_share
+            )
             log.info("training on %d pairs, early stopping on %d", len(self.training), len(self.validation))
         elif stage in ("test", "predict") and self.held_out is None:
             camera_log = CameraLog.load(self.root)

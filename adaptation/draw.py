@@ -24,13 +24,17 @@ CAPTION_PX = 16
 
 
 def overlay(
-    real: UInt8[np.ndarray, "height width 3"], rendering: UInt8[np.ndarray, "height width 3"], share: float = 0.5
+    real: UInt8[np.ndarray, "height width 3"],
+    rendering: UInt8[np.ndarray, "height width 3"],
+    share: float = 0.5,
 ) -> UInt8[np.ndarray, "height width 3"]:
     """The rendering laid over the real picture with this share."""
     return np.rint((1 - share) * real + share * rendering).astype(np.uint8)
 
 
-def tile(rows: Sequence[tuple[str, Sequence[UInt8[np.ndarray, "height width 3"]]]], titles: Sequence[str]) -> Image.Image:
+def tile(
+    rows: Sequence[tuple[str, Sequence[UInt8[np.ndarray, "_ _ 3"]]]], titles: Sequence[str]
+) -> Image.Image:
     """Captioned rows of pictures under column titles; pictures of a row share one size."""
     gap = 4
     widths = [sum(p.shape[1] + gap for p in pictures) for _, pictures in rows]
@@ -51,7 +55,9 @@ def tile(rows: Sequence[tuple[str, Sequence[UInt8[np.ndarray, "height width 3"]]
     return sheet
 
 
-def pair_sheet(pairs: Sequence[Pair], names: Sequence[str], scale: int = 3, real_title: str = "real") -> Image.Image:
+def pair_sheet(
+    pairs: Sequence[Pair], names: Sequence[str], scale: int = 3, real_title: str = "real"
+) -> Image.Image:
     """What the student gets: a row per moment and unmasked camera of the student's rig."""
     rows = []
     for pair in pairs:
@@ -78,7 +84,9 @@ def calibration_sheet(
         rig = own_rig(frame, width_px)
         lanes = lane_map_of(camera_log.root, frame.dataset, frame.seq)
         rendering = render_frame(frame, rig, ground_normal_rig(moment), lanes, backend)
-        real = np.asarray(Image.fromarray(frame.picture()).resize((rig.width, rig.height), Image.Resampling.BOX))
+        real = np.asarray(
+            Image.fromarray(frame.picture()).resize((rig.width, rig.height), Image.Resampling.BOX)
+        )
         rows.append((f"{moment.name}  {frame.camera}", [real, rendering, overlay(real, rendering)]))
     return tile(rows, COLUMNS)
 

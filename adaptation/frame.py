@@ -55,7 +55,9 @@ RIG_FROM_EGO_M = {
 class Boxes:
     """3D boxes seen by one camera, as the data set gives them."""
 
-    corners_camera: Float[np.ndarray, "boxes 8 3"]  # m; bottom: two front, two rear corners; then the top four
+    corners_camera: Float[
+        np.ndarray, "boxes 8 3"
+    ]  # m; bottom: two front, two rear corners; then the top four
     size: Float[np.ndarray, "boxes 3"]  # length, width, height in metres
     class_id: Int[np.ndarray, " boxes"]  # CAR ... STATIC
 
@@ -80,7 +82,9 @@ class CameraFrame:
     world_from_ego: Float[np.ndarray, "4 4"] | None  # None where the data set gives no pose
     boxes: Boxes
     ego_frame: str  # key of RIG_FROM_EGO_M
-    ground_plane_ego: Float[np.ndarray, " 4"] | None  # n . p + d = 0 in ego, n upwards; None: flat under the rig
+    ground_plane_ego: (
+        Float[np.ndarray, " 4"] | None
+    )  # n . p + d = 0 in ego, n upwards; None: flat under the rig
     pseudo_labels: bool  # boxes are not ground truth: never evaluate against them
     where: str  # file and line, for refusals
 
@@ -181,4 +185,3 @@ class Moment:
     def world_from_ego(self) -> Float[np.ndarray, "4 4"] | None:
         """Pose at its first camera."""
         return self.cameras[0].world_from_ego
-

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import pickle
 import zlib
 from dataclasses import dataclass
@@ -37,6 +38,19 @@ ALLOWED_GLOBALS = {
 """All that a log may name. Lists, tuples, dicts, sets, text and numbers need no name."""
 
 
+UNREADABLE = (
+    pickle.UnpicklingError,
+    EOFError,
+    OSError,
+    zlib.error,
+    IndexError,
+    KeyError,
+    AttributeError,
+    TypeError,
+)
+"""What a broken pickle makes the unpickler raise."""
+
+
 class PlainUnpickler(pickle.Unpickler):
     """Reads numpy arrays and plain containers, and nothing that could run code."""
 
@@ -58,7 +72,7 @@ def load_plain_pickle(path: Path) -> Any:
         raise FileNotFoundError(f"{path}: there is no such log") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    except (pickle.UnpicklingError, EOFError, OSError, zlib.error, IndexError, KeyError, AttributeError, TypeError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path}: is not a readable pickle ({type(error).__name__}: {error})") from error
 
 
@@ -77,7 +91,7 @@ class LaneMap:
 
     drivable: shapely.Geometry  # polygons, m, global frame
     markings: tuple[Marking, ...]
-    edges: tuple[Float[np.ndarray, "points 2"], ...]  # borders of the road, m, global frame
+    edges: tuple[Float[np.ndarray, "_ 2"], ...]  # borders of the road, m, global frame
 
     def near(self, centre: Float[np.ndarray, " 2"], radius_m: float) -> LaneMap:
         """Only what lies within `radius_m` of a point."""
@@ -102,7 +116,7 @@ MAX_SEGMENT_M = 5.0
 
 def _pieces_near(
     points: Float[np.ndarray, "points 2"], centre: Float[np.ndarray, " 2"], radius_m: float
-) -> list[Float[np.ndarray, "piece 2"]]:
+) -> list[Float[np.ndarray, "_ 2"]]:
     """Runs of consecutive points within the radius, after cutting long segments."""
     fine = resample_polyline(points, MAX_SEGMENT_M)
     near = np.linalg.norm(fine - centre, axis=-1) <= radius_m
@@ -114,7 +128,7 @@ def _pieces_near(
 def resample_polyline(points: Float[np.ndarray, "points 2"], spacing_m: float) -> Float[np.ndarray, "fine 2"]:
     """The same line with points added so that no segment is longer than the spacing."""
     parts = [points[:1]]
-    for start, end in zip(points[:-1], points[1:]):
+    for start, end in itertools.pairwise(points):
         count = max(1, int(np.ceil(np.linalg.norm(end - start) / spacing_m)))
         share = np.arange(1, count + 1)[:, None] / count
         parts.append(start + share * (end - start))
@@ -134,7 +148,9 @@ def load_lane_map(path: Path) -> LaneMap:
         kind = str(feature.get("type", "")) if isinstance(feature, dict) else ""
         where = f"{path}: map_features[{name!r}]"
         if kind.startswith("LANE") and "polygon" in feature:
-            lanes.append(shapely.make_valid(shapely.Polygon(_points(feature["polygon"], 3, f"{where}.polygon"))))
+            lanes.append(
+                shapely.make_valid(shapely.Polygon(_points(feature["polygon"], 3, f"{where}.polygon")))
+            )
         elif kind.startswith("ROAD_LINE"):
             line = _points(feature.get("polyline"), 2, f"{where}.polyline")
             if str(name).startswith(OUTLINE):
@@ -146,7 +162,7 @@ def load_lane_map(path: Path) -> LaneMap:
     return LaneMap(_drivable(lanes, outlines), tuple(markings), tuple(outlines))
 
 
-def _drivable(lanes: list[shapely.Polygon], outlines: list[Float[np.ndarray, "points 2"]]) -> shapely.Geometry:
+def _drivable(lanes: list[shapely.Polygon], outlines: list[Float[np.ndarray, "_ 2"]]) -> shapely.Geometry:
     """The area inside the outlines: an outline inside another is a hole. Without outlines, all lanes together."""
     rings = [shapely.make_valid(shapely.Polygon(line)) for line in outlines if len(line) >= 4]
     area: shapely.Geometry = shapely.union_all(lanes)

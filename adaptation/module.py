@@ -45,7 +45,9 @@ class AdaptationLoss:
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"loss.{name}={getattr(self, name)} must be 0 or more")
         if self.feature_weight == 0 and self.trajectory_weight == 0:
-            raise ValueError("loss.feature_weight and loss.trajectory_weight are both 0: nothing would be learnt")
+            raise ValueError(
+                "loss.feature_weight and loss.trajectory_weight are both 0: nothing would be learnt"
+            )
 
 
 def pretrained_path() -> Path:
@@ -96,7 +98,7 @@ class AdaptationModule(lightning.LightningModule):
     def __init__(
         self,
         student: str | StudentPolicy = PRETRAINED,
-        loss: AdaptationLoss = AdaptationLoss(),  # noqa: B008  frozen
+        loss: AdaptationLoss = AdaptationLoss(),
         optimiser: OptimiserConfig = OptimiserConfig(),  # noqa: B008
     ) -> None:
         super().__init__()
@@ -104,7 +106,7 @@ class AdaptationModule(lightning.LightningModule):
         self.frozen = copy.deepcopy(policy).eval().requires_grad_(False)
         self.adapted = copy.deepcopy(policy).requires_grad_(False)
         # Only the encoder sees pictures. The token of a missing camera stays what the frozen planner knows.
-        self.adapted.perception.encoder.requires_grad_(True)
+        self.adapted.perception.encoder.requires_grad_(True).train()
         self.loss_config = loss
         self.optimiser_config = optimiser
         self.test_errors: list[MomentErrors] = []

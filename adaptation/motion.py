@@ -53,7 +53,11 @@ def motion_of(moment: Moment, sequence: Sequence[Moment]) -> Motion:
     change = heading_change_rad(moment, sequence)
     zero = torch.zeros(1)
     ego = ego_features(
-        torch.tensor([DEFAULT_SPEED_MPS if speed is None else speed]), zero, zero, zero, torch.tensor([EGO_SIZE_M])
+        torch.tensor([DEFAULT_SPEED_MPS if speed is None else speed]),
+        zero,
+        zero,
+        zero,
+        torch.tensor([EGO_SIZE_M]),
     )
     command = command_from_heading_change(torch.tensor([math.nan if change is None else change]))
     return Motion(ego[0], one_hot_command(command)[0], torch.zeros(CONDITIONING_FEATURES))
@@ -93,7 +97,9 @@ def speed_mps(moment: Moment, sequence: Sequence[Moment]) -> float | None:
     place = next((i for i, pose in enumerate(poses) if pose.frame == moment.frame), None)
     if place is None:
         return None
-    near = [p for p in poses[max(0, place - 1) : place + 2] if abs(p.time_s - poses[place].time_s) <= MAX_GAP_S]
+    near = [
+        p for p in poses[max(0, place - 1) : place + 2] if abs(p.time_s - poses[place].time_s) <= MAX_GAP_S
+    ]
     gap_s = near[-1].time_s - near[0].time_s
     return float(np.linalg.norm(near[-1].xy - near[0].xy) / gap_s) if gap_s > 0 else None
 

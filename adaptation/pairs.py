@@ -49,7 +49,9 @@ def view_through(frame: CameraFrame, rig: CameraRig, index: int) -> View:
     )
 
 
-def choose_source(moment: Moment, rig: CameraRig, index: int, min_coverage: float = MIN_COVERAGE) -> Source | None:
+def choose_source(
+    moment: Moment, rig: CameraRig, index: int, min_coverage: float = MIN_COVERAGE
+) -> Source | None:
     """The picture that sees most of the rig's camera `index`; None if none sees enough of it."""
     candidates = []
     for frame in moment.cameras:
@@ -74,7 +76,11 @@ def turned_rig(frame: CameraFrame, rig: CameraRig, index: int) -> CameraRig:
 
 
 def _one_camera(
-    frame: CameraFrame, intrinsics: Float[np.ndarray, "3 3"], pose: Float[np.ndarray, "4 4"], height: int, width: int
+    frame: CameraFrame,
+    intrinsics: Float[np.ndarray, "3 3"],
+    pose: Float[np.ndarray, "4 4"],
+    height: int,
+    width: int,
 ) -> CameraRig:
     rotation, _, other = np.linalg.svd(pose[:3, :3])  # calibrations are rounded: back to an exact rotation
     pose = pose.copy()
@@ -132,7 +138,9 @@ class PairedFrames(Sequence[Pair]):
         made = [self._pair(moment) for moment in camera_log.of_scenes(wanted)]
         self._pairs = [pair for pair in made if bool(pair.camera_mask.any())]
         if len(self._pairs) < len(made):
-            log.warning("%d moments see none of the rig's cameras and are left out", len(made) - len(self._pairs))
+            log.warning(
+                "%d moments see none of the rig's cameras and are left out", len(made) - len(self._pairs)
+            )
 
     def __len__(self) -> int:
         return len(self._pairs)

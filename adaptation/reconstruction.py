@@ -25,7 +25,7 @@ DASH_M, GAP_M = 3.0, 6.0
 STATION_M = 2.0
 
 SLOPE_PRIOR = 0.02
-"""How far (standard deviation, rad) the ground may lean from the vehicle's own plane; roads under a car rarely bend more."""
+"""How far the ground may lean from the vehicle's own plane, standard deviation in rad."""
 BOTTOM_NOISE_M = 0.2
 """How well (standard deviation) the bottom of an annotated box lies on the ground."""
 SLOPE_RADIUS_M = 60.0
@@ -82,12 +82,15 @@ def ground_mesh(
         else:
             meshes.append(strip_quads(points, MARKING_WIDTH_M, paint))
     meshes += [
-        strip_quads(placed(resample_polyline(edge, STATION_M)), EDGE_WIDTH_M, ClassId.ROAD_EDGE) for edge in near.edges
+        strip_quads(placed(resample_polyline(edge, STATION_M)), EDGE_WIDTH_M, ClassId.ROAD_EDGE)
+        for edge in near.edges
     ]
     return GroundMesh.concatenate(meshes)
 
 
-def _on_plane(points: Float[np.ndarray, "points 2"], slope: Float[np.ndarray, " 2"]) -> Float[np.ndarray, "points 3"]:
+def _on_plane(
+    points: Float[np.ndarray, "points 2"], slope: Float[np.ndarray, " 2"]
+) -> Float[np.ndarray, "points 3"]:
     return np.concatenate([points, points @ slope[:, None]], axis=1)
 
 

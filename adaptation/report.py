@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ class MomentErrors:
     scene: str
     unadapted_m: float  # m, mean distance over the 8 poses (ADE), student before adaptation
     adapted_m: float  # m, the same after adaptation
-    constant_m: float  # m, the same for the frozen planner fed the mean token of all held-out renderings: it sees nothing
+    constant_m: float  # m, the same for the frozen planner fed the mean token of all held-out renderings
     unadapted_l1_m: float  # m, mean over poses of |x| + |y| + weighted |yaw| difference
     adapted_l1_m: float  # m
 
@@ -40,7 +39,7 @@ def summarise(seeds: Mapping[int, Sequence[MomentErrors]]) -> dict[str, float | 
     learnt to see something, one above it has at best learnt to ignore its pictures.
     """
     per_seed = {seed: mean_errors(moments) for seed, moments in seeds.items()}
-    ratios = [row["adapted_m"] / row["unadapted_m"] if row["unadapted_m"] > 0 else math.nan for row in per_seed.values()]
+    ratios = [_ratio(row["adapted_m"], row["unadapted_m"]) for row in per_seed.values()]
     adapted = [row["adapted_m"] for row in per_seed.values()]
     first = next(iter(seeds.values()))
     report: dict[str, float | int | str] = {
@@ -73,6 +72,14 @@ def summarise(seeds: Mapping[int, Sequence[MomentErrors]]) -> dict[str, float | 
             f"scene_{scene}/moments": sum(moment.scene == scene for moment in first),
         }
     return report
+
+
+def _ratio(adapted: float, unadapted: float) -> float:
+    if unadapted <= 0:
+        raise ValueError(
+            "the unadapted student makes no error on the held-out moments, so there is nothing to adapt"
+        )
+    return adapted / unadapted
 
 
 def _spread(values: Sequence[float]) -> float:

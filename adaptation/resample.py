@@ -32,7 +32,9 @@ class View:
     source_height: int  # px
     source_width: int  # px
 
-    def source_pixels(self, subsamples: int = 1) -> tuple[Float[np.ndarray, "rows columns 2"], Bool[np.ndarray, "rows columns"]]:
+    def source_pixels(
+        self, subsamples: int = 1
+    ) -> tuple[Float[np.ndarray, "rows columns 2"], Bool[np.ndarray, "rows columns"]]:
         """Where the target's (sub)pixel centres fall in the source, px, and whether they fall inside it."""
         v, u = np.meshgrid(
             (np.arange(self.height * subsamples) + 0.5) / subsamples,
@@ -54,7 +56,9 @@ class View:
         """Share of the target's pixels that the source sees."""
         return float(self.covered().mean())
 
-    def resample(self, picture: UInt8[np.ndarray, "source_height source_width 3"]) -> UInt8[np.ndarray, "height width 3"]:
+    def resample(
+        self, picture: UInt8[np.ndarray, "source_height source_width 3"]
+    ) -> UInt8[np.ndarray, "height width 3"]:
         """The source picture as the target camera would have taken it; pixels not covered are repeated ones."""
         pixels, inside = self.source_pixels(SUBSAMPLES)
         column = np.clip(pixels[..., 0], 0, self.source_width - 1).astype(np.int64)

@@ -135,7 +135,7 @@ def stand_in_pairs(config: StandInConfig, rig: CameraRig, backend: str = "auto")
         moments = [_Traffic.random(rng, road) for _ in range(config.moments_per_scene)]
         observation = _observe(road, moments, rig, backend)
         pairs += pairs_of_observation(observation, [scene_name(index)] * len(moments))
-    return [Pair(**{**vars(pair), "name": f"{pair.scene}/{i % config.moments_per_scene}"}) for i, pair in enumerate(pairs)]
+    return pairs
 
 
 @dataclass(frozen=True)
@@ -208,8 +208,10 @@ class _Traffic:
         for i, (station, kind) in enumerate(zip(stations, kinds)):
             side = int(rng.choice((-1, 1)))
             off_road = kind >= 3
-            across = road.lanes_each_way * LANE_WIDTH_M + rng.uniform(0.5, 3) if off_road else LANE_WIDTH_M * (
-                rng.integers(road.lanes_each_way) + 0.5
+            across = (
+                road.lanes_each_way * LANE_WIDTH_M + rng.uniform(0.5, 3)
+                if off_road
+                else LANE_WIDTH_M * (rng.integers(road.lanes_each_way) + 0.5)
             )
             positions[i], along = road.place(int(station), side * across)
             yaws[i] = along + (math.pi if side > 0 else 0.0) + rng.normal(0, 0.05)

@@ -10,15 +10,12 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-from gigapixel.provenance import commit, package_versions, write_json
 
 WINDOWS = 3
 ROOMS = ("simulator", "renderer", "teacher", "student")
@@ -76,6 +73,9 @@ def measure(
 
 def report(room: str, workload: Workload, measurement: Measurement, window_s: float) -> dict[str, Any]:
     """The flat JSON object of a bench file."""
+    from student.run_folder import run_metadata
+
+    made_by = run_metadata("cpu", None)
     return {
         "benchmark": room,
         f"{workload.unit}_per_s": round(measurement.per_s, 1),
@@ -89,9 +89,7 @@ def report(room: str, workload: Workload, measurement: Measurement, window_s: fl
         "threads": os.environ.get("OMP_NUM_THREADS", ""),
         "workload": workload.description,
         "settings": workload.settings,
-        "commit": commit(),
-        "python": platform.python_version(),
-        "versions": package_versions(),
+        **{name: made_by[name] for name in ("commit", "python", "versions")},
     }
 
 
@@ -157,6 +155,7 @@ def main(argv: Sequence[str]) -> int:
     values = read_settings(arguments.config, arguments.room) | override(arguments.set)
 
     from gigapixel import workloads
+    from student.run_folder import write_json
 
     kind, build = workloads.BUILDERS[arguments.room]
     settings = make_settings(kind, values, arguments.config or "--set")

@@ -49,7 +49,7 @@ class Moment:
     road_map: RoadMap
     atlas: RoadAtlas
     config: SimulatorConfig
-    driver: str  # who drove: "pretrained teacher" or "nobody"
+    driver: str  # who drove: "the pretrained teacher" or "nobody"
 
     @property
     def time_s(self) -> float:
@@ -76,7 +76,7 @@ def drive_a_while(map_name: str, seed: int, num_agents: int, seconds: float) -> 
     steps = round(seconds / config.timestep_s)
     drive = jax.jit(lambda key, state, atlas: roll(key, state, choose, atlas, config, steps)[0])
     state = drive(drive_key, state, atlas) if steps else state
-    return Moment(state, road_map, atlas, config, "pretrained teacher")
+    return Moment(state, road_map, atlas, config, "the pretrained teacher")
 
 
 def has_pretrained_teacher() -> bool:

@@ -35,7 +35,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the world and its drivers (default: 0)")
     parser.add_argument("--output", required=True, type=Path, metavar="PNG")
     parser.add_argument("--rig", metavar="YAML", help="cameras (default: nuPlan's four; see configs/cameras)")
-    parser.add_argument("--agents", type=int, default=96, help="agents in the town (default: 96)")
+    parser.add_argument("--agents", type=int, default=64, help="agents in the town (default: 64)")
     parser.add_argument("--seconds", type=float, default=8.0, help="driven before the picture (default: 8)")
     parser.add_argument(
         "--size", default="480x270", metavar="WIDTHxHEIGHT", help="of a picture (default: 480x270)"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from renderer.palette import GROUND_CLASSES
@@ -122,7 +122,7 @@ class GroundLibrary:
         self.sphere = _spheres(self.quads)
         self.flat = _flat(self.quads)
         self.cell_start = _starts(torch.cat(quads_per_cell))
-        self.cell_sphere = _enclosing_spheres(self.quads, self.cell_start)
+        self.cell_sphere = _enclosing_spheres(self.sphere, self.cell_start)
         self.map_cell_start = _starts(torch.tensor(cell_counts))
         self.map_quad_start = _starts(torch.tensor([mesh.num_quads for mesh in meshes]))
 
@@ -142,7 +142,7 @@ class GroundLibrary:
         return moved
 
 
-def _starts(counts: Int[Tensor, "n"]) -> Int[Tensor, "n_plus_1"]:
+def _starts(counts: Int[Tensor, "n"]) -> Int[Tensor, "starts"]:
     return torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
 
 
@@ -157,21 +157,28 @@ def _sort_into_cells(quads: Float[Tensor, "quads 4 3"]) -> tuple[Int[Tensor, "qu
     return order, counts
 
 
-def _spheres(quads: Float[Tensor, "quads 4 3"]) -> Float[Tensor, "quads 4"]:
-    centre = (quads.amin(1) + quads.amax(1)) / 2
-    radius = (quads - centre[:, None]).norm(dim=2).amax(1, keepdim=True)
-    return torch.cat([centre, radius * 1.0001 + 1e-3], dim=1)  # rounding must never make a sphere too small
+def _spheres(polygons: Float[Tensor, "polygons corners 3"]) -> Float[Tensor, "polygons 4"]:
+    """Centre and radius around each; rounding must never make a sphere too small."""
+    centre = (polygons.amin(1) + polygons.amax(1)) / 2
+    radius = (polygons - centre[:, None]).norm(dim=2).amax(1, keepdim=True)
+    return torch.cat([centre, radius * 1.0001 + 1e-3], dim=1)
 
 
-def _enclosing_spheres(quads: Float[Tensor, "quads 4 3"], start: Int[Tensor, "cells_plus_1"]) -> Float[Tensor, "cells 4"]:
-    spheres = torch.zeros(len(start) - 1, 4)
-    for cell, (begin, end) in enumerate(zip(start[:-1].tolist(), start[1:].tolist())):
-        spheres[cell] = _spheres(quads[begin:end].reshape(1, -1, 3))[0]
-    return spheres
+def _enclosing_spheres(
+    spheres: Float[Tensor, "quads 4"], start: Int[Tensor, "starts"]
+) -> Float[Tensor, "cells 4"]:
+    """Around the spheres of each stretch start[i] : start[i + 1], none of them empty."""
+    if len(start) == 1:
+        return torch.zeros(0, 4)
+    first, centre = start[:-1].numpy(), spheres[:, :3].numpy()
+    middle = (np.minimum.reduceat(centre, first) + np.maximum.reduceat(centre, first)) / 2
+    reach = np.linalg.norm(centre - np.repeat(middle, np.diff(start.numpy()), axis=0), axis=1) + spheres[:, 3].numpy()
+    radius = np.maximum.reduceat(reach, first)[:, None] * 1.0001 + 1e-3
+    return torch.from_numpy(np.concatenate([middle, radius], axis=1).astype(np.float32))
 
 
-def _flat(quads: Float[Tensor, "quads 4 3"]) -> "Tensor":
-    """[quads] bool: all corners in one plane, and turning the same way at each of them."""
+def _flat(quads: Float[Tensor, "quads 4 3"]) -> Bool[Tensor, "quads"]:
+    """Whether a quad lies in one plane and turns the same way at each corner."""
     corners = quads.double().numpy()
     corners = corners - corners[:, :1]
     normal = np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1])

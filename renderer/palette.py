@@ -92,9 +92,9 @@ BOX_HUE_SATURATION = (  # by Scene.box_class: hue in degrees, saturation
 )
 FACE_TINT = (  # by Face: hue shift in degrees, saturation factor, value
     (0.0, 0.30, 1.00),  # front: pale, as if lit
-    (0.0, 1.00, 0.52),  # back: dark
-    (-14.0, 0.95, 0.90),  # left: bright
-    (14.0, 1.00, 0.70),  # right: shaded
+    (0.0, 1.00, 0.42),  # back: dark
+    (-16.0, 0.90, 0.94),  # left: bright
+    (16.0, 0.95, 0.74),  # right: shaded
     (0.0, 0.62, 0.98),  # top: light
     (0.0, 1.00, 0.20),  # bottom
 )

@@ -6,7 +6,7 @@ Surfaces nearer than NEAR_M or further than the draw distance do not exist. Geom
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from renderer.camera import CameraRig
@@ -32,10 +32,10 @@ def render_reference(scene: Scene, rig: CameraRig) -> Frame:
         corners, surface, two_sided = _seen_by(scene, ground, moving, viewer)
         for camera in range(rig.num_cameras):
             eye = centre[viewer, camera].double()
-            visible = _facing(corners, two_sided, eye) & _within(corners, eye, scene.draw_distance_m)
-            seen = (corners[visible] - eye) @ rotation[viewer, camera].double()  # transpose: camera_from_world
+            seen = (corners - eye) @ rotation[viewer, camera].double()  # transpose: camera_from_world
+            visible = _facing(corners, two_sided, eye) & _in_view(seen, rays[camera].double(), scene.draw_distance_m)
             material[viewer, camera], depth[viewer, camera] = _cast(
-                rays[camera].double(), seen, surface[visible], scene.draw_distance_m
+                rays[camera].double(), seen[visible], surface[visible], scene.draw_distance_m
             )
     eye_height = centre[..., 2] - scene.world_from_rig[:, None, 2, 3]
     backdrop = backdrop_depth(rays[None].expand(*shape, 3), rotation, eye_height)
@@ -47,7 +47,7 @@ def render_reference(scene: Scene, rig: CameraRig) -> Frame:
 
 def _seen_by(
     scene: Scene, ground: Float[Tensor, "ground 3 3"], moving: Triangles, viewer: int
-) -> tuple[Float[Tensor, "triangles 3 3"], Int[Tensor, "triangles"], "Tensor"]:
+) -> tuple[Float[Tensor, "triangles 3 3"], Int[Tensor, "triangles"], Bool[Tensor, "triangles"]]:
     """Corners, material and two-sidedness of everything in a viewer's world except its own box."""
     world = int(scene.viewer_world[viewer])
     town = int(scene.map_id[world])
@@ -59,17 +59,24 @@ def _seen_by(
     return corners, surface, torch.arange(len(corners), device=scene.device) < len(paint)
 
 
-def _facing(corners: Float[Tensor, "triangles 3 3"], two_sided: Tensor, eye: Float[Tensor, "3"]) -> "Tensor":
-    """[triangles] bool: seen from the side from which the corners run counter-clockwise."""
+def _facing(
+    corners: Float[Tensor, "triangles 3 3"], two_sided: Bool[Tensor, "triangles"], eye: Float[Tensor, "3"]
+) -> Bool[Tensor, "triangles"]:
+    """Whether a triangle is seen from the side from which the corners run counter-clockwise."""
     normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     return two_sided | ((normal * (eye - corners[:, 0])).sum(1) > 0)
 
 
-def _within(corners: Float[Tensor, "triangles 3 3"], eye: Float[Tensor, "3"], reach_m: float) -> "Tensor":
-    """[triangles] bool: may have a point within reach. Only saves time: the test per pixel decides."""
+def _in_view(
+    corners: Float[Tensor, "triangles 3 3"], rays: Float[Tensor, "height width 3"], reach_m: float
+) -> Bool[Tensor, "triangles"]:
+    """Whether a triangle (camera frame) may meet a ray within reach. Only saves time: the test per pixel decides."""
     middle = corners.mean(1)
     radius = (corners - middle[:, None]).norm(dim=2).amax(1)
-    return (middle - eye).norm(dim=1) <= reach_m + radius + 0.01
+    outermost = torch.stack([rays[0, 0], rays[0, -1], rays[-1, -1], rays[-1, 0]])
+    inward = torch.linalg.cross(outermost, outermost.roll(-1, dims=0))
+    aside = ((corners @ inward.T) < -1e-6).all(1).any(1)  # every corner beyond the same side of the picture
+    return (middle.norm(dim=1) <= reach_m + radius + 0.01) & (corners[..., 2] > NEAR_M).any(1) & ~aside
 
 
 def _cast(
@@ -85,9 +92,9 @@ def _cast(
     precedence = torch.as_tensor(MATERIAL_PRECEDENCE, device=rays.device).double()
     best = torch.zeros(len(pixels), dtype=torch.float64, device=rays.device)  # precedence / depth
     material = torch.full((len(pixels),), int(ClassId.SKY), device=rays.device)
-    for some, paint in zip(
-        corners.split(max(1, CHUNK_ELEMENTS // len(pixels))), surface.split(max(1, CHUNK_ELEMENTS // len(pixels)))
-    ):
+    chunk = max(1, CHUNK_ELEMENTS // len(pixels))
+    for begin in range(0, len(corners), chunk):
+        some, paint = corners[begin : begin + chunk], surface[begin : begin + chunk]
         depth = _meet(pixels, some)
         depth = torch.where((depth > NEAR_M) & (depth <= furthest[:, None]), depth, torch.inf)
         nearest, which = (precedence[paint] / depth).max(dim=1)

@@ -16,6 +16,7 @@ from renderer.palette import GROUND_CLASSES
 MERGE_TOLERANCE_M = 0.015  # how far a dropped station may lie from the edge that replaces it
 VERTICAL_STRICTNESS = 4.0  # heights are kept this much more exactly: paint lies barely above the road
 MAX_QUAD_M = 16.0
+SPANS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # numbers of stations that one quad may be tried to span
 MAX_MITRE = 2.0  # a corner of a strip reaches at most this many half widths outwards
 
 
@@ -101,33 +102,32 @@ def _ribbon(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def _kept_stations(pairs: np.ndarray) -> np.ndarray:
     """Stations [n, 6] (left, right) that must stay, so that no dropped one is further off than the tolerance.
 
-    `fits[i]` is the longest stretch from station i that one quad may span; the walk then takes the longest each time.
+    `fits[i]` is the longest tried stretch from station i that one quad may span; the walk takes it.
     """
     num = len(pairs)
     fits = np.ones(num, int)
-    for span in range(2, num):
-        begin = np.arange(num - span)
-        chord = pairs[begin + span] - pairs[begin]
-        short = np.maximum(np.linalg.norm(chord[:, :3], axis=1), np.linalg.norm(chord[:, 3:], axis=1)) <= MAX_QUAD_M
-        if not short.any():
+    for span in SPANS:
+        if span >= num:
             break
-        for inner in range(1, span):
-            offset = pairs[begin + inner] - pairs[begin]
-            short &= (_off_chord(offset[:, :3], chord[:, :3]) <= MERGE_TOLERANCE_M) & (
-                _off_chord(offset[:, 3:], chord[:, 3:]) <= MERGE_TOLERANCE_M
-            )
-        fits[begin[short]] = span
+        begin = np.arange(num - span)
+        chord = (pairs[begin + span] - pairs[begin]).reshape(-1, 2, 3)
+        begin = begin[np.linalg.norm(chord, axis=2).max(axis=1) <= MAX_QUAD_M]
+        if not len(begin):
+            break
+        chord = (pairs[begin + span] - pairs[begin]).reshape(-1, 1, 2, 3)
+        offset = (pairs[begin[:, None] + np.arange(1, span)] - pairs[begin][:, None]).reshape(-1, span - 1, 2, 3)
+        fits[begin[_off_chord(offset, chord).max(axis=(1, 2)) <= MERGE_TOLERANCE_M]] = span
     kept = [0]
     while kept[-1] < num - 1:
-        kept.append(min(kept[-1] + fits[kept[-1]], num - 1))
+        kept.append(kept[-1] + int(fits[kept[-1]]))
     return np.array(kept)
 
 
 def _off_chord(offset: np.ndarray, chord: np.ndarray) -> np.ndarray:
-    """Distance [n] of points from chords, heights counted VERTICAL_STRICTNESS times."""
-    share = (offset * chord).sum(1) / np.maximum((chord * chord).sum(1), 1e-12)
-    away = offset - np.clip(share, 0, 1)[:, None] * chord
-    return np.linalg.norm(away * (1, 1, VERTICAL_STRICTNESS), axis=1)
+    """Distance [...] of points [..., 3] from chords [..., 3], heights counted VERTICAL_STRICTNESS times."""
+    share = (offset * chord).sum(-1) / np.maximum((chord * chord).sum(-1), 1e-12)
+    away = offset - np.clip(share, 0, 1)[..., None] * chord
+    return np.linalg.norm(away * (1, 1, VERTICAL_STRICTNESS), axis=-1)
 
 
 def _strip(polyline: np.ndarray, width_m: float) -> np.ndarray:

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from simulator.road_map import MAX_SPACING_M, MarkingType, RoadMap, pack_pieces, pad_indices
 from simulator.stop_lines import derive_stop_lines
 
-IMPORTER_VERSION = 2
+IMPORTER_VERSION = 4
 DEFAULT_SPEED_LIMIT_MPS = 13.9  # 50 km/h, the usual urban limit, where the file gives none
 MAX_EDGE_LENGTH_M = 100.0  # longer road edges are cut, so that they can be culled
 EDGE_TOLERANCE_M = 0.05  # road edges are thinned until no vertex moves more than this

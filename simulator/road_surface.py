@@ -11,7 +11,8 @@ import numpy as np
 import shapely
 
 SEAM_M = 0.3  # gaps between drivable polygons narrower than this are road
-ISLAND_M2 = 10.0  # holes smaller than this are road
+ISLAND_M2 = 60.0  # holes smaller than this are road: wedges between the turning lanes of a junction
+ISLAND_REACH_M = 0.6  # a road edge this close to an island belongs to it
 
 
 def drivable_area(rings: Sequence[np.ndarray]) -> shapely.Geometry:
@@ -41,9 +42,13 @@ def small_islands(rings: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def without_edges_of(edges: Sequence[np.ndarray], islands: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Road edges [n, 3] that do not run around one of the islands."""
+    """Road edges [n, 3] without the parts that run around one of the islands.
+
+    Parts shorter than a metre are dropped too: they are what is left where an edge grazes an island's tip.
+    """
     if not islands:
         return list(edges)
-    covered = shapely.union_all([shapely.buffer(shapely.Polygon(ring[:, :2]), SEAM_M) for ring in islands])
-    shapely.prepare(covered)
-    return [edge for edge in edges if not covered.covers(shapely.LineString(edge[:, :2]))]
+    covered = shapely.union_all([shapely.buffer(shapely.Polygon(ring[:, :2]), ISLAND_REACH_M) for ring in islands])
+    rest = [shapely.difference(shapely.LineString(edge), covered) for edge in edges]
+    parts = [part for part in shapely.get_parts(rest) if part.length > 1.0]
+    return [shapely.get_coordinates(part, include_z=True) for part in parts]

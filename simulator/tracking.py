@@ -19,15 +19,16 @@ from simulator.world import WorldState
 
 POSE_SPACING_S = 0.5
 NUM_POSES = 8
-LOOKAHEADS_S = (0.5, 1.0, 1.5)
+LOOKAHEADS_S = (0.5, 1.0)
 """Moments ahead at which prediction and plan are compared."""
 HOLD_STEP_S = 0.25
 """Step of the prediction once the action is over; holding an acceleration needs no finer one."""
 
-_ALONG, _ACROSS, _HEADING, _SPEED = 1.0, 1.0, 2.0, 0.3
+_ALONG, _ACROSS, _HEADING, _SPEED = 1.0, 1.0, 2.0, 0.2
 """Weights of the squared errors: metres along and across the plan, radians x metres, m/s."""
-_EFFORT = 2e-4
-"""Weight of the squared jerk: between actions that follow equally well the gentler one wins."""
+_EFFORT = 5e-3
+"""Weight of the squared accelerations that an action leads to: between actions that follow equally well the one
+that lets go of brake and wheel wins. A standing agent would else keep its brake on, and need many steps to let go."""
 
 
 def track(
@@ -47,8 +48,10 @@ def track(
     jerks = jnp.asarray(dynamics.ACTIONS)
 
     def cost(jerk: Array) -> Array:
-        path = _predict(motion, jerk, vehicle, config.timestep_s)
-        return _misfit(path, vehicle, wanted, wanted_speed) + _EFFORT * jnp.sum(jerk**2)
+        after = dynamics.advance(motion, jnp.broadcast_to(jerk, (*motion.x.shape, 2)), vehicle, config.timestep_s)
+        path = _coast(after, vehicle, config.timestep_s)
+        effort = after.acceleration**2 + after.lateral_acceleration**2
+        return _misfit(path, vehicle, wanted, wanted_speed) + _EFFORT * effort
 
     costs = jax.vmap(cost)(jerks)  # [actions, agents]
     return jnp.argmin(costs, axis=0).astype(jnp.int32)
@@ -68,11 +71,10 @@ def pose_at(
     return first + share * move, forward / POSE_SPACING_S
 
 
-def _predict(motion: Motion, jerk: Array, vehicle: Vehicle, timestep_s: float) -> Motion:
-    """Motion at every lookahead, fields [moments, agents]: the action for one step, then no jerk."""
-    now = dynamics.advance(motion, jnp.broadcast_to(jerk, (*motion.x.shape, 2)), vehicle, timestep_s)
-    coast = jnp.zeros((*motion.x.shape, 2))
-    time_s, path = timestep_s, []
+def _coast(now: Motion, vehicle: Vehicle, time_s: float) -> Motion:
+    """Motion at every lookahead, fields [moments, agents], when no jerk follows; `now` is `time_s` ahead already."""
+    coast = jnp.zeros((*now.x.shape, 2))
+    path = []
     for moment in LOOKAHEADS_S:
         while moment - time_s > 1e-6:
             step_s = min(HOLD_STEP_S, moment - time_s)

@@ -6,9 +6,13 @@ torch on the same GPU, arrays are shared and not copied.
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -25,12 +29,14 @@ from renderer import (
     dashed_quads,
     polygon_quads,
     ribbon_quads,
+    shapes,
     strip_quads,
 )
 from simulator import lights
 from simulator.atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.dynamics import wrap_angle
+from simulator.maps import cache_folder
 from simulator.road_map import MarkingType, RoadMap, StopKind
 from simulator.world import WorldState, rear_axle
 from student.observation import (
@@ -79,7 +85,29 @@ def ground_mesh(road_map: RoadMap) -> GroundMesh:
 
 def ground_library(maps: Sequence[RoadMap]) -> GroundLibrary:
     """The ground of several towns, in the order of an atlas built from the same list."""
-    return GroundLibrary([ground_mesh(road_map) for road_map in maps])
+    return GroundLibrary([_cached_ground(road_map) for road_map in maps])
+
+
+def _cached_ground(road_map: RoadMap) -> GroundMesh:
+    """`ground_mesh`, kept beside the town in the map cache: cutting a large town into quads takes seconds.
+
+    The entry's name holds a digest of the map's source and of the code that cuts, so that it is never stale.
+    """
+    code = b"".join(Path(source).read_bytes() for source in (__file__, shapes.__file__))
+    digest = hashlib.sha256(f"{road_map.source_sha256} {road_map.importer}".encode() + code).hexdigest()
+    entry = cache_folder() / f"{road_map.name}-{digest[:16]}-ground.pt"
+    if entry.is_file():
+        try:
+            held = torch.load(entry, weights_only=True)
+            return GroundMesh(held["quads"], held["class_id"])
+        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+            logger.warning("rebuilding damaged cache entry %s (%s)", entry, type(error).__name__)
+    mesh = ground_mesh(road_map)
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    partial = entry.with_name(f".{entry.name}.{os.getpid()}.part")
+    torch.save({"quads": mesh.quads, "class_id": mesh.class_id}, partial)
+    partial.replace(entry)
+    return mesh
 
 
 def _asphalt(road_map: RoadMap) -> list[GroundMesh]:

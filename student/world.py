@@ -20,15 +20,15 @@ from renderer import CameraRig, render
 from simulator.config import SimulatorConfig
 from simulator.infractions import summarise
 from simulator.maps import load_atlas, load_maps
-from simulator.rollout import needs_reset, reset_worlds, select_worlds, step_worlds
-from simulator.spawn import check_capacity
+from simulator.rollout import needs_reset, step_worlds
+from simulator.spawn import check_capacity, reset
 from simulator.tracking import track
 from simulator.world import WorldState
 from student import bridge
 from student.observation import Observation
 from student.targets import Targets
-from student.trajectory import POSE_SPACING_S, Trajectory
-from teacher.label import label
+from student.trajectory import NUM_POSES, POSE_SPACING_S, Trajectory
+from teacher.label import Label, label
 from teacher.observation import observe
 from teacher.policy import Policy, load_policy
 from teacher.reward import careful_traits
@@ -95,39 +95,35 @@ class PixelWorld:
         check_capacity(self.atlas, config.num_agents)
         self.ground = bridge.ground_library(load_maps(config.maps)).to(self.device)
         self.lights = bridge.light_table(self.atlas)
-        self._compile()
+        # Compiled functions are shared between worlds of one size, whatever their episodes' length.
+        self._rules = replace(self.simulator, episode_s=SimulatorConfig.episode_s)
         self.reset(0)
-
-    def _compile(self) -> None:
-        """Jit what runs on every decision; the atlas and the teacher are arguments, so they are not baked in."""
-        settings: dict[str, Any] = {"config": self.config, "simulator": self.simulator}
-        self._fresh = jax.jit(partial(_fresh_worlds, **settings))
-        self._drawable = jax.jit(partial(_drawable, simulator=self.simulator))
-        self._label = jax.jit(partial(_label, simulator=self.simulator))
-        self._drive = jax.jit(
-            partial(_drive, **settings), static_argnames=("num_steps", "teacher_drives", "student_drives")
-        )
-        self._finished = jax.jit(partial(needs_reset, config=self.simulator))
 
     def reset(self, seed: int, stagger: bool = False) -> None:
         """Fresh episodes in every world; `stagger` starts each at another age, so that they do not end together."""
-        self._key, fresh_key, age_key = jax.random.split(jax.random.key(seed), 3)
-        self.state: WorldState = self._fresh(fresh_key, self.atlas)
+        self._key, age_key = jax.random.split(jax.random.key(seed))
+        worlds = [self._fresh(index) for index in range(self.config.num_worlds)]
+        self.state: WorldState = _committed(jax.tree.map(lambda *leaves: jnp.stack(leaves), *worlds))
         if stagger:
             age = jax.random.randint(age_key, (self.config.num_worlds,), 0, self.simulator.episode_steps)
-            self.state = self.state.replace(step=age)
+            self.state = self.state.replace(step=_committed(age))
         self.agent_steps = 0
         self.draw_drivers(0.0)
         self._look()
 
     def reset_finished(self) -> int:
         """Fresh episodes where one is over or at least 40 % of the agents stopped driving; returns how many."""
-        finished = self._finished(self.state)
-        count = int(finished.sum())
-        if count:
-            self.state = select_worlds(finished, self._fresh(self._next_key(), self.atlas), self.state)
+        finished = np.flatnonzero(np.asarray(needs_reset(self.state, self.simulator)))
+        for index in finished:
+            self.state = _put(self.state, self._fresh(int(index)), index)
+        if len(finished):
             self._look()
-        return count
+        return len(finished)
+
+    def _fresh(self, index: int) -> WorldState:
+        """A new episode for one world; each world stays in its town."""
+        town = jnp.int32(index % self.atlas.num_maps)
+        return _fresh_world(self._next_key(), self.atlas, town, self.config.careful_share, self._rules)
 
     def draw_drivers(self, beta: float) -> None:
         """Decide for every agent, with probability `beta`, that the teacher drives it from now on."""
@@ -156,7 +152,7 @@ class PixelWorld:
 
         Valid means that the agent still drives after the forked 4 s: it neither crashed, left the road nor arrived.
         """
-        found = self._label(self._next_key(), self.state, self.teacher, self.atlas)
+        found = _label(self._next_key(), self.state, self.teacher, self.atlas, self._rules)
         poses, action, valid = (
             bridge.to_torch(part).flatten(0, 1)[self.viewers].to(self.device)
             for part in (found.trajectory, found.action, found.valid)
@@ -164,13 +160,18 @@ class PixelWorld:
         return Targets(Trajectory(poses), action.long(), valid.float())
 
     def follow(self, trajectory: Trajectory | None) -> None:
-        """Drive until the next plan: by tracking the viewers' trajectories, or with none by the teacher alone."""
-        if trajectory is None:
-            self._advance(None, None, self.steps_per_plan)
-            return
-        plan = torch.zeros(self._num_flat, *trajectory.poses.shape[1:])
-        axles = bridge.to_torch(self._seen.rear_axle).flatten(0, 1)[self.viewers].cpu()
-        plan[self.viewers] = Trajectory(self._checked(trajectory.poses).cpu()).in_world(axles)
+        """Drive until the next plan: the teacher its own agents, the others by tracking the viewers' trajectories.
+
+        Without trajectories nobody may be left to the student.
+        """
+        plan = torch.zeros(self._num_flat, NUM_POSES, 3)
+        if trajectory is not None:
+            axles = bridge.to_torch(self._seen.rear_axle).flatten(0, 1)[self.viewers].cpu()
+            plan[self.viewers] = Trajectory(self._checked(trajectory.poses).cpu()).in_world(axles)
+        elif not self.teacher_drives_all:
+            raise ValueError(
+                "no trajectories were given, but some agents are left to the student; see draw_drivers"
+            )
         self._advance(plan, None, self.steps_per_plan)
 
     def act(self, action: Int[Tensor, " viewers"]) -> None:
@@ -198,28 +199,28 @@ class PixelWorld:
                 "the checkpoint holds worlds of another size than the config asks for; resume with the same "
                 "num_worlds, num_agents and num_goals"
             )
-        self.state = jax.tree.unflatten(treedef, [jnp.asarray(leaf.numpy()) for leaf in stored])
+        self.state = _committed(jax.tree.unflatten(treedef, [jnp.array(leaf.numpy()) for leaf in stored]))
         self._key = jax.random.wrap_key_data(jnp.asarray(state_dict["key"].numpy().view(np.uint32)))
         self.agent_steps = state_dict["agent_steps"]
         self._look()
 
     def _advance(self, plan: Tensor | None, action: Tensor | None, num_steps: int) -> None:
         shape = (self.config.num_worlds, self.config.num_agents)
-        student = plan is not None or action is not None
         inputs = [
             None if part is None else bridge.to_jax(part).reshape(*shape, *part.shape[1:])
             for part in (plan, action)
         ]
-        self.state, taken = self._drive(
-            self._next_key(), self.state, self._by_teacher, *inputs, self.teacher, self.atlas,
-            num_steps=num_steps, teacher_drives=self._beta > 0 or not student, student_drives=student,
+        self.state, taken = _drive(
+            self._next_key(), self.state, self._by_teacher, *inputs, self.teacher, self.atlas, self._rules,
+            num_steps=num_steps, teacher_drives=self._beta > 0, greedy=self.config.teacher_greedy,
         )  # fmt: skip
         self.agent_steps += int(taken)
         self._look()
 
     def _look(self) -> None:
         """Refresh what the pictures are drawn from, and who looks."""
-        self._seen = self._drawable(self.state, jnp.asarray(self.lights.stops)[self.state.map_id], self.atlas)
+        stops = jnp.asarray(self.lights.stops)[self.state.map_id]
+        self._seen = _drawable(self.state, stops, self.atlas, self._rules)
         self.viewers = torch.from_numpy(np.flatnonzero(np.asarray(self.state.active)))
 
     def _next_key(self) -> Array:
@@ -236,24 +237,39 @@ class PixelWorld:
         return values
 
 
-def _fresh_worlds(key: Array, atlas: Any, config: PixelWorldConfig, simulator: SimulatorConfig) -> WorldState:
-    """New episodes; a share of the worlds has only careful drivers."""
-    worlds_key, share_key = jax.random.split(key)
-    worlds = reset_worlds(worlds_key, atlas, simulator, config.num_worlds)
-    careful = jax.random.bernoulli(share_key, config.careful_share, (config.num_worlds, 1, 1))
-    traits = jnp.where(careful, careful_traits(), worlds.scenario.traits)
-    return worlds.replace(scenario=worlds.scenario.replace(traits=traits))
+@partial(jax.jit, static_argnames="rules")
+def _fresh_world(
+    key: Array, atlas: Any, town: Array, careful_share: float, rules: SimulatorConfig
+) -> WorldState:
+    """One new episode; with probability `careful_share` all its drivers are careful."""
+    world_key, share_key = jax.random.split(key)
+    world = reset(world_key, atlas, town, rules)
+    careful = jax.random.bernoulli(share_key, careful_share)
+    traits = jnp.where(careful, careful_traits(), world.scenario.traits)
+    return world.replace(scenario=world.scenario.replace(traits=traits))
 
 
-def _drawable(state: WorldState, stops: Array, atlas: Any, simulator: SimulatorConfig) -> bridge.Drawable:
-    return bridge.drawable(state, stops, atlas, simulator)
+@jax.jit
+def _put(worlds: WorldState, world: WorldState, index: Array) -> WorldState:
+    """`worlds` with one of them replaced."""
+    return jax.tree.map(lambda all_leaves, leaf: all_leaves.at[index].set(leaf), worlds, world)
 
 
-def _label(key: Array, state: WorldState, teacher: Policy, atlas: Any, simulator: SimulatorConfig) -> Any:
+def _committed(tree: Any) -> Any:
+    """The same arrays, bound to their device: what comes out of DLPack is, and a mixture would compile twice."""
+    return jax.device_put(tree, jax.devices()[0])
+
+
+_drawable = jax.jit(bridge.drawable, static_argnums=3)
+
+
+@partial(jax.jit, static_argnames="rules")
+def _label(key: Array, state: WorldState, teacher: Policy, atlas: Any, rules: SimulatorConfig) -> Label:
     """Labels in worlds of this size: the fork obeys the same rules as the world it leaves."""
-    return label(key, state, teacher.replace(simulator=simulator), atlas, greedy=True)
+    return label(key, state, teacher.replace(simulator=rules), atlas, greedy=True)
 
 
+@partial(jax.jit, static_argnames=("rules", "num_steps", "teacher_drives", "greedy"))
 def _drive(
     key: Array,
     state: WorldState,
@@ -262,21 +278,16 @@ def _drive(
     action: Int[Array, "worlds agents"] | None,
     teacher: Policy,
     atlas: Any,
-    config: PixelWorldConfig,
-    simulator: SimulatorConfig,
+    rules: SimulatorConfig,
     num_steps: int,
     teacher_drives: bool,
-    student_drives: bool,
+    greedy: bool,
 ) -> tuple[WorldState, Int[Array, ""]]:
     """`num_steps` steps of all worlds; returns the last state and the agent-steps taken.
 
-    Every agent acts by the teacher where `by_teacher` (everywhere without a student), else by tracking its plan
-    (rear-axle poses in the world frame) or by its action.
+    Every agent acts by the teacher where `by_teacher`, else by tracking its plan (rear-axle poses in the world
+    frame) or by its action. `teacher_drives` says at compile time whether the teacher is needed at all.
     """
-
-    def teachers(world: WorldState, act_key: Array) -> Array:
-        seen = jax.vmap(observe, (0, None, None, None))(world, atlas, simulator, teacher.observation)
-        return teacher.act(seen, act_key, config.teacher_greedy)
 
     def one(
         carry: tuple[WorldState, Array], inputs: tuple[Array, Array]
@@ -285,15 +296,14 @@ def _drive(
         act_key, index = inputs
         chosen = action
         if plan is not None:
-            since = index.astype(jnp.float32) * simulator.timestep_s
-            chosen = jax.vmap(track, (0, 0, None, None))(world, plan, since, simulator)
+            since = index.astype(jnp.float32) * rules.timestep_s
+            chosen = jax.vmap(track, (0, 0, None, None))(world, plan, since, rules)
         if teacher_drives:
-            taught = teachers(world, act_key)
-            chosen = jnp.where(by_teacher, taught, chosen) if student_drives else taught
-        following, _ = step_worlds(world, chosen, atlas, simulator)
+            seen = jax.vmap(observe, (0, None, None, None))(world, atlas, rules, teacher.observation)
+            chosen = jnp.where(by_teacher, teacher.act(seen, act_key, greedy), chosen)
+        following, _ = step_worlds(world, chosen, atlas, rules)
         return (following, taken + world.active.sum()), None
 
-    keys = jax.random.split(key, num_steps)
     start = (state, jnp.zeros((), jnp.int32))
-    (state, taken), _ = jax.lax.scan(one, start, (keys, jnp.arange(num_steps)))
+    (state, taken), _ = jax.lax.scan(one, start, (jax.random.split(key, num_steps), jnp.arange(num_steps)))
     return state, taken

@@ -11,6 +11,7 @@ every other field is flat, [..., features]. The network works for any leading ax
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,11 +19,11 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int, Key
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": nn.relu, "gelu": nn.gelu, "tanh": nn.tanh}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-POLICY_HEAD_SCALE = 0.01  # nearly uniform first actions (the usual PPO start)
+HEAD_SCALES = {"actor": 0.01, "critic": 1.0}  # nearly uniform first actions (the usual PPO start)
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Perceptron(nn.Module):
         """[..., features] -> [..., widths[-1]]."""
         hidden = inputs
         for width in self.widths:
-            layer = nn.Dense(width, kernel_init=nn.initializers.he_normal(), dtype=self.dtype)
+            layer = nn.Dense(width, dtype=self.dtype)
             hidden = ACTIVATIONS[self.activation](layer(hidden))
         return hidden
 
@@ -143,7 +144,7 @@ class SetEncoder(nn.Module):
         hidden = elements.reshape(-1, elements.shape[-1])
         if len(self.widths) > 1:
             hidden = Perceptron(self.widths[:-1], self.activation, self.dtype)(hidden)
-        last = nn.Dense(self.widths[-1], use_bias=False, kernel_init=nn.initializers.he_normal(), dtype=self.dtype)
+        last = nn.Dense(self.widths[-1], use_bias=False, dtype=self.dtype)
         pooled = masked_max(last(hidden).reshape(*mask.shape, self.widths[-1]), mask)
         bias = self.param("bias", nn.initializers.zeros_init(), (self.widths[-1],))
         return ACTIVATIONS[self.activation](pooled + jnp.broadcast_to(bias.astype(pooled.dtype), pooled.shape))
@@ -154,7 +155,6 @@ class Tower(nn.Module):
 
     config: NetworkConfig
     outputs: int
-    head_scale: float
 
     @nn.compact
     def __call__(self, observation: Any) -> Array:
@@ -167,8 +167,7 @@ class Tower(nn.Module):
             parts.append(SetEncoder(config.set_widths, config.activation, dtype, name=name)(elements, mask))
         joined = jnp.concatenate(parts, axis=-1)
         hidden = Perceptron(config.trunk_widths, config.activation, dtype, name="trunk")(joined)
-        start = nn.initializers.variance_scaling(self.head_scale**2, "fan_in", "normal")
-        head = nn.Dense(self.outputs, kernel_init=start, name="head")
+        head = nn.Dense(self.outputs, name="head")
         return head(hidden.astype(jnp.float32))
 
 
@@ -176,15 +175,15 @@ class TeacherNetwork(nn.Module):
     """Actor and critic over the same observation.
 
     `apply(params, observation)` gives both; `apply(params, observation, method="policy")` and `method="value"`
-    run one tower only.
+    run one tower only. Weights come from `init_params`.
     """
 
     config: NetworkConfig
     num_actions: int = 12
 
     def setup(self) -> None:
-        self.actor = Tower(self.config, self.num_actions, POLICY_HEAD_SCALE)
-        self.critic = Tower(self.config, 1, 1.0)
+        self.actor = Tower(self.config, self.num_actions)
+        self.critic = Tower(self.config, 1)
 
     def __call__(self, observation: Any) -> tuple[Array, Array]:
         """Logits [..., num_actions] and value [...]."""
@@ -197,6 +196,46 @@ class TeacherNetwork(nn.Module):
     def value(self, observation: Any) -> Array:
         """Discounted return [...] that the critic expects from here on."""
         return self.critic(observation)[..., 0]
+
+
+def init_params(network: TeacherNetwork, observation: Any, key: Key[Array, ""]) -> Any:
+    """First weights for observations shaped like `observation` (arrays or shapes); the key is consumed.
+
+    Kernels are normal with variance 2 / inputs (He et al., arXiv 1502.01852), heads with variance scale^2 / inputs,
+    biases zero. All numbers are drawn at once: XLA takes seconds to compile one draw per kernel.
+    """
+    shapes = jax.eval_shape(network.init, jax.random.key(0), observation)
+    named, structure = jax.tree_util.tree_flatten_with_path(shapes)
+    numbers = jax.random.normal(key, (sum(leaf.size for _, leaf in named),))
+    leaves, start = [], 0
+    for path, leaf in named:
+        drawn = numbers[start : start + leaf.size].reshape(leaf.shape)
+        leaves.append(drawn * _spread([str(entry.key) for entry in path], leaf.shape))
+        start += leaf.size
+    return jax.tree.unflatten(structure, leaves)
+
+
+def _spread(path: list[str], shape: tuple[int, ...]) -> float:
+    """Standard deviation of a new weight."""
+    if path[-1] != "kernel":
+        return 0.0
+    if path[-2] == "head":
+        return HEAD_SCALES[path[-3]] / math.sqrt(shape[0])
+    return math.sqrt(2.0 / shape[0])
+
+
+def sample_actions(
+    logits: Float[Array, "*batch actions"], key: Key[Array, ""]
+) -> Int[Array, "*batch"]:
+    """Actions drawn from softmax(logits); the key is consumed.
+
+    By inverting the cumulative distribution: one random number per row, where the Gumbel trick draws one per action.
+    """
+    batch, actions = logits.shape[:-1], logits.shape[-1]
+    triangle = jnp.triu(jnp.ones((actions, actions), logits.dtype))
+    cumulative = jax.nn.softmax(logits) @ triangle
+    drawn = jax.random.uniform(key, (math.prod(batch),), logits.dtype).reshape(*batch, 1)
+    return jnp.sum((drawn >= cumulative[..., :-1]).astype(jnp.int32), axis=-1)
 
 
 def count_parameters(params: Any) -> int:

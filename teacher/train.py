@@ -16,7 +16,7 @@ import optax
 from flax import struct
 
 from teacher.environment import Environment, Transition
-from teacher.network import TeacherNetwork
+from teacher.network import TeacherNetwork, init_params, sample_actions
 from teacher.ppo import (
     PPOConfig,
     Samples,
@@ -82,17 +82,24 @@ def make_optimiser(config: PPOConfig) -> optax.GradientTransformation:
     )
 
 
-def init_state(environment: Environment, network: TeacherNetwork, config: PPOConfig, data: Any, seed: int) -> TrainState:
-    """The first state of a run, a function of the seed alone."""
-    key, worlds_key, params_key = jax.random.split(jax.random.key(seed), 3)
+def init_state(
+    environment: Environment, network: TeacherNetwork, config: PPOConfig, data: Any, seed: int
+) -> TrainState:
+    """The first state of a run, a function of the seed alone.
+
+    Its worlds are blank: the first update resets them all, so that resetting is compiled once, not twice.
+    """
+    key = jax.random.key(seed)
+    reset_keys = jax.eval_shape(lambda key: jax.random.split(key, environment.num_worlds), key)
+    worlds = jax.eval_shape(environment.reset, data, reset_keys)
+    observation = jax.eval_shape(environment.observe, data, worlds)
 
     @jax.jit
-    def build(data: Any, key: jax.Array, worlds_key: jax.Array, params_key: jax.Array) -> TrainState:
-        worlds = environment.reset(data, jax.random.split(worlds_key, environment.num_worlds))
-        observation = jax.tree.map(lambda leaf: leaf[:1, :1], environment.observe(data, worlds))
-        params = network.init(params_key, observation)
+    def build(key: jax.Array) -> TrainState:
+        key, params_key = jax.random.split(key)
+        params = init_params(network, observation, params_key)
         return TrainState(
-            worlds=worlds,
+            worlds=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), worlds),
             params=params,
             optimiser=make_optimiser(config).init(params),
             advantage_scale=jnp.zeros((), jnp.float32),
@@ -101,7 +108,7 @@ def init_state(environment: Environment, network: TeacherNetwork, config: PPOCon
             experience=jnp.zeros((2,), jnp.int32),
         )
 
-    return build(data, key, worlds_key, params_key)
+    return build(key)
 
 
 def make_update(
@@ -122,7 +129,7 @@ def update(
 ) -> tuple[TrainState, Metrics]:
     """Gather one rollout with the current policy and learn from it."""
     key, reset_key, rollout_key, learn_key = jax.random.split(state.key, 4)
-    worlds, episode_metrics = reset_finished(environment, data, state.worlds, reset_key)
+    worlds, episode_metrics = reset_finished(environment, data, state.worlds, state.update == 0, reset_key)
     worlds, trajectories, logs = roll_out(environment, network, config, data, state.params, worlds, rollout_key)
     last_value = network.apply(state.params, environment.observe(data, worlds), method="value")
     advantage, target = gae(
@@ -170,12 +177,15 @@ def add_experience(experience: jax.Array, gathered: jax.Array) -> jax.Array:
     return jnp.stack([experience[0] + remainder // MEGA, remainder % MEGA])
 
 
-def reset_finished(environment: Environment, data: Any, worlds: Any, key: jax.Array) -> tuple[Any, Metrics]:
+def reset_finished(
+    environment: Environment, data: Any, worlds: Any, blank: jax.Array, key: jax.Array
+) -> tuple[Any, Metrics]:
     """Start new episodes in the worlds that need one, a few worlds at a time; the key is consumed.
 
-    Also gives the means over the agents of the episodes that ended (NaN where none did).
+    `blank` [] says that no world holds an episode yet. Also gives the means over the agents of the episodes that
+    ended (NaN where none did).
     """
-    needed = environment.needs_reset(data, worlds)
+    needed = environment.needs_reset(data, worlds) & ~blank
     chunk = min(environment.reset_chunk, environment.num_worlds)
     metrics: Metrics = {"episode/finished": jnp.sum(needed.astype(jnp.int32))}
     if environment.episode_metrics is not None:
@@ -194,7 +204,7 @@ def reset_finished(environment: Environment, data: Any, worlds: Any, key: jax.Ar
 
         return needed.at[index].set(False), jax.tree.map(replace, worlds, fresh), key
 
-    _, worlds, _ = jax.lax.while_loop(lambda carry: jnp.any(carry[0]), reset_some, (needed, worlds, key))
+    _, worlds, _ = jax.lax.while_loop(lambda carry: jnp.any(carry[0]), reset_some, (needed | blank, worlds, key))
     return worlds, metrics
 
 
@@ -212,7 +222,7 @@ def roll_out(
     def act(worlds: Any, key: jax.Array) -> tuple[Any, tuple[Trajectories, Metrics]]:
         observation = environment.observe(data, worlds)
         logits, value = network.apply(params, observation)
-        action = jax.random.categorical(key, logits).astype(jnp.int32)
+        action = sample_actions(logits, key)
         log_prob = jnp.take_along_axis(jax.nn.log_softmax(logits), action[..., None], axis=-1)[..., 0]
         transition = environment.step(data, worlds, action)
         step = Trajectories(
@@ -285,7 +295,7 @@ def learn(
         )
         return apply_gradient(network, config, params, optimiser, samples, learning_rate)
 
-    order = jax.vmap(lambda key: jax.random.permutation(key, keep))(jax.random.split(shuffle_key, config.epochs))
+    order = jnp.argsort(jax.random.bits(shuffle_key, (config.epochs, keep)), axis=-1)
     order = order.reshape(-1, config.minibatch_size)
     (params, optimiser), metrics = jax.lax.scan(gradient_step, (state.params, state.optimiser), order)
     losses = {name: jnp.mean(values) for name, values in metrics.items()}

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 # Read when JAX is first imported, so that rooms without JAX never load it here.
-os.environ.setdefault("JAX_DEBUG_KEY_REUSE", "1")  # a key is used once (typed keys only)
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -44,6 +43,18 @@ def getkey(request: pytest.FixtureRequest) -> Callable[[], Any]:
         return fresh
 
     return next_key
+
+
+@pytest.fixture
+def single_use_keys() -> Iterator[None]:
+    """JAX refuses a key that is used twice, for one test.
+
+    Not on for all tests: JAX 0.10 also refuses a vmapped `scan` over split keys, which uses each key once.
+    """
+    import jax
+
+    with jax.debug_key_reuse(True):
+        yield
 
 
 @pytest.fixture

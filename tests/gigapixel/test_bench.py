@@ -7,7 +7,6 @@ import json
 import pytest
 
 from gigapixel.bench import WINDOWS, Workload, main, make_settings, measure, read_settings
-from gigapixel.provenance import write_json
 from gigapixel.workloads import SimulatorSettings
 
 
@@ -79,12 +78,3 @@ def test_a_measurement_is_one_flat_json_object(tmp_path, repository, capsys):
     assert result["settings"]["worlds"] == 1
     assert {"device", "workload", "compile_s", "commit", "versions"} <= set(result)
     assert "agent-steps/s" in capsys.readouterr().out
-
-
-def test_json_is_written_whole_or_not_at_all(tmp_path):
-    output = tmp_path / "result.json"
-    write_json(output, {"speed": 1.0})
-    with pytest.raises(ValueError, match="JSON compliant"):
-        write_json(output, {"speed": float("nan")})
-    assert json.loads(output.read_text()) == {"speed": 1.0}
-    assert list(tmp_path.iterdir()) == [output]

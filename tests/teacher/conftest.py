@@ -12,6 +12,8 @@ import pytest
 
 from teacher.environment import Environment, Transition
 
+PROBES = ("constant", "seen", "delayed", "action", "action and signal")
+
 
 class ProbeState(NamedTuple):
     """Leaves [worlds, agents] except `age` [worlds] and `key_data` [worlds, 2]."""
@@ -23,7 +25,7 @@ class ProbeState(NamedTuple):
 
 
 class ProbeObservation(NamedTuple):
-    """What a probe shows; the set of bystanders says nothing and is half empty."""
+    """What a probe shows; the set of bystanders says nothing and is a third empty."""
 
     ego: Any  # [worlds, agents, 2]: signal, step in the episode
     bystanders: Any  # [worlds, agents, 3, 2]
@@ -32,47 +34,50 @@ class ProbeObservation(NamedTuple):
 
 @dataclass(frozen=True)
 class Probe:
-    """Builds an Environment whose agents live `length` steps and earn `reward(signal, action, step)`."""
+    """All probes in one environment; `data` [] i32 picks one, so that they share one compiled update.
 
-    reward: Callable[[Any, Any, Any], Any]
-    length: int = 1
+    Episodes last one step, two in "delayed", and begin anew by themselves with a random signal of -1 or +1. Worlds
+    ask for a reset once they are `world_age` steps old; their second agent is out of play if `one_is_out`.
+    """
+
     num_worlds: int = 8
     num_agents: int = 8
     world_age: int = 1_000_000
+    one_is_out: bool = False
+
+    def rewards(self, data: Any, signal: Any, action: Any, step: Any) -> Any:
+        sign = 1.0 - 2.0 * action.astype(jnp.float32)
+        every = [jnp.ones_like(signal), signal, (step == 1).astype(jnp.float32), sign, sign * signal]
+        return jnp.stack(every)[data]
 
     def fresh_signal(self, key: Any) -> Any:
-        """-1 or +1 per agent."""
         return jax.random.bernoulli(key, 0.5, (self.num_agents,)).astype(jnp.float32) * 2.0 - 1.0
 
     def reset(self, data: Any, keys: Any) -> ProbeState:
         def one(key: Any) -> ProbeState:
             key, signal_key = jax.random.split(key)
             step = jnp.zeros((self.num_agents,), jnp.int32)
-            return ProbeState(self.fresh_signal(signal_key), step, jnp.zeros((), jnp.int32), jax.random.key_data(key))
+            return ProbeState(
+                self.fresh_signal(signal_key), step, jnp.zeros((), jnp.int32), jax.random.key_data(key)
+            )
 
         return jax.vmap(one)(keys)
 
     def step(self, data: Any, state: ProbeState, action: Any) -> Transition:
-        reward = self.reward(state.signal, action, state.step).astype(jnp.float32)
+        reward = self.rewards(data, state.signal, action, state.step)
         keys = jax.vmap(jax.random.split)(jax.random.wrap_key_data(state.key_data))
-        over = state.step + 1 >= self.length
+        over = state.step + 1 >= jnp.where(data == PROBES.index("delayed"), 2, 1)
         signal = jnp.where(over, jax.vmap(self.fresh_signal)(keys[:, 1]), state.signal)
         step = jnp.where(over, 0, state.step + 1)
-        valid = jnp.ones_like(over)
-        next_state = ProbeState(signal, step, state.age + 1, jax.random.key_data(keys[:, 0]))
-        return Transition(next_state, reward, over, valid, {"probe": reward}, {"over": over})
+        valid = jnp.ones_like(over).at[:, 1].set(not self.one_is_out)
+        following = ProbeState(signal, step, state.age + 1, jax.random.key_data(keys[:, 0]))
+        return Transition(following, reward, over, valid, {"probe": reward}, {"over": over})
 
     def observe(self, data: Any, state: ProbeState) -> ProbeObservation:
         ego = jnp.stack([state.signal, state.step.astype(jnp.float32)], axis=-1)
         bystanders = jnp.broadcast_to(ego[..., None, :] * 0.1, (*ego.shape[:-1], 3, 2))
         mask = jnp.broadcast_to(jnp.asarray([True, True, False]), bystanders.shape[:-1])
         return ProbeObservation(ego, bystanders, mask)
-
-    def needs_reset(self, data: Any, state: ProbeState) -> Any:
-        return state.age >= self.world_age
-
-    def episode_metrics(self, data: Any, state: ProbeState) -> dict[str, Any]:
-        return {"signal": state.signal}
 
     def build(self) -> Environment:
         return Environment(
@@ -82,22 +87,19 @@ class Probe:
             reset=self.reset,
             step=self.step,
             observe=self.observe,
-            needs_reset=self.needs_reset,
-            episode_metrics=self.episode_metrics,
+            needs_reset=lambda data, state: state.age >= self.world_age,
+            episode_metrics=lambda data, state: {"signal": state.signal},
             reset_chunk=3,
         )
 
 
-PROBES = {
-    "constant": Probe(lambda signal, action, step: jnp.ones_like(signal)),
-    "seen": Probe(lambda signal, action, step: signal),
-    "delayed": Probe(lambda signal, action, step: (step == 1).astype(jnp.float32), length=2),
-    "action": Probe(lambda signal, action, step: 1.0 - 2.0 * action.astype(jnp.float32)),
-    "action and signal": Probe(lambda signal, action, step: signal * (1.0 - 2.0 * action.astype(jnp.float32))),
-}
+@pytest.fixture(scope="session")
+def make_probe() -> Callable[..., Environment]:
+    """Builds the probe environment; `data` of its functions is `probe_index(name)`."""
+    return lambda **settings: Probe(**settings).build()
 
 
-@pytest.fixture
-def probe() -> Callable[[str], Probe]:
-    """A probe world by name."""
-    return PROBES.__getitem__
+@pytest.fixture(scope="session")
+def probe_index() -> Callable[[str], Any]:
+    """The `data` that picks a probe by name."""
+    return lambda name: jnp.asarray(PROBES.index(name), jnp.int32)

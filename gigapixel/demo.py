@@ -1,0 +1,320 @@
+"""`gigapixel demo --output DIR`: the whole pipeline, small, on the CPU, with a report to look at.
+
+1. The shipped teacher drives a town that nobody was trained on.
+2. An untrained student drives the same episodes from four camera pictures.
+3. A few minutes of self-play DAgger in other towns; the student drives the same episodes again.
+4. Its perception is adapted to a stand-in for real cameras (our renderer under another look) and it drives once more,
+   seeing only stand-in pictures, before and after. With GIGAPIXEL_DATA set, real frames are shown as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gigapixel.provenance import commit, package_versions, write_json
+
+if TYPE_CHECKING:
+    from adaptation.pairing import Pair
+    from student.driving import Episode
+    from student.policy import StudentPolicy
+    from student.world import PixelWorld
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """How much of everything the demo does.
+
+    Attributes:
+        train_maps: Towns that the student learns in; the shipped teacher knows them.
+        test_map: Town that neither was trained on.
+        num_worlds, num_agents: Worlds driven for training, agents in each.
+        epochs: DAgger rounds; each drives ``decisions`` plans in every world and takes ``batches`` gradient steps.
+        beta_share: Share of the expected experience after which the student drives alone.
+        test_worlds, test_seconds: Closed-loop episodes, the same for everybody.
+        adaptation_epochs: Passes over the stand-in pairs.
+        film_seconds: Length of the filmstrips.
+    """
+
+    train_maps: tuple[str, ...] = ("Town01", "Town02", "Town03", "Town05")
+    test_map: str = "Town10HD"
+    num_worlds: int = 12
+    num_agents: int = 16
+    epochs: int = 30
+    decisions: int = 8
+    batches: int = 40
+    batch_size: int = 128
+    learning_rate: float = 1.5e-3
+    beta_share: float = 0.5
+    test_worlds: int = 6
+    test_seconds: float = 30.0
+    adaptation_epochs: int = 12
+    adaptation_pairs: int = 640
+    film_seconds: float = 12.0
+
+
+QUICK = DemoConfig(
+    train_maps=("Town02",),
+    num_worlds=2,
+    num_agents=6,
+    epochs=1,
+    decisions=2,
+    batches=2,
+    batch_size=16,
+    test_worlds=1,
+    test_seconds=3.0,
+    adaptation_epochs=1,
+    adaptation_pairs=24,
+    film_seconds=2.0,
+)
+"""Every step of the demo with almost nothing learnt: for tests."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the demo and write its report."""
+    parser = argparse.ArgumentParser(prog="gigapixel demo", description=__doc__)
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of the report")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="seconds instead of minutes; nothing is learnt")
+    arguments = parser.parse_args(argv)
+    if arguments.output.exists() and not arguments.output.is_dir():
+        raise ValueError(f"--output {arguments.output} is a file; give a folder")
+    run(QUICK if arguments.quick else DemoConfig(), arguments.output, arguments.seed)
+    return 0
+
+
+def run(config: DemoConfig, output: Path, seed: int) -> dict[str, Any]:
+    """The whole demo; returns what summary.json holds."""
+    import torch
+
+    from gigapixel.report import write_report
+    from student.checkpoint import save_policy
+
+    warnings.filterwarnings("ignore", module="lightning")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    torch.manual_seed(seed)
+    output.mkdir(parents=True, exist_ok=True)
+    stopwatch = Stopwatch()
+    say("importing towns and compiling the simulator")
+    data, module = build(config, seed)
+    episode = data.episode(data.test_config)
+    summary: dict[str, Any] = {"teacher": drive(episode, None, "teacher")}
+    summary["student_before"] = drive(episode, module.policy, "untrained student")
+    stopwatch.lap("evaluation_before")
+
+    fit(config, data, module, output / "student")
+    save_policy(module.policy, output / "student" / "policy.pt")
+    stopwatch.lap("dagger")
+    summary["student_after"] = drive(episode, module.policy, "student after DAgger")
+    stopwatch.lap("evaluation_after")
+
+    summary["adaptation"], pairs = adapt(config, data, module.policy, episode, seed)
+    stopwatch.lap("adaptation")
+    draw_pictures(config, output, episode.world, module.policy, pairs, seed)
+    stopwatch.lap("pictures")
+    summary |= {
+        "config": asdict(config),
+        "seed": seed,
+        "commit": commit(),
+        "versions": package_versions(),
+        "wall_s_by_part": stopwatch.laps,
+        "wall_s": stopwatch.total(),
+    }
+    write_json(output / "summary.json", summary)
+    write_report(output, summary)
+    say(f"done in {summary['wall_s']:.0f} s: open {output / 'report.html'}")
+    return summary
+
+
+def build(config: DemoConfig, seed: int) -> tuple[Any, Any]:
+    """The student's data module and Lightning module."""
+    from student.data import OnPolicyData
+    from student.driving import EvaluationConfig
+    from student.module import OptimiserConfig, StudentModule
+    from student.policy import PolicyConfig
+    from student.world import PixelWorldConfig
+
+    test = EvaluationConfig((config.test_map,), config.test_worlds, config.test_seconds, label_every=0)
+    steps_per_decision = 2 * config.num_worlds * config.num_agents  # at the teacher's 0.25 s steps
+    experience = config.epochs * config.decisions * steps_per_decision
+    data = OnPolicyData(
+        world=PixelWorldConfig(
+            maps=config.train_maps, num_worlds=config.num_worlds, num_agents=config.num_agents
+        ),
+        validation=test,
+        test=test,
+        beta_steps=max(1, round(config.beta_share * experience)),
+        decisions_per_epoch=config.decisions,
+        batches_per_epoch=config.batches,
+        batch_size=config.batch_size,
+        seed=seed,
+    )
+    module = StudentModule(
+        PolicyConfig(), optimiser=OptimiserConfig(learning_rate=config.learning_rate, warmup_steps=20)
+    )
+    return data, module
+
+
+def drive(episode: Episode, policy: StudentPolicy | None, who: str) -> dict[str, float | None]:
+    """The test episodes driven by a policy, or by the teacher."""
+    say(f"{who} drives {episode.config.maps[0]}")
+    metrics = episode.drive(policy)
+    say(f"  driving score {metrics['driving_score']:.2f}, goals reached {metrics['goal_rate']:.2f}")
+    return metrics
+
+
+def fit(config: DemoConfig, data: Any, module: Any, folder: Path) -> None:
+    """Self-play DAgger; the learning curve goes to ``folder``/metrics.csv."""
+    import lightning
+
+    from student.run_folder import MetricsCsv
+
+    say(f"DAgger in {', '.join(config.train_maps)}: {config.epochs} rounds")
+    (folder / "metrics.csv").unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_epochs=config.epochs,
+        logger=MetricsCsv(str(folder)),
+        log_every_n_steps=max(1, min(10, config.batches)),
+        limit_val_batches=0,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        gradient_clip_val=1.0,
+        default_root_dir=folder,
+    )
+    trainer.fit(module, datamodule=data)
+
+
+def adapt(
+    config: DemoConfig, data: Any, policy: StudentPolicy, episode: Episode, seed: int
+) -> tuple[dict[str, Any], list[Pair]]:
+    """Adapt perception to the stand-in's look; closed-loop metrics seeing only that look, before and after."""
+    import lightning
+
+    from adaptation.data import AdaptationData
+    from adaptation.module import AdaptationModule
+    from gigapixel.stand_in_driver import StandInDriver
+    from student.module import OptimiserConfig
+
+    say("perception is adapted to the stand-in for real cameras")
+    training, held_out = stand_in_pairs(data, config.adaptation_pairs, seed)
+    pairs = AdaptationData(
+        source="stand_in", batch_size=32, pairs_per_epoch=len(training), scene_balance=0.0, validation_share=0.0
+    ).use(training, held_out)
+    module = AdaptationModule(policy, optimiser=OptimiserConfig(learning_rate=1e-3, warmup_steps=10))
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_epochs=config.adaptation_epochs,
+        logger=False,
+        limit_val_batches=0,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, datamodule=pairs)
+    trainer.test(module, datamodule=pairs, verbose=False)
+    errors = module.test_errors
+    unadapted = drive(episode, StandInDriver(policy), "unadapted student, seeing the stand-in,")
+    adapted = drive(episode, StandInDriver(module.adapted), "adapted student, seeing the stand-in,")
+    unadapted["trajectory_error_m"] = sum(row.unadapted_m for row in errors) / len(errors)
+    adapted["trajectory_error_m"] = sum(row.adapted_m for row in errors) / len(errors)
+    return {"domain": "stand-in", "unadapted": unadapted, "adapted": adapted}, held_out
+
+
+def stand_in_pairs(data: Any, count: int, seed: int) -> tuple[list[Pair], list[Pair]]:
+    """Pairs from pictures that the student met while learning; the last town's are held out of the fitting."""
+    from adaptation.stand_in import pairs_of_observation
+    from simulator.maps import load_maps
+
+    world: PixelWorld = data.world
+    names = [road_map.name for road_map in load_maps(world.config.maps)]
+    world.reset(seed + 1)
+    world.draw_drivers(1.0)
+    pairs: list[Pair] = []
+    agents = world.config.num_agents
+    while len(pairs) < count:
+        seen = world.observe()
+        worlds = (world.viewers // agents).tolist()
+        scenes = [f"stand-in/{names[index % len(names)]}/{index}" for index in worlds]
+        pairs += pairs_of_observation(seen, scenes)
+        for _ in range(4):  # two seconds on, so that pictures differ
+            world.follow(None)
+        world.reset_finished()
+    last = f"/{world.config.num_worlds - 1}"
+    held_out = [pair for pair in pairs if pair.scene.endswith(last)]
+    return [pair for pair in pairs if not pair.scene.endswith(last)], held_out
+
+
+def draw_pictures(
+    config: DemoConfig, output: Path, world: PixelWorld, policy: StudentPolicy, pairs: list[Pair], seed: int
+) -> None:
+    """Everything that the report shows."""
+    from adaptation.draw import pair_sheet
+    from gigapixel.film import film
+    from gigapixel.render_command import main as render_main
+    from gigapixel.render_command import save_png
+    from gigapixel.report import learning_curves
+
+    say("drawing")
+    render_main(["--map", config.test_map, "--seed", str(seed), "--output", str(output / "cameras.png")])
+    save_png(film(world, None, seed, config.film_seconds), output / "film_teacher.png")
+    save_png(film(world, policy, seed, config.film_seconds), output / "film_student.png")
+    several = [pairs[index] for index in range(0, len(pairs), max(1, len(pairs) // 2))][:2]
+    one_view = [replace(pair, camera_mask=pair.camera_mask & first_camera(pair)) for pair in several]
+    save_png(pair_sheet(one_view, world.rig.names, real_title="stand-in"), output / "stand_in.png")
+    learning_curves(output / "student" / "metrics.csv", output / "learning.png")
+    real_frames(output / "real.png")
+
+
+def first_camera(pair: Pair) -> Any:
+    """A mask of the first camera only."""
+    import torch
+
+    return torch.arange(len(pair.camera_mask)) == 0
+
+
+def real_frames(path: Path) -> None:
+    """Real frames beside their rendering, where the machine has real data."""
+    import os
+
+    from adaptation.camera_log import CameraLog
+    from adaptation.draw import calibration_sheet
+    from gigapixel.render_command import save_png
+
+    path.unlink(missing_ok=True)
+    if not os.environ.get("GIGAPIXEL_DATA"):
+        return
+    camera_log = CameraLog.load(None)
+    frames = [moment.cameras[0] for moment in camera_log.moments]
+    chosen = [frames[index] for index in range(0, len(frames), max(1, len(frames) // 3))][:3]
+    save_png(calibration_sheet(camera_log, chosen), path)
+
+
+class Stopwatch:
+    """Wall seconds by part."""
+
+    def __init__(self) -> None:
+        self._began = self._last = time.perf_counter()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        """End a part."""
+        now = time.perf_counter()
+        self.laps[name], self._last = round(now - self._last, 1), now
+
+    def total(self) -> float:
+        """Seconds since the start."""
+        return round(time.perf_counter() - self._began, 1)
+
+
+def say(text: str) -> None:
+    """A line of progress."""
+    print(text, flush=True)

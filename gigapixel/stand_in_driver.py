@@ -1,0 +1,25 @@
+"""A student that sees the stand-in instead of the rendering, for closed-loop evaluation of adaptation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import nn
+
+from adaptation.stand_in import stand_in_look
+from student.observation import Observation
+from student.policy import Plan, StudentPolicy
+
+
+class StandInDriver(nn.Module):
+    """Shifts every picture to the stand-in's look, then asks the policy."""
+
+    def __init__(self, policy: StudentPolicy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, observation: Observation) -> Plan:
+        """A plan for every agent of the batch."""
+        images = observation.images
+        shifted = stand_in_look(images.flatten(0, 1)).view_as(images)
+        return self.policy(replace(observation, images=shifted))

@@ -1,0 +1,98 @@
+"""The command `gigapixel teacher`, also `python -m teacher`: `fit` trains the driver, `evaluate` judges it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from argparse import ArgumentError
+from collections.abc import Sequence
+from typing import Any
+
+USAGE = """usage: gigapixel teacher COMMAND ...
+
+commands:
+  fit       train a teacher:    gigapixel teacher fit --config configs/teacher/cpu.yaml [--ppo.epochs 3] [--resume]
+  evaluate  drive and measure:  gigapixel teacher evaluate --policy pretrained --map Town10HD --output t.json
+
+Each takes --help."""
+REFUSED, INTERRUPTED = 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one sub-command; returns its exit code. Raises ValueError or OSError for what is refused."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0 if arguments else REFUSED
+    command, rest = arguments[0], arguments[1:]
+    if command == "fit":
+        return fit_command(rest)
+    if command == "evaluate":
+        from teacher.evaluate import main as evaluate
+
+        return evaluate(rest)
+    raise ValueError(f"unknown teacher command {command!r}; known commands: fit, evaluate")
+
+
+def fit_command(arguments: list[str]) -> int:
+    """Train, with a progress line; Ctrl-C leaves a run that --resume continues."""
+    from tqdm import tqdm
+
+    from teacher.fit import Row, fit
+
+    config, resume, stop_at_update = parse(arguments)
+    # Steps of agents that are out of play do not count. The first update takes long: it is compiled.
+    with tqdm(total=config.total_agent_steps, unit="agent-step", unit_scale=True, smoothing=0.05) as bar:
+
+        def report(row: Row) -> None:
+            if bar.n == 0 and row["update"] > 1:  # what an earlier life of the run gathered is not this one's speed
+                bar.initial = bar.n = bar.last_print_n = int(row["agent_steps"])
+            bar.set_postfix_str(postfix(row), refresh=False)
+            bar.update(int(row["agent_steps"]) - bar.n)
+
+        finish = fit(config, resume, stop_at_update, report)
+    print(f"{finish.folder}: {finish.agent_steps} agent steps in {finish.updates} updates")
+    if finish.interrupted:
+        print("interrupted; the same command with --resume goes on", file=sys.stderr)
+    return INTERRUPTED if finish.interrupted else 0
+
+
+def postfix(row: dict[str, float]) -> str:
+    """The few numbers worth watching."""
+    shown = {"reward": "reward/total", "goals": "episode/goal_rate", "entropy": "loss/entropy"}
+    return ", ".join(f"{name} {row.get(f'teacher/{key}', float('nan')):.3f}" for name, key in shown.items())
+
+
+def parse(arguments: list[str]) -> tuple[Any, bool, int | None]:
+    """Configuration, whether to resume, and the update to stop at. Raises ValueError with one sentence."""
+    from jsonargparse import ArgumentParser
+
+    from teacher.config import TeacherConfig, from_dict
+
+    parser = ArgumentParser(prog="gigapixel teacher fit", description="Train a teacher by self-play.", exit_on_error=False)
+    parser.add_argument("--config", action="config", help="YAML file with any of the fields below")
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of this run")
+    parser.add_argument(
+        "--stop_at_update", type=int, default=None, help="stop, with a checkpoint, once this many updates are made"
+    )
+    parser.add_class_arguments(TeacherConfig)
+    try:
+        values = parser.parse_args(arguments).as_dict()
+    except ArgumentError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    source = ", ".join(str(path) for path in values.pop("config") or []) or "command line"
+    resume, stop_at_update = values.pop("resume"), values.pop("stop_at_update")
+    if stop_at_update is not None and stop_at_update < 0:
+        raise ValueError(f"--stop_at_update {stop_at_update} must be 0 or above")
+    return from_dict(TeacherConfig, values, source), resume, stop_at_update
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        sys.exit(main())
+    except (ValueError, OSError) as error:
+        print(f"gigapixel teacher: {error}", file=sys.stderr)
+        sys.exit(REFUSED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,207 @@
+"""A training run on the host: the run folder, checkpoints, exact resume, and stopping in good order.
+
+The loop only calls the jitted update of `train.py` and writes down what it returns.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from simulator.maps import load_atlas
+from simulator.spawn import check_capacity
+from teacher.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from teacher.config import TeacherConfig, first_difference, load_config, to_yaml
+from teacher.environment import Environment, make_environment
+from teacher.network import TeacherNetwork
+from teacher.policy import save_policy
+from teacher.run_folder import MetricsLog, run_metadata, source_commit, write_json, write_text
+from teacher.train import TrainState, agent_steps, init_state, make_update
+
+_log = logging.getLogger(__name__)
+
+CHANGEABLE = ("name", "output", "total_agent_steps", "checkpoint_every", "keep_checkpoints")
+"""Fields that a resumed run may change: they do not touch what has been learnt so far."""
+
+Row = dict[str, float]
+Report = Callable[[Row], None]
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How a run ended."""
+
+    folder: Path
+    updates: int
+    agent_steps: int
+    interrupted: bool  # by Ctrl-C or SIGTERM, after saving a checkpoint
+
+
+@dataclass
+class Progress:
+    """Where a run stands, kept on the host and in every checkpoint."""
+
+    update: int = 0
+    agent_steps: int = 0
+    wall_s: float = 0.0
+
+
+def fit(config: TeacherConfig, resume: bool = False, stop_at_update: int | None = None, report: Report = lambda row: None) -> Finish:
+    """Train until `total_agent_steps` of experience, until `stop_at_update`, or until interrupted.
+
+    A resumed run goes on exactly where its newest checkpoint stands. `report` gets each update's row of metrics.
+    Raises ValueError for a folder that already holds a run (without `resume`) and for a changed configuration (with).
+    """
+    folder = config.folder
+    checkpoints = list_checkpoints(folder / "checkpoints")
+    _check_folder(config, resume, bool(checkpoints))
+    atlas = load_atlas(config.maps)
+    check_capacity(atlas, config.simulator.num_agents)
+    write_text(folder / "config.yaml", to_yaml(config))
+    write_json(folder / "metadata.json", run_metadata(config.seed))
+    run = Run(config, make_environment(config), atlas, checkpoints[-1] if checkpoints else None, report)
+    return run.train(stop_at_update)
+
+
+def _check_folder(config: TeacherConfig, resume: bool, begun: bool) -> None:
+    folder = config.folder
+    if not resume and begun:
+        raise ValueError(f"{folder} already holds a run; go on with --resume or choose another --name")
+    if resume and not begun:
+        _log.warning("%s holds no checkpoint: the run starts from the beginning", folder)
+    if resume and begun:
+        difference = first_difference(load_config(folder / "config.yaml"), config, CHANGEABLE)
+        if difference:
+            raise ValueError(
+                f"{folder / 'config.yaml'} differs from the configuration to resume with: {difference}; resume with "
+                "the run's own configuration or choose another --name"
+            )
+
+
+class Run:
+    """One life of a run, from its first or newest checkpoint to its end.
+
+    Args:
+        config: the configuration; its simulator, observation and reward are already inside `environment`.
+        environment, data: the worlds and the arrays they share.
+        checkpoint: where to go on from; None starts anew.
+        report: gets each update's row of metrics.
+    """
+
+    def __init__(
+        self,
+        config: TeacherConfig,
+        environment: Environment,
+        data: Any,
+        checkpoint: Path | None,
+        report: Report = lambda row: None,
+    ) -> None:
+        self._config, self._data, self._report = config, data, report
+        self._commit = source_commit()
+        network = TeacherNetwork(config.network, environment.num_actions)
+        self._update = make_update(environment, network, config.ppo, config.total_agent_steps)
+        self.progress = Progress()
+
+        def start() -> TrainState:
+            return init_state(environment, network, config.ppo, data, config.seed)
+
+        if checkpoint is None:
+            self.state = start()
+        else:
+            self.state, progress = load_checkpoint(checkpoint, jax.eval_shape(start))
+            self.progress = Progress(**progress)
+
+    def train(self, stop_at_update: int | None = None) -> Finish:
+        """Update until the budget is spent, until `stop_at_update`, or until interrupted; then save."""
+        config, progress = self._config, self.progress
+        config.folder.mkdir(parents=True, exist_ok=True)
+        log = MetricsLog(config.folder, progress.update, progress.agent_steps)
+        if progress.update == 0:
+            self._save(log)
+        saved = progress.update
+        try:
+            with interruptions() as interrupted:
+                while not (interrupted() or self._finished(stop_at_update)):
+                    row = self._advance()
+                    log.write(row)
+                    self._report(row)
+                    if progress.update % config.checkpoint_every == 0:
+                        self._save(log)
+                        saved = progress.update
+                if saved != progress.update:
+                    self._save(log)
+                return Finish(config.folder, progress.update, progress.agent_steps, interrupted())
+        finally:
+            log.close()
+
+    def _finished(self, stop_at_update: int | None) -> bool:
+        done = self.progress.agent_steps >= self._config.total_agent_steps
+        return done or (stop_at_update is not None and self.progress.update >= stop_at_update)
+
+    def _advance(self) -> Row:
+        began = time.perf_counter()
+        self.state, metrics = self._update(self.state, self._data)
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        wall_s = time.perf_counter() - began
+        gathered = values.pop("agent_steps")
+        self._refuse_nan(values)
+        progress = self.progress
+        progress.update += 1
+        progress.agent_steps = agent_steps(jax.device_get(self.state.experience))
+        progress.wall_s += wall_s
+        row: Row = {"update": progress.update, "agent_steps": progress.agent_steps, "wall_s": round(progress.wall_s, 3)}
+        row["teacher/agent_steps_per_s"] = round(gathered / wall_s, 1)
+        return row | {f"teacher/{name}": value for name, value in values.items()}
+
+    def _refuse_nan(self, values: Row) -> None:
+        """Stop before a broken state is saved; means over finished episodes are NaN where none finished."""
+        for name, value in values.items():
+            if not math.isfinite(value) and not name.startswith("episode/"):
+                raise ValueError(
+                    f"update {self.progress.update + 1}: {name} is {value}, so the run stops; the newest checkpoint in "
+                    f"{self._config.folder / 'checkpoints'} is good: try a lower ppo.learning_rate in a new run"
+                )
+
+    def _save(self, log: MetricsLog) -> None:
+        config, progress = self._config, self.progress
+        log.flush()  # first the rows, then the checkpoint that says they exist
+        save_policy(config.folder / "policy.h5", self.state.params, config, self._commit, progress.agent_steps)
+        save_checkpoint(
+            config.folder / "checkpoints", self.state, progress.update, dict(vars(progress)), config.keep_checkpoints
+        )
+
+
+@contextmanager
+def interruptions() -> Iterator[Callable[[], bool]]:
+    """Within it, the first Ctrl-C (or SIGTERM) only sets a flag, which the function given back reads.
+
+    An update cannot be stopped half-way, because it reuses the buffers of the state it was given. A second Ctrl-C
+    stops the program at once.
+    """
+    caught: list[int] = []
+
+    def remember(number: int, frame: Any) -> None:
+        if caught and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            before[number] = signal.signal(number, remember)
+        except ValueError:  # only the main thread may set handlers; elsewhere the run is not interruptible
+            break
+    try:
+        yield lambda: bool(caught)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,131 @@
+"""A trained teacher as one value and as one file.
+
+The file is HDF5: the weights (float16), and as attributes everything needed to use them without the training
+script: the configuration as YAML, the commit, the experience and the seed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import jax
+import jax.numpy as jnp
+import numpy as np
+import yaml
+from flax import struct, traverse_util
+from jaxtyping import Array, Int, Key
+
+from simulator.config import SimulatorConfig
+from simulator.dynamics import NUM_ACTIONS
+from teacher.config import TeacherConfig, from_dict, to_yaml
+from teacher.network import NetworkConfig, TeacherNetwork, sample_actions
+from teacher.observation import Observation, ObservationConfig
+
+FORMAT = "gigapixel teacher policy"
+VERSION = 1
+PRETRAINED = Path(__file__).parent / "pretrained" / "policy.h5"
+
+
+@struct.dataclass
+class Policy:
+    """What it takes to drive: weights, and the settings under which they mean something."""
+
+    params: Any  # weights of actor and critic, float32
+    network: NetworkConfig = struct.field(pytree_node=False)
+    observation: ObservationConfig = struct.field(pytree_node=False)
+    simulator: SimulatorConfig = struct.field(pytree_node=False)
+
+    def act(self, observation: Observation, key: Key[Array, ""], greedy: bool) -> Int[Array, "*agents"]:
+        """Actions for observations with any leading axes: drawn with ``key`` (consumed), or the likeliest."""
+        logits = TeacherNetwork(self.network, NUM_ACTIONS).apply(self.params, observation, method="policy")
+        if greedy:
+            return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        return sample_actions(logits, key)
+
+
+def save_policy(
+    path: str | os.PathLike[str], params: Any, config: TeacherConfig, commit: str, agent_steps: int
+) -> None:
+    """Writes the policy file; it appears whole or not at all."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.part")
+    with h5py.File(partial, "w") as file:
+        file.attrs.update(
+            format=FORMAT,
+            version=VERSION,
+            config=to_yaml(config),
+            commit=commit,
+            agent_steps=agent_steps,
+            seed=config.seed,
+        )
+        for name, leaf in traverse_util.flatten_dict(jax.device_get(params), sep="/").items():
+            file.create_dataset(f"params/{name}", data=np.asarray(leaf, np.float16), compression="gzip")
+    partial.replace(target)
+
+
+def load_policy(path: str | os.PathLike[str]) -> Policy:
+    """The policy in a file, or the shipped one for ``"pretrained"``.
+
+    Raises FileNotFoundError, or ValueError for a file that is no policy, is damaged, or holds weights that do not
+    fit the architecture it names.
+    """
+    source = PRETRAINED if str(path) == "pretrained" else Path(path)
+    if not source.is_file():
+        raise FileNotFoundError(f"{source}: no such policy file; give a policy.h5 or 'pretrained'")
+    config, stored = _read(source)
+    network = TeacherNetwork(config.network, NUM_ACTIONS)
+    expected = jax.eval_shape(network.init, jax.random.key(0), _example(config.observation))
+    wanted = traverse_util.flatten_dict(expected, sep="/")
+    for name in sorted(set(wanted) | set(stored)):
+        there = stored[name].shape if name in stored else "missing"
+        here = wanted[name].shape if name in wanted else "unknown"
+        if there != here:
+            raise ValueError(f"{source}: weight {name} is {there} in the file and {here} in the architecture it names")
+    params = {name: jnp.asarray(value, jnp.float32) for name, value in stored.items()}
+    return Policy(
+        params=traverse_util.unflatten_dict(params, sep="/"),
+        network=config.network,
+        observation=config.observation,
+        simulator=config.simulator,
+    )
+
+
+def describe_policy(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Where a policy file comes from: commit, agent_steps, seed."""
+    source = PRETRAINED if str(path) == "pretrained" else Path(path)
+    with h5py.File(source, "r") as file:
+        return {name: file.attrs[name] for name in ("commit", "agent_steps", "seed")}
+
+
+def _read(source: Path) -> tuple[TeacherConfig, dict[str, np.ndarray]]:
+    try:
+        with h5py.File(source, "r") as file:
+            if file.attrs.get("format") != FORMAT:
+                raise ValueError(f"{source} is not a teacher policy: its format is {file.attrs.get('format')!r}")
+            if file.attrs.get("version") != VERSION:
+                raise ValueError(
+                    f"{source}: version {file.attrs.get('version')} of the policy format is unknown; expected {VERSION}"
+                )
+            config = from_dict(TeacherConfig, yaml.safe_load(file.attrs["config"]), str(source))
+            stored: dict[str, np.ndarray] = {}
+            file["params"].visititems(
+                lambda name, item: stored.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+            )
+            return config, stored
+    except (OSError, KeyError) as error:
+        raise ValueError(f"{source} is not a readable teacher policy ({error})") from error
+
+
+def _example(config: ObservationConfig) -> Observation:
+    """An observation of one agent, for its shapes."""
+    sets = {"others": (config.others, 10), "lanes": (config.lanes, 5), "edges": (config.edges, 4), "stops": (config.stops, 9)}
+    flat = {"ego": 25, "conditioning": 13, "route": 44}
+    leaves = {name: jnp.zeros((1, width)) for name, width in flat.items()}
+    for name, (count, width) in sets.items():
+        leaves[name] = jnp.zeros((1, count, width))
+        leaves[f"{name}_mask"] = jnp.zeros((1, count), bool)
+    return Observation(**leaves)

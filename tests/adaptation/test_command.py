@@ -1,0 +1,147 @@
+"""`gigapixel adapt`: the shipped configs, fit -> test -> predict on a stand-in, refusals, and no JAX anywhere."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from adaptation.__main__ import main
+from gigapixel.__main__ import main as gigapixel
+from student.checkpoint import save_policy
+from student.policy import StudentPolicy
+
+CONFIGS = ("base", "cpu", "debug", "stand_in")
+
+
+def config(folder: Path, student: StudentPolicy, **changes: object) -> str:
+    """A run of seconds on the stand-in with a tiny student."""
+    save_policy(student, folder / "student.pt")
+    settings = {
+        "run": str(folder / "run"),
+        "seeds": [0, 1],
+        "model": {
+            "student": str(folder / "student.pt"),
+            "optimiser": {"learning_rate": 0.003, "warmup_steps": 0},
+        },
+        "data": {
+            "source": "stand_in",
+            "backend": "reference",
+            "height_px": 18,
+            "width_px": 32,
+            "batch_size": 4,
+            "pairs_per_epoch": 8,
+            "stand_in": {"scenes": 3, "moments_per_scene": 5, "held_out_scenes": 1},
+        },
+        "trainer": {
+            "accelerator": "cpu",
+            "max_epochs": 2,
+            "enable_progress_bar": False,
+            "log_every_n_steps": 1,
+        },
+    }
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(settings | changes))
+    return str(path)
+
+
+def test_fit_then_test_then_predict(tmp_path: Path, small_student: StudentPolicy) -> None:
+    path = config(tmp_path, small_student)
+    assert main(["fit", "--config", path]) == 0
+    for seed in (0, 1):
+        folder = tmp_path / "run" / f"seed-{seed}"
+        found = {file.name for file in folder.iterdir()}
+        assert {"adapted.pt", "config.yaml", "metadata.json", "metrics.csv", "checkpoints"} <= found
+        assert json.loads((folder / "metadata.json").read_text())["seed"] == seed
+    assert main(["test", "--config", path, "--output", str(tmp_path / "a.json")]) == 0
+    report = json.loads((tmp_path / "a.json").read_text())
+    assert report["source"] == "stand-in"
+    assert (report["seeds"], report["moments"]) == (2, 5)
+    assert report["seed_0/adapted_error_m"] != report["seed_1/adapted_error_m"]
+    assert report["unadapted_error_m"] > 0
+    assert main(["validate", "--config", path, "--output", str(tmp_path / "v.json")]) == 0
+    assert "seed_1/error_m" in json.loads((tmp_path / "v.json").read_text())
+    assert main(["predict", "--config", path, "--output", str(tmp_path / "plans")]) == 0
+    plans = json.loads((tmp_path / "plans" / "predictions.json").read_text())
+    assert len(plans["stand-in/000/0"]["seed_0"]["adapted_on_real"]) == 8
+    assert (tmp_path / "plans" / "pairs.png").stat().st_size > 0
+
+
+def test_a_finished_run_is_not_overwritten_and_resuming_it_changes_nothing(
+    tmp_path: Path, small_student: StudentPolicy
+) -> None:
+    path = config(tmp_path, small_student, seeds=[4])
+    assert main(["fit", "--config", path]) == 0
+    adapted = tmp_path / "run" / "seed-4" / "adapted.pt"
+    before = adapted.read_bytes()
+    with pytest.raises(ValueError, match=r"seed-4 already holds a run; give --resume"):
+        main(["fit", "--config", path])
+    assert main(["fit", "--config", path, "--resume"]) == 0
+    assert adapted.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seeds": []}, "seeds="),
+        ({"patience": 0}, "patience=0 must be at least 1"),
+        ({"run": "nowhere"}, "no such adapted student"),
+    ],
+)
+def test_impossible_runs_are_refused(
+    tmp_path: Path, small_student: StudentPolicy, changes: dict[str, object], words: str
+) -> None:
+    with pytest.raises((ValueError, OSError), match=words):
+        main(["test", "--config", config(tmp_path, small_student, **changes)])
+
+
+def test_a_refusal_is_one_sentence_and_exit_code_2(
+    tmp_path: Path,
+    small_student: StudentPolicy,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("GIGAPIXEL_DATA", raising=False)
+    path = config(tmp_path, small_student, data={"source": "real", "held_out": ["a/b"]})
+    assert gigapixel(["adapt", "fit", "--config", path]) == 2
+    complaint = capsys.readouterr().err.strip().splitlines()
+    assert len(complaint) == 1
+    assert "GIGAPIXEL_DATA, which is not set" in complaint[0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_key_ends_with_exit_code_2(tmp_path: Path, small_student: StudentPolicy) -> None:
+    path = config(tmp_path, small_student, surprise=1)
+    with pytest.raises(SystemExit) as exit_code:
+        main(["fit", "--config", path])
+    assert exit_code.value.code == 2
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_shipped_config_is_understood(
+    repository: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Through the real parser, which then prints what it understood instead of running."""
+    path = repository / "configs" / "adaptation" / f"{name}.yaml"
+    with pytest.raises(SystemExit) as exit_code:
+        main(["fit", "--config", str(path), "--print_config"])
+    assert exit_code.value.code == 0
+    understood = yaml.safe_load(capsys.readouterr().out)
+    assert understood["run"] == f"runs/adaptation/{name}"
+
+
+def test_adaptation_never_loads_jax() -> None:
+    program = (
+        "import importlib, pkgutil, sys, adaptation\n"
+        "names = [m.name for m in pkgutil.iter_modules(adaptation.__path__)]\n"
+        "assert '__main__' in names and len(names) > 10\n"
+        "for name in names: importlib.import_module(f'adaptation.{name}')\n"
+        "loaded = [m for m in ('jax', 'flax', 'simulator', 'teacher') if m in sys.modules]\n"
+        "assert not loaded, loaded\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,142 @@
+"""What is trained, what is frozen, what the loss measures, and that it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+
+from adaptation.augment import AugmentConfig
+from adaptation.data import AdaptationData
+from adaptation.module import AdaptationLoss, AdaptationModule, feature_loss, load_student
+from adaptation.pairing import Pair, collate
+from adaptation.report import mean_errors
+from adaptation.stand_in import StandInConfig, stand_in_pairs
+from renderer.camera import CameraRig
+from student.checkpoint import save_policy
+from student.module import OptimiserConfig
+from student.policy import StudentPolicy
+
+SIZE = {"height_px": 18, "width_px": 32}
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[Pair]:
+    config = StandInConfig(scenes=4, moments_per_scene=6, held_out_scenes=1)
+    return stand_in_pairs(config, CameraRig.nuplan(18, 32), backend="reference")
+
+
+def data_of(pairs: Sequence[Pair], **changes: Any) -> AdaptationData:
+    data = AdaptationData(source="stand_in", batch_size=8, pairs_per_epoch=32, **SIZE, **changes)
+    return data.use(
+        [p for p in pairs if p.scene != "stand-in/000"], [p for p in pairs if p.scene == "stand-in/000"]
+    )
+
+
+def trainer(**changes: Any) -> lightning.Trainer:
+    settings: dict[str, Any] = {
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "max_epochs": 1,
+        "log_every_n_steps": 1,
+    }
+    return lightning.Trainer(**(settings | changes))
+
+
+def parameters(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in module.named_parameters()}
+
+
+@pytest.mark.usefixtures("torch_seed")
+def test_only_the_encoder_of_the_adapted_student_moves(
+    pairs: list[Pair], small_student: StudentPolicy
+) -> None:
+    module = AdaptationModule(small_student)
+    before = parameters(module)
+    trainer().fit(module, data_of(pairs))
+    moved = {name for name, value in module.named_parameters() if not torch.equal(value, before[name])}
+    assert moved
+    assert all(name.startswith("adapted.perception.encoder.") for name in moved)
+
+
+def test_before_training_both_students_are_one(pairs: list[Pair], small_student: StudentPolicy) -> None:
+    module = AdaptationModule(small_student)
+    for row in module.errors(collate(pairs[:4])):
+        assert row.adapted_m == pytest.approx(row.unadapted_m)
+        assert row.unadapted_m > 0
+
+
+def test_a_pair_of_equal_pictures_has_no_error(pairs: list[Pair], small_student: StudentPolicy) -> None:
+    module = AdaptationModule(small_student)
+    same = [Pair(**{**vars(pair), "real": pair.rendering}) for pair in pairs[:3]]
+    assert mean_errors(module.errors(collate(same)))["adapted_m"] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_feature_loss_ignores_missing_cameras() -> None:
+    tokens, target = torch.zeros(1, 2, 3), torch.tensor([[[1.0, 1.0, 2.0], [100.0, 100.0, 100.0]]])
+    assert float(feature_loss(tokens, target, torch.tensor([[True, False]]))) == pytest.approx(2.0)
+    assert float(feature_loss(tokens, target, torch.tensor([[False, False]]))) == 0.0
+
+
+@pytest.mark.usefixtures("torch_seed")
+def test_it_learns_to_see_the_stand_in(pairs: list[Pair], small_student: StudentPolicy) -> None:
+    """On scenes that it did not train on the error falls by more than it would by chance: well over a third."""
+    module = AdaptationModule(small_student, optimiser=OptimiserConfig(learning_rate=5e-3, warmup_steps=0))
+    mild = AugmentConfig(zoom=0.0, shift=0.0, exposure=0.1, contrast=0.1, saturation=0.1, tint=0.0)
+    data = data_of(pairs, augment=mild)
+    trainer(max_epochs=25, limit_val_batches=0).fit(module, data)
+    trainer().test(module, datamodule=data, verbose=False)
+    errors = mean_errors(module.test_errors)
+    assert errors["adapted_m"] < 0.65 * errors["unadapted_m"]
+
+
+@pytest.mark.usefixtures("torch_seed")
+def test_a_stopped_fit_goes_on_exactly(
+    pairs: list[Pair], small_student: StudentPolicy, tmp_path: Path
+) -> None:
+    """Two epochs are one epoch, a checkpoint, and another one, bit for bit."""
+
+    def fit(epochs: int, checkpoint: str | None = None) -> AdaptationModule:
+        lightning.seed_everything(5, verbose=False)
+        module = AdaptationModule(small_student, optimiser=OptimiserConfig(warmup_steps=0, decay_steps=8))
+        worker = trainer(max_epochs=epochs, enable_checkpointing=True, default_root_dir=tmp_path)
+        worker.fit(module, data_of(pairs), ckpt_path=checkpoint)
+        worker.save_checkpoint(tmp_path / f"{epochs}.ckpt")
+        return module
+
+    whole = parameters(fit(2))
+    fit(1)
+    resumed = parameters(fit(2, str(tmp_path / "1.ckpt")))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_students_come_from_files(
+    small_student: StudentPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_policy(small_student, tmp_path / "student.pt")
+    module = AdaptationModule(str(tmp_path / "student.pt"))
+    assert all(torch.equal(a, b) for a, b in zip(module.frozen.parameters(), small_student.parameters()))
+    with pytest.raises(FileNotFoundError, match=r"nothing\.pt"):
+        load_student(str(tmp_path / "nothing.pt"))
+    monkeypatch.setattr("adaptation.module.pretrained_path", lambda: tmp_path / "absent.pt")
+    with pytest.raises(FileNotFoundError, match=r"student=pretrained: .* is not there"):
+        load_student("pretrained")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: AdaptationLoss(feature_weight=-1.0),
+        lambda: AdaptationLoss(feature_weight=0.0, trajectory_weight=0.0),
+    ],
+)
+def test_impossible_losses_are_refused(make: Callable[[], AdaptationLoss]) -> None:
+    with pytest.raises(ValueError, match=r"loss\.feature_weight"):
+        make()

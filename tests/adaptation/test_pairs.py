@@ -1,0 +1,142 @@
+"""A real moment and its rendering show the same things at the same pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adaptation.camera_log import CameraLog
+from adaptation.draw import calibration_sheet, pair_sheet, save
+from adaptation.frame import CameraFrame, Moment
+from adaptation.lanes import LaneMap
+from adaptation.pairing import collate
+from adaptation.pairs import PairedFrames, choose_source, own_rig, render_frame, turned_rig, view_through
+from adaptation.reconstruction import ground_mesh, ground_normal_rig, scene_of
+from renderer.camera import CameraRig
+from renderer.palette import ClassId
+from renderer.render import render
+
+Line = Callable[..., dict[str, Any]]
+WriteLog = Callable[..., Path]
+LEVEL = np.array([0.0, 0.0, 1.0])
+
+
+@pytest.fixture
+def frame(line: Line, write_log: WriteLog) -> CameraFrame:
+    """The made-up picture with a car 15 m ahead."""
+    return CameraLog.load(write_log(line())).moments[0].cameras[0]
+
+
+def projected(frame: CameraFrame, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel bounds (low, high) of the only box's corners, at another picture size."""
+    pixels = frame.boxes.corners_camera[0] @ frame.intrinsics.T
+    pixels = scale * pixels[:, :2] / pixels[:, 2:]
+    return pixels.min(0), pixels.max(0)
+
+
+def test_a_drawn_box_fills_the_projection_of_its_corners(frame: CameraFrame) -> None:
+    rig = own_rig(frame, frame.width)
+    seen = render(scene_of(frame, LEVEL), rig, backend="reference").class_id[0, 0].numpy() == ClassId.CAR
+    rows, columns = np.nonzero(seen)
+    low, high = projected(frame, 1.0)
+    np.testing.assert_allclose([columns.min(), rows.min()], low, atol=1.5)
+    np.testing.assert_allclose([columns.max() + 1, rows.max() + 1], high, atol=1.5)
+
+
+def test_drawing_through_the_turned_camera_is_warping_the_drawing(frame: CameraFrame) -> None:
+    """The claim that makes pairs pairs: both sides of a pair are the same resampling of the same view."""
+    rig = CameraRig.nuplan(27, 48)
+    view = view_through(frame, rig, 0)
+    large = render_frame(frame, own_rig(frame, frame.width), LEVEL, backend="reference")
+    warped = view.resample(large).astype(int)
+    drawn = render_frame(frame, turned_rig(frame, rig, 0), LEVEL, backend="reference").astype(int)
+    covered = view.covered()
+    close = np.abs(warped - drawn).max(-1) <= 12
+    assert covered.mean() > 0.5
+    assert close[covered].mean() > 0.93  # the rest are pixels that an edge runs through
+
+
+def test_the_picture_that_sees_most_is_chosen_and_the_rest_is_masked(line: Line, write_log: WriteLog) -> None:
+    narrow = line(cam="narrow", image="n.png", K=[[600.0, 0.0, 160.0], [0.0, 600.0, 90.0], [0.0, 0.0, 1.0]])
+    moment = CameraLog.load(write_log(narrow, line())).moments[0]
+    rig = CameraRig.nuplan(18, 32)
+    source = choose_source(moment, rig, rig.names.index("front"))
+    assert source is not None
+    assert source.frame.camera == "front"
+    assert choose_source(moment, rig, rig.names.index("back")) is None
+
+
+def test_pairs_are_on_the_students_cameras(line: Line, write_log: WriteLog) -> None:
+    pose = np.eye(4)
+    pose[0, 3] = 3.0
+    root = write_log(line(), line(frame=1, image="b.png", timestamp=0.5, ego_to_world=pose.tolist()))
+    pairs = PairedFrames(CameraLog.load(root), CameraRig.nuplan(18, 32), backend="reference")
+    assert [pair.name for pair in pairs] == ["made_up/a/0", "made_up/a/1"]
+    assert pairs[0].camera_mask.tolist() == [True, False, False, False]
+    assert int(pairs[0].real[1:].max()) == int(pairs[0].rendering[1:].max()) == 0
+    assert pairs[0].real[0].float().std(0).max() == 0.0  # a picture of one colour stays one
+    batch = collate(list(pairs))
+    batch.real.validate()
+    assert batch.real.ego.equal(batch.rendering.ego)
+    assert float(batch.real.ego[0, 0]) == pytest.approx(0.6)  # 6 m/s: 3 m in half a second
+
+
+def test_the_ground_follows_the_bottoms_of_boxes(line: Line, write_log: WriteLog) -> None:
+    slope = 0.01
+    items = []
+    for distance in (10.0, 20.0, 30.0, 40.0):
+        item = line()["boxes"][0]
+        corners = np.array(item["corners_cam"]) + np.array([0.0, -slope * distance, distance - 15.0])
+        items.append(item | {"corners_cam": corners.tolist()})
+    moment = CameraLog.load(write_log(line(boxes=items))).moments[0]
+    normal = ground_normal_rig(moment)
+    assert -normal[0] / normal[2] == pytest.approx(slope, abs=0.002)
+    empty = CameraLog.load(write_log(line(boxes=[]))).moments[0]
+    np.testing.assert_allclose(ground_normal_rig(empty), LEVEL)
+
+
+def test_a_given_ground_plane_is_used(line: Line, write_log: WriteLog) -> None:
+    plane = [math.sin(0.02), 0.0, math.cos(0.02), 1.7]
+    moment: Moment = CameraLog.load(write_log(line(ground_plane_ego=plane, ego_frame="velodyne"))).moments[0]
+    np.testing.assert_allclose(ground_normal_rig(moment), plane[:3])
+    assert moment.cameras[0].rig_from_ego()[2, 3] == pytest.approx(1.7 / plane[2])
+
+
+def test_lanes_of_the_world_are_drawn_around_the_viewer(line: Line, write_log: WriteLog) -> None:
+    """A vehicle at (100, 50) heading north sees a road that runs north."""
+    import shapely
+
+    pose = np.array(
+        [[0.0, -1.0, 0.0, 100.0], [1.0, 0.0, 0.0, 50.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+    )
+    frame = CameraLog.load(write_log(line(ego_to_world=pose.tolist(), boxes=[]))).moments[0].cameras[0]
+    road = LaneMap(shapely.box(96.0, 0.0, 104.0, 200.0), (), ())
+    mesh = ground_mesh(frame, LEVEL, road)
+    x, y = mesh.quads[..., 0], mesh.quads[..., 1]
+    assert float(y.abs().max()) == pytest.approx(4.0, abs=1e-4)
+    assert float(x.min()) == pytest.approx(-50.0, abs=0.1)
+    assert float(x.max()) > 95.0
+
+
+def test_unknown_scenes_and_impossible_coverage_are_refused(line: Line, write_log: WriteLog) -> None:
+    camera_log = CameraLog.load(write_log(line()))
+    with pytest.raises(ValueError, match="there is no scene 'made_up/z'"):
+        PairedFrames(camera_log, CameraRig.nuplan(18, 32), ["made_up/z"])
+    with pytest.raises(ValueError, match=r"min_coverage=0.0 must lie in \(0, 1\]"):
+        PairedFrames(camera_log, CameraRig.nuplan(18, 32), min_coverage=0.0)
+
+
+def test_sheets_show_real_rendering_and_overlay(line: Line, write_log: WriteLog, tmp_path: Path) -> None:
+    camera_log = CameraLog.load(write_log(line()))
+    rig = CameraRig.nuplan(18, 32)
+    sheet = pair_sheet(list(PairedFrames(camera_log, rig, backend="reference")), rig.names, scale=4)
+    assert sheet.width == 3 * (4 * 32 + 4) + 4
+    save(sheet, tmp_path / "deep" / "sheet.png")
+    assert (tmp_path / "deep" / "sheet.png").stat().st_size > 0
+    frames = list(camera_log.moments[0].cameras)
+    assert calibration_sheet(camera_log, frames, 160, backend="reference").width == 3 * (160 + 4) + 4

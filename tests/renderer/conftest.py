@@ -1,0 +1,160 @@
+"""Hand-made scenes, and a rasteriser that does what nvdiffrast promises, in plain torch."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from renderer import Camera, CameraRig, ClassId, Frame, GroundLibrary, GroundMesh, Scene, render
+from renderer.nvdiffrast_cuda import draw_meshes
+from renderer.shapes import dashed_quads, polygon_quads, ribbon_quads, strip_quads
+
+Box = tuple[float, float, float, float, float, float, float, int]  # x, y, z, yaw, length, width, height, class
+Light = tuple[float, float, float, float, int]  # x, y, z, yaw, state
+Pose = tuple[float, float, float, float]  # x, y, z, yaw of a rig
+
+
+def _plain_rasterize(clip: Tensor, triangles: Tensor, ranges: Tensor, height: int, width: int) -> Tensor:
+    """Triangle in front at each pixel, by nvdiffrast's documented contract: row 0 is clip y = -1, |z/w| <= 1 is visible."""
+    y, x = torch.meshgrid(
+        (torch.arange(height) + 0.5) / height * 2 - 1, (torch.arange(width) + 0.5) / width * 2 - 1, indexing="ij"
+    )
+    pixels = torch.stack([x, y, torch.ones_like(x)], dim=-1).reshape(-1, 3).double()
+    front = torch.full((len(ranges), height, width), -1, dtype=torch.int64)
+    for view, (first, count) in enumerate(ranges.tolist()):
+        index = first + torch.arange(count)
+        corners = clip[triangles[index].long()].double()
+        aside = (corners[..., :2] < -corners[..., 3:]).all(1).any(1) | (corners[..., :2] > corners[..., 3:]).all(1).any(1)
+        index, corners = index[~aside], corners[~aside]  # saves time, as clipping does
+        if len(index) == 0:
+            continue
+        a, b, c = corners[..., [0, 1, 3]].unbind(1)
+        cofactors = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=1)
+        volume = (a * cofactors[:, 0]).sum(-1)
+        share = torch.einsum("pi,tki->ptk", pixels, cofactors) / volume[:, None]
+        depth = (share * corners[..., 2]).sum(-1)
+        visible = (share >= 0).all(-1) & (volume != 0) & (share.sum(-1) > 0) & (depth.abs() <= 1)
+        nearest, which = torch.where(visible, depth, torch.inf).min(dim=1)
+        front[view] = torch.where(nearest.isfinite(), index[which], -1).reshape(height, width)
+    return front
+
+
+def _draw(scene: Scene, rig: CameraRig, backend: str) -> Frame:
+    """`render`, and the mesh backend's own code on the CPU under the name "meshes"."""
+    if backend != "meshes":
+        return render(scene, rig, backend=backend)
+    scene.validate()
+    return draw_meshes(scene, rig, _plain_rasterize)
+
+
+@pytest.fixture(params=["reference", "numba", "meshes"])
+def drawn(request: pytest.FixtureRequest) -> Callable[[Scene, CameraRig], Frame]:
+    """Draw with each backend in turn."""
+    return lambda scene, rig: _draw(scene, rig, request.param)
+
+
+@pytest.fixture(params=["numba", "meshes"])
+def fast(request: pytest.FixtureRequest) -> Callable[[Scene, CameraRig], Frame]:
+    """Draw with each backend that must agree with the reference."""
+    return lambda scene, rig: _draw(scene, rig, request.param)
+
+
+def _one_camera(height: int = 10, width: int = 10, focal: float = 10.0, **mount: float) -> CameraRig:
+    """A camera 1 m above the rear axle, looking forward unless told otherwise."""
+    settings = {"x_m": 0.0, "y_m": 0.0, "z_m": 1.0, **mount}
+    return CameraRig.from_cameras([Camera("only", width=width, height=height, focal_px=focal, **settings)], height, width)
+
+
+def pose_matrix(pose: Pose) -> Tensor:
+    """world_from_rig [4, 4] of a level rig."""
+    x, y, z, yaw = pose
+    cos, sin = math.cos(yaw), math.sin(yaw)
+    return torch.tensor([[cos, -sin, 0, x], [sin, cos, 0, y], [0, 0, 1, z], [0, 0, 0, 1]])
+
+
+def _one_world(
+    boxes: Sequence[Box] = (),
+    lights: Sequence[Light] = (),
+    meshes: Sequence[GroundMesh] = (),
+    poses: Sequence[Pose] = ((0.0, 0.0, 0.0, 0.0),),
+    viewer_box: int = -1,
+    draw_distance_m: float = 100.0,
+) -> Scene:
+    """A scene of one world, seen from some poses."""
+    box = torch.tensor(boxes, dtype=torch.float32).reshape(1, len(boxes), 8)
+    light = torch.tensor(lights, dtype=torch.float32).reshape(1, len(lights), 5)
+    return Scene(
+        box_position=box[..., :3],
+        box_size=box[..., 4:7],
+        box_yaw=box[..., 3],
+        box_class=box[..., 7].long(),
+        light_position=light[..., :3],
+        light_yaw=light[..., 3],
+        light_state=light[..., 4].long(),
+        ground=GroundLibrary([GroundMesh.concatenate(meshes)]),
+        map_id=torch.zeros(1, dtype=torch.int64),
+        viewer_world=torch.zeros(len(poses), dtype=torch.int64),
+        viewer_box=torch.full((len(poses),), viewer_box),
+        world_from_rig=torch.stack([pose_matrix(pose) for pose in poses]),
+        draw_distance_m=draw_distance_m,
+    )
+
+
+def street_mesh() -> GroundMesh:
+    """Two lanes each way along x with a bend and a hump, a crossing road, paint of every class."""
+    x = torch.arange(-80.0, 121.0, 2.0)
+    bend, hump = 0.001 * x.clamp(min=0) ** 2, 0.4 * torch.exp(-((x - 60) ** 2) / 400)
+
+    def line(y: float, begin: float = -80.0, end: float = 120.0) -> Tensor:
+        kept = (x >= begin) & (x <= end)
+        return torch.stack([x, bend + y, hump], dim=1)[kept]
+
+    parts = [
+        ribbon_quads(line(7), line(-7), ClassId.DRIVABLE),
+        ribbon_quads([[35, -80, 0], [35, 80, 0.3]], [[45, -80, 0.2], [45, 80, 0]], ClassId.DRIVABLE),
+        polygon_quads([[29, -6, 0], [32, -6, 0], [32, 8, 0], [30, 9, 0], [29, 8, 0]], ClassId.CROSSWALK),
+        strip_quads([[27.5, 0.7, 0], [27.5, -6.3, 0]], 0.5, ClassId.STOP_LINE),
+    ]
+    for side in (1, -1):
+        parts.append(strip_quads(line(7 * side), 0.3, ClassId.ROAD_EDGE))
+        parts.append(strip_quads(line(0.15 * side, end=26), 0.12, ClassId.MARKING_YELLOW))
+        parts.append(dashed_quads(line(3.5 * side), 0.15, 3.0, 5.0, ClassId.MARKING_WHITE))
+    return GroundMesh.concatenate(parts)
+
+
+STREET_BOXES: tuple[Box, ...] = (
+    (1.4, -1.75, 0, 0, 4.6, 1.9, 1.5, 0),
+    (14, -5.25, 0, 0, 4.6, 1.9, 1.5, 0),
+    (24, -1.75, 0, 0.2, 4.5, 1.9, 1.5, 0),
+    (18, 1.75, 0, math.pi, 4.6, 1.9, 1.6, 0),
+    (40, -12, 0, math.pi / 2, 9, 2.5, 3.2, 1),
+    (12, 5, 0, math.pi, 1.8, 0.6, 1.7, 2),
+    (30.5, 4, 0, -math.pi / 2, 0.6, 0.6, 1.75, 3),
+    (20, -8.2, 0, 0.3, 4.6, 1.9, 1.5, 4),
+    (3.5, -3.4, 0, 0.0, 1.0, 1.0, 1.6, 4),  # cut by the near plane of the front camera when the rig swerves
+    (-12, -1.75, 0, 0, 7, 2.4, 2.8, 1),
+    (0, 0, 0, 0, 1, 1, 1, -1),
+)
+STREET_LIGHTS: tuple[Light, ...] = ((47, -1.75, 5, 0, 3), (47, -5.25, 5, 0, 2), (33, 1.75, 5, math.pi, 1), (38, 9, 5, 1.5, 1))
+
+
+def _street(poses: Sequence[Pose] = ((0.0, -1.75, 0.0, 0.0),)) -> Scene:
+    """Everything at once; the first box belongs to the viewers."""
+    return _one_world(STREET_BOXES, STREET_LIGHTS, [street_mesh()], poses, viewer_box=0)
+
+
+@pytest.fixture(scope="session")
+def one_camera() -> Callable[..., CameraRig]:
+    return _one_camera
+
+
+@pytest.fixture(scope="session")
+def one_world() -> Callable[..., Scene]:
+    return _one_world
+
+
+@pytest.fixture(scope="session")
+def street() -> Callable[..., Scene]:
+    return _street
