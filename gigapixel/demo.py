@@ -14,11 +14,9 @@ import logging
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from gigapixel.provenance import commit, package_versions, write_json
 
 if TYPE_CHECKING:
     from adaptation.pairing import Pair
@@ -41,6 +39,8 @@ class DemoConfig:
         beta_share: Share of the expected experience after which the student drives alone.
         test_worlds, test_seconds: Closed-loop episodes, the same for everybody.
         adaptation_epochs: Passes over the stand-in pairs.
+        batch_size, learning_rate: Of the gradient steps.
+        adaptation_pairs: Stand-in pairs, some of them held out.
         film_seconds: Length of the filmstrips.
     """
 
@@ -60,35 +60,40 @@ class DemoConfig:
     adaptation_pairs: int = 640
     film_seconds: float = 12.0
 
-
-QUICK = DemoConfig(
-    train_maps=("Town02",),
-    num_worlds=2,
-    num_agents=6,
-    epochs=1,
-    decisions=2,
-    batches=2,
-    batch_size=16,
-    test_worlds=1,
-    test_seconds=3.0,
-    adaptation_epochs=1,
-    adaptation_pairs=24,
-    film_seconds=2.0,
-)
-"""Every step of the demo with almost nothing learnt: for tests."""
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, (int, float)) and not value > 0:
+                raise ValueError(f"demo {field.name}={value} must be above 0")
+        if self.num_worlds < 2:
+            raise ValueError(f"demo num_worlds={self.num_worlds} must be at least 2: one is held out of the adaptation")
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the demo and write its report."""
-    parser = argparse.ArgumentParser(prog="gigapixel demo", description=__doc__)
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of the report")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="seconds instead of minutes; nothing is learnt")
-    arguments = parser.parse_args(argv)
-    if arguments.output.exists() and not arguments.output.is_dir():
-        raise ValueError(f"--output {arguments.output} is a file; give a folder")
-    run(QUICK if arguments.quick else DemoConfig(), arguments.output, arguments.seed)
+    config, output, seed = parse(argv)
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"--output {output} is a file; give a folder")
+    run(config, output, seed)
     return 0
+
+
+def parse(argv: Sequence[str]) -> tuple[DemoConfig, Path, int]:
+    """Configuration, output folder and seed. Raises ValueError with one sentence."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(prog="gigapixel demo", description=__doc__, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="YAML file with any of the fields below")
+    parser.add_argument("--output", type=str, required=True, metavar="DIR", help="folder of the report")
+    parser.add_argument("--seed", type=int, default=0, help="of worlds, weights and batches")
+    parser.add_class_arguments(DemoConfig)
+    try:
+        values = parser.parse_args(list(argv)).as_dict()
+    except argparse.ArgumentError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    output, seed = Path(values.pop("output")), values.pop("seed")
+    values.pop("config")
+    return DemoConfig(**values), output, seed
 
 
 def run(config: DemoConfig, output: Path, seed: int) -> dict[str, Any]:
@@ -97,6 +102,7 @@ def run(config: DemoConfig, output: Path, seed: int) -> dict[str, Any]:
 
     from gigapixel.report import write_report
     from student.checkpoint import save_policy
+    from student.run_folder import run_metadata, write_json
 
     warnings.filterwarnings("ignore", module="lightning")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -122,9 +128,7 @@ def run(config: DemoConfig, output: Path, seed: int) -> dict[str, Any]:
     stopwatch.lap("pictures")
     summary |= {
         "config": asdict(config),
-        "seed": seed,
-        "commit": commit(),
-        "versions": package_versions(),
+        **run_metadata("cpu", seed),
         "wall_s_by_part": stopwatch.laps,
         "wall_s": stopwatch.total(),
     }

@@ -88,16 +88,16 @@ def _cast(
     """Material and depth per pixel; SKY and inf where nothing is met. Corners in the camera frame."""
     height, width, _ = rays.shape
     pixels = rays.reshape(-1, 3)
-    furthest = draw_distance_m / pixels.norm(dim=1)  # depth at which this pixel's ray leaves the draw distance
+    least = pixels.norm(dim=1) / draw_distance_m  # 1/depth at which this pixel's ray leaves the draw distance
     precedence = torch.as_tensor(MATERIAL_PRECEDENCE, device=rays.device).double()
     best = torch.zeros(len(pixels), dtype=torch.float64, device=rays.device)  # precedence / depth
     material = torch.full((len(pixels),), int(ClassId.SKY), device=rays.device)
     chunk = max(1, CHUNK_ELEMENTS // len(pixels))
     for begin in range(0, len(corners), chunk):
         some, paint = corners[begin : begin + chunk], surface[begin : begin + chunk]
-        depth = _meet(pixels, some)
-        depth = torch.where((depth > NEAR_M) & (depth <= furthest[:, None]), depth, torch.inf)
-        nearest, which = (precedence[paint] / depth).max(dim=1)
+        inverse = _meet(pixels, some)
+        exists = (inverse < 1 / NEAR_M) & (inverse >= least[:, None])
+        nearest, which = torch.where(exists, inverse * precedence[paint], 0.0).max(dim=1)
         material = torch.where(nearest > best, paint[which], material)
         best = torch.maximum(nearest, best)
     depth = torch.where(best > 0, precedence[material] / best.clamp(min=1e-12), torch.inf)
@@ -107,14 +107,15 @@ def _cast(
 def _meet(
     pixels: Float[Tensor, "pixels 3"], corners: Float[Tensor, "triangles 3 3"]
 ) -> Float[Tensor, "pixels triangles"]:
-    """Depth at which rays meet triangles; inf where they do not."""
+    """1/depth at which rays meet triangles; 0 where they do not.
+
+    A ray r = a * first + b * second + c * third reaches the triangle's plane at depth 1 / (a + b + c), and meets the
+    triangle if none of the three is negative (Cramer's rule gives them).
+    """
     first, second, third = corners.unbind(1)
-    volume = (first * torch.linalg.cross(second, third)).sum(1)
-    share = [
-        pixels @ torch.linalg.cross(one, other).T / volume
-        for one, other in ((first, second), (second, third), (third, first))
-    ]
-    inside = (share[0] >= 0) & (share[1] >= 0) & (share[2] >= 0)
-    normal = torch.linalg.cross(second - first, third - first)
-    depth = (normal * first).sum(1) / (pixels @ normal.T)
-    return torch.where(inside & (depth > 0), depth, torch.inf)
+    volume = (first * torch.linalg.cross(second, third)).sum(1, keepdim=True)
+    a = pixels @ (torch.linalg.cross(second, third) / volume).T
+    b = pixels @ (torch.linalg.cross(third, first) / volume).T
+    c = pixels @ (torch.linalg.cross(first, second) / volume).T
+    inside = (a >= 0) & (b >= 0) & (c >= 0)  # false for a triangle seen edge-on, whose volume is 0
+    return torch.where(inside, a + b + c, 0.0)

@@ -214,7 +214,8 @@ def _sample_goals(
 def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: SimulatorConfig) -> WorldState:
     """A new episode in town ``map_id`` of the atlas. The key is consumed.
 
-    Agents stand on lanes outside junctions, heading along their route, at a random speed below the limit.
+    Agents start on lanes outside junctions, heading along their route, at a random speed below the limit that they
+    can hold through the first bend.
     """
     keys = jax.random.split(key, 9)
     agents = config.num_agents
@@ -244,8 +245,18 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
         lights_on=jax.random.uniform(keys[7]) >= config.no_lights_share,
     )
     cap = jnp.minimum(0.6 * limit[:, 0], 12.0 * bodies.speed_gain)
+    cap = jnp.minimum(cap, _bend_speed(route_yaw))
     placed = placed & (num_goals > 0)
     return _first_state(scenario, placed, map_id, cap * jax.random.uniform(keys[8], (agents,)))
+
+
+def _bend_speed(route_yaw: Float[Array, "agents stations"]) -> Float[Array, " agents"]:
+    """Speed (m/s) at which the sharpest bend of the first 20 m takes a lateral acceleration of 2 m/s2.
+
+    Nobody starts faster, or a crash in the first seconds could not be avoided.
+    """
+    bend = jnp.abs(wrap_angle(jnp.diff(route_yaw[:, :11], axis=1))).max(axis=1) / ROUTE_SPACING_M
+    return jnp.sqrt(2.0 / jnp.maximum(bend, 1e-3))
 
 
 def _first_state(scenario: Scenario, placed: Array, map_id: Array, speed: Array) -> WorldState:

@@ -84,13 +84,13 @@ class OnPolicyData(lightning.LightningDataModule):
         """Batches of one epoch; starting to iterate collects new experience with the policy as it then is."""
         return OnPolicyBatches(self)
 
-    def val_dataloader(self) -> list[Episode]:
+    def val_dataloader(self) -> OneEpisode:
         """One closed-loop episode."""
-        return [self.episode(self.validation_config)]
+        return OneEpisode(self.episode(self.validation_config))
 
-    def test_dataloader(self) -> list[Episode]:
+    def test_dataloader(self) -> OneEpisode:
         """One closed-loop episode."""
-        return [self.episode(self.test_config)]
+        return OneEpisode(self.episode(self.test_config))
 
     def predict_dataloader(self) -> LabelledStates:
         """States visited by the teacher in the test worlds, with its labels."""
@@ -200,6 +200,19 @@ class OnPolicyBatches:
         self.data.collect(self.data.policy())
         for _ in range(self.data.batches_per_epoch):
             yield self.data.draw()
+
+
+class OneEpisode:
+    """The loader of a validation or test: its one item is an episode to drive through."""
+
+    def __init__(self, episode: Episode) -> None:
+        self.episode = episode
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Episode]:
+        return iter([self.episode])
 
 
 class LabelledStates:

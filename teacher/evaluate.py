@@ -6,7 +6,6 @@ Nothing is reset within it; agents that crash stay where they are and those behi
 
 import argparse
 import dataclasses
-import json
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -27,6 +26,7 @@ from simulator.world import WorldState
 from teacher.observation import observe
 from teacher.policy import Policy, load_policy
 from teacher.reward import careful_traits
+from teacher.run_folder import write_json
 
 EVALUATION_GOALS = 3
 EVALUATION_GOAL_SPACING_M = (40.0, 80.0)
@@ -100,14 +100,6 @@ def rates_per_town(final: WorldState, maps: Sequence[str]) -> dict[str, dict[str
     return rows
 
 
-def write_json(path: Path, values: dict) -> None:
-    """Writes a JSON object completely or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(json.dumps(values, indent=2) + "\n")
-    temporary.replace(path)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gigapixel teacher evaluate", description=__doc__)
     parser.add_argument("--policy", default="pretrained", help="policy file, or 'pretrained' (default)")
@@ -138,6 +130,7 @@ def main(argv: list[str]) -> int:
     for town, row in rates_per_town(final, maps).items():
         print(f"{town:>16}  driving_score {row['driving_score']:.3f}  goal_rate {row['goal_rate']:.3f}")
     if arguments.output:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
         write_json(arguments.output, values)
     if arguments.picture:
         from teacher.picture import filmstrip

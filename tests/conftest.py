@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-# Read when JAX is first imported, so that rooms without JAX never load it here.
+# Read when JAX is first imported.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -15,6 +17,22 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import numpy as np
 import pytest
 import torch
+
+# jaxtyping's import hook keeps its own bytecode, also of what a checked module is the first to import: libraries are
+# loaded here first, from the bytecode that they were installed with.
+for library in (
+    "jax",
+    "flax.linen",
+    "optax",
+    "scipy.spatial",
+    "shapely",
+    "numba",
+    "lightning",
+    "timm",
+    "h5py",
+):
+    with contextlib.suppress(ImportError):
+        importlib.import_module(library)
 
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 

@@ -32,23 +32,29 @@ class ProbeObservation(NamedTuple):
     bystanders_mask: Any  # [worlds, agents, 3]
 
 
+class Choice(NamedTuple):
+    """The shared arrays of a probe environment."""
+
+    probe: Any  # [] i32, index into PROBES
+    out: Any  # [] bool: the second agent of every world is out of play
+
+
 @dataclass(frozen=True)
 class Probe:
-    """All probes in one environment; `data` [] i32 picks one, so that they share one compiled update.
+    """All probes in one environment, so that they share one compiled update; `data` (see `Choice`) picks one.
 
     Episodes last one step, two in "delayed", and begin anew by themselves with a random signal of -1 or +1. Worlds
-    ask for a reset once they are `world_age` steps old; their second agent is out of play if `one_is_out`.
+    ask for a reset once they are `world_age` steps old.
     """
 
     num_worlds: int = 8
     num_agents: int = 8
     world_age: int = 1_000_000
-    one_is_out: bool = False
 
     def rewards(self, data: Any, signal: Any, action: Any, step: Any) -> Any:
         sign = 1.0 - 2.0 * action.astype(jnp.float32)
         every = [jnp.ones_like(signal), signal, (step == 1).astype(jnp.float32), sign, sign * signal]
-        return jnp.stack(every)[data]
+        return jnp.stack(every)[data.probe]
 
     def fresh_signal(self, key: Any) -> Any:
         return jax.random.bernoulli(key, 0.5, (self.num_agents,)).astype(jnp.float32) * 2.0 - 1.0
@@ -66,10 +72,10 @@ class Probe:
     def step(self, data: Any, state: ProbeState, action: Any) -> Transition:
         reward = self.rewards(data, state.signal, action, state.step)
         keys = jax.vmap(jax.random.split)(jax.random.wrap_key_data(state.key_data))
-        over = state.step + 1 >= jnp.where(data == PROBES.index("delayed"), 2, 1)
+        over = state.step + 1 >= jnp.where(data.probe == PROBES.index("delayed"), 2, 1)
         signal = jnp.where(over, jax.vmap(self.fresh_signal)(keys[:, 1]), state.signal)
         step = jnp.where(over, 0, state.step + 1)
-        valid = jnp.ones_like(over).at[:, 1].set(not self.one_is_out)
+        valid = jnp.ones_like(over).at[:, 1].set(~data.out)
         following = ProbeState(signal, step, state.age + 1, jax.random.key_data(keys[:, 0]))
         return Transition(following, reward, over, valid, {"probe": reward}, {"over": over})
 
@@ -95,11 +101,11 @@ class Probe:
 
 @pytest.fixture(scope="session")
 def make_probe() -> Callable[..., Environment]:
-    """Builds the probe environment; `data` of its functions is `probe_index(name)`."""
+    """Builds the probe environment; `data` of its functions is what `choose_probe` gives."""
     return lambda **settings: Probe(**settings).build()
 
 
 @pytest.fixture(scope="session")
-def probe_index() -> Callable[[str], Any]:
+def choose_probe() -> Callable[..., Choice]:
     """The `data` that picks a probe by name."""
-    return lambda name: jnp.asarray(PROBES.index(name), jnp.int32)
+    return lambda name, out=False: Choice(jnp.asarray(PROBES.index(name), jnp.int32), jnp.asarray(out))

@@ -1,0 +1,142 @@
+"""What a driver sees must depend on its surroundings alone: not on the town's orientation, the order of agents or
+the company in its batch."""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array
+
+from simulator.atlas import RoadAtlas
+from simulator.config import SimulatorConfig
+from simulator.maps import load_atlas
+from simulator.rollout import reset_worlds
+from simulator.snapshot import world_of
+from simulator.world import WorldState
+from teacher.observation import Observation, ObservationConfig, observe
+
+SIMULATOR = SimulatorConfig(timestep_s=0.25, num_agents=6)
+CONFIG = ObservationConfig(others=4)
+Look = Callable[[WorldState], Observation]
+
+
+@pytest.fixture(scope="module")
+def town() -> RoadAtlas:
+    return load_atlas(["Town02"])
+
+
+@pytest.fixture(scope="module")
+def world(town: RoadAtlas) -> WorldState:
+    build = jax.jit(partial(reset_worlds, config=SIMULATOR, num_worlds=1))
+    return world_of(build(jax.random.key(5), town), 0)
+
+
+@pytest.fixture(scope="module")
+def look(town: RoadAtlas) -> Look:
+    return jax.jit(lambda state: observe(state, town, SIMULATOR, CONFIG))
+
+
+def turned_town(atlas: RoadAtlas, angle: float) -> Callable[[Array], Array]:
+    """Rotation of plane points about the origin."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    rotation = jnp.array([[cos, -sin], [sin, cos]], jnp.float32)
+    return lambda points: points.at[..., :2].set(points[..., :2] @ rotation.T)
+
+
+def test_everything_is_finite_and_scaled(world: WorldState, look: Look) -> None:
+    for leaf in jax.tree.leaves(look(world)):
+        assert jnp.isfinite(leaf * 1.0).all()
+        assert jnp.abs(leaf * 1.0).max() < 10.0
+
+
+def test_agents_and_route_do_not_depend_on_where_north_is(world: WorldState, look: Look, town: RoadAtlas) -> None:
+    """Turning agents, routes and lanes together changes nothing in what does not come from the baked grids."""
+    angle = 0.7
+    turn = turned_town(town, angle)
+    scenario = world.scenario.replace(
+        route_xyz=turn(world.scenario.route_xyz), route_yaw=world.scenario.route_yaw + angle
+    )
+    turned = world.replace(position=turn(world.position), yaw=world.yaw + angle, scenario=scenario)
+    before, after = look(world), look(turned)
+    np.testing.assert_allclose(before.route, after.route, atol=2e-4)
+    np.testing.assert_allclose(before.others, after.others, atol=2e-4)
+    np.testing.assert_array_equal(before.others_mask, after.others_mask)
+    np.testing.assert_allclose(before.ego[:, :16], after.ego[:, :16], atol=2e-4)
+
+
+def test_a_car_ahead_is_seen_ahead(world: WorldState, look: Look) -> None:
+    """Hand arithmetic: a car 15 m ahead and 3 m to the left, driving the same way 4 m/s faster."""
+    heading = jnp.array([jnp.cos(world.yaw[0]), jnp.sin(world.yaw[0]), 0.0])
+    left = jnp.array([-heading[1], heading[0], 0.0])
+    far = world.position.at[2:].add(1000.0).at[1].set(world.position[0] + 15.0 * heading + 3.0 * left)
+    state = world.replace(
+        position=far,
+        yaw=world.yaw.at[1].set(world.yaw[0]),
+        speed=world.speed.at[0].set(5.0).at[1].set(9.0),
+        present=jnp.ones_like(world.present),
+    )
+    seen = look(state)
+    np.testing.assert_array_equal(seen.others_mask[0], [True, False, False, False])
+    np.testing.assert_allclose(seen.others[0, 0, :4], [15 / 30, 3 / 30, 1.0, 0.0], atol=1e-4)
+    np.testing.assert_allclose(seen.others[0, 0, 6:9], [0.4, 0.0, 0.9], atol=1e-4)
+
+
+def test_absent_agents_and_other_levels_are_not_seen(world: WorldState, look: Look) -> None:
+    near = world.replace(
+        position=world.position.at[:].set(world.position[0] + jnp.arange(6)[:, None] * jnp.array([6.0, 0, 0])),
+        present=jnp.ones_like(world.present).at[1].set(False),
+    )
+    bridge = near.replace(position=near.position.at[2, 2].add(8.0))
+    assert look(near).others_mask[0].sum() == 4
+    assert look(bridge).others_mask[0].sum() == 3
+
+
+def test_the_order_of_agents_does_not_matter(world: WorldState, look: Look) -> None:
+    order = jnp.array([0, 5, 3, 1, 2, 4])
+
+    def permuted(leaf: Array) -> Array:
+        return leaf[order] if leaf.ndim and leaf.shape[0] == 6 else leaf
+
+    before, after = look(world), look(jax.tree.map(permuted, world))
+    for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
+        np.testing.assert_allclose(np.asarray(a)[np.asarray(order)] * 1.0, b * 1.0, atol=1e-6)
+
+
+def test_the_next_red_light_on_the_route_is_announced(town: RoadAtlas) -> None:
+    """Put a car on a route that crosses a lit stop line 20 m ahead: distance and colour are those of that line."""
+    simulator = SimulatorConfig(num_agents=6, no_lights_share=0.0, removed_light_share=0.0, always_green_share=0.0)
+    world = world_of(jax.jit(partial(reset_worlds, config=simulator, num_worlds=1))(jax.random.key(1), town), 0)
+    stop = int(np.flatnonzero(np.asarray(town.stop_junction) >= 0)[0])
+    middle, yaw = town.stop_xyz[stop].mean(axis=0), town.stop_yaw[stop]
+    ahead = jnp.array([jnp.cos(yaw), jnp.sin(yaw), 0.0])
+    front_m = 20.0
+    start = middle - ahead * (front_m + 0.5 * world.scenario.size[0, 0])
+    route = start + jnp.arange(world.scenario.route_xyz.shape[1])[:, None] * 2.0 * ahead
+    scenario = world.scenario.replace(
+        route_xyz=world.scenario.route_xyz.at[0].set(route), route_yaw=world.scenario.route_yaw.at[0].set(yaw)
+    )
+    world = world.replace(
+        scenario=scenario,
+        position=world.position.at[0].set(start),
+        yaw=world.yaw.at[0].set(yaw),
+        route_m=jnp.zeros_like(world.route_m),
+    )
+    look = jax.jit(lambda state: observe(state, town, simulator, CONFIG).ego[0, -5:])
+    colours = set()
+    for step in range(0, 320, 10):
+        light = look(world.replace(step=jnp.int32(step)))
+        np.testing.assert_allclose(light[4], front_m / 30.0, atol=0.02)
+        colours.add(int(jnp.argmax(light[:4])))
+    assert colours == {1, 2, 3}, "green, yellow and red, never off"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [({"lanes": 17}, "lanes=17 must lie between 1 and 16"), ({"agent_range_m": 0.0}, "agent_range_m=0.0 must be")],
+)
+def test_impossible_counts_are_refused(change: dict, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        ObservationConfig(**change)

@@ -1,0 +1,95 @@
+"""Every term of the reward by hand, and that weights follow the traits."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from simulator.config import SimulatorConfig
+from simulator.maps import load_atlas
+from simulator.spawn import reset
+from simulator.world import TRAITS, Events, WorldState
+from teacher.reward import TRAIT_NAMES, RewardConfig, careful_traits, reward, weights
+
+SIMULATOR = SimulatorConfig(timestep_s=0.25, num_agents=3)
+CONFIG = RewardConfig()
+
+
+@pytest.fixture(scope="module")
+def state() -> WorldState:
+    """Three active agents on their routes at 10 m/s, limit 20 m/s, all traits 1."""
+    world = reset(jax.random.key(0), load_atlas(["Town02"]), jnp.int32(0), SIMULATOR)
+    scenario = world.scenario.replace(
+        traits=jnp.ones((3, TRAITS)), route_limit_mps=jnp.full_like(world.scenario.route_limit_mps, 20.0)
+    )
+    return world.replace(
+        scenario=scenario, speed=jnp.full(3, 10.0), active=jnp.ones(3, bool), yaw=scenario.route_yaw[:, 0]
+    )
+
+
+def events(**changes: object) -> Events:
+    none = jnp.zeros(3, bool)
+    values = dict.fromkeys(("collision", "offroad", "red_light", "goal", "arrived"), none)
+    return Events(**(values | {"progress_m": jnp.zeros(3)} | changes))
+
+
+def terms(state: WorldState, what: Events, following: WorldState | None = None) -> dict[str, np.ndarray]:
+    _, named = reward(state, what, following or state, SIMULATOR, CONFIG)
+    return {name: np.asarray(value) for name, value in named.items()}
+
+
+def test_events_by_hand(state: WorldState) -> None:
+    first = jnp.array([True, False, False])
+    named = terms(state, events(collision=first, goal=~first, progress_m=jnp.array([0.0, 2.5, -1.0])))
+    np.testing.assert_allclose(named["collision"], [-(CONFIG.collision[1] + 0.1 * 10.0), 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(named["goal"], [0, CONFIG.goal[1], CONFIG.goal[1]], rtol=1e-6)
+    np.testing.assert_allclose(named["progress"], CONFIG.progress[1] * np.array([0, 2.5, -1.0]), rtol=1e-6)
+    off = terms(state, events(offroad=first, red_light=first))
+    np.testing.assert_allclose(off["offroad"], [-CONFIG.offroad[1], 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(off["red_light"], [-CONFIG.red_light[1], 0, 0], rtol=1e-6)
+
+
+def test_shaping_by_hand(state: WorldState) -> None:
+    dt = 0.25
+    # aligned: min(1, 0) + 0 + 0.05 * (1 - 0) = 0.05
+    np.testing.assert_allclose(terms(state, events())["lane_align"], CONFIG.lane_align[1] * dt * 0.05, rtol=1e-5)
+    # against traffic at 10 m/s: -1 + 0.1 * (-10) + 0.05 * (1 - 2) = -2.05
+    wrong = state.replace(yaw=state.yaw + np.pi)
+    np.testing.assert_allclose(
+        terms(state, events(), wrong)["lane_align"], CONFIG.lane_align[1] * dt * -2.05, rtol=1e-4
+    )
+    # preferred line 0.5 m to the left (trait 1); driving 1.5 m right of the route is 2 m from it
+    aside = state.replace(route_offset_m=jnp.full(3, -1.5))
+    np.testing.assert_allclose(
+        terms(state, events(), aside)["lane_center"], -CONFIG.lane_center[1] * dt * 2.0, rtol=1e-5
+    )
+    fast = state.replace(speed=jnp.array([24.0, -1.0, 0.0]))
+    named = terms(fast, events())
+    np.testing.assert_allclose(named["overspeed"], [-CONFIG.overspeed[1] * dt * 4.0, 0, 0], rtol=1e-5)
+    np.testing.assert_allclose(named["reverse"], [0, -CONFIG.reverse[1] * dt, 0], rtol=1e-5)
+    np.testing.assert_allclose(named["idle"], [0, 0, -CONFIG.idle[1] * dt], rtol=1e-5)
+    rough = state.replace(acceleration=jnp.array([-4.0, 0, 0]), lateral_acceleration=jnp.array([3.5, 3.5, 0]))
+    np.testing.assert_allclose(
+        terms(state, events(), rough)["comfort"], -CONFIG.comfort[1] * np.array([2, 1, 0]), rtol=1e-5
+    )
+
+
+def test_total_is_the_sum_and_inactive_agents_get_nothing(state: WorldState) -> None:
+    sleeping = state.replace(active=jnp.array([True, False, True]))
+    total, named = reward(sleeping, events(collision=jnp.ones(3, bool)), state, SIMULATOR, CONFIG)
+    np.testing.assert_allclose(total, sum(named.values()), rtol=1e-6)
+    assert total[1] == 0.0
+    assert (total[jnp.array([0, 2])] < 0).all()
+
+
+def test_traits_stretch_over_the_ranges() -> None:
+    low, high = weights(jnp.zeros(TRAITS), CONFIG), weights(jnp.ones(TRAITS), CONFIG)
+    for name in TRAIT_NAMES:
+        np.testing.assert_allclose([low[name], high[name]], getattr(CONFIG, name), rtol=1e-6)
+    assert careful_traits().shape == (TRAITS,)
+    assert careful_traits()[TRAIT_NAMES.index("collision")] == 1.0
+
+
+def test_ranges_must_increase() -> None:
+    with pytest.raises(ValueError, match=r"reward collision=\(3.0, 1.0\) must be two increasing numbers"):
+        RewardConfig(collision=(3.0, 1.0))
