@@ -163,6 +163,8 @@ class AdaptationCLI(LightningCLI):
 
     def test(self, model: AdaptationModule, datamodule: AdaptationData, **_: Any) -> None:
         """Errors on the held-out scenes, over all seeds."""
+        datamodule.setup("fit")
+        model.set_constant(list(datamodule.training_in_order()))
         seeds: dict[int, list[MomentErrors]] = {}
         for seed in self._each_seed(model):
             self.trainer.test(model, datamodule=datamodule, verbose=False)

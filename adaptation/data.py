@@ -144,6 +144,11 @@ class AdaptationData(lightning.LightningDataModule):
         sampler = SceneSampler(weights, self.pairs_per_epoch, torch.initial_seed())
         return DataLoader(self.training, self.batch_size, sampler=sampler, collate_fn=collate)  # type: ignore[arg-type]
 
+    def training_in_order(self) -> DataLoader[Pair]:
+        """The training pairs, each once, in order."""
+        assert self.training is not None, "setup('fit') comes first"
+        return DataLoader(self.training, self.batch_size, collate_fn=collate)  # type: ignore[arg-type]
+
     def val_dataloader(self) -> DataLoader[Pair]:
         """The last moments of the training scenes, in order."""
         assert self.validation is not None, "setup('fit') comes first"

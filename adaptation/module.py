@@ -95,6 +95,8 @@ class AdaptationModule(lightning.LightningModule):
         optimiser: Optimiser settings.
     """
 
+    constant: Float[Tensor, "cameras features"]
+
     def __init__(
         self,
         student: str | StudentPolicy = PRETRAINED,
@@ -111,6 +113,8 @@ class AdaptationModule(lightning.LightningModule):
         self.optimiser_config = optimiser
         self.test_errors: list[MomentErrors] = []
         self.run_seed = 0
+        tokens = (policy.config.num_cameras, policy.config.encoder.features)
+        self.register_buffer("constant", torch.zeros(tokens), persistent=False)
 
     def train(self, mode: bool = True) -> AdaptationModule:
         """The frozen student and the frozen planner stay in evaluation mode."""
@@ -149,17 +153,11 @@ class AdaptationModule(lightning.LightningModule):
 
     def on_test_epoch_start(self) -> None:
         """Forget earlier tests."""
-        self._tested: list[PairBatch] = []
+        self.test_errors = []
 
     def test_step(self, batch: PairBatch, batch_index: int) -> None:
-        """Remember the batch; the constant control needs all of them."""
-        self._tested.append(batch)
-
-    def on_test_epoch_end(self) -> None:
-        """Leave the errors of every moment in `test_errors`."""
-        constant = self.constant_tokens(self._tested)
-        self.test_errors = [row for batch in self._tested for row in self.errors(batch, constant)]
-        self._tested = []
+        """Collect the errors of every moment in `test_errors`."""
+        self.test_errors += self.errors(batch)
 
     def predict_step(self, batch: PairBatch, batch_index: int) -> dict[str, Any]:
         """Trajectories of both students, as tensors on the CPU."""
@@ -173,25 +171,20 @@ class AdaptationModule(lightning.LightningModule):
         }
 
     @torch.no_grad()
-    def constant_tokens(self, batches: Sequence[PairBatch]) -> Float[Tensor, "cameras features"]:
-        """Each camera's mean token over the renderings in which the camera is there."""
+    def set_constant(self, batches: Sequence[PairBatch]) -> None:
+        """Prepare the control that sees nothing (see `MomentErrors.constant_m`) from renderings of training scenes:
+        each camera's mean token over those in which the camera is there.
+        """
         tokens = torch.cat([self.frozen(batch.rendering).tokens for batch in batches])
         present = torch.cat([batch.rendering.camera_mask for batch in batches])[..., None].to(tokens.dtype)
-        return (tokens * present).sum(0) / present.sum(0).clamp(min=1)
+        self.constant = (tokens * present).sum(0) / present.sum(0).clamp(min=1)
 
     @torch.no_grad()
-    def errors(
-        self, batch: PairBatch, constant: Float[Tensor, "cameras features"] | None = None
-    ) -> list[MomentErrors]:
-        """Trajectory errors of each moment against the frozen student on the rendering.
-
-        `constant` are tokens for a planner that sees nothing (see `MomentErrors.constant_m`); by default those of
-        this batch.
-        """
+    def errors(self, batch: PairBatch) -> list[MomentErrors]:
+        """Trajectory errors of each moment against the frozen student on the rendering."""
         target = self.frozen(batch.rendering)
-        constant = self.constant_tokens([batch]) if constant is None else constant
         mask = batch.real.camera_mask[..., None]
-        blind = self.frozen.planner(torch.where(mask, constant, target.tokens), batch.real)
+        blind = self.frozen.planner(torch.where(mask, self.constant, target.tokens), batch.real)
         plans = (self.frozen(batch.real), self.adapted(batch.real), blind)
         weight = self.loss_config.yaw_weight_m
         columns = [displacement_m(plan.trajectory, target.trajectory).mean(-1) for plan in plans]

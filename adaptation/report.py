@@ -15,7 +15,9 @@ class MomentErrors:
     scene: str
     unadapted_m: float  # m, mean distance over the 8 poses (ADE), student before adaptation
     adapted_m: float  # m, the same after adaptation
-    constant_m: float  # m, the same for the frozen planner fed the mean token of all held-out renderings
+    constant_m: (
+        float  # m, the same for the frozen planner fed the mean tokens of the training scenes' renderings
+    )
     unadapted_l1_m: float  # m, mean over poses of |x| + |y| + weighted |yaw| difference
     adapted_l1_m: float  # m
 
@@ -35,8 +37,8 @@ def summarise(seeds: Mapping[int, Sequence[MomentErrors]]) -> dict[str, float | 
 
     `unadapted_error_m`, `adapted_error_m`: mean distance (ADE) between the trajectory planned on the real pictures and
     the one that the frozen student plans on the paired rendering. `ratio`: adapted over unadapted. `constant_error_m`:
-    the error of a planner that sees only the average of what it should have seen; an adapted student below it has
-    learnt to see something, one above it has at best learnt to ignore its pictures.
+    the error of the frozen planner fed the mean tokens of the training scenes' renderings, which sees nothing: an
+    adapted student well below it has learnt to see, one beside it has only learnt not to be misled.
     """
     per_seed = {seed: mean_errors(moments) for seed, moments in seeds.items()}
     ratios = [_ratio(row["adapted_m"], row["unadapted_m"]) for row in per_seed.values()]

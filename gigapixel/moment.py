@@ -115,17 +115,17 @@ def draw_above(
     """One agent and its surroundings from above, `size` pixels (width, height), with its cameras' fields of view."""
     state = jax.tree.map(lambda leaf: leaf[0], moment.state)
     centre = np.asarray(state.position)[agent, :2]
-    where = {"centre": centre, "extent_m": ABOVE_EXTENT_M, "size_px": size}
+    draw = partial(draw_world, moment.road_map, centre=centre, extent_m=ABOVE_EXTENT_M, size_px=size)
     stops = jnp.arange(len(moment.road_map.stop_line_yaw), dtype=jnp.int32)
     lights = np.asarray(light_states(state, stops, moment.atlas, moment.config))
     agents = agents_to_draw(state)
-    picture = draw_world(moment.road_map, agents, lights, **where)
-    view = View.of(moment.road_map, *where.values())
+    picture = draw(agents, lights)
+    view = View.of(moment.road_map, centre, ABOVE_EXTENT_M, size)
     fans = fields_of_view(rig, rear_pose(state, agent))
     picture = shade_wedges(picture, [view.pixels(fan) for fan in fans], accents)
     ego = {name: values[agent : agent + 1] for name, values in agents.items()}
     ego["colour"] = np.array([EGO_COLOUR])
-    return draw_world(moment.road_map, ego, background=picture, **where)
+    return draw(ego, background=picture)
 
 
 def agents_to_draw(state: WorldState) -> dict[str, np.ndarray]:

@@ -16,7 +16,9 @@ import yaml
 from jaxtyping import Float
 from torch import Tensor
 
-OPTICAL_AXES = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])  # rig_from_camera rotation at yaw 0
+OPTICAL_AXES = np.array(
+    [[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]
+)  # rig_from_camera rotation at yaw 0
 MAX_SIDE_PX = 16384
 
 
@@ -48,7 +50,9 @@ class Camera:
     def intrinsics(self) -> np.ndarray:
         """K [3, 3] in pixels of this camera's own picture size."""
         focal_x, focal_y = np.broadcast_to(np.asarray(self.focal_px, float), 2)
-        centre_x, centre_y = self.centre_px if self.centre_px is not None else (self.width / 2, self.height / 2)
+        centre_x, centre_y = (
+            self.centre_px if self.centre_px is not None else (self.width / 2, self.height / 2)
+        )
         return np.array([[focal_x, 0.0, centre_x], [0.0, focal_y, centre_y], [0.0, 0.0, 1.0]])
 
     def rig_from_camera(self) -> np.ndarray:
@@ -102,7 +106,8 @@ class CameraRig:
             names=tuple(camera.name for camera in cameras),
             intrinsics=torch.tensor(np.array(matrices).reshape(-1, 3, 3), dtype=torch.float32),
             rig_from_camera=torch.tensor(
-                np.array([camera.rig_from_camera() for camera in cameras]).reshape(-1, 4, 4), dtype=torch.float32
+                np.array([camera.rig_from_camera() for camera in cameras]).reshape(-1, 4, 4),
+                dtype=torch.float32,
             ),
             height=height,
             width=width,
@@ -127,8 +132,12 @@ class CameraRig:
             line = str(error).replace("\n", " ")
             raise ValueError(f"{path}: not readable as YAML ({line})") from error
         if not isinstance(document, Mapping) or set(document) != {"height", "width", "cameras"}:
-            found = ", ".join(map(str, document)) if isinstance(document, Mapping) else type(document).__name__
+            found = (
+                ", ".join(map(str, document)) if isinstance(document, Mapping) else type(document).__name__
+            )
             raise ValueError(f"{path}: holds {found}; a camera file needs exactly height, width and cameras")
+        for field in ("height", "width"):
+            _check_side(f"{path}: {field}", document[field])
         if not isinstance(document["cameras"], Mapping) or not document["cameras"]:
             raise ValueError(f"{path}: cameras must map at least one name to its settings")
         cameras = [_read_camera(path, str(name), entry) for name, entry in document["cameras"].items()]
@@ -140,8 +149,7 @@ class CameraRig:
     def validate(self) -> None:
         """Raise ValueError with one sentence if the rig cannot be drawn."""
         for field, size in (("height", self.height), ("width", self.width)):
-            if not isinstance(size, int) or not 1 <= size <= MAX_SIDE_PX:
-                raise ValueError(f"CameraRig.{field}={size!r} must be a whole number from 1 to {MAX_SIDE_PX} pixels")
+            _check_side(f"CameraRig.{field}", size)
         if not self.names or len(set(self.names)) != len(self.names):
             raise ValueError(f"CameraRig.names={list(self.names)} must hold at least one name and none twice")
         for field, matrices, side in (
@@ -172,13 +180,18 @@ class CameraRig:
             raise ValueError(f"camera {unknown[0]!r} is not on this rig, which has {', '.join(self.names)}")
         index = [self.names.index(name) for name in names]
         rig = replace(
-            self, names=tuple(names), intrinsics=self.intrinsics[index], rig_from_camera=self.rig_from_camera[index]
+            self,
+            names=tuple(names),
+            intrinsics=self.intrinsics[index],
+            rig_from_camera=self.rig_from_camera[index],
         )
         rig.validate()
         return rig
 
     def to(self, device: torch.device | str) -> "CameraRig":
-        return replace(self, intrinsics=self.intrinsics.to(device), rig_from_camera=self.rig_from_camera.to(device))
+        return replace(
+            self, intrinsics=self.intrinsics.to(device), rig_from_camera=self.rig_from_camera.to(device)
+        )
 
     def rays(self) -> Float[Tensor, "cameras height width 3"]:
         """Through every pixel centre, camera frame, scaled to z = 1: a point at depth d is `d * ray`."""
@@ -195,7 +208,9 @@ class CameraRig:
     ) -> tuple[Float[Tensor, "cameras points 2"], Float[Tensor, "cameras points"]]:
         """Rig-frame points to pixels (x, y) and depth in metres; a pixel means nothing where depth <= 0."""
         rotation, centre = self.rig_from_camera[:, :3, :3], self.rig_from_camera[:, :3, 3]
-        seen = torch.einsum("cji,cpj->cpi", rotation, points[None] - centre[:, None])  # transpose: camera_from_rig
+        seen = torch.einsum(
+            "cji,cpj->cpi", rotation, points[None] - centre[:, None]
+        )  # transpose: camera_from_rig
         pixels = torch.einsum("cij,cpj->cpi", self.intrinsics, seen)
         return pixels[..., :2] / pixels[..., 2:], seen[..., 2]
 
@@ -212,10 +227,14 @@ def _read_camera(path: Path, name: str, entry: Any) -> Camera:
     known = [field for field in Camera.__dataclass_fields__ if field != "name"]
     required = ("x_m", "y_m", "z_m", "width", "height", "focal_px")
     if not isinstance(entry, Mapping):
-        raise ValueError(f"{path}: camera {name!r} is {entry!r}; it must map {', '.join(required)} to numbers")
+        raise ValueError(
+            f"{path}: camera {name!r} is {entry!r}; it must map {', '.join(required)} to numbers"
+        )
     for key in entry:
         if key not in known:
-            raise ValueError(f"{path}: camera {name!r} has unknown field {key!r}; known are {', '.join(known)}")
+            raise ValueError(
+                f"{path}: camera {name!r} has unknown field {key!r}; known are {', '.join(known)}"
+            )
     for key in required:
         if key not in entry:
             raise ValueError(f"{path}: camera {name!r} lacks {key}")
@@ -230,6 +249,11 @@ def _read_camera(path: Path, name: str, entry: Any) -> Camera:
     return Camera(name=name, **entry)
 
 
+def _check_side(where: str, size: Any) -> None:
+    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MAX_SIDE_PX:
+        raise ValueError(f"{where}={size!r} must be a whole number from 1 to {MAX_SIDE_PX} pixels")
+
+
 def _check_intrinsics(name: str, matrix: np.ndarray) -> None:
     where = f"CameraRig.intrinsics of camera {name!r}"
     if not np.isfinite(matrix).all():
@@ -237,7 +261,9 @@ def _check_intrinsics(name: str, matrix: np.ndarray) -> None:
     if not (matrix[2] == (0, 0, 1)).all() or matrix[1, 0] != 0:
         raise ValueError(f"{where} must be [[fx, skew, cx], [0, fy, cy], [0, 0, 1]], not {matrix.tolist()}")
     if matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
-        raise ValueError(f"{where} are singular or mirrored: fx={matrix[0, 0]:g} and fy={matrix[1, 1]:g} must be above 0")
+        raise ValueError(
+            f"{where} are singular or mirrored: fx={matrix[0, 0]:g} and fy={matrix[1, 1]:g} must be above 0"
+        )
 
 
 def _check_pose(where: str, pose: np.ndarray) -> None:
@@ -245,6 +271,8 @@ def _check_pose(where: str, pose: np.ndarray) -> None:
         raise ValueError(f"{where} holds a value that is not finite")
     rotation = pose[:3, :3]
     if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
-        raise ValueError(f"{where} must be a rotation and a translation; its upper left 3x3 is not a rotation")
+        raise ValueError(
+            f"{where} must be a rotation and a translation; its upper left 3x3 is not a rotation"
+        )
     if not (pose[3] == (0, 0, 0, 1)).all():
         raise ValueError(f"{where} must end in the row (0, 0, 0, 1), not {pose[3].tolist()}")

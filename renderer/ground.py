@@ -105,8 +105,12 @@ class GroundLibrary:
 
     def __init__(self, meshes: Sequence[GroundMesh]) -> None:
         if not meshes:
-            raise ValueError("GroundLibrary holds no map; give at least one GroundMesh (GroundMesh.empty() is one)")
-        orders, cell_counts, quads_per_cell = [], [], []
+            raise ValueError(
+                "GroundLibrary holds no map; give at least one GroundMesh (GroundMesh.empty() is one)"
+            )
+        orders: list[Tensor] = []
+        cell_counts: list[int] = []
+        quads_per_cell: list[Tensor] = []
         for index, mesh in enumerate(meshes):
             try:
                 mesh.validate()
@@ -172,7 +176,10 @@ def _enclosing_spheres(
         return torch.zeros(0, 4)
     first, centre = start[:-1].numpy(), spheres[:, :3].numpy()
     middle = (np.minimum.reduceat(centre, first) + np.maximum.reduceat(centre, first)) / 2
-    reach = np.linalg.norm(centre - np.repeat(middle, np.diff(start.numpy()), axis=0), axis=1) + spheres[:, 3].numpy()
+    reach = (
+        np.linalg.norm(centre - np.repeat(middle, np.diff(start.numpy()), axis=0), axis=1)
+        + spheres[:, 3].numpy()
+    )
     radius = np.maximum.reduceat(reach, first)[:, None] * 1.0001 + 1e-3
     return torch.from_numpy(np.concatenate([middle, radius], axis=1).astype(np.float32))
 

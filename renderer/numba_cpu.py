@@ -84,7 +84,9 @@ class Look(NamedTuple):
 def render_numba(scene: Scene, rig: CameraRig) -> Frame:
     """Draw a valid scene on the CPU; see `renderer.render.render`."""
     if scene.device.type != "cpu":
-        raise ValueError(f"backend='numba' draws on the CPU and the scene lies on {scene.device}; use Scene.to('cpu')")
+        raise ValueError(
+            f"backend='numba' draws on the CPU and the scene lies on {scene.device}; use Scene.to('cpu')"
+        )
     shape = (scene.num_viewers, rig.num_cameras, rig.height, rig.width)
     rgb = torch.empty((*shape, 3), dtype=torch.uint8)
     depth = torch.empty(shape, dtype=torch.float32)
@@ -102,7 +104,9 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
 def _eyes(scene: Scene, rig: CameraRig) -> Eyes:
     centre, rotation = rig.placed(scene.world_from_rig)
     matrix = rig.intrinsics
-    lens = torch.stack([matrix[:, 0, 0], matrix[:, 1, 1], matrix[:, 0, 2], matrix[:, 1, 2], matrix[:, 0, 1]], dim=1)
+    lens = torch.stack(
+        [matrix[:, 0, 0], matrix[:, 1, 1], matrix[:, 0, 2], matrix[:, 1, 2], matrix[:, 0, 1]], dim=1
+    )
     corners = torch.tensor([[0, 0, 1], [rig.width, 0, 1], [rig.width, rig.height, 1], [0, rig.height, 1]])
     edges = torch.einsum("cij,kj->cki", torch.linalg.inv(matrix.double()), corners.double())
     planes = torch.linalg.cross(edges, edges.roll(-1, dims=1))  # top, right, bottom, left; inward

@@ -94,7 +94,7 @@ def _hidden(view, x, y, z, radius):
     """Whether a sphere (camera frame) is certainly out of view: behind, beyond the draw distance or aside."""
     if z + radius < view.near or x * x + y * y + z * z > (view.reach + radius) * (view.reach + radius):
         return True
-    for plane in view.planes:
+    for plane in view.planes:  # noqa: SIM110 (numba compiles no generators)
         if plane[0] * x + plane[1] * y + plane[2] * z < -radius:
             return True
     return False
@@ -116,7 +116,10 @@ def _into_camera(rotation, x, y, z):
 def _sphere_hidden(view, sphere, index):
     centre = view.centre
     x, y, z = _into_camera(
-        view.rotation, sphere[index, 0] - centre[0], sphere[index, 1] - centre[1], sphere[index, 2] - centre[2]
+        view.rotation,
+        sphere[index, 0] - centre[0],
+        sphere[index, 1] - centre[1],
+        sphere[index, 2] - centre[2],
     )
     return _hidden(view, x, y, z, sphere[index, 3])
 
@@ -186,12 +189,12 @@ def _draw_boxes(view, things, world, own_box, look, scratch):
             if (away if face % 2 == 0 else -away) <= half[axis]:
                 continue
             for k in range(4):
-                f = look.face_corners[face, k, 0] * half[0]
-                l = look.face_corners[face, k, 1] * half[1]
-                u = look.face_corners[face, k, 2] * half[2]
-                scratch[k, 0] = x + f * axes[0, 0] + l * axes[1, 0] + u * axes[2, 0]
-                scratch[k, 1] = y + f * axes[0, 1] + l * axes[1, 1] + u * axes[2, 1]
-                scratch[k, 2] = z + f * axes[0, 2] + l * axes[1, 2] + u * axes[2, 2]
+                forward = look.face_corners[face, k, 0] * half[0]
+                left = look.face_corners[face, k, 1] * half[1]
+                up = look.face_corners[face, k, 2] * half[2]
+                scratch[k, 0] = x + forward * axes[0, 0] + left * axes[1, 0] + up * axes[2, 0]
+                scratch[k, 1] = y + forward * axes[0, 1] + left * axes[1, 1] + up * axes[2, 1]
+                scratch[k, 2] = z + forward * axes[0, 2] + left * axes[1, 2] + up * axes[2, 2]
             paint = look.first_material[1] + 6 * kind + face
             _fill(view, scratch, 4, paint, look.precedence[paint])
 
@@ -247,7 +250,9 @@ def _fill(view, corner, count, paint, precedence):
     half = np.float32(0.5)
     begin_row = int(np.ceil(max(top - half, np.float32(0))))
     end_row = int(np.ceil(min(bottom - half, np.float32(height))))
-    if begin_row >= end_row or np.ceil(max(left - half, np.float32(0))) >= np.ceil(min(right - half, np.float32(width))):
+    if begin_row >= end_row:
+        return
+    if np.ceil(max(left - half, np.float32(0))) >= np.ceil(min(right - half, np.float32(width))):
         return
     for k in range(first, first + count):  # slopes, x per row, in the column that held the depth
         low, high = _ends(corner, first, count, k)
@@ -272,7 +277,11 @@ def _normal(corner, count):
     """Of a flat polygon, from two diagonals about a quarter turn apart (of a triangle, from two sides)."""
     across, one = count // 2, max(count // 4, 1)
     other = one + across
-    ax, ay, az = corner[across, 0] - corner[0, 0], corner[across, 1] - corner[0, 1], corner[across, 2] - corner[0, 2]
+    ax, ay, az = (
+        corner[across, 0] - corner[0, 0],
+        corner[across, 1] - corner[0, 1],
+        corner[across, 2] - corner[0, 2],
+    )
     bx = corner[other, 0] - corner[one, 0]
     by = corner[other, 1] - corner[one, 1]
     bz = corner[other, 2] - corner[one, 2]
@@ -282,8 +291,9 @@ def _normal(corner, count):
 @kernel
 @no_type_check
 def _project(corner, first, count, lens):
-    """Turn corners into pixels x, y in place; gives top, bottom, left and right of the polygon (top > bottom if empty)."""
-    top, bottom, left, right = np.float32(np.inf), -np.float32(np.inf), np.float32(np.inf), -np.float32(np.inf)
+    """Turn corners into pixels x, y in place; gives top, bottom, left and right (top > bottom if none)."""
+    far = np.float32(np.inf)
+    top, bottom, left, right = far, -far, far, -far
     for k in range(first, first + count):
         inverse = np.float32(1) / corner[k, 2]
         x = (lens[0] * corner[k, 0] + lens[4] * corner[k, 1]) * inverse + lens[2]
@@ -352,7 +362,11 @@ def _shade(view, look, rays, eye_height, rgb):
     zero, one, half, full = np.float32(0), np.float32(1), np.float32(0.5), np.float32(255)
     haze_start, zenith_sine = look.air[0], look.air[1]
     haze_r, haze_g, haze_b = look.haze_rgb[0], look.haze_rgb[1], look.haze_rgb[2]
-    span_r, span_g, span_b = look.zenith_rgb[0] - haze_r, look.zenith_rgb[1] - haze_g, look.zenith_rgb[2] - haze_b
+    span_r, span_g, span_b = (
+        look.zenith_rgb[0] - haze_r,
+        look.zenith_rgb[1] - haze_g,
+        look.zenith_rgb[2] - haze_b,
+    )
     haze_scale, sky_scale = one / (one - haze_start), one / (zenith_sine * view.reach)
     height, width = key.shape
     for row in range(height):

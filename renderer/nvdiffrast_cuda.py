@@ -24,7 +24,9 @@ from renderer.shading import backdrop_depth, shade
 from renderer.triangles import Triangles, ground_triangles, moving_triangles
 
 MAX_SIDE_PX = 2048  # nvdiffrast's CUDA rasteriser draws no larger picture
-CHUNK_ELEMENTS = 1 << 25  # views x triangles, and views x pixels x 8, looked at in one call; bounds the memory
+CHUNK_ELEMENTS = (
+    1 << 25
+)  # views x triangles, and views x pixels x 8, looked at in one call; bounds the memory
 NOWHERE = (2.0, 2.0, 2.0, 1.0)  # clip position outside every view
 
 # (clip positions [vertices, 4] f32, triangles [n, 3] i32, ranges [views, 2] i32 on the CPU, height, width)
@@ -56,7 +58,7 @@ def _rasterizer(device: torch.device) -> Rasterize:
         import nvdiffrast.torch as nvdiffrast
     except ImportError as error:
         raise ValueError(
-            'backend=\'nvdiffrast\' needs the package nvdiffrast; pip install "gigapixel[nvdiffrast]", or use another '
+            "backend='nvdiffrast' needs the package nvdiffrast; pip install \"gigapixel[nvdiffrast]\", or use another "
             "backend"
         ) from error
     from torch.utils import cpp_extension
@@ -75,7 +77,9 @@ def _rasterizer(device: torch.device) -> Rasterize:
         ) from error
 
     def rasterize(clip: Tensor, triangles: Tensor, ranges: Tensor, height: int, width: int) -> Tensor:
-        answer: Any = nvdiffrast.rasterize(context, clip, triangles, (height, width), ranges=ranges, grad_db=False)
+        answer: Any = nvdiffrast.rasterize(
+            context, clip, triangles, (height, width), ranges=ranges, grad_db=False
+        )
         if isinstance(answer, Exception):  # it returns some of its errors instead of raising them
             raise answer
         return answer[0][..., 3].long() - 1
@@ -102,9 +106,13 @@ def draw_meshes(scene: Scene, rig: CameraRig, rasterize: Rasterize) -> Frame:
         chunks.append(_draw_chunk(scene, rig, rasterize, views, ground, moving, rays))
     shape = (scene.num_viewers, rig.num_cameras, rig.height, rig.width)
     return Frame(
-        rgb=torch.cat([chunk.rgb for chunk in chunks] or [torch.zeros(0, dtype=torch.uint8)]).reshape(*shape, 3),
+        rgb=torch.cat([chunk.rgb for chunk in chunks] or [torch.zeros(0, dtype=torch.uint8)]).reshape(
+            *shape, 3
+        ),
         depth=torch.cat([chunk.depth for chunk in chunks] or [torch.zeros(0)]).reshape(shape),
-        class_id=torch.cat([chunk.class_id for chunk in chunks] or [torch.zeros(0, dtype=torch.uint8)]).reshape(shape),
+        class_id=torch.cat(
+            [chunk.class_id for chunk in chunks] or [torch.zeros(0, dtype=torch.uint8)]
+        ).reshape(shape),
     )
 
 
@@ -158,7 +166,9 @@ def _gather(
     quad = torch.arange(len(ground) // 2, device=scene.device)
     mine = (quad >= quad_start[town][:, None]) & (quad < quad_start[town + 1][:, None])
     sphere = scene.ground.sphere
-    mine &= _may_see(views, sphere[:, :3].expand(len(world), -1, -1), sphere[:, 3].expand(len(world), -1), scene)
+    mine &= _may_see(
+        views, sphere[:, :3].expand(len(world), -1, -1), sphere[:, 3].expand(len(world), -1), scene
+    )
     pieces = [_pick(mine.repeat_interleave(2, dim=1), ground, None, views)]
     paints = [scene.ground.class_id.repeat_interleave(2)[pieces[0][1]]]
     own = scene.viewer_box[views.viewer][:, None]
@@ -184,7 +194,10 @@ def _gather(
 
 
 def _may_see(
-    views: _Views, middle: Float[Tensor, "views things 3"], radius: Float[Tensor, "views things"], scene: Scene
+    views: _Views,
+    middle: Float[Tensor, "views things 3"],
+    radius: Float[Tensor, "views things"],
+    scene: Scene,
 ) -> Bool[Tensor, "views things"]:
     """Spheres that are not entirely behind the camera or beyond the draw distance."""
     offset = middle - views.centre[:, None]

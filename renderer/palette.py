@@ -49,7 +49,13 @@ class LightState(IntEnum):
     RED = 3
 
 
-BOX_CLASSES = (ClassId.CAR, ClassId.TRUCK, ClassId.CYCLIST, ClassId.PEDESTRIAN, ClassId.STATIC)  # by Scene.box_class
+BOX_CLASSES = (
+    ClassId.CAR,
+    ClassId.TRUCK,
+    ClassId.CYCLIST,
+    ClassId.PEDESTRIAN,
+    ClassId.STATIC,
+)  # by Scene.box_class
 GROUND_CLASSES = tuple(range(ClassId.DRIVABLE, ClassId.STOP_LINE + 1))  # what a GroundMesh may hold
 
 # Two ground surfaces lie in one plane, so depth alone cannot order them. A surface of layer L is compared as if it were
@@ -82,7 +88,11 @@ GROUND_RGB = {
     ClassId.CROSSWALK: (150, 160, 176),
     ClassId.STOP_LINE: (255, 120, 110),
 }
-LIGHT_RGB = {LightState.GREEN: (20, 240, 110), LightState.YELLOW: (255, 190, 0), LightState.RED: (255, 36, 32)}
+LIGHT_RGB = {
+    LightState.GREEN: (20, 240, 110),
+    LightState.YELLOW: (255, 190, 0),
+    LightState.RED: (255, 36, 32),
+}
 BOX_HUE_SATURATION = (  # by Scene.box_class: hue in degrees, saturation
     (212.0, 0.88),  # car: blue
     (272.0, 0.72),  # truck: violet

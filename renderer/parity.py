@@ -11,7 +11,9 @@ from renderer.frame import Frame
 
 RGB_TOLERANCE = 1  # grey levels, for rounding
 DEPTH_TOLERANCE = 1e-3  # relative
-EDGE_CONTRAST = 10  # grey levels between neighbours that make an edge within one class, e.g. two faces of a car
+EDGE_CONTRAST = (
+    10  # grey levels between neighbours that make an edge within one class, e.g. two faces of a car
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ def boundary_band(frame: Frame) -> Bool[Tensor, "views height width"]:
     """Pixels with a neighbour (of eight) of another class or a clearly different colour."""
     layers = torch.cat([frame.class_id.flatten(0, 1)[..., None], frame.rgb.flatten(0, 1)], dim=-1).float()
     layers = layers.permute(0, 3, 1, 2)
-    spread = max_pool2d(layers, 3, 1, 1) + max_pool2d(-layers, 3, 1, 1)  # largest - smallest around each pixel
+    spread = max_pool2d(layers, 3, 1, 1) + max_pool2d(
+        -layers, 3, 1, 1
+    )  # largest - smallest around each pixel
     return (spread[:, 0] > 0) | (spread[:, 1:].amax(1) > EDGE_CONTRAST)
 
 
@@ -51,7 +55,8 @@ def differing(reference: Frame, other: Frame) -> Bool[Tensor, "views height widt
 def compare_frames(reference: Frame, other: Frame) -> Parity:
     """Measure how far `other` is from the picture that `reference` defines."""
     if reference.rgb.shape != other.rgb.shape:
-        raise ValueError(f"frames of shape {tuple(reference.rgb.shape)} and {tuple(other.rgb.shape)} cannot be compared")
+        shapes = f"{tuple(reference.rgb.shape)} and {tuple(other.rgb.shape)}"
+        raise ValueError(f"frames of shape {shapes} cannot be compared")
     band, wrong = boundary_band(reference), differing(reference, other)
     shift = (other.rgb.float() - reference.rgb.float()).mean(-1).flatten(0, 1)
     return Parity(

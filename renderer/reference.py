@@ -33,7 +33,9 @@ def render_reference(scene: Scene, rig: CameraRig) -> Frame:
         for camera in range(rig.num_cameras):
             eye = centre[viewer, camera].double()
             seen = (corners - eye) @ rotation[viewer, camera].double()  # transpose: camera_from_world
-            visible = _facing(corners, two_sided, eye) & _in_view(seen, rays[camera].double(), scene.draw_distance_m)
+            visible = _facing(corners, two_sided, eye) & _in_view(
+                seen, rays[camera].double(), scene.draw_distance_m
+            )
             material[viewer, camera], depth[viewer, camera] = _cast(
                 rays[camera].double(), seen[visible], surface[visible], scene.draw_distance_m
             )

@@ -26,7 +26,9 @@ def render(scene: Scene, rig: CameraRig, backend: str = "auto") -> Frame:
     scene.validate()
     rig.validate()
     if rig.intrinsics.device != scene.device:
-        raise ValueError(f"the rig lies on {rig.intrinsics.device} and the scene on {scene.device}; use rig.to(device)")
+        raise ValueError(
+            f"the rig lies on {rig.intrinsics.device} and the scene on {scene.device}; use rig.to(device)"
+        )
     chosen = _automatic(scene.device.type) if backend == "auto" else backend
     if chosen == "numba":
         from renderer.numba_cpu import render_numba  # loads a compiler: only for those who draw with it

@@ -111,7 +111,9 @@ class Scene:
         )
         if wrong.any():
             viewer = int(wrong.nonzero()[0])
-            raise ValueError(f"Scene.world_from_rig[{viewer}] is not a rotation and a translation in its upper rows")
+            raise ValueError(
+                f"Scene.world_from_rig[{viewer}] is not a rotation and a translation in its upper rows"
+            )
 
 
 def _check_finite(field: str, value: Tensor, wanted: Tensor | None) -> None:

@@ -1,4 +1,4 @@
-"""From material and depth per pixel to a picture: the one definition of colour (torch; used by reference and mesh backend)."""
+"""From material and depth per pixel to a picture: the one definition of colour, used by reference and mesh backend."""
 
 from typing import Any
 
@@ -45,7 +45,9 @@ def shade(
 
     length = rays.norm(dim=-1)
     sky = material == ClassId.SKY
-    near = torch.where(sky, 0.0, depth * length / draw_distance_m).clamp(max=1.0)  # distance, 1 at the draw distance
+    near = torch.where(sky, 0.0, depth * length / draw_distance_m).clamp(
+        max=1.0
+    )  # distance, 1 at the draw distance
     light = 1 - table(MATERIAL_DIMMING)[material] * near
     haze = ((near - HAZE_START) / (1 - HAZE_START)).clamp(min=0.0)
     surface = table(MATERIAL_RGB)[material] * light[..., None]

@@ -115,7 +115,9 @@ def _kept_stations(pairs: np.ndarray) -> np.ndarray:
         if not len(begin):
             break
         chord = (pairs[begin + span] - pairs[begin]).reshape(-1, 1, 2, 3)
-        offset = (pairs[begin[:, None] + np.arange(1, span)] - pairs[begin][:, None]).reshape(-1, span - 1, 2, 3)
+        offset = (pairs[begin[:, None] + np.arange(1, span)] - pairs[begin][:, None]).reshape(
+            -1, span - 1, 2, 3
+        )
         fits[begin[_off_chord(offset, chord).max(axis=(1, 2)) <= MERGE_TOLERANCE_M]] = span
     kept = [0]
     while kept[-1] < num - 1:
@@ -150,6 +152,8 @@ def _cross(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
 
 def _triangulate(corners: np.ndarray) -> list[tuple[int, int, int]]:
     """Cut ears off a simple polygon [n, 2]; indices of left-turning triangles."""
+    if _crosses_itself(corners):
+        raise ValueError("polygon_quads: the polygon crosses itself; give a simple outline")
     x, y = corners.T
     area = float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
     left = list(range(len(corners)) if area > 0 else reversed(range(len(corners))))
@@ -164,8 +168,21 @@ def _triangulate(corners: np.ndarray) -> list[tuple[int, int, int]]:
                 left.pop(position)
                 break
         else:
-            raise ValueError("polygon_quads: the polygon crosses itself; give a simple outline")
+            raise ValueError("polygon_quads: the polygon touches itself; give a simple outline")
     return [*triangles, (left[0], left[1], left[2])]
+
+
+def _crosses_itself(corners: np.ndarray) -> bool:
+    """Whether two sides of a polygon [n, 2] pass through each other."""
+    begin, end = corners, np.roll(corners, -1, axis=0)
+    along = end - begin
+
+    def side(points: np.ndarray) -> np.ndarray:  # [sides, points], on which side of a side a point lies
+        offset = points[None] - begin[:, None]
+        return along[:, None, 0] * offset[..., 1] - along[:, None, 1] * offset[..., 0]
+
+    apart = side(begin) * side(end) < -1e-12  # the ends of the other side lie on both sides of this one
+    return bool((apart & apart.T).any())
 
 
 def _holds_any(corners: np.ndarray, triangle: tuple[int, int, int], others: list[int]) -> bool:
@@ -204,7 +221,11 @@ def _join(
     if len(shared) != 2:
         return None
     own = first.index(next(iter(set(first) - shared)))
-    apex, begin, end = first[own], first[(own + 1) % 3], first[(own + 2) % 3]  # the shared edge runs begin -> end
+    apex, begin, end = (
+        first[own],
+        first[(own + 1) % 3],
+        first[(own + 2) % 3],
+    )  # the shared edge runs begin -> end
     other = next(iter(set(second) - shared))
     quad = (begin, other, end, apex)  # triangles 0-1-2 and 0-2-3 are the two that came in
     turns = [_cross(*(corners[quad[(k + step) % 4]] for step in range(3))) for k in range(4)]

@@ -8,7 +8,9 @@ gigapixel student test --config configs/student/cpu.yaml --model.weights runs/st
 from __future__ import annotations
 
 import json
+import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,8 @@ class StudentCLI(LightningCLI):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; returns its exit code."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # advertisements
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of a torch function
     StudentCLI(
         StudentModule,
         OnPolicyData,

@@ -45,7 +45,9 @@ def fit_command(arguments: list[str]) -> int:
     with tqdm(total=config.total_agent_steps, unit="agent-step", unit_scale=True, smoothing=0.05) as bar:
 
         def report(row: Row) -> None:
-            if bar.n == 0 and row["update"] > 1:  # what an earlier life of the run gathered is not this one's speed
+            if (
+                bar.n == 0 and row["update"] > 1
+            ):  # what an earlier life of the run gathered is not this one's speed
                 bar.initial = bar.n = bar.last_print_n = int(row["agent_steps"])
             bar.set_postfix_str(postfix(row), refresh=False)
             bar.update(int(row["agent_steps"]) - bar.n)
@@ -69,11 +71,16 @@ def parse(arguments: list[str]) -> tuple[Any, bool, int | None]:
 
     from teacher.config import TeacherConfig, from_dict
 
-    parser = ArgumentParser(prog="gigapixel teacher fit", description="Train a teacher by self-play.", exit_on_error=False)
+    parser = ArgumentParser(
+        prog="gigapixel teacher fit", description="Train a teacher by self-play.", exit_on_error=False
+    )
     parser.add_argument("--config", action="config", help="YAML file with any of the fields below")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of this run")
     parser.add_argument(
-        "--stop_at_update", type=int, default=None, help="stop, with a checkpoint, once this many updates are made"
+        "--stop_at_update",
+        type=int,
+        default=None,
+        help="stop, with a checkpoint, once this many updates are made",
     )
     parser.add_class_arguments(TeacherConfig)
     try:

@@ -62,10 +62,12 @@ def load_checkpoint(path: Path, template: State) -> tuple[State, dict[str, Any]]
             progress = json.loads(file.attrs["progress"])
             stored: dict[str, np.ndarray] = {}
             file["state"].visititems(
-                lambda name, item: stored.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+                lambda name, item: stored.update({name: np.asarray(item[()])}) if isinstance(item, h5py.Dataset) else None
             )
     except (OSError, KeyError) as error:
-        raise ValueError(f"{path} is a damaged checkpoint ({error}); delete it to go on from the one before") from error
+        raise ValueError(
+            f"{path} is a damaged checkpoint ({error}); delete it to go on from the one before"
+        ) from error
     _check_architecture(path, stored, template)
     treedef = jax.tree.structure(template)
     leaves = [_from_numpy(stored[name], leaf) for name, leaf in _named_leaves(template)]

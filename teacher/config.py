@@ -64,7 +64,13 @@ class TeacherConfig:
             raise ValueError(f"name={self.name!r} must be a plain folder name, such as 'cpu'")
         if isinstance(self.maps, str) or not self.maps:
             raise ValueError(f"maps={self.maps!r} must list at least one town, such as [Town01]")
-        for name in ("num_worlds", "total_agent_steps", "checkpoint_every", "keep_checkpoints", "reset_chunk"):
+        for name in (
+            "num_worlds",
+            "total_agent_steps",
+            "checkpoint_every",
+            "keep_checkpoints",
+            "reset_chunk",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         if not 0 <= self.seed < 2**32:
@@ -112,7 +118,9 @@ def from_dict(kind: type[Config], values: Any, source: str) -> Config:
     arguments: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:
-            raise ValueError(f"{source}: unknown key {key!r} in {kind.__name__}; known keys: {', '.join(known)}")
+            raise ValueError(
+                f"{source}: unknown key {key!r} in {kind.__name__}; known keys: {', '.join(known)}"
+            )
         if dataclasses.is_dataclass(hints[key]):
             arguments[key] = from_dict(hints[key], value, source)  # type: ignore[type-var]
         else:

@@ -29,8 +29,12 @@ class Transition(NamedTuple):
 
     state: Any  # the next state of all worlds, leaves [worlds, ...]
     reward: jax.Array  # [worlds, agents] f32
-    terminated: jax.Array  # [worlds, agents] bool: crashed, left the road or arrived in this step; no bootstrap
-    valid: jax.Array  # [worlds, agents] bool: was active when the step began; other samples are left out of everything
+    terminated: (
+        jax.Array
+    )  # [worlds, agents] bool: crashed, left the road or arrived in this step; no bootstrap
+    valid: (
+        jax.Array
+    )  # [worlds, agents] bool: was active when the step began; other samples are left out of everything
     reward_terms: dict[str, jax.Array]  # name -> [worlds, agents] f32, for logs
     events: dict[str, jax.Array]  # name -> [worlds, agents] bool or f32, for logs
 
@@ -79,7 +83,10 @@ def make_environment(config: TeacherConfig) -> Environment:
             following, events = step(state, action, atlas, simulator)
             total, terms = reward(state, events, following, simulator, config.reward)
             crashed = events.collision | events.offroad
-            named = {name: getattr(events, name) for name in ("collision", "offroad", "red_light", "goal", "arrived")}
+            named = {
+                name: getattr(events, name)
+                for name in ("collision", "offroad", "red_light", "goal", "arrived")
+            }
             return Transition(following, total, crashed | events.arrived, state.active, terms, named)
 
         return jax.vmap(one)(state, action)
@@ -90,7 +97,9 @@ def make_environment(config: TeacherConfig) -> Environment:
         num_actions=ACTIONS.shape[0],
         reset=reset_worlds,
         step=step_worlds,
-        observe=lambda atlas, state: jax.vmap(lambda one: observe(one, atlas, simulator, config.observation))(state),
+        observe=lambda atlas, state: jax.vmap(lambda one: observe(one, atlas, simulator, config.observation))(
+            state
+        ),
         needs_reset=lambda atlas, state: needs_reset(state, simulator),
         episode_metrics=lambda atlas, state: finished_metrics(state),
         reset_chunk=config.reset_chunk,
@@ -110,4 +119,6 @@ def finished_metrics(state: WorldState) -> dict[str, jax.Array]:
         "red_light_rate": state.red_lights > 0,
         "distance_m": state.distance_m,
     }
-    return {name: jnp.where(state.spawned, value.astype(jnp.float32), jnp.nan) for name, value in figures.items()}
+    return {
+        name: jnp.where(state.spawned, value.astype(jnp.float32), jnp.nan) for name, value in figures.items()
+    }

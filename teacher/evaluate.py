@@ -68,11 +68,11 @@ def evaluate(
     num_agents: int = 16,
     seconds: float = 60.0,
     seed: int = 0,
-    greedy: bool = False,
+    greedy: bool = True,
 ) -> tuple[Metrics, WorldState]:
     """Metrics of ``num_worlds`` episodes spread over ``maps``, and their last states.
 
-    ``greedy`` takes the likeliest action instead of drawing one. Raises ValueError for more agents than a town holds.
+    ``greedy`` takes the likeliest action, as labels do, instead of drawing one. Raises ValueError for more agents than a town holds.
     """
     atlas = load_atlas(maps)
     config = evaluation_simulator(policy, num_agents, seconds)
@@ -81,7 +81,9 @@ def evaluate(
 
     @jax.jit
     def drive(key: Array, worlds: WorldState, atlas: RoadAtlas) -> tuple[WorldState, Array]:
-        return roll(key, worlds, choose_with(policy, atlas, config, greedy), atlas, config, config.episode_steps)
+        return roll(
+            key, worlds, choose_with(policy, atlas, config, greedy), atlas, config, config.episode_steps
+        )
 
     began = time.perf_counter()
     final, agent_steps = jax.block_until_ready(drive(drive_key, worlds, atlas))
@@ -108,9 +110,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--agents", type=int, default=16, help="agents per world (default: 16)")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of an episode (default: 60)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--greedy", action="store_true", help="take the likeliest action instead of drawing one")
+    parser.add_argument(
+        "--greedy", action="store_true", help="take the likeliest action instead of drawing one"
+    )
     parser.add_argument("--output", type=Path, help="write the metrics here as JSON")
-    parser.add_argument("--picture", type=Path, help="write a top-down filmstrip of the first world here (PNG)")
+    parser.add_argument(
+        "--picture", type=Path, help="write a top-down filmstrip of the first world here (PNG)"
+    )
     return parser
 
 
@@ -122,7 +128,7 @@ def main(argv: list[str]) -> int:
             raise ValueError(f"--{name} {getattr(arguments, name)} must be at least 1")
     maps = [name.strip() for name in arguments.map.split(",") if name.strip()]
     policy = load_policy(arguments.policy)
-    settings = (arguments.worlds, arguments.agents, arguments.seconds, arguments.seed, arguments.greedy)
+    settings = (arguments.worlds, arguments.agents, arguments.seconds, arguments.seed, not arguments.sample)
     metrics, final = evaluate(policy, maps, *settings)
     values = metrics.to_json()
     for name, value in values.items():
@@ -135,5 +141,7 @@ def main(argv: list[str]) -> int:
     if arguments.picture:
         from teacher.picture import filmstrip
 
-        filmstrip(policy, maps[0], arguments.agents, arguments.seconds, arguments.seed).save(arguments.picture)
+        filmstrip(policy, maps[0], arguments.agents, arguments.seconds, arguments.seed).save(
+            arguments.picture
+        )
     return 0

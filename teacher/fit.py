@@ -55,7 +55,12 @@ class Progress:
     wall_s: float = 0.0
 
 
-def fit(config: TeacherConfig, resume: bool = False, stop_at_update: int | None = None, report: Report = lambda row: None) -> Finish:
+def fit(
+    config: TeacherConfig,
+    resume: bool = False,
+    stop_at_update: int | None = None,
+    report: Report = lambda row: None,
+) -> Finish:
     """Train until `total_agent_steps` of experience, until `stop_at_update`, or until interrupted.
 
     A resumed run goes on exactly where its newest checkpoint stands. `report` gets each update's row of metrics.
@@ -158,7 +163,11 @@ class Run:
         progress.update += 1
         progress.agent_steps = agent_steps(jax.device_get(self.state.experience))
         progress.wall_s += wall_s
-        row: Row = {"update": progress.update, "agent_steps": progress.agent_steps, "wall_s": round(progress.wall_s, 3)}
+        row: Row = {
+            "update": progress.update,
+            "agent_steps": progress.agent_steps,
+            "wall_s": round(progress.wall_s, 3),
+        }
         row["teacher/agent_steps_per_s"] = round(gathered / wall_s, 1)
         return row | {f"teacher/{name}": value for name, value in values.items()}
 
@@ -174,9 +183,15 @@ class Run:
     def _save(self, log: MetricsLog) -> None:
         config, progress = self._config, self.progress
         log.flush()  # first the rows, then the checkpoint that says they exist
-        save_policy(config.folder / "policy.h5", self.state.params, config, self._commit, progress.agent_steps)
+        save_policy(
+            config.folder / "policy.h5", self.state.params, config, self._commit, progress.agent_steps
+        )
         save_checkpoint(
-            config.folder / "checkpoints", self.state, progress.update, dict(vars(progress)), config.keep_checkpoints
+            config.folder / "checkpoints",
+            self.state,
+            progress.update,
+            dict(vars(progress)),
+            config.keep_checkpoints,
         )
 
 

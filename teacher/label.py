@@ -46,7 +46,9 @@ def rear_poses(state: WorldState) -> Float[Array, "worlds agents 3"]:
     return jnp.concatenate([xyz[..., :2], state.yaw[..., None]], axis=-1)
 
 
-def label(key: Key[Array, ""], state: WorldState, policy: Policy, atlas: RoadAtlas, greedy: bool = True) -> Label:
+def label(
+    key: Key[Array, ""], state: WorldState, policy: Policy, atlas: RoadAtlas, greedy: bool = True
+) -> Label:
     """Rolls the teacher for 4 s from batched worlds. The key is consumed; ``state`` is not changed.
 
     An agent's label is valid when it is active now and still active at the end of the fork: neither crashed nor
@@ -65,6 +67,8 @@ def label(key: Key[Array, ""], state: WorldState, policy: Policy, atlas: RoadAtl
 
     steps = NUM_POSES * config.steps_per_pose
     final, (poses, actions) = jax.lax.scan(one, state, jax.random.split(key, steps))
-    poses = jnp.moveaxis(poses[config.steps_per_pose - 1 :: config.steps_per_pose], 0, 2)  # [worlds, agents, 8, 3]
+    poses = jnp.moveaxis(
+        poses[config.steps_per_pose - 1 :: config.steps_per_pose], 0, 2
+    )  # [worlds, agents, 8, 3]
     trajectory = to_rear_axle_frame(poses, rear_poses(state)[:, :, None])
     return Label(trajectory=trajectory, valid=state.active & final.active, action=actions[0])

@@ -51,7 +51,9 @@ class NetworkConfig:
                 raise ValueError(f"network.{name}={list(widths)} must list at least one layer of width >= 1")
         for name, known in (("activation", ACTIVATIONS), ("dtype", DTYPES)):
             if getattr(self, name) not in known:
-                raise ValueError(f"network.{name}={getattr(self, name)!r} is unknown; try one of {', '.join(known)}")
+                raise ValueError(
+                    f"network.{name}={getattr(self, name)!r} is unknown; try one of {', '.join(known)}"
+                )
 
 
 class Features(NamedTuple):
@@ -147,7 +149,9 @@ class SetEncoder(nn.Module):
         last = nn.Dense(self.widths[-1], use_bias=False, dtype=self.dtype)
         pooled = masked_max(last(hidden).reshape(*mask.shape, self.widths[-1]), mask)
         bias = self.param("bias", nn.initializers.zeros_init(), (self.widths[-1],))
-        return ACTIVATIONS[self.activation](pooled + jnp.broadcast_to(bias.astype(pooled.dtype), pooled.shape))
+        return ACTIVATIONS[self.activation](
+            pooled + jnp.broadcast_to(bias.astype(pooled.dtype), pooled.shape)
+        )
 
 
 class Tower(nn.Module):
@@ -224,9 +228,7 @@ def _spread(path: list[str], shape: tuple[int, ...]) -> float:
     return math.sqrt(2.0 / shape[0])
 
 
-def sample_actions(
-    logits: Float[Array, "*batch actions"], key: Key[Array, ""]
-) -> Int[Array, "*batch"]:
+def sample_actions(logits: Float[Array, "*batch actions"], key: Key[Array, ""]) -> Int[Array, "*batch"]:
     """Actions drawn from softmax(logits); the key is consumed.
 
     By inverting the cumulative distribution: one random number per row, where the Gumbel trick draws one per action.

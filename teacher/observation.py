@@ -94,7 +94,8 @@ class _Frame:
         """World vectors [..., 2] in this frame."""
         cos, sin = jnp.cos(self.yaw), jnp.sin(self.yaw)
         return jnp.stack(
-            [vector[..., 0] * cos + vector[..., 1] * sin, -vector[..., 0] * sin + vector[..., 1] * cos], axis=-1
+            [vector[..., 0] * cos + vector[..., 1] * sin, -vector[..., 0] * sin + vector[..., 1] * cos],
+            axis=-1,
         )
 
     def direction(self, yaw: Array) -> Array:
@@ -111,7 +112,11 @@ def observe(
 
 
 def _observe_agent(
-    agent: Int[Array, ""], state: WorldState, atlas: RoadAtlas, simulator: SimulatorConfig, config: ObservationConfig
+    agent: Int[Array, ""],
+    state: WorldState,
+    atlas: RoadAtlas,
+    simulator: SimulatorConfig,
+    config: ObservationConfig,
 ) -> Observation:
     frame = _Frame(xy=state.position[agent, :2], yaw=state.yaw[agent])
     height = state.position[agent, 2]

@@ -1,6 +1,5 @@
 """A teacher's drive as a filmstrip from above."""
 
-
 import jax
 from PIL import Image, ImageDraw, ImageFont
 
@@ -26,13 +25,18 @@ def filmstrip(policy: Policy, map_name: str, num_agents: int, seconds: float, se
     centre = busiest_place(world_of(worlds, 0))
     steps = max(1, config.episode_steps // (PANELS - 1))
     drive = jax.jit(
-        lambda key, worlds: roll(key, worlds, choose_with(policy, atlas, config, False), atlas, config, steps)[0]
+        lambda key, worlds: roll(
+            key, worlds, choose_with(policy, atlas, config, False), atlas, config, steps
+        )[0]
     )
     panels = []
     for _ in range(PANELS):
-        panels.append((worlds.step[0] * config.timestep_s, draw_state(
-            world_of(worlds, 0), road_map, atlas, config, centre, EXTENT_M, PANEL_PX
-        )))
+        panels.append(
+            (
+                worlds.step[0] * config.timestep_s,
+                draw_state(world_of(worlds, 0), road_map, atlas, config, centre, EXTENT_M, PANEL_PX),
+            )
+        )
         key, step_key = jax.random.split(key)
         worlds = drive(step_key, worlds)
     return in_a_row([picture for _, picture in panels], [f"{float(time):.0f} s" for time, _ in panels])
@@ -53,5 +57,3 @@ def in_a_row(pictures: list[Image.Image], captions: list[str], columns: int = 3)
         brush.text((x + 2, y), caption, fill=(225, 228, 232), font=font)
         sheet.paste(picture, (x, y + caption_px))
     return sheet
-
-

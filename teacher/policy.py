@@ -84,7 +84,9 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
         there = stored[name].shape if name in stored else "missing"
         here = wanted[name].shape if name in wanted else "unknown"
         if there != here:
-            raise ValueError(f"{source}: weight {name} is {there} in the file and {here} in the architecture it names")
+            raise ValueError(
+                f"{source}: weight {name} is {there} in the file and {here} in the architecture it names"
+            )
     params = {name: jnp.asarray(value, jnp.float32) for name, value in stored.items()}
     return Policy(
         params=traverse_util.unflatten_dict(params, sep="/"),
@@ -105,7 +107,9 @@ def _read(source: Path) -> tuple[TeacherConfig, dict[str, np.ndarray]]:
     try:
         with h5py.File(source, "r") as file:
             if file.attrs.get("format") != FORMAT:
-                raise ValueError(f"{source} is not a teacher policy: its format is {file.attrs.get('format')!r}")
+                raise ValueError(
+                    f"{source} is not a teacher policy: its format is {file.attrs.get('format')!r}"
+                )
             if file.attrs.get("version") != VERSION:
                 raise ValueError(
                     f"{source}: version {file.attrs.get('version')} of the policy format is unknown; expected {VERSION}"
@@ -122,7 +126,12 @@ def _read(source: Path) -> tuple[TeacherConfig, dict[str, np.ndarray]]:
 
 def _example(config: ObservationConfig) -> Observation:
     """An observation of one agent, for its shapes."""
-    sets = {"others": (config.others, 10), "lanes": (config.lanes, 5), "edges": (config.edges, 4), "stops": (config.stops, 9)}
+    sets = {
+        "others": (config.others, 10),
+        "lanes": (config.lanes, 5),
+        "edges": (config.edges, 4),
+        "stops": (config.stops, 9),
+    }
     flat = {"ego": 25, "conditioning": 13, "route": 44}
     leaves = {name: jnp.zeros((1, width)) for name, width in flat.items()}
     for name, (count, width) in sets.items():

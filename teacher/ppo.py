@@ -72,7 +72,9 @@ class PPOConfig:
                 raise ValueError(f"ppo.{name}={getattr(self, name)} must be 0 or above")
         for name, known in (("schedule", SCHEDULES), ("selection", SELECTIONS)):
             if getattr(self, name) not in known:
-                raise ValueError(f"ppo.{name}={getattr(self, name)!r} is unknown; try one of {', '.join(known)}")
+                raise ValueError(
+                    f"ppo.{name}={getattr(self, name)!r} is unknown; try one of {', '.join(known)}"
+                )
 
     def kept_samples(self, samples: int) -> int:
         """How many of a rollout's samples an update keeps: `keep_fraction`, rounded to whole minibatches."""
@@ -205,7 +207,9 @@ def ppo_loss(
         "policy": policy_loss,
         "value": value_loss,
         "entropy": entropy,
-        "approximate_kl": average(ratio - 1.0 - log_ratio),  # http://joschu.net/blog/kl-approx.html, never negative
+        "approximate_kl": average(
+            ratio - 1.0 - log_ratio
+        ),  # http://joschu.net/blog/kl-approx.html, never negative
         "clipped_share": average((jnp.abs(ratio - 1.0) > clip_ratio).astype(jnp.float32)),
     }
     return loss, metrics

@@ -68,7 +68,9 @@ def careful_traits() -> Float[Array, " traits"]:
     return jnp.array([_CAREFUL.get(name, 0.5) for name in TRAIT_NAMES], jnp.float32)
 
 
-def weights(traits: Float[Array, "*agents traits"], config: RewardConfig) -> dict[str, Float[Array, "*agents"]]:
+def weights(
+    traits: Float[Array, "*agents traits"], config: RewardConfig
+) -> dict[str, Float[Array, "*agents"]]:
     """Reward weights by name from driver traits in [0, 1]."""
     ranges = [getattr(config, name) for name in TRAIT_NAMES]
     low = jnp.array([pair[0] for pair in ranges])
@@ -94,7 +96,9 @@ def _terms(
 ) -> dict[str, Array]:
     weight = weights(state.scenario.traits, config)
     dt = simulator.timestep_s
-    station = jnp.clip(jnp.round(following.route_m / 2.0).astype(jnp.int32), 0, state.scenario.route_yaw.shape[1] - 1)
+    station = jnp.clip(
+        jnp.round(following.route_m / 2.0).astype(jnp.int32), 0, state.scenario.route_yaw.shape[1] - 1
+    )
     agents = jnp.arange(station.shape[0])
     angle = following.yaw - state.scenario.route_yaw[agents, station]
     limit = state.scenario.route_limit_mps[agents, station]
@@ -102,7 +106,9 @@ def _terms(
     off_angle = jnp.abs(jnp.arctan2(jnp.sin(angle), cos)) / (0.5 * jnp.pi)
     align = jnp.minimum(cos, 0.0) + 0.1 * jnp.minimum(cos * speed, 0.0) + 0.05 * (1.0 - off_angle)
     aside = jnp.minimum(jnp.abs(following.route_offset_m - weight["center_bias"]), 2.0)
-    violations = (jnp.abs(following.acceleration) > 3.0) * 1.0 + (jnp.abs(following.lateral_acceleration) > 3.0)
+    violations = (jnp.abs(following.acceleration) > 3.0) * 1.0 + (
+        jnp.abs(following.lateral_acceleration) > 3.0
+    )
     return {
         "goal": weight["goal"] * events.goal,
         "collision": -(weight["collision"] + 0.1 * jnp.abs(speed)) * events.collision,

@@ -1,11 +1,11 @@
 """What a run leaves on disk besides checkpoints: configuration, metadata, metrics as CSV and for TensorBoard.
 
-    runs/teacher/<name>/config.yaml          resolved configuration
-                        metadata.json        commit, versions, device, seed
-                        metrics.csv          one row per update
-                        events.out.tfevents* the same numbers; the step is agent steps
-                        checkpoints/         see `teacher.checkpoint`
-                        policy.h5            the newest policy, see `teacher.policy`
+runs/teacher/<name>/config.yaml          resolved configuration
+                    metadata.json        commit, versions, device, seed
+                    metrics.csv          one row per update
+                    events.out.tfevents* the same numbers; the step is agent steps
+                    checkpoints/         see `teacher.checkpoint`
+                    policy.h5            the newest policy, see `teacher.policy`
 """
 
 from __future__ import annotations

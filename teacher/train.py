@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
 
-from teacher.environment import Environment, Transition
-from teacher.network import TeacherNetwork, init_params, sample_actions
+from teacher.environment import Environment
+from teacher.network import TeacherNetwork, init_params
 from teacher.ppo import (
     PPOConfig,
     Samples,
@@ -28,6 +28,7 @@ from teacher.ppo import (
     selection_priority,
     update_scale,
 )
+from teacher.rollout import Metrics, Trajectories, reset_finished, roll_out
 
 if TYPE_CHECKING:
     from jax import Array as Leaf
@@ -35,7 +36,6 @@ else:
     Leaf = Any  # JAX rebuilds pytrees with placeholders, so fields are not type-checked at run time
 
 MEGA = 1 << 20
-Metrics = dict[str, Any]
 
 
 @struct.dataclass
@@ -49,18 +49,6 @@ class TrainState:
     key: Leaf  # typed PRNG key
     update: Leaf  # [] i32: updates made
     experience: Leaf  # [2] i32: agent steps gathered, as (multiples of 2^20, remainder), since int32 ends at 2 billion
-
-
-class Trajectories(NamedTuple):
-    """One rollout; leaves [steps, worlds, agents, ...]."""
-
-    observation: Any
-    action: Leaf  # i32
-    log_prob: Leaf  # f32
-    value: Leaf  # f32
-    reward: Leaf  # f32
-    terminated: Leaf  # bool
-    valid: Leaf  # bool
 
 
 def agent_steps(experience: Any) -> int:
@@ -115,7 +103,9 @@ def make_update(
     environment: Environment, network: TeacherNetwork, config: PPOConfig, total_agent_steps: int
 ) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
     """The jitted update (state, data) -> (state, metrics). The state given in is donated: its buffers are reused."""
-    config.kept_samples(config.rollout_steps * environment.num_worlds * environment.num_agents)  # refuse early
+    config.kept_samples(
+        config.rollout_steps * environment.num_worlds * environment.num_agents
+    )  # refuse early
     return jax.jit(partial(update, environment, network, config, float(total_agent_steps)), donate_argnums=0)
 
 
@@ -130,7 +120,9 @@ def update(
     """Gather one rollout with the current policy and learn from it."""
     key, reset_key, rollout_key, learn_key = jax.random.split(state.key, 4)
     worlds, episode_metrics = reset_finished(environment, data, state.worlds, state.update == 0, reset_key)
-    worlds, trajectories, logs = roll_out(environment, network, config, data, state.params, worlds, rollout_key)
+    worlds, trajectories, logs = roll_out(
+        environment, network, config, data, state.params, worlds, rollout_key
+    )
     last_value = network.apply(state.params, environment.observe(data, worlds), method="value")
     advantage, target = gae(
         trajectories.reward,
@@ -177,74 +169,6 @@ def add_experience(experience: jax.Array, gathered: jax.Array) -> jax.Array:
     return jnp.stack([experience[0] + remainder // MEGA, remainder % MEGA])
 
 
-def reset_finished(
-    environment: Environment, data: Any, worlds: Any, blank: jax.Array, key: jax.Array
-) -> tuple[Any, Metrics]:
-    """Start new episodes in the worlds that need one, a few worlds at a time; the key is consumed.
-
-    `blank` [] says that no world holds an episode yet. Also gives the means over the agents of the episodes that
-    ended (NaN where none did).
-    """
-    needed = environment.needs_reset(data, worlds) & ~blank
-    chunk = min(environment.reset_chunk, environment.num_worlds)
-    metrics: Metrics = {"episode/finished": jnp.sum(needed.astype(jnp.int32))}
-    if environment.episode_metrics is not None:
-        for name, values in environment.episode_metrics(data, worlds).items():
-            metrics[f"episode/{name}"] = jnp.nanmean(jnp.where(needed[:, None], values, jnp.nan))
-
-    def reset_some(carry: tuple[jax.Array, Any, jax.Array]) -> tuple[jax.Array, Any, jax.Array]:
-        needed, worlds, key = carry
-        key, fresh_key = jax.random.split(key)
-        _, index = jax.lax.top_k(needed.astype(jnp.int32), chunk)
-        fresh = environment.reset(data, jax.random.split(fresh_key, chunk))
-
-        def replace(old: jax.Array, new: jax.Array) -> jax.Array:
-            use = needed[index].reshape((chunk,) + (1,) * (old.ndim - 1))
-            return old.at[index].set(jnp.where(use, new, old[index]))
-
-        return needed.at[index].set(False), jax.tree.map(replace, worlds, fresh), key
-
-    _, worlds, _ = jax.lax.while_loop(lambda carry: jnp.any(carry[0]), reset_some, (needed | blank, worlds, key))
-    return worlds, metrics
-
-
-def roll_out(
-    environment: Environment,
-    network: TeacherNetwork,
-    config: PPOConfig,
-    data: Any,
-    params: Any,
-    worlds: Any,
-    key: jax.Array,
-) -> tuple[Any, Trajectories, Metrics]:
-    """Drive every agent for `rollout_steps` with actions drawn from the policy; the key is consumed."""
-
-    def act(worlds: Any, key: jax.Array) -> tuple[Any, tuple[Trajectories, Metrics]]:
-        observation = environment.observe(data, worlds)
-        logits, value = network.apply(params, observation)
-        action = sample_actions(logits, key)
-        log_prob = jnp.take_along_axis(jax.nn.log_softmax(logits), action[..., None], axis=-1)[..., 0]
-        transition = environment.step(data, worlds, action)
-        step = Trajectories(
-            observation, action, log_prob, value, transition.reward, transition.terminated, transition.valid
-        )
-        return transition.state, (step, count_events(transition))
-
-    worlds, (trajectories, sums) = jax.lax.scan(act, worlds, jax.random.split(key, config.rollout_steps))
-    valid_steps = jnp.maximum(jnp.sum(trajectories.valid.astype(jnp.float32)), 1.0)
-    logs = {name: jnp.sum(values) / valid_steps for name, values in sums.items()}
-    return worlds, trajectories, logs
-
-
-def count_events(transition: Transition) -> Metrics:
-    """Sums over valid agents of the reward, its terms and the events of one step."""
-    weight = transition.valid.astype(jnp.float32)
-    named = {"reward/total": transition.reward}
-    named |= {f"reward/{name}": values for name, values in transition.reward_terms.items()}
-    named |= {f"event/{name}": values for name, values in transition.events.items()}
-    return {name: jnp.sum(values.astype(jnp.float32) * weight) for name, values in named.items()}
-
-
 def explained_variance(value: jax.Array, target: jax.Array, valid: jax.Array) -> jax.Array:
     """Share of the targets' variance that the critic foresaw, over valid samples: 1 is perfect, 0 is a constant."""
     weight = valid.astype(jnp.float32)
@@ -273,7 +197,7 @@ def learn(
     Kept samples are gathered minibatch by minibatch straight from the rollout: no shuffled copy of it is made.
     """
     shuffle_key, priority_key = jax.random.split(key)
-    flat = jax.tree.map(lambda leaf: leaf.reshape((-1,) + leaf.shape[3:]), trajectories)
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[3:]), trajectories)
     advantage, target = advantage.reshape(-1), target.reshape(-1)
     keep = config.kept_samples(advantage.shape[0])
     threshold = config.filter_threshold * scale

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,23 +18,27 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import numpy as np
 import pytest
 import torch
+from jaxtyping import install_import_hook
 
-# jaxtyping's import hook keeps its own bytecode, also of what a checked module is the first to import: libraries are
-# loaded here first, from the bytecode that they were installed with.
-for library in (
-    "jax",
-    "flax.linen",
-    "optax",
-    "scipy.spatial",
-    "shapely",
-    "numba",
-    "lightning",
-    "timm",
-    "h5py",
-):
-    with contextlib.suppress(ImportError):
-        importlib.import_module(library)
+ROOMS = ("simulator", "teacher", "renderer", "student", "adaptation", "gigapixel")
+LIBRARIES = ("jax", "flax.linen", "optax", "scipy.spatial", "shapely", "numba", "lightning", "timm", "h5py")
 
+
+def check_types_of_our_packages() -> None:
+    """Every annotated function of ours checks the types and shapes it gets and gives; an int may stand for a float.
+
+    The import hook keeps its own bytecode, also of libraries that a checked module is the first to import: so these
+    are loaded beforehand, from the bytecode that they were installed with.
+    """
+    for library in LIBRARIES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(library)
+    if importlib.util.find_spec("beartype"):
+        checker = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+        install_import_hook(ROOMS, checker)
+
+
+check_types_of_our_packages()
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 

@@ -11,31 +11,36 @@ from renderer import Camera, CameraRig, ClassId, Frame, GroundLibrary, GroundMes
 from renderer.nvdiffrast_cuda import draw_meshes
 from renderer.shapes import dashed_quads, polygon_quads, ribbon_quads, strip_quads
 
-Box = tuple[float, float, float, float, float, float, float, int]  # x, y, z, yaw, length, width, height, class
+Box = tuple[
+    float, float, float, float, float, float, float, int
+]  # x, y, z, yaw, length, width, height, class
 Light = tuple[float, float, float, float, int]  # x, y, z, yaw, state
 Pose = tuple[float, float, float, float]  # x, y, z, yaw of a rig
 
 
 def _plain_rasterize(clip: Tensor, triangles: Tensor, ranges: Tensor, height: int, width: int) -> Tensor:
-    """Triangle in front at each pixel, by nvdiffrast's documented contract: row 0 is clip y = -1, |z/w| <= 1 is visible."""
+    """Triangle in front at each pixel, by nvdiffrast's contract: row 0 is clip y = -1, |z/w| <= 1 is visible."""
     y, x = torch.meshgrid(
-        (torch.arange(height) + 0.5) / height * 2 - 1, (torch.arange(width) + 0.5) / width * 2 - 1, indexing="ij"
+        (torch.arange(height) + 0.5) / height * 2 - 1,
+        (torch.arange(width) + 0.5) / width * 2 - 1,
+        indexing="ij",
     )
     pixels = torch.stack([x, y, torch.ones_like(x)], dim=-1).reshape(-1, 3).double()
     front = torch.full((len(ranges), height, width), -1, dtype=torch.int64)
     for view, (first, count) in enumerate(ranges.tolist()):
         index = first + torch.arange(count)
         corners = clip[triangles[index].long()].double()
-        aside = (corners[..., :2] < -corners[..., 3:]).all(1).any(1) | (corners[..., :2] > corners[..., 3:]).all(1).any(1)
+        planar, w = corners[..., :2], corners[..., 3:]
+        aside = ((planar < -w).all(1) | (planar > w).all(1)).any(1)
         index, corners = index[~aside], corners[~aside]  # saves time, as clipping does
         if len(index) == 0:
             continue
-        a, b, c = corners[..., [0, 1, 3]].unbind(1)
-        cofactors = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=1)
-        volume = (a * cofactors[:, 0]).sum(-1)
-        share = torch.einsum("pi,tki->ptk", pixels, cofactors) / volume[:, None]
-        depth = (share * corners[..., 2]).sum(-1)
-        visible = (share >= 0).all(-1) & (volume != 0) & (share.sum(-1) > 0) & (depth.abs() <= 1)
+        planar = corners[..., [0, 1, 3]]
+        volume = torch.linalg.det(planar)[:, None, None]
+        share = [torch.linalg.cross(planar[:, k - 2], planar[:, k - 1]) / volume[:, 0] for k in range(3)]
+        mix = [pixels @ part.T for part in share]  # pixel = sum of mix * corner
+        depth = sum(part * corners[:, k, 2] for k, part in enumerate(mix))  # z/w
+        visible = (mix[0] >= 0) & (mix[1] >= 0) & (mix[2] >= 0) & (depth.abs() <= 1)
         nearest, which = torch.where(visible, depth, torch.inf).min(dim=1)
         front[view] = torch.where(nearest.isfinite(), index[which], -1).reshape(height, width)
     return front
@@ -64,7 +69,8 @@ def fast(request: pytest.FixtureRequest) -> Callable[[Scene, CameraRig], Frame]:
 def _one_camera(height: int = 10, width: int = 10, focal: float = 10.0, **mount: float) -> CameraRig:
     """A camera 1 m above the rear axle, looking forward unless told otherwise."""
     settings = {"x_m": 0.0, "y_m": 0.0, "z_m": 1.0, **mount}
-    return CameraRig.from_cameras([Camera("only", width=width, height=height, focal_px=focal, **settings)], height, width)
+    camera = Camera("only", width=width, height=height, focal_px=focal, **settings)
+    return CameraRig.from_cameras([camera], height, width)
 
 
 def pose_matrix(pose: Pose) -> Tensor:
@@ -137,7 +143,12 @@ STREET_BOXES: tuple[Box, ...] = (
     (-12, -1.75, 0, 0, 7, 2.4, 2.8, 1),
     (0, 0, 0, 0, 1, 1, 1, -1),
 )
-STREET_LIGHTS: tuple[Light, ...] = ((47, -1.75, 5, 0, 3), (47, -5.25, 5, 0, 2), (33, 1.75, 5, math.pi, 1), (38, 9, 5, 1.5, 1))
+STREET_LIGHTS: tuple[Light, ...] = (
+    (47, -1.75, 5, 0, 3),
+    (47, -5.25, 5, 0, 2),
+    (33, 1.75, 5, math.pi, 1),
+    (38, 9, 5, 1.5, 1),
+)
 
 
 def _street(poses: Sequence[Pose] = ((0.0, -1.75, 0.0, 0.0),)) -> Scene:

@@ -97,7 +97,15 @@ def test_views_do_not_depend_on_their_batch(drawn, street, one_world):
     lights = [(20.0, -3, 4, 0, 2)] + [(0, 0, 0, 0, 0)] * (first.light_state.shape[1] - 1)
     second = one_world(boxes, lights, [square], poses=[(0, 0, 0, 0.1)])
     library = type(first.ground)([street_mesh_of(first), street_mesh_of(second)])
-    batched = ("box_position", "box_size", "box_yaw", "box_class", "light_position", "light_yaw", "light_state")
+    batched = (
+        "box_position",
+        "box_size",
+        "box_yaw",
+        "box_class",
+        "light_position",
+        "light_yaw",
+        "light_state",
+    )
     both = dataclasses.replace(
         first,
         **{name: torch.cat([getattr(second, name), getattr(first, name)]) for name in batched},

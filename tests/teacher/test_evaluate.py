@@ -13,7 +13,18 @@ FIELDS = set(Metrics.__dataclass_fields__)
 
 def test_command_writes_the_flat_metrics(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output, picture = tmp_path / "new" / "t.json", tmp_path / "strip.png"
-    arguments = ["--map", "Town02", "--worlds", "2", "--agents", "4", "--seconds", "5", "--picture", str(picture)]
+    arguments = [
+        "--map",
+        "Town02",
+        "--worlds",
+        "2",
+        "--agents",
+        "4",
+        "--seconds",
+        "5",
+        "--picture",
+        str(picture),
+    ]
     assert evaluate.main([*arguments, "--output", str(output)]) == 0
     values = json.loads(output.read_text())
     assert set(values) == FIELDS

@@ -48,7 +48,9 @@ def test_shapes_and_first_metres(fork, worlds: WorldState) -> None:
     assert valid.mean() > 0.3
     reach = np.linalg.norm(np.asarray(fork.trajectory)[..., 0, :2], axis=-1)[valid]
     speed = np.abs(np.asarray(worlds.speed))[valid]
-    assert (np.abs(reach - 0.5 * speed) < 0.5 * 0.5 * 5.0 * 0.5 + 0.6).all(), "half a second from a speed and |a| <= 5"
+    assert (np.abs(reach - 0.5 * speed) < 0.5 * 0.5 * 5.0 * 0.5 + 0.6).all(), (
+        "half a second from a speed and |a| <= 5"
+    )
 
 
 def test_the_label_is_where_the_teacher_then_goes(fork, policy: Policy, worlds: WorldState) -> None:
@@ -61,7 +63,9 @@ def test_the_label_is_where_the_teacher_then_goes(fork, policy: Policy, worlds: 
     )
     valid = np.asarray(fork.valid)
     ends = to_rear_axle_frame(rear_poses(final), rear_poses(worlds))
-    np.testing.assert_allclose(np.asarray(ends)[valid], np.asarray(fork.trajectory)[..., -1, :][valid], atol=1e-3)
+    np.testing.assert_allclose(
+        np.asarray(ends)[valid], np.asarray(fork.trajectory)[..., -1, :][valid], atol=1e-3
+    )
     np.testing.assert_array_equal(np.asarray(final.active & worlds.active), valid)
 
 
@@ -77,5 +81,7 @@ def test_crashing_agents_get_no_label(policy: Policy, worlds: WorldState) -> Non
         present=jnp.ones_like(worlds.present),
         scenario=worlds.scenario.replace(size=size),
     )
-    found = jax.jit(lambda key, state: label(key, state, policy, load_atlas(ATLAS)))(jax.random.key(0), facing)
+    found = jax.jit(lambda key, state: label(key, state, policy, load_atlas(ATLAS)))(
+        jax.random.key(0), facing
+    )
     assert not found.valid[:, :2].any()

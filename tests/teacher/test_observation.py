@@ -52,7 +52,9 @@ def test_everything_is_finite_and_scaled(world: WorldState, look: Look) -> None:
         assert jnp.abs(leaf * 1.0).max() < 10.0
 
 
-def test_agents_and_route_do_not_depend_on_where_north_is(world: WorldState, look: Look, town: RoadAtlas) -> None:
+def test_agents_and_route_do_not_depend_on_where_north_is(
+    world: WorldState, look: Look, town: RoadAtlas
+) -> None:
     """Turning agents, routes and lanes together changes nothing in what does not come from the baked grids."""
     angle = 0.7
     turn = turned_town(town, angle)
@@ -86,7 +88,9 @@ def test_a_car_ahead_is_seen_ahead(world: WorldState, look: Look) -> None:
 
 def test_absent_agents_and_other_levels_are_not_seen(world: WorldState, look: Look) -> None:
     near = world.replace(
-        position=world.position.at[:].set(world.position[0] + jnp.arange(6)[:, None] * jnp.array([6.0, 0, 0])),
+        position=world.position.at[:].set(
+            world.position[0] + jnp.arange(6)[:, None] * jnp.array([6.0, 0, 0])
+        ),
         present=jnp.ones_like(world.present).at[1].set(False),
     )
     bridge = near.replace(position=near.position.at[2, 2].add(8.0))
@@ -107,8 +111,12 @@ def test_the_order_of_agents_does_not_matter(world: WorldState, look: Look) -> N
 
 def test_the_next_red_light_on_the_route_is_announced(town: RoadAtlas) -> None:
     """Put a car on a route that crosses a lit stop line 20 m ahead: distance and colour are those of that line."""
-    simulator = SimulatorConfig(num_agents=6, no_lights_share=0.0, removed_light_share=0.0, always_green_share=0.0)
-    world = world_of(jax.jit(partial(reset_worlds, config=simulator, num_worlds=1))(jax.random.key(1), town), 0)
+    simulator = SimulatorConfig(
+        num_agents=6, no_lights_share=0.0, removed_light_share=0.0, always_green_share=0.0
+    )
+    world = world_of(
+        jax.jit(partial(reset_worlds, config=simulator, num_worlds=1))(jax.random.key(1), town), 0
+    )
     stop = int(np.flatnonzero(np.asarray(town.stop_junction) >= 0)[0])
     middle, yaw = town.stop_xyz[stop].mean(axis=0), town.stop_yaw[stop]
     ahead = jnp.array([jnp.cos(yaw), jnp.sin(yaw), 0.0])
@@ -135,7 +143,10 @@ def test_the_next_red_light_on_the_route_is_announced(town: RoadAtlas) -> None:
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
-    [({"lanes": 17}, "lanes=17 must lie between 1 and 16"), ({"agent_range_m": 0.0}, "agent_range_m=0.0 must be")],
+    [
+        ({"lanes": 17}, "lanes=17 must lie between 1 and 16"),
+        ({"agent_range_m": 0.0}, "agent_range_m=0.0 must be"),
+    ],
 )
 def test_impossible_counts_are_refused(change: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):

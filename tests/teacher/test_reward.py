@@ -52,7 +52,9 @@ def test_events_by_hand(state: WorldState) -> None:
 def test_shaping_by_hand(state: WorldState) -> None:
     dt = 0.25
     # aligned: min(1, 0) + 0 + 0.05 * (1 - 0) = 0.05
-    np.testing.assert_allclose(terms(state, events())["lane_align"], CONFIG.lane_align[1] * dt * 0.05, rtol=1e-5)
+    np.testing.assert_allclose(
+        terms(state, events())["lane_align"], CONFIG.lane_align[1] * dt * 0.05, rtol=1e-5
+    )
     # against traffic at 10 m/s: -1 + 0.1 * (-10) + 0.05 * (1 - 2) = -2.05
     wrong = state.replace(yaw=state.yaw + np.pi)
     np.testing.assert_allclose(

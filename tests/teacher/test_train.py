@@ -11,7 +11,8 @@ import pytest
 
 from teacher.network import NetworkConfig, TeacherNetwork
 from teacher.ppo import PPOConfig
-from teacher.train import MEGA, add_experience, agent_steps, init_state, make_update, reset_finished
+from teacher.rollout import reset_finished
+from teacher.train import MEGA, add_experience, agent_steps, init_state, make_update
 
 NETWORK = NetworkConfig(flat_widths=(16,), set_widths=(8,), trunk_widths=(16,))
 CONFIG = PPOConfig(
@@ -133,7 +134,9 @@ def test_only_finished_worlds_are_reset(make_probe, getkey):
     ages = jnp.asarray([3, 10, 0, 12, 10, 9, 10, 10], jnp.int32)
     signals = worlds.signal.at[:].set(5.0)
     worlds = worlds._replace(age=ages, signal=signals)
-    fresh, metrics = jax.jit(lambda key: reset_finished(environment, None, worlds, jnp.asarray(False), key))(getkey())
+    fresh, metrics = jax.jit(lambda key: reset_finished(environment, None, worlds, jnp.asarray(False), key))(
+        getkey()
+    )
     finished = np.asarray(ages >= 10)
     np.testing.assert_array_equal(fresh.age, np.where(finished, 0, ages))
     np.testing.assert_array_equal(np.asarray(fresh.signal[:, 0] != 5.0), finished)

@@ -1,0 +1,100 @@
+"""Experience: reset the worlds whose episode is over, then drive every agent with the current policy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from teacher.environment import Environment, Transition
+from teacher.network import TeacherNetwork, sample_actions
+
+if TYPE_CHECKING:
+    from jax import Array as Leaf
+else:
+    Leaf = Any  # JAX rebuilds pytrees with placeholders, so fields are not type-checked at run time
+
+Metrics = dict[str, Any]
+
+
+class Trajectories(NamedTuple):
+    """One rollout; leaves [steps, worlds, agents, ...]."""
+
+    observation: Any
+    action: Leaf  # i32
+    log_prob: Leaf  # f32
+    value: Leaf  # f32
+    reward: Leaf  # f32
+    terminated: Leaf  # bool
+    valid: Leaf  # bool
+
+
+def reset_finished(
+    environment: Environment, data: Any, worlds: Any, blank: jax.Array, key: jax.Array
+) -> tuple[Any, Metrics]:
+    """Start new episodes in the worlds that need one, a few worlds at a time; the key is consumed.
+
+    `blank` [] says that no world holds an episode yet. Also gives the means over the agents of the episodes that
+    ended (NaN where none did).
+    """
+    needed = environment.needs_reset(data, worlds) & ~blank
+    chunk = min(environment.reset_chunk, environment.num_worlds)
+    metrics: Metrics = {"episode/finished": jnp.sum(needed.astype(jnp.int32))}
+    if environment.episode_metrics is not None:
+        for name, values in environment.episode_metrics(data, worlds).items():
+            metrics[f"episode/{name}"] = jnp.nanmean(jnp.where(needed[:, None], values, jnp.nan))
+
+    def reset_some(carry: tuple[jax.Array, Any, jax.Array]) -> tuple[jax.Array, Any, jax.Array]:
+        needed, worlds, key = carry
+        key, fresh_key = jax.random.split(key)
+        _, index = jax.lax.top_k(needed.astype(jnp.int32), chunk)
+        fresh = environment.reset(data, jax.random.split(fresh_key, chunk))
+
+        def replace(old: jax.Array, new: jax.Array) -> jax.Array:
+            use = needed[index].reshape((chunk,) + (1,) * (old.ndim - 1))
+            return old.at[index].set(jnp.where(use, new, old[index]))
+
+        return needed.at[index].set(False), jax.tree.map(replace, worlds, fresh), key
+
+    _, worlds, _ = jax.lax.while_loop(
+        lambda carry: jnp.any(carry[0]), reset_some, (needed | blank, worlds, key)
+    )
+    return worlds, metrics
+
+
+def roll_out(
+    environment: Environment,
+    network: TeacherNetwork,
+    steps: int,
+    data: Any,
+    params: Any,
+    worlds: Any,
+    key: jax.Array,
+) -> tuple[Any, Trajectories, Metrics]:
+    """Drive every agent for `steps` with actions drawn from the policy; the key is consumed."""
+
+    def act(worlds: Any, key: jax.Array) -> tuple[Any, tuple[Trajectories, Metrics]]:
+        observation = environment.observe(data, worlds)
+        logits, value = network.apply(params, observation)
+        action = sample_actions(logits, key)
+        log_prob = jnp.take_along_axis(jax.nn.log_softmax(logits), action[..., None], axis=-1)[..., 0]
+        transition = environment.step(data, worlds, action)
+        step = Trajectories(
+            observation, action, log_prob, value, transition.reward, transition.terminated, transition.valid
+        )
+        return transition.state, (step, count_events(transition))
+
+    worlds, (trajectories, sums) = jax.lax.scan(act, worlds, jax.random.split(key, steps))
+    valid_steps = jnp.maximum(jnp.sum(trajectories.valid.astype(jnp.float32)), 1.0)
+    logs = {name: jnp.sum(values) / valid_steps for name, values in sums.items()}
+    return worlds, trajectories, logs
+
+
+def count_events(transition: Transition) -> Metrics:
+    """Sums over valid agents of the reward, its terms and the events of one step."""
+    weight = transition.valid.astype(jnp.float32)
+    named = {"reward/total": transition.reward}
+    named |= {f"reward/{name}": values for name, values in transition.reward_terms.items()}
+    named |= {f"event/{name}": values for name, values in transition.events.items()}
+    return {name: jnp.sum(values.astype(jnp.float32) * weight) for name, values in named.items()}

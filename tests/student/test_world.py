@@ -1,0 +1,160 @@
+"""`PixelWorld`: what is labelled is what happens, plans are followed, drivers are mixed, nothing is forgotten."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from student.driving import Episode, EvaluationConfig, advance
+from student.encoders import EncoderConfig
+from student.heads import PlannerConfig
+from student.policy import PolicyConfig, StudentPolicy
+from student.trajectory import Trajectory, from_world
+from student.world import PixelWorld, PixelWorldConfig
+
+CONFIG = PixelWorldConfig(
+    maps=("Town02",), num_worlds=2, num_agents=6, teacher_greedy=True, height_px=27, width_px=48
+)
+
+
+@pytest.fixture(scope="module")
+def world() -> PixelWorld:
+    return PixelWorld(CONFIG)
+
+
+@pytest.fixture
+def policy(torch_seed: None) -> StudentPolicy:
+    encoder = EncoderConfig(features=16, channels=(8, 16))
+    return StudentPolicy(PolicyConfig(encoder, PlannerConfig(hidden=32, layers=1), 4, 27, 48)).eval()
+
+
+def axles(world: PixelWorld) -> torch.Tensor:
+    """Rear-axle poses of all agents, [worlds * agents, 3]."""
+    return torch.from_numpy(np.asarray(world._seen.rear_axle)).flatten(0, 1).clone()
+
+
+def test_observations_and_labels_are_in_the_viewers_order(world: PixelWorld) -> None:
+    world.reset(1)
+    observation, targets = world.observe(), world.label()
+    observation.validate()
+    targets.trajectory.validate()
+    assert observation.images.shape == (len(world.viewers), 4, 27, 48, 3)
+    assert len(targets.action) == len(world.viewers) == len(observation)
+    speed = np.asarray(world.state.speed).ravel()[world.viewers.numpy()]
+    np.testing.assert_allclose(observation.ego[:, 0].numpy() * 10.0, speed, rtol=1e-5)
+
+
+def test_a_label_is_what_the_teacher_then_does(world: PixelWorld) -> None:
+    """The fork and the world agree: 4 s later every agent stands where its label said."""
+    world.reset(2)
+    world.draw_drivers(1.0)
+    targets, viewers, start = world.label(), world.viewers, axles(world)[world.viewers]
+    for _ in range(8):
+        world.follow(None)
+    valid = targets.weight > 0
+    assert valid.float().mean() > 0.5
+    driven = from_world(axles(world)[viewers][:, None].expand(-1, 8, 3), start).poses[:, -1]
+    torch.testing.assert_close(driven[valid], targets.trajectory.poses[valid, -1], atol=2e-3, rtol=0)
+
+
+def test_tracking_the_teachers_plans_stays_with_the_teacher(world: PixelWorld) -> None:
+    """Plans renewed at 2 Hz from labels: after 4 s the mean distance to the first label's end is under 0.7 m."""
+    distances = []
+    for seed in (3, 4):
+        world.reset(seed)
+        world.draw_drivers(0.0)
+        first, viewers, start = world.label(), world.viewers, axles(world)[world.viewers]
+        for _ in range(8):
+            world.follow(world.label().trajectory)
+        kept = (first.weight > 0) & torch.isin(viewers, world.viewers)
+        end = first.trajectory.in_world(start)[:, -1]
+        distances.append((axles(world)[viewers] - end)[kept, :2].norm(dim=-1))
+    assert len(torch.cat(distances)) > 8
+    assert float(torch.cat(distances).mean()) < 0.7
+
+
+def test_standing_plans_stop_everyone(world: PixelWorld) -> None:
+    world.reset(5)
+    for _ in range(16):
+        world.follow(Trajectory(torch.zeros(len(world.viewers), 8, 3)))
+    assert np.abs(np.asarray(world.state.speed)).max() < 0.3
+
+
+def test_beta_is_the_share_that_the_teacher_drives(world: PixelWorld) -> None:
+    """200 draws of 12 agents at beta 0.3: within 5 sigma of 720 (chance of failure below 1e-6)."""
+    world.reset(6)
+    count = 0
+    for _ in range(200):
+        world.draw_drivers(0.3)
+        count += int(np.asarray(world._by_teacher).sum())
+    assert abs(count - 720) < 5 * (2400 * 0.3 * 0.7) ** 0.5
+    assert not world.teacher_drives_all
+    world.draw_drivers(1.0)
+    assert world.teacher_drives_all
+
+
+def test_worlds_without_drivers_are_reset(world: PixelWorld) -> None:
+    world.reset(7)
+    assert world.reset_finished() == 0
+    active = world.state.active.at[1].set(False)
+    world.state = world.state.replace(active=active)
+    other = np.asarray(world.state.position[0])
+    assert world.reset_finished() == 1
+    assert np.asarray(world.state.active[1]).any()
+    np.testing.assert_array_equal(np.asarray(world.state.position[0]), other)
+
+
+def test_same_seed_same_bytes_and_exact_restore(world: PixelWorld, policy: StudentPolicy) -> None:
+    def drive(decisions: int) -> torch.Tensor:
+        for _ in range(decisions):
+            world.draw_drivers(0.5)
+            advance(world, policy, world.observe())
+        return world.observe().images
+
+    world.reset(8)
+    first = drive(3)
+    world.reset(8)
+    drive(2)
+    saved = world.state_dict()
+    again = drive(1)
+    assert torch.equal(first, again)
+    world.reset(9)
+    world.load_state_dict(saved)
+    assert torch.equal(drive(1), first)
+
+
+def test_an_episode_gives_the_flat_metrics(world: PixelWorld, policy: StudentPolicy) -> None:
+    config = EvaluationConfig(maps=CONFIG.maps, num_worlds=2, seconds=2.0, label_every=2)
+    metrics = Episode(world, config).drive(policy)
+    wanted = {
+        "driving_score",
+        "goal_rate",
+        "collision_rate",
+        "offroad_rate",
+        "red_light_rate",
+        "km_per_incident",
+    }
+    assert wanted | {"agents", "agent_steps", "wall_s", "ade_m", "fde_m", "action_accuracy"} == set(metrics)
+    taught = Episode(world, config).drive(None)
+    assert taught["agents"] == metrics["agents"]
+    assert "ade_m" not in taught
+
+
+def test_refusals(world: PixelWorld) -> None:
+    world.reset(1)
+    world.draw_drivers(0.5)
+    with pytest.raises(ValueError, match="plans were given for"):
+        world.follow(Trajectory(torch.zeros(1, 8, 3)))
+    with pytest.raises(ValueError, match="left to the student"):
+        world.follow(None)
+    for settings, sentence in (
+        ({"maps": ()}, "world.maps is empty"),
+        ({"num_agents": 0}, "world.num_agents=0"),
+        ({"plan_s": 0.3}, "world.plan_s=0.3"),
+        ({"careful_share": 1.5}, "world.careful_share=1.5"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            PixelWorldConfig(**settings)
+    with pytest.raises(ValueError, match=r"more than the .* m of lanes in Town02 can hold"):
+        PixelWorld(PixelWorldConfig(maps=("Town02",), num_agents=5000))

@@ -1,0 +1,211 @@
+"""Runs: N updates + resume + N updates equal 2N bit for bit; folders, interruptions and refusals."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import signal
+
+import h5py
+import jax
+import numpy as np
+import pytest
+import yaml
+
+from simulator.config import SimulatorConfig
+from teacher.__main__ import main
+from teacher.checkpoint import list_checkpoints
+from teacher.config import TeacherConfig, load_config
+from teacher.fit import Run
+from teacher.network import NetworkConfig, TeacherNetwork
+from teacher.policy import describe_policy, load_policy
+from teacher.ppo import PPOConfig
+from teacher.run_folder import cut_rows
+from teacher.train import make_update
+
+CONFIG = TeacherConfig(
+    name="probe",
+    num_worlds=4,
+    total_agent_steps=10 * 4 * 8 * 4,
+    checkpoint_every=2,
+    simulator=SimulatorConfig(num_agents=4),
+    network=NetworkConfig(flat_widths=(8,), set_widths=(8,), trunk_widths=(8,)),
+    ppo=PPOConfig(rollout_steps=8, minibatch_size=16, epochs=1),
+)
+TIMINGS = ("wall_s", "teacher/agent_steps_per_s")
+
+
+@pytest.fixture(scope="module")
+def compiled(make_probe):
+    """The probe environment and its update, compiled once for all tests here."""
+    environment = make_probe(num_worlds=4, num_agents=4, world_age=12)
+    network = TeacherNetwork(CONFIG.network, environment.num_actions)
+    return environment, make_update(environment, network, CONFIG.ppo, CONFIG.total_agent_steps)
+
+
+@pytest.fixture
+def make_run(compiled, choose_probe, tmp_path, monkeypatch):
+    """A life of the run `name` in a temporary folder; with `resume` it goes on from the newest checkpoint."""
+    environment, update = compiled
+    monkeypatch.setattr("teacher.fit.make_update", lambda *arguments: update)
+
+    def make(name, resume=False, report=lambda row: None):
+        config = dataclasses.replace(CONFIG, name=name, output=str(tmp_path))
+        checkpoint = list_checkpoints(config.folder / "checkpoints")[-1] if resume else None
+        return Run(config, environment, choose_probe("action and signal"), checkpoint, report)
+
+    return make
+
+
+def arrays(checkpoint):
+    """Everything in a checkpoint except how long it took."""
+    found = {}
+    with h5py.File(checkpoint) as file:
+        progress = json.loads(file.attrs["progress"])
+        file["state"].visititems(
+            lambda name, item: found.update({name: item[()]}) if hasattr(item, "dtype") else None
+        )
+    progress.pop("wall_s")
+    return progress, {name: value.tobytes() for name, value in found.items()}
+
+
+def table(folder):
+    """The rows of metrics.csv without timings."""
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [
+            {name: cell for name, cell in row.items() if name not in TIMINGS} for row in csv.DictReader(file)
+        ]
+
+
+def newest(folder):
+    return list_checkpoints(folder / "checkpoints")[-1]
+
+
+def test_n_and_resume_and_n_equal_2n(make_run, tmp_path):
+    whole = make_run("whole").train()
+    assert (whole.updates, whole.agent_steps, whole.interrupted) == (10, CONFIG.total_agent_steps, False)
+    make_run("parts").train(stop_at_update=5)  # between two regular checkpoints
+    assert make_run("parts", resume=True).train() == dataclasses.replace(whole, folder=tmp_path / "parts")
+    assert arrays(newest(tmp_path / "whole")) == arrays(newest(tmp_path / "parts"))
+    assert table(tmp_path / "whole") == table(tmp_path / "parts")
+    assert len(table(tmp_path / "whole")) == 10
+
+
+def test_a_killed_run_forgets_what_came_after_its_checkpoint(make_run, tmp_path):
+    make_run("whole").train()
+
+    class Killed(BaseException):
+        """Stands for SIGKILL: nothing of ours runs after it."""
+
+    def kill(row):
+        if row["update"] == 7:
+            raise Killed
+
+    with pytest.raises(Killed):
+        make_run("killed", report=kill).train()
+    assert newest(tmp_path / "killed").stem == "update_000000006"
+    assert len(table(tmp_path / "killed")) == 7
+    with (tmp_path / "killed" / "metrics.csv").open("a") as file:
+        file.write("8,12")  # a row cut short
+    make_run("killed", resume=True).train()
+    assert arrays(newest(tmp_path / "whole")) == arrays(newest(tmp_path / "killed"))
+    assert table(tmp_path / "whole") == table(tmp_path / "killed")
+
+
+def test_the_first_ctrl_c_ends_the_update_and_saves(make_run, tmp_path):
+    def press(row):
+        if row["update"] == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    finish = make_run("stopped", report=press).train()
+    assert (finish.interrupted, finish.updates) == (True, 3)
+    assert newest(tmp_path / "stopped").stem == "update_000000003"
+    assert signal.getsignal(signal.SIGINT) is before
+    assert make_run("stopped", resume=True).train().updates == 10
+
+
+def test_a_broken_update_is_not_saved(make_run, tmp_path, monkeypatch):
+    run = make_run("broken")
+    update = run._update
+
+    def broken(state, data):
+        state, metrics = update(state, data)
+        return state, metrics | {"loss/value": metrics["loss/value"] * float("nan")}
+
+    monkeypatch.setattr(run, "_update", broken)
+    with pytest.raises(ValueError, match="update 1: loss/value is nan"):
+        run.train()
+    assert newest(tmp_path / "broken").stem == "update_000000000"
+
+
+@pytest.fixture(scope="module")
+def town_run(repository, tmp_path_factory):
+    """`teacher fit` with the debug configuration, stopped half-way, and the arguments that resume it."""
+    output = tmp_path_factory.mktemp("runs")
+    arguments = ["fit", "--config", str(repository / "configs/teacher/debug.yaml"), "--output", str(output)]
+    cached = []
+
+    def once(*settings):
+        if not cached:
+            cached.append(make_update(*settings))
+        return cached[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("teacher.fit.make_update", once)
+        assert main([*arguments, "--stop_at_update", "1"]) == 0
+        assert main([*arguments, "--resume"]) == 0
+        assert main([*arguments, "--name", "whole"]) == 0
+    return output, arguments
+
+
+def test_a_town_resumes_exactly(town_run):
+    output, _ = town_run
+    assert arrays(newest(output / "debug")) == arrays(newest(output / "whole"))
+    assert table(output / "debug") == table(output / "whole")
+
+
+def test_a_run_folder_is_enough(town_run, repository):
+    folder = town_run[0] / "debug"
+    config = load_config(folder / "config.yaml")
+    shipped = yaml.safe_load((repository / "configs/teacher/debug.yaml").read_text())
+    assert config.total_agent_steps == shipped["total_agent_steps"] == 500
+    assert config.network.trunk_widths == tuple(shipped["network"]["trunk_widths"])
+    about = json.loads((folder / "metadata.json").read_text())
+    assert set(about) == {"commit", "python", "versions", "device", "seed"}
+    rows = table(folder)
+    assert int(rows[-1]["agent_steps"]) >= 500
+    assert {"teacher/reward/progress", "teacher/event/collision", "teacher/loss/entropy"} <= set(rows[0])
+    assert any(path.stat().st_size > 1000 for path in folder.glob("events.out.tfevents*"))
+    policy = load_policy(folder / "policy.h5")
+    assert policy.network == config.network
+    assert describe_policy(folder / "policy.h5")["agent_steps"] == int(rows[-1]["agent_steps"])
+
+
+def test_a_run_is_not_overwritten(town_run):
+    with pytest.raises(ValueError, match="already holds a run; go on with --resume"):
+        main(town_run[1])
+
+
+def test_a_changed_configuration_does_not_resume(town_run):
+    with pytest.raises(ValueError, match=r"differs .* ppo.epochs is 1 in one and 2 in the other"):
+        main([*town_run[1], "--resume", "--ppo.epochs", "2"])
+
+
+def test_rows_after_a_checkpoint_are_cut(tmp_path):
+    path = tmp_path / "metrics.csv"
+    assert cut_rows(path, 3) == []
+    path.write_text("update,agent_steps\r\n1,10\r\n2,20\r\n3,30\r\n4,4")
+    assert cut_rows(path, 2) == ["update", "agent_steps"]
+    assert path.read_text().split() == ["update,agent_steps", "1,10", "2,20"]
+    assert cut_rows(path, 0) == []
+    assert path.read_text() == ""
+
+
+def test_device_arrays_are_not_left_in_metrics(make_run, tmp_path):
+    rows = []
+    make_run("rows", report=rows.append).train(stop_at_update=1)
+    assert all(type(value) in (int, float) for value in rows[0].values())
+    assert not any(isinstance(value, (jax.Array, np.ndarray)) for value in rows[0].values())
