@@ -66,7 +66,9 @@ class DemoConfig:
             if isinstance(value, (int, float)) and not value > 0:
                 raise ValueError(f"demo {field.name}={value} must be above 0")
         if self.num_worlds < 2:
-            raise ValueError(f"demo num_worlds={self.num_worlds} must be at least 2: one is held out of the adaptation")
+            raise ValueError(
+                f"demo num_worlds={self.num_worlds} must be at least 2: one is held out of the adaptation"
+            )
 
 
 def main(argv: Sequence[str]) -> int:
@@ -212,7 +214,11 @@ def adapt(
     say("perception is adapted to the stand-in for real cameras")
     training, held_out = stand_in_pairs(data, config.adaptation_pairs, seed)
     pairs = AdaptationData(
-        source="stand_in", batch_size=32, pairs_per_epoch=len(training), scene_balance=0.0, validation_share=0.0
+        source="stand_in",
+        batch_size=32,
+        pairs_per_epoch=len(training),
+        scene_balance=0.0,
+        validation_share=0.0,
     ).use(training, held_out)
     module = AdaptationModule(policy, optimiser=OptimiserConfig(learning_rate=1e-3, warmup_steps=10))
     trainer = lightning.Trainer(

@@ -31,12 +31,12 @@ FIGURES = (
      "a student would see in its place."),
     ("learning.png", "DAgger", "Every round drives some seconds in all worlds, asks the teacher what it would do in "
      "each state the agents got into, and trains on the answers. The teacher's share of the driving falls to zero."),
-    ("film_student.png", "The student drives", "The same start as the teacher's strip; every agent in the town is the "
-     "student and sees only its own four pictures."),
-    ("stand_in.png", "The stand-in for real cameras", "The renderer under a fixed photometric and textural shift. It is "
-     "not real data: it takes the place of real frames on machines that have none."),
-    ("real.png", "Real frames and their renderings", "Each real picture beside the rendering of the same moment through "
-     "its own calibration, and one laid over the other."),
+    ("film_student.png", "The student drives", "The same start as the teacher's strip; every agent in the town is "
+     "the student and sees only its own four pictures."),
+    ("stand_in.png", "The stand-in for real cameras", "The renderer under a fixed photometric and textural shift. It "
+     "is not real data: it takes the place of real frames on machines that have none."),
+    ("real.png", "Real frames and their renderings", "Each real picture beside the rendering of the same moment "
+     "through its own calibration, and one laid over the other."),
 )  # fmt: skip
 STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; color: #1b2430; background: #f6f7f9; margin: 0 auto; max-width: 1180px;
@@ -57,8 +57,8 @@ def write_report(output: Path, summary: Mapping[str, Any]) -> Path:
         f"<p class='faint'>{_facts(summary)}</p>",
         f"<p>{_verdict(summary)}</p>",
         _table(summary),
-        "<p class='faint'>Rates are shares of agents to which the event happened in an episode. The driving score is the "
-        "mean over agents of route progress, times 0.5 per collision, 0.65 per departure from the road and 0.7 per red "
+        "<p class='faint'>Rates are shares of agents to which the event happened in an episode. The driving score is "
+        "the mean over agents of route progress, times 0.5 per collision, 0.65 per departure from the road and 0.7 per red "
         "light run. Everybody drives the same episodes.</p>",
     ]
     for name, title, text in FIGURES:
@@ -86,8 +86,8 @@ def _verdict(summary: Mapping[str, Any]) -> str:
         summary[name]["driving_score"] for name in ("teacher", "student_before", "student_after")
     )
     return (
-        f"On a town that neither was trained on, the teacher scores {teacher:.2f}. The student, which sees only pictures, "
-        f"scores {before:.2f} untrained and <b>{after:.2f}</b> after {summary['wall_s_by_part']['dagger'] / 60:.1f} "
+        f"On a town that neither was trained on, the teacher scores {teacher:.2f}. The student, which sees only "
+        f"pictures, scores {before:.2f} untrained and <b>{after:.2f}</b> after {summary['wall_s_by_part']['dagger'] / 60:.1f} "
         "minutes of self-play DAgger."
     )
 

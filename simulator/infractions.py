@@ -65,7 +65,9 @@ def summarise(final: WorldState, agent_steps: int, wall_s: float) -> Metrics:
     """
     spawned = np.asarray(final.spawned)
     if not spawned.any():
-        raise ValueError("no agent was placed in any world, so there is nothing to summarise; lower num_agents")
+        raise ValueError(
+            "no agent was placed in any world, so there is nothing to summarise; lower num_agents"
+        )
     collisions = np.asarray(final.collisions)[spawned]
     offroads = np.asarray(final.offroads)[spawned]
     incidents = int(collisions.sum() + offroads.sum())

@@ -48,7 +48,9 @@ def without_edges_of(edges: Sequence[np.ndarray], islands: Sequence[np.ndarray])
     """
     if not islands:
         return list(edges)
-    covered = shapely.union_all([shapely.buffer(shapely.Polygon(ring[:, :2]), ISLAND_REACH_M) for ring in islands])
+    covered = shapely.union_all(
+        [shapely.buffer(shapely.Polygon(ring[:, :2]), ISLAND_REACH_M) for ring in islands]
+    )
     rest = [shapely.difference(shapely.LineString(edge), covered) for edge in edges]
     parts = [part for part in shapely.get_parts(rest) if part.length > 1.0]
     return [shapely.get_coordinates(part, include_z=True) for part in parts]

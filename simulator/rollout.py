@@ -16,7 +16,9 @@ Choose = Callable[[WorldState, Array], Array]
 """Picks actions [worlds, agents] from batched states and a key (consumed)."""
 
 
-def reset_worlds(key: Key[Array, ""], atlas: RoadAtlas, config: SimulatorConfig, num_worlds: int) -> WorldState:
+def reset_worlds(
+    key: Key[Array, ""], atlas: RoadAtlas, config: SimulatorConfig, num_worlds: int
+) -> WorldState:
     """``num_worlds`` new episodes, spread evenly over the atlas's towns. Fields get a leading [worlds] axis."""
     map_ids = jnp.arange(num_worlds, dtype=jnp.int32) % atlas.num_maps
     return jax.vmap(reset, (0, None, 0, None))(jax.random.split(key, num_worlds), atlas, map_ids, config)
@@ -45,7 +47,12 @@ def select_worlds(which: Bool[Array, " worlds"], new: WorldState, old: WorldStat
 
 
 def roll(
-    key: Key[Array, ""], state: WorldState, choose: Choose, atlas: RoadAtlas, config: SimulatorConfig, num_steps: int
+    key: Key[Array, ""],
+    state: WorldState,
+    choose: Choose,
+    atlas: RoadAtlas,
+    config: SimulatorConfig,
+    num_steps: int,
 ) -> tuple[WorldState, Int[Array, ""]]:
     """Drives batched worlds for ``num_steps`` without resets; returns the last state and the agent-steps taken."""
 

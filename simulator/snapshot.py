@@ -47,7 +47,9 @@ def draw_state(
 ) -> Image.Image:
     """One world from above, ``extent_m`` metres across around ``centre`` (x, y), or all of the town."""
     lights = lights_to_draw(state, atlas, config)
-    return draw_world(road_map, agents_to_draw(state), lights, centre=centre, extent_m=extent_m, size_px=size_px)
+    return draw_world(
+        road_map, agents_to_draw(state), lights, centre=centre, extent_m=extent_m, size_px=size_px
+    )
 
 
 def busiest_place(state: WorldState, radius_m: float = 45.0) -> np.ndarray:

@@ -27,7 +27,12 @@ METRES_PER_AGENT = 15.0
 
 # Least and greatest length, width and height of each kind, metres (our choice within GIGAFLOW's 0.8 to 7 x 0.8 to 3).
 _LEAST = {CAR: (3.8, 1.7, 1.4), TRUCK: (6.0, 2.2, 2.6), CYCLIST: (1.6, 0.8, 1.6), PEDESTRIAN: (0.8, 0.8, 1.6)}
-_GREATEST = {CAR: (5.2, 2.1, 1.9), TRUCK: (9.0, 2.6, 3.6), CYCLIST: (1.9, 0.8, 1.9), PEDESTRIAN: (0.8, 0.8, 1.9)}
+_GREATEST = {
+    CAR: (5.2, 2.1, 1.9),
+    TRUCK: (9.0, 2.6, 3.6),
+    CYCLIST: (1.9, 0.8, 1.9),
+    PEDESTRIAN: (0.8, 0.8, 1.9),
+}
 # Speed caps relative to dynamics.MAX_SPEED: a pedestrian tops out at 2 m/s, a cyclist at 7 m/s.
 _SPEED_SCALE = (1.0, 0.8, 0.35, 0.1)
 
@@ -127,7 +132,11 @@ def _on_lane(lane: Array, share: Array, atlas: RoadAtlas) -> tuple[Array, Array]
 
 
 def route_along(
-    walk: _Walk, start_m: Float[Array, ""], shift_m: Float[Array, ""], atlas: RoadAtlas, config: SimulatorConfig
+    walk: _Walk,
+    start_m: Float[Array, ""],
+    shift_m: Float[Array, ""],
+    atlas: RoadAtlas,
+    config: SimulatorConfig,
 ) -> tuple[Array, Array, Array, Array]:
     """Samples a walk every 2 m from ``start_m`` on its first lane.
 
@@ -168,9 +177,7 @@ def _shift_for(kind: Array, width: Array, lane: Array, atlas: RoadAtlas) -> Arra
     return jnp.where(slow, jnp.maximum(0.5 * atlas.lane_width_m[lane] - 0.5 * width - 0.5, 0.0), 0.0)
 
 
-def _place_agents(
-    key: Array, bodies: _Bodies, map_id: Array, atlas: RoadAtlas
-) -> tuple[Array, Array, Array]:
+def _place_agents(key: Array, bodies: _Bodies, map_id: Array, atlas: RoadAtlas) -> tuple[Array, Array, Array]:
     """Places agents one after the other where their circumscribed circles keep a gap.
 
     Returns lane [agents], metres along it [agents], placed [agents] bool. An agent that finds no free place in
@@ -179,7 +186,9 @@ def _place_agents(
     agents = bodies.kind.shape[0]
     radius = 0.5 * jnp.linalg.norm(bodies.size[:, :2], axis=-1)
 
-    def place_one(taken: tuple[Array, Array], inputs: tuple[Array, Array]) -> tuple[tuple[Array, Array], tuple]:
+    def place_one(
+        taken: tuple[Array, Array], inputs: tuple[Array, Array]
+    ) -> tuple[tuple[Array, Array], tuple]:
         xy, placed = taken
         index, agent_key = inputs
         lane, along = jax.vmap(_draw_place, (0, None, None))(

@@ -26,7 +26,9 @@ def step(
     moved = _move(state, action, config)
     moved = _follow_route(moved)
     red_light = _runs_red_light(state, moved, atlas, config)
-    collision_now = collision.collides(moved.position, moved.yaw, state.scenario.size, moved.present) & state.active
+    collision_now = (
+        collision.collides(moved.position, moved.yaw, state.scenario.size, moved.present) & state.active
+    )
     offroad = _leaves_road(moved, atlas, config) & state.active
     goal, arrived = _reaches_goal(moved)
     crashed = collision_now | offroad
@@ -84,7 +86,9 @@ def _follow_route(state: WorldState) -> WorldState:
 
 def _leaves_road(state: WorldState, atlas: RoadAtlas, config: SimulatorConfig) -> Bool[Array, " agents"]:
     points = collision.corners(state.position[:, :2], state.yaw, state.scenario.size)
-    distance = jax.vmap(jax.vmap(drivable_distance, (None, None, 0)), (None, None, 0))(atlas, state.map_id, points)
+    distance = jax.vmap(jax.vmap(drivable_distance, (None, None, 0)), (None, None, 0))(
+        atlas, state.map_id, points
+    )
     return (distance < -config.offroad_margin_m).any(axis=1)
 
 
@@ -117,7 +121,9 @@ def _reaches_goal(state: WorldState) -> tuple[Bool[Array, " agents"], Bool[Array
     scenario = state.scenario
     index = jnp.minimum(state.goal_index, scenario.goal_m.shape[1] - 1)
     goal_m = jnp.take_along_axis(scenario.goal_m, index[:, None], axis=1)[:, 0]
-    station = jnp.clip(jnp.round(goal_m / ROUTE_SPACING_M).astype(jnp.int32), 0, scenario.route_xyz.shape[1] - 1)
+    station = jnp.clip(
+        jnp.round(goal_m / ROUTE_SPACING_M).astype(jnp.int32), 0, scenario.route_xyz.shape[1] - 1
+    )
     goal_xy = jnp.take_along_axis(scenario.route_xyz, station[:, None, None], axis=1)[:, 0, :2]
     near = jnp.linalg.norm(state.position[:, :2] - goal_xy, axis=-1) < scenario.goal_radius_m
     passed = (state.route_m >= goal_m) & (jnp.abs(state.route_offset_m) < scenario.goal_radius_m)

@@ -48,7 +48,9 @@ def track(
     jerks = jnp.asarray(dynamics.ACTIONS)
 
     def cost(jerk: Array) -> Array:
-        after = dynamics.advance(motion, jnp.broadcast_to(jerk, (*motion.x.shape, 2)), vehicle, config.timestep_s)
+        after = dynamics.advance(
+            motion, jnp.broadcast_to(jerk, (*motion.x.shape, 2)), vehicle, config.timestep_s
+        )
         path = _coast(after, vehicle, config.timestep_s)
         effort = after.acceleration**2 + after.lateral_acceleration**2
         return _misfit(path, vehicle, wanted, wanted_speed) + _EFFORT * effort

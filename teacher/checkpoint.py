@@ -62,7 +62,9 @@ def load_checkpoint(path: Path, template: State) -> tuple[State, dict[str, Any]]
             progress = json.loads(file.attrs["progress"])
             stored: dict[str, np.ndarray] = {}
             file["state"].visititems(
-                lambda name, item: stored.update({name: np.asarray(item[()])}) if isinstance(item, h5py.Dataset) else None
+                lambda name, item: (
+                    stored.update({name: np.asarray(item[()])}) if isinstance(item, h5py.Dataset) else None
+                )
             )
     except (OSError, KeyError) as error:
         raise ValueError(

@@ -72,7 +72,8 @@ def evaluate(
 ) -> tuple[Metrics, WorldState]:
     """Metrics of ``num_worlds`` episodes spread over ``maps``, and their last states.
 
-    ``greedy`` takes the likeliest action, as labels do, instead of drawing one. Raises ValueError for more agents than a town holds.
+    ``greedy`` takes the likeliest action, as labels do, instead of drawing one. Raises
+    ValueError for more agents than a town holds.
     """
     atlas = load_atlas(maps)
     config = evaluation_simulator(policy, num_agents, seconds)
@@ -110,9 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--agents", type=int, default=16, help="agents per world (default: 16)")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of an episode (default: 60)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--greedy", action="store_true", help="take the likeliest action instead of drawing one"
-    )
+    parser.add_argument("--sample", action="store_true", help="draw actions instead of taking the likeliest")
     parser.add_argument("--output", type=Path, help="write the metrics here as JSON")
     parser.add_argument(
         "--picture", type=Path, help="write a top-down filmstrip of the first world here (PNG)"

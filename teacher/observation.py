@@ -5,12 +5,12 @@ their lights. Counts are settings; entities beyond a count are the farthest. Dis
 
 | field        | shape                | columns |
 |--------------|----------------------|---------|
-| ego          | [agents, EGO]        | motion, steering, size, gains, offset from the route, limits, room to the road edge, next light |
+| ego          | [agents, EGO]        | see `_ego`: motion, body, gains, room to the road edge, next light |
 | conditioning | [agents, TRAITS + 1] | driver traits in [-1, 1], goal radius |
-| route        | [agents, ...]        | preview points (x, y, cos, sin) and the next two goals (x, y, distance left, exists) |
+| route        | [agents, ...]        | preview points (x, y, cos, sin), then two goals (x, y, distance left, exists) |
 | others       | [agents, n, 10]      | x, y, cos, sin, length, width, relative velocity x, y, speed, standing |
 | lanes        | [agents, n, 5]       | x, y, cos, sin, offset in height |
-| edges        | [agents, n, 4]       | nearest point x, y, direction cos, sin (of the doubled angle: edges have no direction) |
+| edges        | [agents, n, 4]       | nearest point x, y, cos and sin of twice the angle (edges have no direction) |
 | stops        | [agents, n, 9]       | x, y, cos, sin, half width, off, green, yellow, red |
 """
 

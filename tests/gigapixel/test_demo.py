@@ -41,17 +41,23 @@ def test_report_stands_alone_and_names_the_stand_in(tmp_path: Path) -> None:
 
 def test_learning_curves_are_drawn_from_the_run(tmp_path: Path) -> None:
     with (tmp_path / "metrics.csv").open("w", newline="") as file:
-        rows = csv.DictWriter(file, ["step", "student/train/ade_m", "student/data/beta", "student/data/agent_steps"])
+        rows = csv.DictWriter(
+            file, ["step", "student/train/ade_m", "student/data/beta", "student/data/agent_steps"]
+        )
         rows.writeheader()
         for step in range(5):
-            rows.writerow({"step": step, "student/train/ade_m": 3.0 - step / 2, "student/data/beta": 1 - step / 5})
+            rows.writerow(
+                {"step": step, "student/train/ade_m": 3.0 - step / 2, "student/data/beta": 1 - step / 5}
+            )
     learning_curves(tmp_path / "metrics.csv", tmp_path / "learning.png")
     assert Image.open(tmp_path / "learning.png").width > 800
 
 
 def test_arguments_come_from_file_and_command_line(tmp_path: Path, repository: Path) -> None:
     debug = repository / "configs" / "demo" / "debug.yaml"
-    config, output, seed = parse(["--config", str(debug), "--output", str(tmp_path), "--epochs", "7", "--seed", "2"])
+    config, output, seed = parse(
+        ["--config", str(debug), "--output", str(tmp_path), "--epochs", "7", "--seed", "2"]
+    )
     assert (config.epochs, config.train_maps, output, seed) == (7, ("Town02",), tmp_path, 2)
 
 

@@ -16,4 +16,6 @@ def towns() -> RoadAtlas:
 @pytest.fixture(scope="session")
 def small() -> SimulatorConfig:
     """Eight agents at the step the shipped policy uses."""
-    return SimulatorConfig(timestep_s=0.25, num_agents=8, no_lights_share=0.0, removed_light_share=0.0, always_green_share=0.0)
+    return SimulatorConfig(
+        timestep_s=0.25, num_agents=8, no_lights_share=0.0, removed_light_share=0.0, always_green_share=0.0
+    )

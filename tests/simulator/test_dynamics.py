@@ -1,5 +1,7 @@
 """The kinematic bicycle against hand arithmetic, a fine-step integration and the symmetries it must have."""
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -54,7 +56,12 @@ def test_turning_step_by_hand() -> None:
 @pytest.mark.parametrize(
     ("start", "jerk", "field", "expected"),
     [
-        ({"speed": 0.2, "acceleration": -5.0}, (0.0, 0.0), "speed", 0.0),  # would reverse: snaps to a standstill
+        (
+            {"speed": 0.2, "acceleration": -5.0},
+            (0.0, 0.0),
+            "speed",
+            0.0,
+        ),  # would reverse: snaps to a standstill
         ({"speed": 5.0, "acceleration": 1.0}, (-15.0, 0.0), "acceleration", 0.0),  # sign change snaps
         ({"speed": 5.0, "acceleration": 2.4}, (4.0, 0.0), "acceleration", 2.5),  # upper limit
         ({"speed": 5.0, "acceleration": -4.9}, (-15.0, 0.0), "acceleration", -5.0),  # lower limit
@@ -80,7 +87,9 @@ def test_steering_moves_at_a_bounded_rate_and_stays_bounded() -> None:
 
 def test_arc_matches_a_fine_integration_of_the_bicycle(rng: np.random.Generator) -> None:
     arc, curvature, axles = rng.uniform(-5, 15, 20), rng.uniform(-0.2, 0.2, 20), rng.uniform(0.5, 5, 20)
-    x, y, yaw = follow_arc(*(jnp.asarray(v) for v in (0 * arc, 0 * arc, 0 * arc + 0.3, arc, curvature, axles)))
+    x, y, yaw = follow_arc(
+        *(jnp.asarray(v) for v in (0 * arc, 0 * arc, 0 * arc + 0.3, arc, curvature, axles))
+    )
     steps = 20_000
     rear_x, rear_y, heading = -0.5 * axles * np.cos(0.3), -0.5 * axles * np.sin(0.3), np.full(20, 0.3)
     for _ in range(steps):
@@ -103,7 +112,7 @@ def test_error_shrinks_with_the_step() -> None:
 
     fine = end(512)
     errors = [np.linalg.norm(end(n) - fine) for n in (4, 8, 16, 32)]
-    assert all(second < 0.7 * first for first, second in zip(errors, errors[1:], strict=False)), errors
+    assert all(second < 0.7 * first for first, second in itertools.pairwise(errors)), errors
 
 
 def test_motion_does_not_depend_on_where_the_world_points() -> None:

@@ -78,11 +78,15 @@ def test_goals_lie_apart_as_configured(start: WorldState, small: SimulatorConfig
 def test_reset_depends_on_the_key_alone(towns: RoadAtlas, small: SimulatorConfig, start: WorldState) -> None:
     build = jax.jit(partial(reset_worlds, config=small, num_worlds=WORLDS))
     same, other = build(jax.random.key(3), towns), build(jax.random.key(4), towns)
-    assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(start), jax.tree.leaves(same), strict=True))
+    assert all(
+        np.array_equal(a, b) for a, b in zip(jax.tree.leaves(start), jax.tree.leaves(same), strict=True)
+    )
     assert not np.array_equal(start.position, other.position)
 
 
-def test_driving_along_the_route_counts_progress_and_reaches_goals(start: WorldState, advance: Callable) -> None:
+def test_driving_along_the_route_counts_progress_and_reaches_goals(
+    start: WorldState, advance: Callable
+) -> None:
     """Moved along its route by hand, an agent reaches its goals in order and vanishes at the last one."""
     state = hold(start)
     goals = np.zeros(start.active.shape, int)
@@ -126,10 +130,14 @@ def test_leaving_the_drivable_area_ends_the_drive(start: WorldState, advance: Ca
     np.testing.assert_array_equal(np.asarray(after.offroads)[spawned], 1)
 
 
-def crossing(start: WorldState, towns: RoadAtlas, small: SimulatorConfig, colour: int) -> tuple[WorldState, int]:
+def crossing(
+    start: WorldState, towns: RoadAtlas, small: SimulatorConfig, colour: int
+) -> tuple[WorldState, int]:
     """A world whose first agent is 0.3 m before a stop line at 8 m/s when its light shows ``colour``."""
     world = jax.tree.map(lambda leaf: leaf[0], start)
-    lit = np.flatnonzero((np.asarray(towns.stop_map) == 0) & (np.asarray(towns.stop_kind) == lights.TRAFFIC_LIGHT))
+    lit = np.flatnonzero(
+        (np.asarray(towns.stop_map) == 0) & (np.asarray(towns.stop_kind) == lights.TRAFFIC_LIGHT)
+    )
     stop = int(lit[0])
     states = jax.jit(lambda w: lights.light_states(w, jnp.array([stop]), towns, small)[0])
     for step in range(400):
@@ -150,7 +158,9 @@ def crossing(start: WorldState, towns: RoadAtlas, small: SimulatorConfig, colour
     return jax.tree.map(lambda leaf: leaf[None], world), stop
 
 
-@pytest.mark.parametrize(("colour", "charged"), [(lights.RED, True), (lights.GREEN, False), (lights.YELLOW, False)])
+@pytest.mark.parametrize(
+    ("colour", "charged"), [(lights.RED, True), (lights.GREEN, False), (lights.YELLOW, False)]
+)
 def test_only_red_lights_are_charged(
     start: WorldState, towns: RoadAtlas, small: SimulatorConfig, advance: Callable, colour: int, charged: bool
 ) -> None:
@@ -164,7 +174,9 @@ def test_crossing_a_red_line_backwards_is_not_charged(
 ) -> None:
     world, _ = crossing(start, towns, small, lights.RED)
     heading = jnp.array([jnp.cos(world.yaw[0, 0]), jnp.sin(world.yaw[0, 0]), 0.0])
-    past = world.replace(position=world.position.at[0, 0].add(0.6 * heading), speed=world.speed.at[0, 0].set(-2.0))
+    past = world.replace(
+        position=world.position.at[0, 0].add(0.6 * heading), speed=world.speed.at[0, 0].set(-2.0)
+    )
     _, events = advance(past, all_do(past))
     assert not events.red_light[0, 0]
 
@@ -218,7 +230,9 @@ def test_rear_axle_is_behind_the_centre() -> None:
 
 
 def test_more_agents_than_the_road_can_hold_is_refused(towns: RoadAtlas) -> None:
-    with pytest.raises(ValueError, match=r"num_agents=5000 is more than the \d+ m of lanes in Town02 can hold"):
+    with pytest.raises(
+        ValueError, match=r"num_agents=5000 is more than the \d+ m of lanes in Town02 can hold"
+    ):
         check_capacity(towns, 5000)
 
 

@@ -50,5 +50,5 @@ def test_impossible_requests_are_refused(arguments: list[str], sentence: str) ->
 
 
 def test_a_missing_policy_is_named() -> None:
-    with pytest.raises(FileNotFoundError, match="nowhere.h5"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.h5"):
         evaluate.main(["--policy", "nowhere.h5"])

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.config import SimulatorConfig
 from simulator.maps import load_atlas
 from simulator.rollout import reset_worlds, roll
 from simulator.world import WorldState
