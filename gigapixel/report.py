@@ -58,8 +58,8 @@ def write_report(output: Path, summary: Mapping[str, Any]) -> Path:
         f"<p>{_verdict(summary)}</p>",
         _table(summary),
         "<p class='faint'>Rates are shares of agents to which the event happened in an episode. The driving score is "
-        "the mean over agents of route progress, times 0.5 per collision, 0.65 per departure from the road and 0.7 per red "
-        "light run. Everybody drives the same episodes.</p>",
+        "the mean over agents of route progress, times 0.5 per collision, 0.65 per departure from the road and 0.7 per "
+        "red light run. Everybody drives the same episodes.</p>",
     ]
     for name, title, text in FIGURES:
         picture = output / name
@@ -85,9 +85,10 @@ def _verdict(summary: Mapping[str, Any]) -> str:
     teacher, before, after = (
         summary[name]["driving_score"] for name in ("teacher", "student_before", "student_after")
     )
+    minutes = summary["wall_s_by_part"]["dagger"] / 60
     return (
         f"On a town that neither was trained on, the teacher scores {teacher:.2f}. The student, which sees only "
-        f"pictures, scores {before:.2f} untrained and <b>{after:.2f}</b> after {summary['wall_s_by_part']['dagger'] / 60:.1f} "
+        f"pictures, scores {before:.2f} untrained and <b>{after:.2f}</b> after {minutes:.1f} "
         "minutes of self-play DAgger."
     )
 
