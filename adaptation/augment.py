@@ -1,7 +1,8 @@
 """Making few real pictures count for many: changes of look on the real side, changes of view on both sides.
 
 Whatever moves things in the picture (mirror, zoom, shift) is done alike to the real picture and to the rendering,
-and the frozen student is asked again about the changed rendering, so a pair stays a pair. Whatever only changes how
+and the frozen student is asked again about the changed rendering, so a pair stays a pair; so is the mixing of two
+pairs by rectangles. Whatever only changes how
 the world looks (exposure, colour, blur, noise) is done to the real picture alone. Randomness is torch's global
 generator, which Lightning seeds.
 """
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -30,6 +31,8 @@ class AugmentConfig:
     mirror: float = 0.5  # probability of a mirrored world
     zoom: float = 0.15  # both sides: magnified by a factor in exp(+-zoom)
     shift: float = 0.10  # both sides: moved by up to this share of the picture, per camera
+    cut: float = 0.5  # both sides: probability per view that a rectangle comes from another view of the batch
+    paste: float = 0.3  # real side: probability per view that a rectangle is replaced by the rendering
     exposure: float = 0.5  # real side: brightness factor in exp(+-exposure)
     contrast: float = 0.4  # real side: contrast factor in exp(+-contrast)
     saturation: float = 0.7  # real side: mixed with its grey picture by a factor in 1 +- saturation
@@ -38,7 +41,7 @@ class AugmentConfig:
     blur: float = 0.3  # real side: probability of a 3 x 3 blur
 
     def __post_init__(self) -> None:
-        for name in ("mirror", "blur"):
+        for name in ("mirror", "cut", "paste", "blur"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(
                     f"augment.{name}={getattr(self, name)} is a probability; it must lie in [0, 1]"
@@ -101,6 +104,37 @@ def zoom_and_shift(
     ]
 
 
+def rectangles(views: int, height: int, width: int, device: torch.device) -> Bool[Tensor, "views 1 height width"]:
+    """A random rectangle per view: True inside; sides between a fifth and the whole of the picture."""
+
+    def span(size: int) -> Bool[Tensor, "views size"]:
+        length = size * (0.2 + 0.8 * torch.rand(views, 1, device=device))
+        start = (size - length) * torch.rand(views, 1, device=device)
+        centre = torch.arange(size, device=device) + 0.5
+        return (centre >= start) & (centre < start + length)
+
+    return (span(height)[:, :, None] & span(width)[:, None, :])[:, None]
+
+
+def cut_between_views(
+    pictures: Sequence[Float[Tensor, "views 3 height width"]],
+    present: Bool[Tensor, " views"],
+    config: AugmentConfig,
+) -> list[Float[Tensor, "views 3 height width"]]:
+    """Rectangles of other views put into views, alike in every picture set.
+
+    Pairs agree pixel by pixel, so a mixture of two pairs is a pair; few scenes make many mixtures, and nothing in a
+    mixture tells which scene, and hence which trajectory, it came from.
+    """
+    views, _, height, width = pictures[0].shape
+    device = present.device
+    donors = torch.nonzero(present).flatten()
+    donor = donors[torch.randint(len(donors), (views,), device=device)]
+    chosen = (torch.rand(views, device=device) < config.cut) & present
+    inside = rectangles(views, height, width, device) & chosen.view(-1, 1, 1, 1)
+    return [torch.where(inside, picture[donor], picture) for picture in pictures]
+
+
 def change_look(
     picture: Float[Tensor, "views 3 height width"], config: AugmentConfig
 ) -> Float[Tensor, "views 3 height width"]:
@@ -143,7 +177,15 @@ def augment_pair(
     real_pictures, rendered = _planes(real.images), _planes(rendering.images)
     if config.zoom > 0 or config.shift > 0:
         real_pictures, rendered = zoom_and_shift([real_pictures, rendered], config)
+    present = real.camera_mask.flatten()
+    if config.cut > 0 and bool(present.any()):
+        real_pictures, rendered = cut_between_views([real_pictures, rendered], present, config)
     real_pictures = change_look(real_pictures, config)
+    if config.paste > 0:
+        views, _, height, width = rendered.shape
+        chosen = torch.rand(views, device=rendered.device) < config.paste
+        inside = rectangles(views, height, width, rendered.device) & chosen.view(-1, 1, 1, 1)
+        real_pictures = torch.where(inside, rendered, real_pictures)
     return (
         replace(real, images=_pixels(real_pictures, real.images)),
         replace(rendering, images=_pixels(rendered, rendering.images)),

@@ -260,6 +260,8 @@ def _fill(view, corner, count, paint, precedence):
     for row in range(begin_row, end_row):
         line = np.float32(row) + half
         left, right = _span(corner, first, count, line)
+        if left >= right:
+            continue
         begin = int(np.ceil(max(left - half, np.float32(0))))
         end = int(np.ceil(min(right - half, np.float32(width))))
         level = middle + slope_y * (line - cy) + slope_x * (half - cx)

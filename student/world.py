@@ -239,7 +239,7 @@ class PixelWorld:
 
 @partial(jax.jit, static_argnames="rules")
 def _fresh_world(
-    key: Array, atlas: Any, town: Array, careful_share: float, rules: SimulatorConfig
+    key: Array, atlas: Any, town: Array, careful_share: Array | float, rules: SimulatorConfig
 ) -> WorldState:
     """One new episode; with probability `careful_share` all its drivers are careful."""
     world_key, share_key = jax.random.split(key)

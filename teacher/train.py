@@ -121,7 +121,7 @@ def update(
     key, reset_key, rollout_key, learn_key = jax.random.split(state.key, 4)
     worlds, episode_metrics = reset_finished(environment, data, state.worlds, state.update == 0, reset_key)
     worlds, trajectories, logs = roll_out(
-        environment, network, config, data, state.params, worlds, rollout_key
+        environment, network, config.rollout_steps, data, state.params, worlds, rollout_key
     )
     last_value = network.apply(state.params, environment.observe(data, worlds), method="value")
     advantage, target = gae(

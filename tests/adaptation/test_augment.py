@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from adaptation.augment import AugmentConfig, augment_pair, mirror, mirrored_ord
 from student.observation import CONDITIONING_FEATURES, EGO_SCALES, Command, Observation, one_hot_command
 
 NAMES = ("front", "front_left", "front_right", "back")
-STILL = AugmentConfig(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+STILL = AugmentConfig(**dict.fromkeys((f.name for f in fields(AugmentConfig)), 0.0))
 
 
 def observation(batch: int = 6) -> Observation:

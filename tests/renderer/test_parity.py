@@ -12,7 +12,6 @@ from renderer.parity import boundary_band
 POSES = (
     (0.0, -1.75, 0.0, 0.0),
     (0.6, -2.6, 0.0, 0.3),  # a post cuts the near plane
-    (10.0, 1.75, 0.0, math.pi),
     (38.0, -20.0, 0.0, 1.4),
     (55.0, 6.0, 0.4, -2.0),
     (70.0, -20.0, -1.0, 2.5),  # below the road
@@ -61,7 +60,7 @@ def test_ground_that_is_not_flat(fast, one_world, one_camera, rng):
 
 def test_turning_the_world_with_its_viewers_changes_nothing(drawn, street):
     rig = CameraRig.nuplan(27, 48)
-    scene = street(POSES[1:4])
+    scene = street(POSES[1:3])
     before = drawn(scene, rig)
     for angle, east, north in ((2.0, 0.0, 0.0), (-0.7, 431.0, -777.0)):
         cos, sin = math.cos(angle), math.sin(angle)
