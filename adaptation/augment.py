@@ -104,7 +104,9 @@ def zoom_and_shift(
     ]
 
 
-def rectangles(views: int, height: int, width: int, device: torch.device) -> Bool[Tensor, "views 1 height width"]:
+def rectangles(
+    views: int, height: int, width: int, device: torch.device
+) -> Bool[Tensor, "views 1 height width"]:
     """A random rectangle per view: True inside; sides between a fifth and the whole of the picture."""
 
     def span(size: int) -> Bool[Tensor, "views size"]:
