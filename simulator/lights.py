@@ -48,8 +48,8 @@ def light_states(
 
 
 def line_coordinates(
-    xy: Float[Array, "*n 2"], stops: Int[Array, "*n"], atlas: RoadAtlas
-) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
+    xy: Float[Array, "*#n 2"], stops: Int[Array, "*#n"], atlas: RoadAtlas
+) -> tuple[Float[Array, "*#n"], Float[Array, "*#n"]]:
     """Position relative to stop lines: metres past the line, and metres from its middle over its half width."""
     safe = jnp.maximum(stops, 0)
     ends = atlas.stop_xyz[safe][..., :2]  # [..., 2, 2]

@@ -8,7 +8,7 @@ their lights. Counts are settings; entities beyond a count are the farthest. Dis
 | ego          | [agents, EGO]        | see `_ego`: motion, body, gains, room to the road edge, next light |
 | conditioning | [agents, TRAITS + 1] | driver traits in [-1, 1], goal radius |
 | route        | [agents, ...]        | preview points (x, y, cos, sin), then two goals (x, y, distance left, exists) |
-| others       | [agents, n, 10]      | x, y, cos, sin, length, width, relative velocity x, y, speed, standing |
+| others       | [agents, n, 18]      | see `_others`: pose, size, motion, place on the own route, closest approach |
 | lanes        | [agents, n, 5]       | x, y, cos, sin, offset in height |
 | edges        | [agents, n, 4]       | nearest point x, y, cos and sin of twice the angle (edges have no direction) |
 | stops        | [agents, n, 9]       | x, y, cos, sin, half width, off, green, yellow, red |
@@ -31,6 +31,8 @@ PREVIEW_M = (2.0, 4.0, 7.0, 10.0, 14.0, 20.0, 28.0, 40.0, 60.0)
 NEAR_M = 30.0
 """Unit of length for positions."""
 SPEED_UNIT_MPS = 10.0
+CONFLICT_M = tuple(4.0 * i for i in range(16))
+"""Where on the route ahead other agents are looked for."""
 _LIGHT_STRIDE = 2  # stations between two looks along the route for the next stop line
 LEVEL_GAP_M = 4.0
 """Lane points and agents farther above or below belong to another level of the road."""
@@ -69,7 +71,7 @@ class Observation:
     ego: Leaf  # [..., EGO]
     conditioning: Leaf  # [..., TRAITS + 1]
     route: Leaf  # [..., 4 * previews + 8]
-    others: Leaf  # [..., others, 10]
+    others: Leaf  # [..., others, 18]
     others_mask: Leaf  # [..., others] bool
     lanes: Leaf  # [..., lanes, 5]
     lanes_mask: Leaf  # [..., lanes] bool
@@ -225,6 +227,9 @@ def _route(agent: Array, frame: _Frame, state: WorldState) -> Float[Array, " rou
 
 
 def _others(agent: Array, frame: _Frame, state: WorldState, config: ObservationConfig) -> tuple[Array, Array]:
+    """The nearest agents: x, y, cos, sin, length, width, relative velocity x, y, speed, standing, acceleration, yaw
+    rate, then `_on_route` (4) and `_closest_approach` (2). What the last six say follows from the rest and the route;
+    given outright, a network of a few ten thousand weights learns to yield."""
     offset = state.position - state.position[agent]
     distance = jnp.linalg.norm(offset[:, :2], axis=-1)
     seen = state.present & (jnp.arange(distance.shape[0]) != agent) & (distance < config.agent_range_m)
@@ -234,18 +239,54 @@ def _others(agent: Array, frame: _Frame, state: WorldState, config: ObservationC
     index = jnp.pad(index, (0, config.others - count))
     mask = seen[index] & (jnp.arange(config.others) < count)
     velocity = state.speed[:, None] * jnp.stack([jnp.cos(state.yaw), jnp.sin(state.yaw)], axis=-1)
-    relative = frame.turn(velocity[index] - velocity[agent]) / SPEED_UNIT_MPS
-    size = state.scenario.size[index]
+    relative = velocity[index] - velocity[agent]
+    size, speed = state.scenario.size[index], state.speed[index]
+    yaw_rate = state.lateral_acceleration[index] / jnp.maximum(jnp.abs(speed), 1.0)
     columns = [
         frame.point(state.position[index, :2]),
         frame.direction(state.yaw[index]),
         size[:, :1] / 10.0,
         size[:, 1:2] / 3.0,
-        relative,
-        state.speed[index, None] / SPEED_UNIT_MPS,
+        frame.turn(relative) / SPEED_UNIT_MPS,
+        speed[:, None] / SPEED_UNIT_MPS,
         jnp.minimum(state.stopped_s[index, None] / 10.0, 1.0),
+        state.acceleration[index, None] / 4.0,
+        jnp.clip(yaw_rate, -1.0, 1.0)[:, None],
+        _on_route(agent, state, index),
+        _closest_approach(offset[index, :2], relative),
     ]
     return jnp.concatenate(columns, axis=-1) * mask[:, None], mask
+
+
+def _on_route(agent: Array, state: WorldState, others: Int[Array, " others"]) -> Float[Array, "others 4"]:
+    """Where others are relative to the own route ahead: distance along it (/ NEAR_M), offset to its left (/ 5 m, at
+    most 2), cos and sin of their heading against it, all at the nearest of the points CONFLICT_M ahead."""
+    scenario = state.scenario
+    stations = _station(state.route_m[agent] + jnp.array(CONFLICT_M), state)
+    gap = state.position[others, None, :2] - scenario.route_xyz[agent, stations, :2]  # [others, points, 2]
+    nearest = jnp.argmin(jnp.sum(gap**2, axis=-1), axis=-1)
+    yaw = scenario.route_yaw[agent, stations[nearest]]
+    gap = jnp.take_along_axis(gap, nearest[:, None, None], axis=1)[:, 0]
+    left = gap[:, 1] * jnp.cos(yaw) - gap[:, 0] * jnp.sin(yaw)
+    turned = state.yaw[others] - yaw
+    columns = [
+        jnp.array(CONFLICT_M)[nearest] / NEAR_M,
+        jnp.clip(left / 5.0, -2.0, 2.0),
+        jnp.cos(turned),
+        jnp.sin(turned),
+    ]
+    return jnp.stack(columns, axis=-1)
+
+
+def _closest_approach(
+    offset: Float[Array, "others 2"], relative: Float[Array, "others 2"]
+) -> Float[Array, "others 2"]:
+    """If both kept their velocities: time until the centres are nearest (/ 4 s, at most 2), and their distance then
+    (/ 10 m, at most 2)."""
+    closing = -jnp.sum(offset * relative, axis=-1) / jnp.maximum(jnp.sum(relative**2, axis=-1), 0.01)
+    time = jnp.clip(closing, 0.0, 8.0)
+    distance = jnp.linalg.norm(offset + time[:, None] * relative, axis=-1)
+    return jnp.stack([time / 4.0, jnp.minimum(distance / 10.0, 2.0)], axis=-1)
 
 
 def _lanes(frame: _Frame, height: Array, points: Array, atlas: RoadAtlas) -> tuple[Array, Array]:
