@@ -213,4 +213,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except (ValueError, OSError) as error:
-        sys.exit(f"gigapixel adapt: {error}")
+        print(f"gigapixel adapt: {error}", file=sys.stderr)
+        sys.exit(2)

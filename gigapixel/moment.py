@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -22,10 +21,10 @@ from renderer import CameraRig, Frame, render
 from simulator.atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.draw import draw_world
-from simulator.lights import light_states
 from simulator.maps import load_atlas, load_maps
 from simulator.road_map import RoadMap
 from simulator.rollout import reset_worlds, roll
+from simulator.snapshot import agents_to_draw, lights_to_draw, world_of
 from simulator.spawn import check_capacity
 from simulator.view import View
 from simulator.world import CAR, WorldState, rear_axle
@@ -113,31 +112,17 @@ def draw_above(
     moment: Moment, agent: int, rig: CameraRig, accents: Sequence[Colour], size: tuple[int, int]
 ) -> Image.Image:
     """One agent and its surroundings from above, `size` pixels (width, height), with its cameras' fields of view."""
-    state = jax.tree.map(lambda leaf: leaf[0], moment.state)
+    state = world_of(moment.state, 0)
     centre = np.asarray(state.position)[agent, :2]
     draw = partial(draw_world, moment.road_map, centre=centre, extent_m=ABOVE_EXTENT_M, size_px=size)
-    stops = jnp.arange(len(moment.road_map.stop_line_yaw), dtype=jnp.int32)
-    lights = np.asarray(light_states(state, stops, moment.atlas, moment.config))
     agents = agents_to_draw(state)
-    picture = draw(agents, lights)
+    picture = draw(agents, lights_to_draw(state, moment.atlas, moment.config))
     view = View.of(moment.road_map, centre, ABOVE_EXTENT_M, size)
     fans = fields_of_view(rig, rear_pose(state, agent))
     picture = shade_wedges(picture, [view.pixels(fan) for fan in fans], accents)
     ego = {name: values[agent : agent + 1] for name, values in agents.items()}
     ego["colour"] = np.array([EGO_COLOUR])
     return draw(ego, background=picture)
-
-
-def agents_to_draw(state: WorldState) -> dict[str, np.ndarray]:
-    """The agents of one world as `simulator.draw.draw_world` wants them."""
-    return {
-        "position": np.asarray(state.position),
-        "yaw": np.asarray(state.yaw),
-        "size": np.asarray(state.scenario.size),
-        "kind": np.asarray(state.scenario.kind),
-        "present": np.asarray(state.present),
-        "crashed": np.asarray(state.present & ~state.active),
-    }
 
 
 def rear_pose(state: WorldState, agent: int) -> tuple[float, float, float]:

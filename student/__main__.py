@@ -132,4 +132,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except (ValueError, OSError) as error:
-        sys.exit(f"gigapixel student: {error}")
+        print(f"gigapixel student: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import lightning
 import torch
@@ -40,8 +40,9 @@ class OptimiserConfig:
             raise ValueError(f"optimiser.final_share={self.final_share} must lie in [0, 1]")
 
 
+@runtime_checkable
 class Episode(Protocol):
-    """Something a policy can drive through, see `student.evaluation.Episode`."""
+    """Something a policy can drive through, see `student.driving.Episode`."""
 
     def drive(self, policy: StudentPolicy | None) -> dict[str, float | None]:
         """Drive with this policy and return the flat metrics."""
