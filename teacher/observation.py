@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Int
 from simulator import collision, lights
 from simulator.atlas import RoadAtlas, coarse_cell, drivable_distance
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.world import Leaf, WorldState
+from simulator.world import TRAITS, Leaf, WorldState
 
 PREVIEW_M = (2.0, 4.0, 7.0, 10.0, 14.0, 20.0, 28.0, 40.0, 60.0)
 """How far ahead on its route a driver looks (our choice: dense where it matters for steering)."""
@@ -79,6 +79,22 @@ class Observation:
     edges_mask: Leaf  # [..., edges] bool
     stops: Leaf  # [..., stops, 9]
     stops_mask: Leaf  # [..., stops] bool
+
+
+def example_observation(config: ObservationConfig) -> Observation:
+    """An empty observation of one agent, [1, ...]: what the network's weights take their shapes from."""
+    sets = {
+        "others": (config.others, 18),
+        "lanes": (config.lanes, 5),
+        "edges": (config.edges, 4),
+        "stops": (config.stops, 9),
+    }
+    flat = {"ego": 25, "conditioning": TRAITS + 1, "route": 4 * len(PREVIEW_M) + 8}
+    leaves = {name: jnp.zeros((1, width)) for name, width in flat.items()}
+    for name, (count, width) in sets.items():
+        leaves[name] = jnp.zeros((1, count, width))
+        leaves[f"{name}_mask"] = jnp.zeros((1, count), bool)
+    return Observation(**leaves)
 
 
 @struct.dataclass

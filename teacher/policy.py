@@ -22,7 +22,7 @@ from simulator.config import SimulatorConfig
 from simulator.dynamics import NUM_ACTIONS
 from teacher.config import TeacherConfig, from_dict, to_yaml
 from teacher.network import NetworkConfig, TeacherNetwork, sample_actions
-from teacher.observation import Observation, ObservationConfig
+from teacher.observation import Observation, ObservationConfig, example_observation
 
 FORMAT = "gigapixel teacher policy"
 VERSION = 1
@@ -78,7 +78,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
         raise FileNotFoundError(f"{source}: no such policy file; give a policy.h5 or 'pretrained'")
     config, stored = _read(source)
     network = TeacherNetwork(config.network, NUM_ACTIONS)
-    expected = jax.eval_shape(network.init, jax.random.key(0), _example(config.observation))
+    expected = jax.eval_shape(network.init, jax.random.key(0), example_observation(config.observation))
     wanted = traverse_util.flatten_dict(expected, sep="/")
     for name in sorted(set(wanted) | set(stored)):
         there = stored[name].shape if name in stored else "missing"
@@ -122,19 +122,3 @@ def _read(source: Path) -> tuple[TeacherConfig, dict[str, np.ndarray]]:
             return config, stored
     except (OSError, KeyError) as error:
         raise ValueError(f"{source} is not a readable teacher policy ({error})") from error
-
-
-def _example(config: ObservationConfig) -> Observation:
-    """An observation of one agent, for its shapes."""
-    sets = {
-        "others": (config.others, 10),
-        "lanes": (config.lanes, 5),
-        "edges": (config.edges, 4),
-        "stops": (config.stops, 9),
-    }
-    flat = {"ego": 25, "conditioning": 13, "route": 44}
-    leaves = {name: jnp.zeros((1, width)) for name, width in flat.items()}
-    for name, (count, width) in sets.items():
-        leaves[name] = jnp.zeros((1, count, width))
-        leaves[f"{name}_mask"] = jnp.zeros((1, count), bool)
-    return Observation(**leaves)
