@@ -165,7 +165,7 @@ def test_bfloat16_layers_give_float32_answers(seen, getkey):
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.float32)}
     low, high = (
         TeacherNetwork(config).apply(params, seen)[1],
-        TeacherNetwork(NetworkConfig()).apply(params, seen)[1],
+        TeacherNetwork(full).apply(params, seen)[1],
     )
     assert low.dtype == jnp.float32
     np.testing.assert_allclose(low, high, atol=0.1)
