@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,8 @@ class AdaptationCLI(LightningCLI):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; returns its exit code."""
+    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # what is frozen
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of a torch function
     AdaptationCLI(
         AdaptationModule,
         AdaptationData,

@@ -142,24 +142,35 @@ class AdaptationData(lightning.LightningDataModule):
         assert self.training is not None, "setup('fit') comes first"
         weights = scene_weights([pair.scene for pair in self.training], self.scene_balance)
         sampler = SceneSampler(weights, self.pairs_per_epoch, torch.initial_seed())
-        return DataLoader(self.training, self.batch_size, sampler=sampler, collate_fn=collate)  # type: ignore[arg-type]
+        return self._loader(self.training, sampler)
 
     def training_in_order(self) -> DataLoader[Pair]:
         """The training pairs, each once, in order."""
         assert self.training is not None, "setup('fit') comes first"
-        return DataLoader(self.training, self.batch_size, collate_fn=collate)  # type: ignore[arg-type]
+        return self._loader(self.training)
 
     def val_dataloader(self) -> DataLoader[Pair]:
         """The last moments of the training scenes, in order."""
         assert self.validation is not None, "setup('fit') comes first"
-        return DataLoader(self.validation, self.batch_size, collate_fn=collate)  # type: ignore[arg-type]
+        return self._loader(self.validation)
 
     def test_dataloader(self) -> DataLoader[Pair]:
         """The held-out scenes, in order."""
         assert self.held_out is not None, "setup('test') comes first"
-        return DataLoader(self.held_out, self.batch_size, collate_fn=collate)  # type: ignore[arg-type]
+        return self._loader(self.held_out)
 
     predict_dataloader = test_dataloader
+
+    def _loader(self, pairs: Sequence[Pair], sampler: Sampler[int] | None = None) -> DataLoader[Pair]:
+        """Batches of pairs. Its own generator keeps a new iteration from drawing out of the global one, which a
+        resumed run would notice in its augmentation."""
+        return DataLoader(
+            pairs,  # type: ignore[arg-type]
+            batch_size=self.batch_size,
+            sampler=sampler,
+            collate_fn=collate,
+            generator=torch.Generator(),
+        )
 
     def on_after_batch_transfer(self, batch: PairBatch, dataloader_idx: int) -> PairBatch:
         """Vary training pairs, on the device they are on."""

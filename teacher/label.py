@@ -30,7 +30,7 @@ class Label:
 
 
 def to_rear_axle_frame(
-    poses: Float[Array, "*poses 3"], origin: Float[Array, "*poses 3"]
+    poses: Float[Array, "*poses 3"], origin: Float[Array, "*#poses 3"]
 ) -> Float[Array, "*poses 3"]:
     """World poses (x, y, yaw) as seen from the pose ``origin``; both broadcast."""
     cos, sin = jnp.cos(origin[..., 2]), jnp.sin(origin[..., 2])

@@ -54,7 +54,7 @@ def test_nothing_changes_when_everything_is_zero() -> None:
 @pytest.mark.usefixtures("torch_seed")
 def test_changes_of_view_are_the_same_on_both_sides() -> None:
     real, rendering = augment_pair(
-        observation(), observation(), NAMES, replace(STILL, mirror=0.5, zoom=0.3, shift=0.2)
+        observation(), observation(), NAMES, replace(STILL, mirror=0.5, zoom=0.3, shift=0.2, cut=0.5)
     )
     assert same(real, rendering)
     assert not torch.equal(real.images, observation().images)
@@ -62,7 +62,7 @@ def test_changes_of_view_are_the_same_on_both_sides() -> None:
 
 @pytest.mark.usefixtures("torch_seed")
 def test_changes_of_look_leave_the_rendering_alone() -> None:
-    look = replace(AugmentConfig(), mirror=0.0, zoom=0.0, shift=0.0)
+    look = replace(AugmentConfig(), mirror=0.0, zoom=0.0, shift=0.0, cut=0.0)
     real, rendering = augment_pair(observation(), observation(), NAMES, look)
     assert same(rendering, observation())
     assert not torch.equal(real.images, observation().images)

@@ -24,8 +24,15 @@ WORLDS = 6
 
 
 @pytest.fixture(scope="module")
-def start(towns: RoadAtlas, small: SimulatorConfig) -> WorldState:
-    return jax.jit(partial(reset_worlds, config=small, num_worlds=WORLDS))(jax.random.key(3), towns)
+def build(towns: RoadAtlas, small: SimulatorConfig) -> Callable[[Array], WorldState]:
+    """New worlds from a key."""
+    compiled = jax.jit(partial(reset_worlds, config=small, num_worlds=WORLDS))
+    return lambda key: compiled(key, towns)
+
+
+@pytest.fixture(scope="module")
+def start(build: Callable[[Array], WorldState]) -> WorldState:
+    return build(jax.random.key(3))
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +82,8 @@ def test_goals_lie_apart_as_configured(start: WorldState, small: SimulatorConfig
     assert (spacing[cars] <= high + 1e-3).all()
 
 
-def test_reset_depends_on_the_key_alone(towns: RoadAtlas, small: SimulatorConfig, start: WorldState) -> None:
-    build = jax.jit(partial(reset_worlds, config=small, num_worlds=WORLDS))
-    same, other = build(jax.random.key(3), towns), build(jax.random.key(4), towns)
+def test_reset_depends_on_the_key_alone(build: Callable[[Array], WorldState], start: WorldState) -> None:
+    same, other = build(jax.random.key(3)), build(jax.random.key(4))
     assert all(
         np.array_equal(a, b) for a, b in zip(jax.tree.leaves(start), jax.tree.leaves(same), strict=True)
     )
@@ -108,8 +114,12 @@ def test_driving_along_the_route_counts_progress_and_reaches_goals(
 
 
 def test_overlapping_agents_crash_once_and_stay(start: WorldState, advance: Callable) -> None:
-    position = start.position.at[:, 1].set(start.position[:, 0])
-    state = hold(start, position=position, yaw=start.yaw.at[:, 1].set(start.yaw[:, 0]))
+    def second_as_first(values: Array) -> Array:
+        return values.at[:, 1].set(values[:, 0])
+
+    route = second_as_first(start.scenario.route_xyz)  # an agent takes its height from its route
+    state = start.replace(scenario=start.scenario.replace(route_xyz=route))
+    state = hold(state, position=second_as_first(start.position), yaw=second_as_first(start.yaw))
     state = state.replace(spawned=jnp.ones_like(state.spawned), active=jnp.ones_like(state.active))
     state = state.replace(present=jnp.ones_like(state.present))
     after, events = advance(state, all_do(state))

@@ -15,9 +15,12 @@ from student.policy import PolicyConfig
 HEIGHT, WIDTH, CAMERAS = 27, 48, 4
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Tiny networks on several threads only wait for each other, badly so beside other processes."""
+    """Tiny networks on several threads only wait for each other, badly so beside other processes.
+
+    For whole modules, so that runs made by their fixtures sum in the same order as runs made by their tests.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

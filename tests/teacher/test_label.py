@@ -32,7 +32,7 @@ def worlds(policy: Policy) -> WorldState:
 
 @pytest.fixture(scope="module")
 def fork(policy: Policy, worlds: WorldState):
-    return jax.jit(lambda key, state: label(key, state, policy, load_atlas(ATLAS)))(jax.random.key(0), worlds)
+    return jax.jit(label)(jax.random.key(0), worlds, policy, load_atlas(ATLAS))
 
 
 def test_frame_change_by_hand() -> None:
@@ -80,7 +80,5 @@ def test_crashing_agents_get_no_label(policy: Policy, worlds: WorldState) -> Non
         present=jnp.ones_like(worlds.present),
         scenario=worlds.scenario.replace(size=size),
     )
-    found = jax.jit(lambda key, state: label(key, state, policy, load_atlas(ATLAS)))(
-        jax.random.key(0), facing
-    )
+    found = jax.jit(label)(jax.random.key(0), facing, policy, load_atlas(ATLAS))
     assert not found.valid[:, :2].any()
