@@ -23,7 +23,7 @@ from jaxtyping import Float
 from simulator.road_map import MAX_SPACING_M, MarkingType, RoadMap, pack_pieces, pad_indices
 from simulator.stop_lines import derive_stop_lines
 
-IMPORTER_VERSION = 4
+IMPORTER_VERSION = 5
 DEFAULT_SPEED_LIMIT_MPS = 13.9  # 50 km/h, the usual urban limit, where the file gives none
 MAX_EDGE_LENGTH_M = 100.0  # longer road edges are cut, so that they can be culled
 EDGE_TOLERANCE_M = 0.05  # road edges are thinned until no vertex moves more than this
@@ -199,7 +199,8 @@ def _interpolate(stations: np.ndarray, arc: np.ndarray, line: np.ndarray) -> np.
 
 
 def _links(lanes: list[Any], field: str, index: dict[str, int]) -> list[list[int]]:
-    return [[index[str(i)] for i in getattr(lane, field) if str(i) in index] for lane in lanes]
+    """Linked lanes, in increasing order: the reader keeps them in sets, whose order changes from run to run."""
+    return [sorted(index[str(i)] for i in getattr(lane, field) if str(i) in index) for lane in lanes]
 
 
 def _neighbours(lanes: list[Any], field: str, index: dict[str, int], stations: list[tuple]) -> np.ndarray:

@@ -111,6 +111,15 @@ def test_every_lane_leads_on(town: RoadMap) -> None:
     assert max(jumps) < 3.6
 
 
+def test_links_are_in_order(town: RoadMap) -> None:
+    """The reader's own order changes from process to process, and with it every random route."""
+    for links in (town.lane_successors, town.lane_predecessors):
+        for row in links:
+            found = row[row >= 0]
+            assert (np.diff(found) > 0).all()
+            assert (row[: len(found)] >= 0).all()
+
+
 def test_neighbours_go_the_same_way_and_point_back(town: RoadMap) -> None:
     for lane in range(town.num_lanes):
         right = town.lane_right[lane]
