@@ -1,4 +1,4 @@
-"""`gigapixel bench ROOM --output FILE.json`: how fast one room does its work, measured the same way everywhere.
+"""`gigapixel bench ROOM --output FILE.json [--NAME VALUE ...]`: how fast one room works, measured the same everywhere.
 
 The first call is timed alone (`compile_s`: compilation, or numba's and cuDNN's first use). One more call warms up.
 Then come three windows of at least `window_s`, each of whole calls, and the median window is reported: a median
@@ -13,9 +13,11 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from gigapixel.machine import core_count
 
 WINDOWS = 3
 ROOMS = ("simulator", "renderer", "teacher", "student")
@@ -32,6 +34,8 @@ class Workload:
     device: str
     settings: dict[str, Any]
     call: Callable[[], int]
+    rows: dict[str, Callable[[], int]] = field(default_factory=dict)  # parts of the work, measured apart
+    facts: Callable[[], dict[str, Any]] = dict  # about the work as it was at the end, for the file
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,14 @@ def measure(
     return Measurement(compile_s, speeds, calls, units)
 
 
-def report(room: str, workload: Workload, measurement: Measurement, window_s: float) -> dict[str, Any]:
+def report(
+    room: str,
+    workload: Workload,
+    measurement: Measurement,
+    rows: dict[str, Measurement],
+    facts: dict[str, Any],
+    window_s: float,
+) -> dict[str, Any]:
     """The flat JSON object of a bench file."""
     from student.run_folder import run_metadata
 
@@ -80,12 +91,14 @@ def report(room: str, workload: Workload, measurement: Measurement, window_s: fl
         "benchmark": room,
         f"{workload.unit}_per_s": round(measurement.per_s, 1),
         "windows_per_s": [round(speed, 1) for speed in measurement.windows_per_s],
+        **{f"{name}_per_s": round(row.per_s, 1) for name, row in rows.items()},
+        **facts,
         "compile_s": round(measurement.compile_s, 3),
         "calls": measurement.calls,
         "units": measurement.units,
         "window_s": window_s,
         "device": workload.device,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": core_count(),
         "threads": os.environ.get("OMP_NUM_THREADS", ""),
         "workload": workload.description,
         "settings": workload.settings,
@@ -132,37 +145,46 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("room", choices=ROOMS)
     parser.add_argument("--output", required=True, metavar="FILE.json", help="where the result is written")
     parser.add_argument("--config", metavar="YAML", help="settings per room; see benchmarks/")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one setting")
-    return parser.parse_args(argv)
+    parser.epilog = "Every other setting of the room is an option too, for example --worlds 64."
+    arguments, rest = parser.parse_known_args(argv)
+    arguments.settings = override(rest)
+    return arguments
 
 
-def override(pairs: Sequence[str]) -> dict[str, Any]:
-    """Values of `--set NAME=VALUE`, read as YAML scalars."""
+def override(rest: Sequence[str]) -> dict[str, Any]:
+    """Settings given as `--NAME VALUE` or `--NAME=VALUE`, values read as YAML scalars."""
     import yaml
 
-    values = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise ValueError(f"--set {pair}: expected NAME=VALUE, for example --set worlds=64")
-        values[name] = yaml.safe_load(value)
+    values, left = {}, list(rest)
+    while left:
+        name, equals, value = left.pop(0).partition("=")
+        if not name.startswith("--") or not (equals or left):
+            raise ValueError(f"{name}: expected --NAME VALUE, for example --worlds 64")
+        values[name[2:]] = yaml.safe_load(value if equals else left.pop(0))
     return values
 
 
 def main(argv: Sequence[str]) -> int:
     """Measure one room and write the result."""
     arguments = parse(argv)
-    values = read_settings(arguments.config, arguments.room) | override(arguments.set)
+    values = read_settings(arguments.config, arguments.room) | arguments.settings
 
     from gigapixel import workloads
     from student.run_folder import write_json
 
     kind, build = workloads.BUILDERS[arguments.room]
-    settings = make_settings(kind, values, arguments.config or "--set")
+    settings = make_settings(kind, values, arguments.config or "options")
     workload = build(settings)
     _log.info("%s on %s: %s", arguments.room, workload.device, workload.description)
     measurement = measure(workload, settings.window_s)
-    result = report(arguments.room, workload, measurement, settings.window_s)
+    facts = workload.facts()
+    for name, value in facts.items():
+        _log.info("%s: %s", name, value)
+    rows = {}
+    for name, call in workload.rows.items():
+        rows[name] = measure(replace(workload, call=call), settings.window_s)
+        _log.info("%s: %s %s/s", name, f"{rows[name].per_s:,.0f}", workload.unit.replace("_", "-"))
+    result = report(arguments.room, workload, measurement, rows, facts, settings.window_s)
     write_json(arguments.output, result)
     print(
         f"{measurement.per_s:,.0f} {workload.unit.replace('_', '-')}/s on {workload.device} -> {arguments.output}"

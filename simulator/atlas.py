@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from simulator.grids import COARSE_CELL_M, FINE_CELL_M, Grids
+from simulator.grids import CELL_M, NODE_SPACING_M, TILE_NODES, Grids
 from simulator.road_map import RoadMap
 from simulator.world import Leaf
 
@@ -40,17 +40,20 @@ class RoadAtlas:
     point_xyz: Leaf  # [points, 3] f32 m
     point_yaw: Leaf  # [points] f32 rad
     point_lane: Leaf  # [points] i32
+    # Lane points about 6 m apart, which queries and observations look at.
+    sample_pose: Leaf  # [5, samples] f32: x, y, z m, cos and sin of the travel direction
+    sample_lane: Leaf  # [samples] i32
     # Stop lines and the junctions they guard.
     stop_xyz: Leaf  # [stops, 2, 3] f32 m, left end, right end
     stop_yaw: Leaf  # [stops] f32 rad, travel direction of whoever crosses it
+    stop_line: Leaf  # [stops, 5] f32: middle x, y m, cos and sin of that direction, half width m (>= 0.1)
     stop_kind: Leaf  # [stops] i32, StopKind
     stop_junction: Leaf  # [stops] i32, global lit junction, -1 for signs
     stop_group: Leaf  # [stops] i32, phase group inside the junction
     stop_map: Leaf  # [stops] i32
     junction_groups: Leaf  # [junctions] i32, phase groups; 0 where the junction is unlit
     # Road edges.
-    edge_segments: Leaf  # [segments, 4] f32 m, x0 y0 x1 y1
-    edge_z: Leaf  # [segments] f32 m
+    edge_line: Leaf  # [5, segments] f32 m: start x, y, vector to the end x, y, height
     # Where each map begins.
     map_lane_start: Leaf  # [maps] i32
     map_lane_count: Leaf  # [maps] i32
@@ -60,18 +63,19 @@ class RoadAtlas:
     map_length_m: Leaf  # [maps] f32, total lane length of this map
     map_stop_start: Leaf  # [maps] i32
     map_stop_count: Leaf  # [maps] i32
-    # Grids, flattened over maps; a cell of map m is offset[m] + row * shape[m, 1] + col.
-    map_origin: Leaf  # [maps, 2] f32 m, lower left corner of both grids
-    map_fine_offset: Leaf  # [maps] i32
-    map_fine_shape: Leaf  # [maps, 2] i32, rows (y), columns (x)
-    map_coarse_offset: Leaf  # [maps] i32
-    map_coarse_shape: Leaf  # [maps, 2] i32
+    # Grids, flattened over maps; a cell of map m is offset[m] + row * shape[m, 1] + col. See `simulator.grids`.
+    map_origin: Leaf  # [maps, 2] f32 m, lower left corner of the cells
+    map_cell_offset: Leaf  # [maps] i32
+    map_cell_shape: Leaf  # [maps, 2] i32, rows (y), columns (x)
+    cell_row: Leaf  # [cells] i32, row of the tables below
+    level_split_m: Leaf  # [rows] f32, height between two levels of road; +inf where there is one
+    tile: Leaf  # [rows, 2] i32, tile of the lower and of the upper level
     drivable_distance_m: (
-        Leaf  # [fine cells] f32, signed distance to the drivable edge, + inside, clipped to +-8
+        Leaf  # [tiles, 11, 11] f32, signed distance to the drivable edge, + inside, clipped to +-8
     )
-    lane_point_candidates: Leaf  # [coarse cells, 16] i32, points about 6 m apart, nearest to the cell first
-    edge_candidates: Leaf  # [coarse cells, 16] i32, edge segments
-    stop_candidates: Leaf  # [coarse cells, 8] i32, stop lines
+    lane_candidates: Leaf  # [rows, 100] i32, lane samples, nearest to the cell first
+    edge_candidates: Leaf  # [rows, 100] i32, edge segments
+    stop_candidates: Leaf  # [rows, 8] i32, stop lines
 
     @property
     def num_maps(self) -> int:
@@ -86,32 +90,40 @@ def build_atlas(maps: Sequence[RoadMap], grids: Sequence[Grids] | None = None) -
         from simulator.bake import bake_grids  # needs Shapely; given grids do without
 
         grids = [bake_grids(road_map) for road_map in maps]
-    fields = _lane_fields(maps) | _stop_fields(maps) | _grid_fields(maps, grids)
+    fields = _lane_fields(maps) | _stop_fields(maps) | _sample_fields(maps, grids) | _grid_fields(maps, grids)
     arrays: dict[str, Any] = {name: jnp.asarray(value) for name, value in fields.items()}
     return RoadAtlas(**{"names": tuple(road_map.name for road_map in maps), **arrays})
 
 
-def drivable_distance(atlas: RoadAtlas, map_id: Int[Array, ""], xy: Float[Array, " 2"]) -> Float[Array, ""]:
-    """Signed distance (m) from one point to the edge of the drivable area, + inside; bilinear, clipped to +-8."""
-    shape = atlas.map_fine_shape[map_id]
-    place = (xy - atlas.map_origin[map_id]) / FINE_CELL_M - 0.5  # cell centres are the samples
-    col, row = jnp.clip(place[0], 0.0, shape[1] - 1.0), jnp.clip(place[1], 0.0, shape[0] - 1.0)
-    left = jnp.minimum(jnp.floor(col).astype(jnp.int32), shape[1] - 2)
-    low = jnp.minimum(jnp.floor(row).astype(jnp.int32), shape[0] - 2)
-    corner = atlas.map_fine_offset[map_id] + low * shape[1] + left
-    right_share, up_share = col - left, row - low
-    grid = atlas.drivable_distance_m
-    below = grid[corner] * (1.0 - right_share) + grid[corner + 1] * right_share
-    above = grid[corner + shape[1]] * (1.0 - right_share) + grid[corner + shape[1] + 1] * right_share
-    return below * (1.0 - up_share) + above * up_share
+def table_row(atlas: RoadAtlas, map_id: Int[Array, ""], xy: Float[Array, " 2"]) -> Int[Array, ""]:
+    """Row of the tables for one point (m, world); points off the grid use the nearest cell."""
+    return _locate(atlas, map_id, xy)[0]
 
 
-def coarse_cell(atlas: RoadAtlas, map_id: Int[Array, ""], xy: Float[Array, " 2"]) -> Int[Array, ""]:
-    """Row of the candidate tables for one point; points off the grid use the nearest cell."""
-    shape = atlas.map_coarse_shape[map_id]
-    place = jnp.floor((xy - atlas.map_origin[map_id]) / COARSE_CELL_M).astype(jnp.int32)
-    col, row = jnp.clip(place[0], 0, shape[1] - 1), jnp.clip(place[1], 0, shape[0] - 1)
-    return atlas.map_coarse_offset[map_id] + row * shape[1] + col
+def _locate(atlas: RoadAtlas, map_id: Array, xy: Array) -> tuple[Array, Array]:
+    """Table row of one point, and its place in the cell in node spacings [2]."""
+    shape = atlas.map_cell_shape[map_id]
+    place = (xy - atlas.map_origin[map_id]) / CELL_M
+    corner = jnp.clip(jnp.floor(place).astype(jnp.int32), 0, shape[::-1] - 1)
+    cell = atlas.map_cell_offset[map_id] + corner[1] * shape[1] + corner[0]
+    return atlas.cell_row[cell], (place - corner) * (CELL_M / NODE_SPACING_M)
+
+
+def drivable_distance(atlas: RoadAtlas, map_id: Int[Array, ""], xyz: Float[Array, " 3"]) -> Float[Array, ""]:
+    """Signed distance (m) from one point to the edge of the drivable area of its level, + inside, clipped to +-8.
+
+    Bilinear between nodes 0.5 m apart. ``xyz`` is in world metres; its height tells a bridge from the road below.
+    """
+    row, place = _locate(atlas, map_id, xyz[:2])
+    tile = atlas.tile[row, (xyz[2] > atlas.level_split_m[row]).astype(jnp.int32)]
+    place = jnp.clip(place, 0.0, TILE_NODES - 1.0)
+    low = jnp.minimum(jnp.floor(place).astype(jnp.int32), TILE_NODES - 2)
+    across, up = place[0] - low[0], place[1] - low[1]
+    grid = atlas.drivable_distance_m.reshape(-1)
+    corner = (tile * TILE_NODES + low[1]) * TILE_NODES + low[0]
+    below = grid[corner] * (1.0 - across) + grid[corner + 1] * across
+    above = grid[corner + TILE_NODES] * (1.0 - across) + grid[corner + TILE_NODES + 1] * across
+    return below * (1.0 - up) + above * up
 
 
 def _lane_fields(maps: Sequence[RoadMap]) -> dict[str, np.ndarray]:
@@ -147,10 +159,14 @@ def _lane_fields(maps: Sequence[RoadMap]) -> dict[str, np.ndarray]:
 def _stop_fields(maps: Sequence[RoadMap]) -> dict[str, np.ndarray]:
     junctions = _offsets([_num_junctions(m) for m in maps])
     counts = np.array([len(m.stop_line_yaw) for m in maps], np.int32)
+    ends, yaw = _concat(maps, "stop_line_xyz")[..., :2], _concat(maps, "stop_line_yaw")
+    half_width = np.maximum(0.5 * np.linalg.norm(ends[:, 0] - ends[:, 1], axis=-1), 0.1)
+    line = np.column_stack([ends.mean(axis=1), np.cos(yaw), np.sin(yaw), half_width])
     groups = [np.pad(m.junction_groups, (0, _num_junctions(m) - len(m.junction_groups))) for m in maps]
     return {
         "stop_xyz": _concat(maps, "stop_line_xyz"),
         "stop_yaw": _concat(maps, "stop_line_yaw"),
+        "stop_line": line.astype(np.float32),
         "stop_kind": _concat(maps, "stop_line_kind"),
         "stop_junction": _shifted(maps, "stop_line_junction", junctions),
         "stop_group": _concat(maps, "stop_line_group"),
@@ -161,29 +177,51 @@ def _stop_fields(maps: Sequence[RoadMap]) -> dict[str, np.ndarray]:
     }
 
 
-def _grid_fields(maps: Sequence[RoadMap], grids: Sequence[Grids]) -> dict[str, np.ndarray]:
-    fine = np.array([g.drivable_distance_m.shape for g in grids], np.int32)
-    coarse = np.array([g.lane_point_candidates.shape[:2] for g in grids], np.int32)
-    if fine.astype(np.int64).prod(axis=1).sum() >= 2**31:
-        raise ValueError(
-            "maps hold more than 2^31 fine grid cells together; build an atlas of fewer or smaller maps"
-        )
-    points = _offsets([len(m.point_xyz) for m in maps])
-    stops = _offsets([len(m.stop_line_yaw) for m in maps])
-    segments = _offsets([len(g.edge_segments) for g in grids])
+def _sample_fields(maps: Sequence[RoadMap], grids: Sequence[Grids]) -> dict[str, np.ndarray]:
+    lanes = _offsets([m.num_lanes for m in maps])
+    poses, owners = [], []
+    for road_map, baked, first in zip(maps, grids, lanes, strict=True):
+        chosen = baked.lane_samples
+        yaw = road_map.point_yaw[chosen]
+        poses.append(np.column_stack([road_map.point_xyz[chosen], np.cos(yaw), np.sin(yaw)]))
+        owner = np.repeat(np.arange(road_map.num_lanes), road_map.lane_count)
+        owners.append(first + owner[chosen])
     return {
-        "edge_segments": np.concatenate([g.edge_segments for g in grids]),
-        "edge_z": np.concatenate([g.edge_z for g in grids]),
+        "sample_pose": np.concatenate(poses).T.astype(np.float32),
+        "sample_lane": np.concatenate(owners).astype(np.int32),
+    }
+
+
+def _grid_fields(maps: Sequence[RoadMap], grids: Sequence[Grids]) -> dict[str, np.ndarray]:
+    shape = np.array([g.cell_row.shape for g in grids], np.int32)
+    if shape.astype(np.int64).prod(axis=1).sum() >= 2**31:
+        raise ValueError(
+            "maps hold more than 2^31 grid cells together; build an atlas of fewer or smaller maps"
+        )
+    rows = _offsets([len(g.tile) for g in grids])
+    tiles = _offsets([len(g.drivable_distance_m) for g in grids])
+    samples = _offsets([len(g.lane_samples) for g in grids])
+    segments = _offsets([len(g.edge_segments) for g in grids])
+    stops = _offsets([len(m.stop_line_yaw) for m in maps])
+    return {
+        "edge_line": np.concatenate([_edge_line(g) for g in grids], axis=1),
         "map_origin": np.stack([g.origin for g in grids]).astype(np.float32),
-        "map_fine_offset": _offsets(fine.prod(axis=1)),
-        "map_fine_shape": fine,
-        "map_coarse_offset": _offsets(coarse.prod(axis=1)),
-        "map_coarse_shape": coarse,
-        "drivable_distance_m": np.concatenate([g.drivable_distance_m.ravel() for g in grids]),
-        "lane_point_candidates": _tables([g.lane_point_candidates for g in grids], points),
+        "map_cell_offset": _offsets(shape.prod(axis=1)),
+        "map_cell_shape": shape,
+        "cell_row": np.concatenate([_shift(g.cell_row.ravel(), r) for g, r in zip(grids, rows, strict=True)]),
+        "level_split_m": np.concatenate([g.level_split_m for g in grids]),
+        "tile": _tables([g.tile for g in grids], tiles),
+        "drivable_distance_m": np.concatenate([g.drivable_distance_m for g in grids]),
+        "lane_candidates": _tables([g.lane_candidates for g in grids], samples),
         "edge_candidates": _tables([g.edge_candidates for g in grids], segments),
         "stop_candidates": _tables([g.stop_candidates for g in grids], stops),
     }
+
+
+def _edge_line(grids: Grids) -> np.ndarray:
+    """Columns of `RoadAtlas.edge_line` for one town."""
+    start, end = grids.edge_segments[:, :2], grids.edge_segments[:, 2:]
+    return np.column_stack([start, end - start, grids.edge_z]).T.astype(np.float32)
 
 
 def _num_junctions(road_map: RoadMap) -> int:
@@ -209,8 +247,7 @@ def _shifted(maps: Sequence[RoadMap], field: str, offsets: np.ndarray) -> np.nda
 
 
 def _tables(tables: Sequence[np.ndarray], offsets: np.ndarray) -> np.ndarray:
-    flat = [table.reshape(-1, table.shape[-1]) for table in tables]
-    return np.concatenate([_shift(table, offset) for table, offset in zip(flat, offsets, strict=True)])
+    return np.concatenate([_shift(table, offset) for table, offset in zip(tables, offsets, strict=True)])
 
 
 def _shift(index: np.ndarray, offset: int | np.integer) -> np.ndarray:

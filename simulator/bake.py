@@ -1,4 +1,4 @@
-"""Bake one town into `Grids`: rasters, nearest neighbours and exact distances, with SciPy and Shapely.
+"""Bake one town into `Grids`: nearest neighbours with SciPy, exact distances and levels with Shapely.
 
 Shapely comes with py123d, the map importer; machines without it read baked grids from the cache.
 """
@@ -6,98 +6,114 @@ Shapely comes with py123d, the map importer; machines without it read baked grid
 from __future__ import annotations
 
 import numpy as np
-import scipy.ndimage
 import scipy.spatial
 import shapely
-from jaxtyping import Bool, Float, Float32, Int32
-from PIL import Image, ImageDraw
+from jaxtyping import Float, Float32, Int, Int32
 
 from simulator.grids import (
-    COARSE_CELL_M,
+    CELL_M,
     DISTANCE_LIMIT_M,
     EDGE_CANDIDATES,
     EDGE_RADIUS_M,
-    FINE_CELL_M,
     LANE_CANDIDATES,
     LANE_RADIUS_M,
+    LANE_SAMPLE_SPACING_M,
+    NODE_SPACING_M,
     STOP_CANDIDATES,
     STOP_RADIUS_M,
+    TILE_NODES,
     Grids,
 )
+from simulator.levels import Levels, find_levels
 from simulator.road_map import RoadMap
-from simulator.road_surface import drivable_area
+from simulator.road_surface import drivable_area, signed_distance
 
-MARGIN_M = 15.0  # of grid around all geometry
-CANDIDATE_SPACING_M = 6.0  # lane points offered as candidates are about this far apart
+MARGIN_M = 15.0  # of cells around all geometry
+NEAR_ROAD_M = 25.0  # cells whose middle is this close to a lane, a kerb or drivable ground get a row
 EDGE_SEGMENT_M = 5.0  # longest road edge segment
 EDGE_TOLERANCE_M = 0.1  # segments stay this close to the edge they stand for
+_CHUNK = 4096  # cells handled at a time
 
 
 def bake_grids(road_map: RoadMap) -> Grids:
     """All grids of one town."""
     low, high = road_map.bounds()
-    origin = np.floor((low - MARGIN_M) / COARSE_CELL_M) * COARSE_CELL_M
-    coarse = np.ceil((high + MARGIN_M - origin) / COARSE_CELL_M).astype(int)[::-1]  # rows (y), columns (x)
-    fine = coarse * round(COARSE_CELL_M / FINE_CELL_M)
+    origin = np.floor((low - MARGIN_M) / CELL_M) * CELL_M
+    shape = np.ceil((high + MARGIN_M - origin) / CELL_M).astype(int)[::-1]  # rows (y), columns (x)
+    cells = _cells_near_road(road_map, origin, (int(shape[0]), int(shape[1])))
+    cell_row = np.zeros(tuple(shape), np.int32)
+    cell_row[cells[:, 0], cells[:, 1]] = np.arange(1, len(cells) + 1)
+    corners = origin + cells[:, ::-1] * CELL_M
+    centres = corners + 0.5 * CELL_M
+    levels = find_levels(road_map, centres)
+    tile, distance = _tiles(road_map, corners, levels)
+    samples = lane_samples(road_map)
     segments, edge_z = edge_segments(road_map)
-    centres = cell_centres(origin, (int(coarse[0]), int(coarse[1])), COARSE_CELL_M).reshape(-1, 2)
-    table = (int(coarse[0]), int(coarse[1]), -1)
     return Grids(
         origin=origin,
-        drivable_distance_m=drivable_distance_grid(road_map, origin, (int(fine[0]), int(fine[1]))),
+        cell_row=cell_row,
+        level_split_m=np.append(np.float32(np.inf), levels.split_m).astype(np.float32),
+        tile=tile,
+        drivable_distance_m=distance,
+        lane_samples=samples,
         edge_segments=segments,
         edge_z=edge_z,
-        lane_point_candidates=_lane_candidates(road_map, centres).reshape(table),
-        edge_candidates=_edge_candidates(segments, centres).reshape(table),
-        stop_candidates=_stop_candidates(road_map, centres).reshape(table),
+        lane_candidates=_with_empty_row(_lane_candidates(road_map, samples, centres)),
+        edge_candidates=_with_empty_row(_edge_candidates(segments, centres)),
+        stop_candidates=_with_empty_row(_stop_candidates(road_map, centres)),
     )
 
 
-def cell_centres(
-    origin: Float[np.ndarray, " 2"], shape: tuple[int, int], cell_m: float
-) -> Float[np.ndarray, "rows cols 2"]:
-    """Centre (x, y) of every cell, m."""
-    y, x = np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij")
-    return origin + (np.stack([x, y], axis=-1) + 0.5) * cell_m
-
-
-def drivable_distance_grid(
+def _cells_near_road(
     road_map: RoadMap, origin: Float[np.ndarray, " 2"], shape: tuple[int, int]
-) -> Float32[np.ndarray, "rows cols"]:
-    """Signed distance (m) from each fine cell centre to the edge of the drivable area, clipped.
-
-    A raster finds the band where the distance matters; there it is measured to the outline itself, sampled every
-    5 cm, so that the grid is not limited by its own cells.
-    """
-    area = drivable_area(road_map.pieces("drivable"))
-    inside = _rasterise(area, origin, shape)
-    apart = np.where(inside, 1.0, -1.0) * (
-        scipy.ndimage.distance_transform_edt(inside) + scipy.ndimage.distance_transform_edt(~inside) - 0.5
-    ) * FINE_CELL_M  # fmt: skip
-    rows, cols = np.nonzero(np.abs(apart) < DISTANCE_LIMIT_M + 2 * FINE_CELL_M)
-    centres = origin + (np.stack([cols, rows], axis=1) + 0.5) * FINE_CELL_M
-    outline = shapely.get_coordinates(shapely.segmentize(area.boundary, 0.05))
-    exact, _ = scipy.spatial.cKDTree(outline).query(centres, distance_upper_bound=DISTANCE_LIMIT_M + 2.0)
-    doubtful = exact < 2 * FINE_CELL_M
-    sign = inside[rows, cols]
-    shapely.prepare(area)
-    sign[doubtful] = shapely.contains_xy(area, centres[doubtful])
-    result = np.clip(apart, -DISTANCE_LIMIT_M, DISTANCE_LIMIT_M)
-    result[rows, cols] = np.clip(np.where(sign, exact, -exact), -DISTANCE_LIMIT_M, DISTANCE_LIMIT_M)
-    return result.astype(np.float32)
+) -> Int[np.ndarray, "cells 2"]:
+    """Row and column of every cell near the road, row by row."""
+    places = [road_map.point_xyz, road_map.point_left_xyz, road_map.point_right_xyz, road_map.edge_points]
+    rings = [shapely.LinearRing(ring[:, :2]) for ring in road_map.pieces("drivable") if len(ring) > 2]
+    points = [np.asarray(p[:, :2], np.float64) for p in places] + [
+        shapely.get_coordinates(shapely.segmentize(rings, CELL_M))
+    ]
+    spots = np.unique(np.floor((np.concatenate(points) - origin) / CELL_M).astype(int), axis=0)[:, ::-1]
+    reach = int(np.ceil(NEAR_ROAD_M / CELL_M))
+    around = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 2, indexing="ij"), axis=-1).reshape(-1, 2)
+    around = around[np.linalg.norm(around, axis=1) * CELL_M <= NEAR_ROAD_M]
+    near = np.zeros(shape, bool)
+    for offset in around:
+        rows, cols = (spots + offset).T
+        inside = (rows >= 0) & (cols >= 0) & (rows < shape[0]) & (cols < shape[1])
+        near[rows[inside], cols[inside]] = True
+    return np.argwhere(near)
 
 
-def _rasterise(
-    area: shapely.Geometry, origin: Float[np.ndarray, " 2"], shape: tuple[int, int]
-) -> Bool[np.ndarray, "rows cols"]:
-    """Cells whose centre is (about) inside: exact enough for everything farther than a cell from the outline."""
-    image = Image.new("1", (shape[1], shape[0]))
-    draw = ImageDraw.Draw(image)
-    for polygon in shapely.get_parts(area):
-        for ring, fill in ((polygon.exterior, 1), *((hole, 0) for hole in polygon.interiors)):
-            pixels = (shapely.get_coordinates(ring) - origin) / FINE_CELL_M - 0.5
-            draw.polygon([tuple(pixel) for pixel in pixels], fill=fill)
-    return np.array(image)
+def _tiles(
+    road_map: RoadMap, corners: Float[np.ndarray, "cells 2"], levels: Levels
+) -> tuple[Int32[np.ndarray, "rows 2"], Float32[np.ndarray, "tiles 11 11"]]:
+    """Tile numbers of every table row, and the tiles. Tile 0 is outside all over; row 0 and others like it use it."""
+    flat = drivable_area(road_map.pieces("drivable"))
+    chunks = [_tile_distances(flat, corners[i : i + _CHUNK]) for i in range(0, len(corners), _CHUNK)]
+    lower = np.concatenate(chunks)
+    upper = {}
+    for cell, (below, above) in levels.areas.items():
+        lower[cell] = _tile_distances(below, corners[cell : cell + 1])[0]
+        upper[cell] = _tile_distances(above, corners[cell : cell + 1])[0]
+    used = (lower > -DISTANCE_LIMIT_M).any(axis=(1, 2))
+    number = np.where(used, np.cumsum(used), 0)
+    tile = np.stack([number, number], axis=1)
+    tile[list(upper), 1] = 1 + used.sum() + np.arange(len(upper))
+    outside = np.full((1, TILE_NODES, TILE_NODES), -DISTANCE_LIMIT_M, np.float32)
+    tiles = np.concatenate([outside, lower[used], *(one[None] for one in upper.values())])
+    return np.concatenate([[[0, 0]], tile]).astype(np.int32), tiles
+
+
+def _tile_distances(
+    area: shapely.Geometry, corners: Float[np.ndarray, "cells 2"]
+) -> Float32[np.ndarray, "cells 11 11"]:
+    """Signed distances (m) at the nodes of the tiles whose lower left corners are given."""
+    steps = np.arange(TILE_NODES) * NODE_SPACING_M
+    y, x = np.meshgrid(steps, steps, indexing="ij")
+    nodes = corners[:, None, None] + np.stack([x, y], axis=-1)
+    distance = signed_distance(area, nodes.reshape(-1, 2), DISTANCE_LIMIT_M)
+    return distance.reshape(nodes.shape[:3]).astype(np.float32)
 
 
 def edge_segments(
@@ -117,42 +133,47 @@ def edge_segments(
     return segments, ((first[:, 2] + last[:, 2]) / 2).astype(np.float32)
 
 
-def candidate_points(road_map: RoadMap) -> Int32[np.ndarray, " candidates"]:
-    """Lane points about CANDIDATE_SPACING_M apart: at least one per lane, except on slivers shorter than 1 m."""
+def lane_samples(road_map: RoadMap) -> Int32[np.ndarray, " samples"]:
+    """Lane points about LANE_SAMPLE_SPACING_M apart: at least one per lane, except on slivers shorter than 1 m."""
     chosen = []
     for lane in range(road_map.num_lanes):
         length, count = float(road_map.lane_length_m[lane]), int(road_map.lane_count[lane])
         if length < 1.0:
             continue
-        pieces = max(1, round(length / CANDIDATE_SPACING_M))
+        pieces = max(1, round(length / LANE_SAMPLE_SPACING_M))
         middles = (np.arange(pieces) + 0.5) / pieces * (count - 1)
         chosen.append(road_map.lane_start[lane] + np.unique(np.round(middles)).astype(np.int32))
     return np.concatenate(chosen).astype(np.int32) if chosen else road_map.lane_start.copy()
 
 
 def _lane_candidates(
-    road_map: RoadMap, centres: Float[np.ndarray, "cells 2"]
-) -> Int32[np.ndarray, "cells 16"]:
-    points = candidate_points(road_map)
-    return _nearest(road_map.point_xyz[points, :2], points, centres, LANE_CANDIDATES, LANE_RADIUS_M)
+    road_map: RoadMap, samples: Int32[np.ndarray, " samples"], centres: Float[np.ndarray, "cells 2"]
+) -> Int32[np.ndarray, "cells 100"]:
+    return _nearest(road_map.point_xyz[samples, :2], centres, LANE_CANDIDATES, LANE_RADIUS_M)
 
 
 def _stop_candidates(
     road_map: RoadMap, centres: Float[np.ndarray, "cells 2"]
 ) -> Int32[np.ndarray, "cells 8"]:
     middles = road_map.stop_line_xyz[:, :, :2].mean(axis=1)
-    return _nearest(middles, np.arange(len(middles), dtype=np.int32), centres, STOP_CANDIDATES, STOP_RADIUS_M)
+    return _nearest(middles, centres, STOP_CANDIDATES, STOP_RADIUS_M)
 
 
 def _edge_candidates(
     segments: Float32[np.ndarray, "segments 4"], centres: Float[np.ndarray, "cells 2"]
-) -> Int32[np.ndarray, "cells 16"]:
+) -> Int32[np.ndarray, "cells 100"]:
     """Nearest segments by true distance to the segment; middles only preselect (they err by half a segment)."""
-    middles = (segments[:, :2] + segments[:, 2:]) / 2
-    wide = _nearest(middles, np.arange(len(segments), dtype=np.int32), centres, 2 * EDGE_CANDIDATES,
-                    EDGE_RADIUS_M + EDGE_SEGMENT_M / 2)  # fmt: skip
     if len(segments) == 0:
-        return wide[:, :EDGE_CANDIDATES]
+        return np.full((len(centres), EDGE_CANDIDATES), -1, np.int32)
+    chunks = [_edge_chunk(segments, centres[i : i + _CHUNK]) for i in range(0, len(centres), _CHUNK)]
+    return np.concatenate(chunks)
+
+
+def _edge_chunk(
+    segments: Float32[np.ndarray, "segments 4"], centres: Float[np.ndarray, "cells 2"]
+) -> Int32[np.ndarray, "cells 100"]:
+    middles = (segments[:, :2] + segments[:, 2:]) / 2
+    wide = _nearest(middles, centres, EDGE_CANDIDATES * 3 // 2, EDGE_RADIUS_M + EDGE_SEGMENT_M / 2)
     first, last = segments[wide, :2], segments[wide, 2:]
     along = last - first
     share = np.sum((centres[:, None] - first) * along, -1) / np.maximum(np.sum(along**2, -1), 1e-9)
@@ -166,13 +187,19 @@ def _edge_candidates(
 
 def _nearest(
     points: Float[np.ndarray, "points 2"],
-    ids: Int32[np.ndarray, " points"],
     centres: Float[np.ndarray, "cells 2"],
     number: int,
     radius_m: float,
 ) -> Int32[np.ndarray, "cells number"]:
-    """Identifiers of the `number` points nearest to each centre within the radius, nearest first, -1 pad."""
+    """Indices of the `number` points nearest to each centre within the radius, nearest first, -1 pad."""
     if len(points) == 0:
         return np.full((len(centres), number), -1, np.int32)
-    _, found = scipy.spatial.cKDTree(points).query(centres, k=number, distance_upper_bound=radius_m)
-    return np.append(ids, -1)[found].astype(np.int32)  # a miss is reported as index len(points)
+    tree = scipy.spatial.cKDTree(points)
+    _, found = tree.query(centres, k=number, distance_upper_bound=radius_m, workers=-1)
+    found = found.reshape(len(centres), number)  # SciPy drops the axis for k = 1
+    return np.where(found < len(points), found, -1).astype(np.int32)  # a miss is reported as len(points)
+
+
+def _with_empty_row(table: Int32[np.ndarray, "cells number"]) -> Int32[np.ndarray, "rows number"]:
+    """The table with row 0, for cells far from every road, in front."""
+    return np.concatenate([np.full((1, table.shape[1]), -1, np.int32), table])

@@ -1,5 +1,6 @@
 """Overlap of oriented boxes by the separating-axis theorem."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -25,12 +26,14 @@ def overlap_pairs(
     Two rectangles are apart exactly when one of the four directions of their sides separates them.
     """
     half = 0.5 * size[:, :2]
-    offset = xy[None, :, :] - xy[:, None, :]  # [i, j] from i to j
-    cos, sin = jnp.cos(yaw), jnp.sin(yaw)
-    along = offset[..., 0] * cos[:, None] + offset[..., 1] * sin[:, None]  # in i's frame
-    across = -offset[..., 0] * sin[:, None] + offset[..., 1] * cos[:, None]
-    relative = yaw[None, :] - yaw[:, None]
-    c, s = jnp.abs(jnp.cos(relative)), jnp.abs(jnp.sin(relative))
+    # Coordinate by coordinate: XLA makes plain vector loops of [agents, agents], not of [agents, agents, 2]. The barrier
+    # keeps it from computing sines anew for every pair.
+    x, y, cos, sin = jax.lax.optimization_barrier((xy[:, 0], xy[:, 1], jnp.cos(yaw), jnp.sin(yaw)))
+    east, north = x[None, :] - x[:, None], y[None, :] - y[:, None]  # [i, j] from i to j
+    along = east * cos[:, None] + north * sin[:, None]  # in i's frame
+    across = north * cos[:, None] - east * sin[:, None]
+    c = jnp.abs(cos[:, None] * cos[None, :] + sin[:, None] * sin[None, :])  # of the angle between the two
+    s = jnp.abs(sin[:, None] * cos[None, :] - cos[:, None] * sin[None, :])
     length, width = half[:, 0], half[:, 1]
     meets_along = jnp.abs(along) <= length[:, None] + length[None, :] * c + width[None, :] * s
     meets_across = jnp.abs(across) <= width[:, None] + length[None, :] * s + width[None, :] * c

@@ -51,12 +51,6 @@ def line_coordinates(
     xy: Float[Array, "*#n 2"], stops: Int[Array, "*#n"], atlas: RoadAtlas
 ) -> tuple[Float[Array, "*#n"], Float[Array, "*#n"]]:
     """Position relative to stop lines: metres past the line, and metres from its middle over its half width."""
-    safe = jnp.maximum(stops, 0)
-    ends = atlas.stop_xyz[safe][..., :2]  # [..., 2, 2]
-    middle = ends.mean(axis=-2)
-    half_width = 0.5 * jnp.linalg.norm(ends[..., 0, :] - ends[..., 1, :], axis=-1)
-    offset = xy - middle
-    yaw = atlas.stop_yaw[safe]
-    past = offset[..., 0] * jnp.cos(yaw) + offset[..., 1] * jnp.sin(yaw)
-    aside = -offset[..., 0] * jnp.sin(yaw) + offset[..., 1] * jnp.cos(yaw)
-    return past, jnp.abs(aside) / jnp.maximum(half_width, 0.1)
+    x, y, cos, sin, half_width = jnp.moveaxis(atlas.stop_line[jnp.maximum(stops, 0)], -1, 0)
+    right, up = xy[..., 0] - x, xy[..., 1] - y
+    return right * cos + up * sin, jnp.abs(up * cos - right * sin) / half_width

@@ -1,6 +1,6 @@
-"""The drivable area of a town as one plane shape, and the islands in it that are no islands.
+"""The drivable area of a town as one plane shape, distances to its edge, and the islands in it that are no islands.
 
-Levels are flattened: under a bridge the road below and the bridge above are one area.
+Levels are flattened: under a bridge the road below and the bridge above are one area (`simulator.levels` parts them).
 """
 
 from __future__ import annotations
@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.spatial
 import shapely
+from jaxtyping import Float
 
 SEAM_M = 0.3  # gaps between drivable polygons narrower than this are road
 ISLAND_M2 = 60.0  # holes smaller than this are road: wedges between the turning lanes of a junction
 ISLAND_REACH_M = 0.6  # a road edge this close to an island belongs to it
+_SAMPLE_M = 0.25  # spacing at which an outline is sampled to find the segment nearest to a point
+_NEAREST = 4  # samples whose segments are measured exactly
 
 
 def drivable_area(rings: Sequence[np.ndarray]) -> shapely.Geometry:
@@ -22,6 +26,52 @@ def drivable_area(rings: Sequence[np.ndarray]) -> shapely.Geometry:
     # cross themselves, which make_valid would cut to pieces.
     grown = [shapely.buffer(polygon, SEAM_M / 2, join_style="mitre") for polygon in polygons]
     return shapely.buffer(shapely.union_all(grown), -SEAM_M / 2, join_style="mitre")
+
+
+def signed_distance(
+    area: shapely.Geometry, points: Float[np.ndarray, "points 2"], limit_m: float
+) -> Float[np.ndarray, " points"]:
+    """Distance (m) of each point to the outline of the area, + inside, - outside, clipped to +-limit_m.
+
+    The outline is sampled to find which segments are near; to those the distance is exact.
+    """
+    inside = np.full(len(points), False)
+    apart = np.full(len(points), limit_m)
+    if not area.is_empty:
+        shapely.prepare(area)
+        inside = shapely.contains_xy(area, points)
+        starts, ends, samples, owner = _outline_samples(area)
+        tree = scipy.spatial.cKDTree(samples)
+        reach, found = tree.query(points, k=_NEAREST, distance_upper_bound=limit_m + _SAMPLE_M, workers=-1)
+        near = np.isfinite(reach[:, 0])
+        segments = owner[np.minimum(found[near], len(samples) - 1)]  # misses repeat some segment, harmlessly
+        apart[near] = np.minimum(
+            _to_segments(points[near], starts[segments], ends[segments]).min(axis=1), limit_m
+        )
+    return np.where(inside, apart, -apart)
+
+
+def _outline_samples(area: shapely.Geometry) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Segments of the outline (starts, ends [segments, 2]), points on them [samples, 2] and whose they are."""
+    lines = shapely.get_parts(shapely.boundary(area))
+    coordinates, line = shapely.get_coordinates(lines, return_index=True)
+    joined = line[1:] == line[:-1]
+    starts, ends = coordinates[:-1][joined], coordinates[1:][joined]
+    count = np.ceil(np.linalg.norm(ends - starts, axis=1) / _SAMPLE_M).astype(int) + 1
+    owner = np.repeat(np.arange(len(starts)), count)
+    place = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
+    share = (place / np.maximum(count[owner] - 1, 1))[:, None]
+    return starts, ends, starts[owner] * (1 - share) + ends[owner] * share, owner
+
+
+def _to_segments(
+    points: Float[np.ndarray, "n 2"], starts: Float[np.ndarray, "n k 2"], ends: Float[np.ndarray, "n k 2"]
+) -> Float[np.ndarray, "n k"]:
+    """Distance of each point to each of its own k segments."""
+    along = ends - starts
+    share = np.sum((points[:, None] - starts) * along, -1) / np.maximum(np.sum(along**2, -1), 1e-12)
+    foot = starts + np.clip(share, 0.0, 1.0)[..., None] * along
+    return np.linalg.norm(points[:, None] - foot, axis=-1)
 
 
 def small_islands(rings: Sequence[np.ndarray]) -> list[np.ndarray]:

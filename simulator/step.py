@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from simulator import collision, dynamics, lights
-from simulator.atlas import RoadAtlas, coarse_cell, drivable_distance
+from simulator.atlas import RoadAtlas, drivable_distance, table_row
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.world import Events, WorldState
 
@@ -23,7 +23,7 @@ def step(
     ``action`` [agents] indexes ``dynamics.ACTIONS``; agents that are not active ignore theirs. An agent that collides
     or leaves the drivable area stops there and stays as an obstacle; one that reaches its last goal vanishes.
     """
-    moved = _move(state, action, config)
+    moved = move(state, action, config)
     moved = _follow_route(moved)
     red_light = _runs_red_light(state, moved, atlas, config)
     collision_now = (
@@ -44,7 +44,8 @@ def step(
     return _record(state, moved, events, config), events
 
 
-def _move(state: WorldState, action: Int[Array, " agents"], config: SimulatorConfig) -> WorldState:
+def move(state: WorldState, action: Int[Array, " agents"], config: SimulatorConfig) -> WorldState:
+    """The dynamics alone: active agents move on their plane, nothing is noticed."""
     motion = dynamics.motion_of(state)
     moved = dynamics.advance(motion, dynamics.jerks_of(action), dynamics.vehicle_of(state), config.timestep_s)
     moved = jax.tree.map(lambda new, old: jnp.where(state.active, new, old), moved, motion)
@@ -86,8 +87,9 @@ def _follow_route(state: WorldState) -> WorldState:
 
 def _leaves_road(state: WorldState, atlas: RoadAtlas, config: SimulatorConfig) -> Bool[Array, " agents"]:
     points = collision.corners(state.position[:, :2], state.yaw, state.scenario.size)
+    height = jnp.broadcast_to(state.position[:, None, 2:], (*points.shape[:2], 1))
     distance = jax.vmap(jax.vmap(drivable_distance, (None, None, 0)), (None, None, 0))(
-        atlas, state.map_id, points
+        atlas, state.map_id, jnp.concatenate([points, height], axis=-1)
     )
     return (distance < -config.offroad_margin_m).any(axis=1)
 
@@ -103,8 +105,8 @@ def _runs_red_light(
 ) -> Bool[Array, " agents"]:
     """Whether an agent's front crossed a stop line in its direction while that line's light was red."""
     old, new = front(before), front(after)
-    cells = jax.vmap(coarse_cell, (None, None, 0))(atlas, before.map_id, old)
-    stops = atlas.stop_candidates[cells][:, :_STOP_CANDIDATES]
+    rows = jax.vmap(table_row, (None, None, 0))(atlas, before.map_id, old)
+    stops = atlas.stop_candidates[rows][:, :_STOP_CANDIDATES]
     was, _ = lights.line_coordinates(old[:, None], stops, atlas)
     now, aside = lights.line_coordinates(new[:, None], stops, atlas)
     red = lights.light_states(before, stops, atlas, config) == lights.RED

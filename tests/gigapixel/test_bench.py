@@ -7,7 +7,7 @@ import json
 import pytest
 
 from gigapixel.bench import WINDOWS, Workload, main, make_settings, measure, read_settings
-from gigapixel.workloads import SimulatorSettings
+from gigapixel.simulator_workload import SimulatorSettings
 
 
 class Clock:
@@ -51,7 +51,7 @@ def test_the_median_forgives_one_disturbed_window():
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"world": 3}, "unknown setting 'world'; expected map, worlds"),
+        ({"world": 3}, "unknown setting 'world'; expected maps, worlds"),
         ({"worlds": "many"}, "worlds='many' must be int"),
         ({"worlds": True}, "worlds=True must be int"),
         ({"worlds": 0}, "worlds=0 must be positive"),
@@ -72,9 +72,15 @@ def test_an_unknown_room_in_a_file_is_refused(tmp_path):
 def test_a_measurement_is_one_flat_json_object(tmp_path, repository, capsys):
     output = tmp_path / "deep" / "simulator.json"
     config = str(repository / "benchmarks" / "debug.yaml")
-    assert main(["simulator", "--config", config, "--output", str(output), "--set", "worlds=1"]) == 0
+    assert (
+        main(["simulator", "--config", config, "--output", str(output), "--cpu_devices=1", "--worlds", "1"])
+        == 0
+    )
     result = json.loads(output.read_text())
     assert result["agent_steps_per_s"] > 0
     assert result["settings"]["worlds"] == 1
     assert {"device", "workload", "compile_s", "commit", "versions"} <= set(result)
+    assert {"dynamics_per_s", "step_reward_per_s"} <= set(result)
+    assert 0 < result["agents_driving"] <= 1
+    assert 0 < result["lanes_filled"] <= 1
     assert "agent-steps/s" in capsys.readouterr().out

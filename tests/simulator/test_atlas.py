@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from simulator import maps
-from simulator.atlas import RoadAtlas, build_atlas, coarse_cell, drivable_distance
-from simulator.bake import bake_grids, candidate_points, edge_segments
+from simulator.atlas import RoadAtlas, build_atlas, drivable_distance, table_row
+from simulator.bake import bake_grids, edge_segments, lane_samples
 from simulator.maps import load_atlas, load_maps
 from simulator.opendrive import import_town
 from simulator.road_map import RoadMap
@@ -38,13 +38,18 @@ def two() -> RoadAtlas:
 
 
 @jax.jit
+def _at_heights(atlas: RoadAtlas, map_id: jax.Array, xyz: jax.Array) -> jax.Array:
+    return jax.vmap(lambda number, point: drivable_distance(atlas, number, point))(map_id, xyz)
+
+
 def _distances(atlas: RoadAtlas, map_id: jax.Array, xy: jax.Array) -> jax.Array:
-    return jax.vmap(lambda number, point: drivable_distance(atlas, number, point))(map_id, xy)
+    """On the ground, where these towns have a single level."""
+    return _at_heights(atlas, map_id, jnp.pad(jnp.asarray(xy, jnp.float32), ((0, 0), (0, 1))))
 
 
 @jax.jit
-def _cells(atlas: RoadAtlas, map_id: jax.Array, xy: jax.Array) -> jax.Array:
-    return jax.vmap(lambda number, point: coarse_cell(atlas, number, point))(map_id, xy)
+def _rows(atlas: RoadAtlas, map_id: jax.Array, xy: jax.Array) -> jax.Array:
+    return jax.vmap(lambda number, point: table_row(atlas, number, point))(map_id, xy)
 
 
 def _ids(number: int, points: np.ndarray) -> jax.Array:
@@ -65,8 +70,7 @@ def test_distance_on_a_straight_road_by_hand(straight: RoadMap) -> None:
     points = np.array(
         [[25, 0], [25, 2.5], [25, -3.3], [25, 3.5], [25, 5.0], [25, 300], [1.2, 0.3], [-1.5, 0]]
     )
-    # On the ridge in the middle the look-up averages samples a quarter of a metre to both sides.
-    expected = [3.25, 1.0, 0.2, 0.0, -1.5, -8.0, 1.2, -1.5]
+    expected = [3.5, 1.0, 0.2, 0.0, -1.5, -8.0, 1.2, -1.5]
     found = _distances(atlas, _ids(0, points), jnp.asarray(points, jnp.float32))
     np.testing.assert_allclose(found, expected, atol=0.03)
 
@@ -96,10 +100,10 @@ def test_distance_changes_no_faster_than_we_walk(two: RoadAtlas, two_maps: list[
 def test_points_off_the_grid_use_its_border(two: RoadAtlas) -> None:
     far = jnp.array([[1e6, 1e6], [-1e6, 0.0], [0.0, -1e6]], jnp.float32)
     np.testing.assert_array_equal(_distances(two, jnp.zeros(3, jnp.int32), far), -8.0)
-    cells = np.asarray(_cells(two, jnp.ones(3, jnp.int32), far))
-    first = int(two.map_coarse_offset[1])
-    assert (cells >= first).all()
-    assert (cells < first + int(two.map_coarse_shape[1].prod())).all()
+    rows = np.asarray(_rows(two, jnp.ones(3, jnp.int32), far))
+    second = np.asarray(two.cell_row)[int(two.map_cell_offset[1]) :]
+    assert np.isin(rows, second).all()
+    assert not np.isin(rows, np.asarray(two.cell_row)[: int(two.map_cell_offset[1])]).any()
 
 
 # ---------------------------------------------------------------------------- packing
@@ -112,11 +116,11 @@ def test_a_town_answers_alike_alone_and_packed(two: RoadAtlas, two_maps: list[Ro
         _distances(two, _ids(1, points), points), _distances(alone, _ids(0, points), points)
     )
     packed, single = (
-        np.asarray(_cells(two, _ids(1, points), points)),
-        np.asarray(_cells(alone, _ids(0, points), points)),
+        np.asarray(_rows(two, _ids(1, points), points)),
+        np.asarray(_rows(alone, _ids(0, points), points)),
     )
     for table, offset in (
-        ("lane_point_candidates", len(two_maps[0].point_xyz)),
+        ("lane_candidates", len(lane_samples(two_maps[0]))),
         ("edge_candidates", len(edge_segments(two_maps[0])[0])),
         ("stop_candidates", len(two_maps[0].stop_line_yaw)),
     ):
@@ -175,32 +179,34 @@ def test_candidates_are_the_nearest(two_maps: list[RoadMap], rng: np.random.Gene
     """Against brute force, at cell centres: nearest first, nothing nearer is left out, -1 only when out of reach."""
     road_map = two_maps[1]
     grids = bake_grids(road_map)
-    points = candidate_points(road_map)
-    middles = road_map.stop_line_xyz[:, :, :2].mean(axis=1)
-    rows, cols = (rng.integers(0, n, 60) for n in grids.stop_candidates.shape[:2])
-    for row, col in zip(rows, cols, strict=True):
+    cells = np.argwhere(grids.cell_row > 0)
+    for row, col in cells[rng.integers(0, len(cells), 60)]:
         centre = grids.origin + (np.array([col, row]) + 0.5) * 5.0
-        for table, places, ids, radius in (
-            (grids.lane_point_candidates, road_map.point_xyz[points, :2], points, 50.0),
-            (grids.stop_candidates, middles, np.arange(len(middles)), 60.0),
+        for table, places, radius in (
+            (grids.lane_candidates, road_map.point_xyz[grids.lane_samples, :2], 120.0),
+            (grids.stop_candidates, road_map.stop_line_xyz[:, :, :2].mean(axis=1), 60.0),
         ):
             apart = np.linalg.norm(places - centre, axis=1)
-            number = table.shape[-1]
-            found = table[row, col]
-            expected = np.sort(apart)[:number]
+            found = table[grids.cell_row[row, col]]
+            expected = np.sort(apart)[: table.shape[1]]
             expected = expected[expected <= radius]
             assert (found >= 0).sum() == len(expected)
-            where = {int(i): n for n, i in enumerate(ids)}
-            got = [apart[where[int(i)]] for i in found if i >= 0]
-            np.testing.assert_allclose(got, expected, rtol=1e-5)
+            np.testing.assert_allclose(apart[found[found >= 0]], expected, rtol=1e-5)
+
+
+def test_everything_near_the_road_has_a_row(two: RoadAtlas, two_maps: list[RoadMap], rng) -> None:
+    """Wherever an agent can be before it counts as off the road, and well beyond."""
+    points = two_maps[1].point_xyz[rng.integers(0, len(two_maps[1].point_xyz), 3000), :2]
+    points = points + rng.uniform(-12, 12, points.shape)
+    rows = np.asarray(_rows(two, _ids(1, points), jnp.asarray(points, jnp.float32)))
+    assert (np.asarray(two.lane_candidates)[rows, 0] >= 0).all()
 
 
 def test_the_lane_below_is_always_offered(two: RoadAtlas, two_maps: list[RoadMap]) -> None:
     points = two_maps[0].point_xyz[:, :2]
-    offered = np.asarray(two.lane_point_candidates)[
-        np.asarray(_cells(two, _ids(0, points), jnp.asarray(points)))
-    ]
-    lanes = np.where(offered >= 0, np.asarray(two.point_lane)[offered], -1)
+    rows = np.asarray(_rows(two, _ids(0, points), jnp.asarray(points)))
+    offered = np.asarray(two.lane_candidates)[rows]
+    lanes = np.where(offered >= 0, np.asarray(two.sample_lane)[offered], -1)
     own = np.asarray(two.point_lane)[: len(points)]
     assert (lanes == own[:, None]).any(axis=1).all()
 

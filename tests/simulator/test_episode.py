@@ -55,7 +55,7 @@ def test_agents_start_on_the_road_apart_and_on_their_route(start: WorldState, to
     hit = jax.vmap(collides)(start.position, start.yaw, start.scenario.size, start.present)
     assert not hit.any()
     inside = jax.vmap(jax.vmap(drivable_distance, (None, None, 0)), (None, 0, 0))(
-        towns, start.map_id, start.position[..., :2]
+        towns, start.map_id, start.position
     )
     assert (np.asarray(inside)[np.asarray(start.spawned)] > 0).all()
     np.testing.assert_allclose(start.position, start.scenario.route_xyz[:, :, 0])

@@ -144,7 +144,7 @@ def test_the_next_red_light_on_the_route_is_announced(town: RoadAtlas) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"lanes": 17}, "lanes=17 must lie between 1 and 16"),
+        ({"lanes": 101}, "lanes=101 must lie between 1 and 100"),
         ({"agent_range_m": 0.0}, "agent_range_m=0.0 must be"),
     ],
 )

@@ -1,0 +1,30 @@
+"""What a benchmark ran on."""
+
+from __future__ import annotations
+
+
+def jax_device() -> str:
+    """Name of the device that JAX computes on."""
+    import jax
+
+    device = jax.devices()[0]
+    return f"{device.platform}: {device.device_kind}" if device.platform != "cpu" else f"cpu: {cpu_name()}"
+
+
+def cpu_name() -> str:
+    """Model name of the processor, as Linux tells it."""
+    import platform
+
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def core_count() -> int:
+    """Cores this process may use."""
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,187 @@
+"""The simulator's benchmark: worlds driven with random actions, stepped, rewarded, observed and reset.
+
+Only agents that drive are counted, never crashed ones or empty slots. Three rows show where the time goes: dynamics
+alone, then the whole step with its reward, then everything with observations (the headline). Observations are carried
+from step to step, so that they are really written to memory and cannot be optimised away.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from gigapixel.bench import Workload
+from gigapixel.machine import core_count, jax_device
+
+ROWS = ("dynamics", "step_reward", "observation")
+
+
+@dataclass(frozen=True)
+class SimulatorSettings:
+    """Worlds in several towns, all stages of a step.
+
+    Attributes:
+        maps: towns, separated by commas; worlds are dealt over them in turn.
+        worlds, agents: batch of worlds and agents in each.
+        observation: `compact`, `lean` (GIGAFLOW's sets) or `full` (63 partners, 200 road elements).
+        steps: steps per call; worlds whose episode is over or that are jammed are reset between calls.
+        timestep_s: length of a step.
+        cpu_devices: parts that a CPU is split into; XLA computes on each with a thread of its own.
+        seed: of the worlds and the actions.
+        window_s: least length of a timed window.
+    """
+
+    maps: str = "Town01,Town02,Town03,Town04,Town05"
+    worlds: int = 64
+    agents: int = 45
+    observation: str = "lean"
+    steps: int = 32
+    timestep_s: float = 0.1
+    cpu_devices: int = field(default_factory=core_count)
+    seed: int = 0
+    window_s: float = 5.0
+
+
+def simulator_workload(settings: SimulatorSettings) -> Workload:
+    """The headline call with its rows; ValueError where worlds cannot be dealt over the devices."""
+    if "jax" not in sys.modules:  # the number of devices is read once, when JAX loads
+        flag = f"--xla_force_host_platform_device_count={settings.cpu_devices}"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+    import jax
+
+    from teacher.observation import OBSERVATIONS
+
+    if settings.observation not in OBSERVATIONS:
+        raise ValueError(
+            f"observation={settings.observation!r} is unknown; expected {', '.join(OBSERVATIONS)}"
+        )
+    devices = len(jax.local_devices())
+    if settings.worlds % devices:
+        raise ValueError(f"worlds={settings.worlds} must be a multiple of the {devices} devices")
+    bench = _Bench(settings, devices)
+    return Workload(
+        description=f"{settings.worlds} worlds x {settings.agents} agents x {settings.steps} steps of "
+        f"{settings.timestep_s} s in {settings.maps}, random actions: step, reward, {settings.observation} "
+        f"observation of {bench.floats} numbers, resets; only agents that drive are counted",
+        unit="agent_steps",
+        device=f"{jax_device()}, {devices} devices" if devices > 1 else jax_device(),
+        settings=asdict(settings),
+        call=bench.calls["observation"],
+        rows={name: bench.calls[name] for name in ROWS[:-1]},
+        facts=bench.facts,
+    )
+
+
+class _Bench:
+    """Worlds on every device, and one compiled drive per row."""
+
+    def __init__(self, settings: SimulatorSettings, devices: int) -> None:
+        import jax
+        import jax.numpy as jnp
+
+        from simulator.config import SimulatorConfig
+        from simulator.maps import load_atlas
+        from simulator.spawn import check_capacity
+        from teacher.config import TeacherConfig
+        from teacher.environment import make_environment
+        from teacher.observation import OBSERVATIONS, example_observation
+        from teacher.ppo import PPOConfig
+
+        self.settings = settings
+        self.atlas = load_atlas(settings.maps.split(","))
+        check_capacity(self.atlas, settings.agents)
+        per_device = settings.worlds // devices
+        self.config = TeacherConfig(
+            maps=tuple(settings.maps.split(",")),
+            num_worlds=per_device,
+            reset_chunk=max(1, per_device // 8),
+            simulator=SimulatorConfig(timestep_s=settings.timestep_s, num_agents=settings.agents),
+            observation=OBSERVATIONS[settings.observation],
+            ppo=PPOConfig(minibatch_size=1),  # nothing is learnt here: any batch will do
+        )
+        self.environment = make_environment(self.config)
+        self.floats = sum(leaf.size for leaf in jax.tree.leaves(example_observation(self.config.observation))
+                          if leaf.dtype == jnp.float32)  # fmt: skip
+        self.mesh = jax.make_mesh((devices,), ("worlds",), axis_types=(jax.sharding.AxisType.Auto,))
+        self.key = jax.random.key(settings.seed)
+        keys = jax.random.split(self.key, settings.worlds)
+        self.worlds = self._on_worlds(self.environment.reset)(self.atlas, keys)
+        self.reset = self._on_worlds(self._reset)
+        self.calls = {name: self._call(name) for name in ROWS}
+
+    def _on_worlds(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Compile a function of (atlas, anything per world ...), dealt over the devices."""
+        import jax
+        from jax.sharding import PartitionSpec as Spec
+
+        def dealt(atlas: Any, *worlds: Any) -> Any:
+            specs = (Spec(), *(Spec("worlds") for _ in worlds))
+            mapped = jax.shard_map(
+                function, mesh=self.mesh, in_specs=specs, out_specs=Spec("worlds"), check_vma=False
+            )
+            return mapped(atlas, *worlds)
+
+        return jax.jit(dealt)
+
+    def _call(self, row: str) -> Callable[[], int]:
+        import jax
+
+        drive = self._on_worlds(lambda atlas, worlds, keys: self._drive(row, atlas, worlds, keys[0]))
+
+        def call() -> int:
+            self.key, reset_key, key = jax.random.split(self.key, 3)
+            worlds = self.reset(self.atlas, self.worlds, jax.random.split(reset_key, self.mesh.size))
+            driven = drive(self.atlas, worlds, jax.random.split(key, self.mesh.size))
+            self.worlds, taken, *_ = jax.block_until_ready(driven)
+            return int(taken.sum())
+
+        return call
+
+    def _reset(self, atlas: Any, worlds: Any, keys: Any) -> Any:
+        """Start anew what is over or jammed."""
+        import jax.numpy as jnp
+
+        from teacher.rollout import reset_finished
+
+        return reset_finished(self.environment, atlas, worlds, jnp.zeros((), bool), keys[0])[0]
+
+    def _drive(self, row: str, atlas: Any, worlds: Any, key: Any) -> tuple[Any, ...]:
+        """`steps` steps; returns worlds, agent-steps, rewards and the last observation."""
+        import jax
+        import jax.numpy as jnp
+
+        from simulator.step import move
+
+        environment, config = self.environment, self.config.simulator
+
+        def one(carry: tuple[Any, ...], step_key: Any) -> tuple[tuple[Any, ...], None]:
+            worlds, taken, total, seen = carry
+            action = jax.random.randint(step_key, worlds.yaw.shape, 0, environment.num_actions)
+            taken = taken + worlds.active.sum()
+            if row == "dynamics":
+                return (jax.vmap(move, (0, 0, None))(worlds, action, config), taken, total, seen), None
+            transition = environment.step(atlas, worlds, action)
+            total = total + transition.reward
+            if row == "observation":
+                seen = environment.observe(atlas, transition.state)
+            return (transition.state, taken, total, seen), None
+
+        seen = environment.observe(atlas, worlds) if row == "observation" else jnp.zeros(1)
+        start = (worlds, jnp.zeros((), jnp.int32), jnp.zeros(worlds.yaw.shape), seen)
+        (worlds, taken, total, seen), _ = jax.lax.scan(one, start, jax.random.split(key, self.settings.steps))
+        return worlds, taken[None], total, seen
+
+    def facts(self) -> dict[str, Any]:
+        """Shares of the slots that hold something, over agents that drive, in the worlds as they are now."""
+        import jax
+
+        observation = self._on_worlds(self.environment.observe)(self.atlas, self.worlds)
+        driving = jax.device_get(self.worlds.active)
+        shares = {"agents_driving": float(driving.mean())}
+        for name in ("others", "lanes", "edges", "stops"):
+            mask = jax.device_get(getattr(observation, f"{name}_mask"))
+            shares[f"{name}_filled"] = float(mask[driving].mean())
+        return {name: round(share, 3) for name, share in shares.items()}

@@ -1,0 +1,102 @@
+"""What a driver knows of the road around it: lanes, road edges, stop lines and the next light on its route."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from simulator import lights
+from simulator.atlas import RoadAtlas
+from simulator.config import ROUTE_SPACING_M
+from simulator.world import WorldState
+from teacher.frame import NEAR_M, Frame, apart, rows
+from teacher.observed_agents import LEVEL_GAP_M
+
+LANES_WIDTH, EDGES_WIDTH, STOPS_WIDTH = 5, 4, 9
+_LIGHT_STRIDE = 2  # stations between two looks along the route for the next stop line
+_LIGHT_LOOKS = 13
+NO_LIGHT_M = 60.0
+"""Distance given where no lit stop line is ahead."""
+Mask = Bool[Array, "agents n"]
+
+
+def observe_lanes(
+    samples: Int[Array, "agents n"], height: Float[Array, " agents"], frame: Frame, atlas: RoadAtlas
+) -> tuple[Float[Array, "agents n 5"], Mask]:
+    """Lane samples: x, y, cos, sin, rise (/ LEVEL_GAP_M), and which slots hold one."""
+    x, y, z, cos, sin = _gather(atlas.sample_pose, samples)
+    rise = z - height[:, None]
+    mask = (samples >= 0) & (jnp.abs(rise) < LEVEL_GAP_M)
+    columns = [*frame.point(x, y), *frame.turn(cos, sin), rise / LEVEL_GAP_M]
+    return rows(*columns, mask=mask), mask
+
+
+def observe_edges(
+    segments: Int[Array, "agents n"], height: Float[Array, " agents"], frame: Frame, atlas: RoadAtlas
+) -> tuple[Float[Array, "agents n 4"], Mask]:
+    """Road edges: nearest point x, y, cos and sin of twice the angle (edges have no direction)."""
+    start_x, start_y, along_x, along_y, z = _gather(atlas.edge_line, segments)
+    mask = (segments >= 0) & (jnp.abs(z - height[:, None]) < LEVEL_GAP_M)
+    squared = jnp.maximum(along_x**2 + along_y**2, 1e-6)
+    east, north = frame.x[:, None] - start_x, frame.y[:, None] - start_y
+    share = jnp.clip((east * along_x + north * along_y) / squared, 0.0, 1.0)
+    forward, left = frame.turn(along_x, along_y)
+    columns = [
+        *frame.point(start_x + share * along_x, start_y + share * along_y),
+        (forward**2 - left**2) / squared,
+        2.0 * forward * left / squared,
+    ]
+    return rows(*columns, mask=mask), mask
+
+
+def observe_stops(
+    stops: Int[Array, "agents n"], states: Int[Array, "agents n"], frame: Frame, atlas: RoadAtlas
+) -> tuple[Float[Array, "agents n 9"], Mask]:
+    """Stop lines: x, y, cos, sin, half width (/ NEAR_M), then the light's state one-hot (off, green, yellow, red)."""
+    mask = stops >= 0
+    x, y, cos, sin, half_width = _stop_lines(stops, atlas)
+    colours = [(states == colour).astype(jnp.float32) for colour in range(4)]
+    columns = [*frame.point(x, y), *frame.turn(cos, sin), half_width / NEAR_M, *colours]
+    return rows(*columns, mask=mask), mask
+
+
+def next_light(
+    state: WorldState, stops: Int[Array, "agents n"], states: Int[Array, "agents n"], atlas: RoadAtlas
+) -> list[Float[Array, " agents"]]:
+    """The nearest lit stop line ahead on the own route: its state one-hot (off, green, yellow, red), and its distance
+    from the front (/ NEAR_M). A line is on the route where the route crosses it in its direction."""
+    scenario = state.scenario
+    stride_m = _LIGHT_STRIDE * ROUTE_SPACING_M
+    first = jnp.round(state.route_m / ROUTE_SPACING_M).astype(jnp.int32)
+    window = first[:, None] + _LIGHT_STRIDE * jnp.arange(_LIGHT_LOOKS)
+    window = jnp.clip(window, 0, scenario.route_xyz.shape[1] - 1)
+    ahead = jnp.take_along_axis(scenario.route_xyz, window[..., None], axis=1)
+    ahead_x, ahead_y = apart(ahead[..., 0], ahead[..., 1])
+    x, y, cos, sin, half_width = _stop_lines(stops, atlas)
+    front_m = state.route_m + 0.5 * scenario.size[:, 0]
+    gap = jnp.full(stops.shape, jnp.inf)
+    before = None
+    for look in range(_LIGHT_LOOKS):  # one plain loop over [agents, n] per look
+        east, north = ahead_x[:, look, None] - x, ahead_y[:, look, None] - y
+        past, aside = east * cos + north * sin, jnp.abs(north * cos - east * sin) / half_width
+        if before is not None:
+            at_m = ROUTE_SPACING_M * window[:, look - 1, None] + jnp.clip(-before, 0.0, stride_m)
+            ahead_m = at_m - front_m[:, None]
+            crosses = (before < 0) & (past >= 0) & (aside < 1.0) & (ahead_m > -0.5)
+            gap = jnp.minimum(gap, jnp.where(crosses, ahead_m, jnp.inf))
+        before = past
+    (gap,) = apart(jnp.where((stops >= 0) & (states != lights.OFF), gap, jnp.inf))
+    nearest = jnp.argmin(gap, axis=1)
+    gap, colour = (jnp.take_along_axis(a, nearest[:, None], axis=1)[:, 0] for a in (gap, states))
+    seen = jnp.isfinite(gap)
+    distance = jnp.where(seen, gap, NO_LIGHT_M) / NEAR_M
+    colour = jnp.where(seen, colour, lights.OFF)
+    return [*((colour == number).astype(jnp.float32) for number in range(4)), distance]
+
+
+def _stop_lines(stops: Int[Array, "agents n"], atlas: RoadAtlas) -> tuple[Array, ...]:
+    return apart(*jnp.moveaxis(atlas.stop_line[jnp.maximum(stops, 0)], -1, 0))
+
+
+def _gather(table: Float[Array, "columns rows"], index: Int[Array, "agents n"]) -> tuple[Array, ...]:
+    """Columns of a table at these rows; -1 reads row 0."""
+    (safe,) = apart(jnp.maximum(index, 0))
+    return apart(*(column[safe] for column in table))

@@ -1,0 +1,75 @@
+"""Where a bridge crosses a road, each level has its own edge, its own traffic and its own neighbours."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.spatial
+
+from simulator.atlas import RoadAtlas, drivable_distance
+from simulator.collision import collides
+from simulator.levels import split_height
+from simulator.maps import load_atlas, load_maps
+from simulator.road_map import RoadMap
+
+TOWN = "Town04"
+
+
+@pytest.fixture(scope="module")
+def town() -> RoadMap:
+    return load_maps([TOWN])[0]
+
+
+@pytest.fixture(scope="module")
+def atlas() -> RoadAtlas:
+    return load_atlas([TOWN])
+
+
+@pytest.fixture(scope="module")
+def crossings(town: RoadMap) -> np.ndarray:
+    """Pairs of lane points [pairs, 2 (lower, upper), 3] (m) less than 1.5 m apart in the plane and on two levels."""
+    xyz = town.point_xyz.astype(np.float64)
+    pairs = scipy.spatial.cKDTree(xyz[:, :2]).query_pairs(1.5, output_type="ndarray")
+    pairs = pairs[np.abs(np.diff(xyz[pairs, 2], axis=1))[:, 0] > 3.0]
+    assert len(pairs) > 50
+    order = np.argsort(xyz[pairs, 2], axis=1)
+    return xyz[np.take_along_axis(pairs, order, axis=1)]
+
+
+@jax.jit
+def _distances(atlas: RoadAtlas, xyz: jax.Array) -> jax.Array:
+    return jax.vmap(lambda point: drivable_distance(atlas, jnp.zeros((), jnp.int32), point))(xyz)
+
+
+def test_heights_are_parted_in_their_widest_gap() -> None:
+    assert split_height(np.array([0.0, 0.2, 6.0, 5.8])) == pytest.approx(3.0)
+    assert split_height(np.array([0.0, 1.5, 3.0, 4.5, 6.0])) == np.inf  # a ramp
+    assert split_height(np.array([2.0])) == np.inf
+
+
+def test_both_levels_are_drivable_where_they_cross(atlas: RoadAtlas, crossings: np.ndarray) -> None:
+    for level in (0, 1):
+        assert float(_distances(atlas, jnp.asarray(crossings[:, level], jnp.float32)).min()) > 1.0
+
+
+def test_beside_the_bridge_is_off_the_bridge_though_a_road_is_below(
+    atlas: RoadAtlas, crossings: np.ndarray, rng: np.random.Generator
+) -> None:
+    """Walk outwards from crossings: somewhere it is road on one level and not on the other, in both directions."""
+    middle = crossings.mean(axis=1)[:, None, :2]
+    xy = (middle + rng.uniform(-7, 7, (len(crossings), 40, 2))).reshape(-1, 2)
+    low = np.repeat(crossings[:, 0, 2], 40)[:, None]
+    high = np.repeat(crossings[:, 1, 2], 40)[:, None]
+    lower = np.asarray(_distances(atlas, jnp.asarray(np.hstack([xy, low]), jnp.float32)))
+    upper = np.asarray(_distances(atlas, jnp.asarray(np.hstack([xy, high]), jnp.float32)))
+    assert ((lower > 0.5) & (upper < -0.5)).any()
+    assert ((upper > 0.5) & (lower < -0.5)).any()
+
+
+def test_nobody_collides_across_the_overpass(crossings: np.ndarray) -> None:
+    size = jnp.full((2, 3), 4.0)
+    for pair in crossings[:: max(1, len(crossings) // 20)]:
+        stacked = jnp.asarray(pair, jnp.float32).at[:, :2].set(pair[0, :2])
+        assert not collides(stacked, jnp.zeros(2), size, jnp.ones(2, bool)).any()
+        level = stacked.at[:, 2].set(pair[0, 2])
+        assert collides(level, jnp.zeros(2), size, jnp.ones(2, bool)).all()
