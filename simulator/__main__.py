@@ -1,44 +1,140 @@
-"""Commands of the simulator: import maps into scene packs, and look into a pack.
+"""Commands of the simulator: import maps and recorded traffic into scene packs, and look into a pack.
 
 gigapixel scenes towns     --input Town01      --output PACK.h5
 gigapixel scenes opendrive --input road.xodr   --output PACK.h5
-gigapixel scenes check PACK.h5
+gigapixel scenes womd|nuscenes|av2|py123d [--input PATH] --output PACK.h5
+gigapixel scenes check PACK.h5 [--scene NAME] [--report]
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from simulator.draw import draw_map
+from simulator.logs.import_logs import Reader, default_workers, find_sources, import_logs, input_roots
+from simulator.logs.scene_pack import ScenePack, holds_logged_scenes
 from simulator.opendrive import import_town, known_towns
 from simulator.road_map import RoadMap, StopKind
+
+LOG_SOURCES = {
+    "womd": "Waymo Open Motion scenes as JSON of Nocturne or GPUDrive (.json, .json.gz)",
+    "nuscenes": "nuScenes and Waymo scenes as pickles of ScenarioNet (.pkl, .pkl.gz)",
+    "av2": "Argoverse 2 sensor logs and forecasting scenarios",
+    "py123d": "logs that py123d has converted: nuPlan, KITTI-360, PandaSet and others",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Bad input raises ValueError or OSError with one sentence."""
     options = _parser().parse_args(argv)
     if options.command == "check":
-        return check(Path(options.pack))
+        return check(Path(options.pack), options.scene, options.report)
+    if options.command in LOG_SOURCES:
+        return import_traffic(options)
     return import_pack(options.input, Path(options.output))
 
 
 def import_pack(source: str, output: Path) -> int:
     """Import one town (by name) or OpenDRIVE file (by path) and write it as a scene pack."""
-    if output.suffix not in (".h5", ".hdf5"):
-        raise ValueError(f"--output {output} must end in .h5 or .hdf5")
+    _check_output(output)
     road_map = import_town(source)
     road_map.save(output)
     print(f"wrote {output}: {summary(road_map)}")
     return 0
 
 
-def check(pack: Path) -> int:
+def import_traffic(options: argparse.Namespace) -> int:
+    """Import recorded scenes into one pack; one line per refused scene, and one that sums up."""
+    output = Path(options.output)
+    _check_output(output)
+    begin = time.perf_counter()
+    sources, read = log_sources(options.command, options.input)
+    report = import_logs(sources, read, output, options.workers, options.strict)
+    for sentence in report.refused:
+        print(f"refused: {sentence}", file=sys.stderr)
+    seconds = time.perf_counter() - begin
+    print(f"wrote {output}: {len(report.imported)} scenes, {len(report.refused)} refused, {seconds:.0f} s")
+    return 0
+
+
+def log_sources(command: str, given: str | None) -> tuple[list[Path], Reader]:
+    """What one import command reads, and with what. Readers are loaded only when asked for."""
+    what = LOG_SOURCES[command]
+    if command == "womd":
+        from simulator.logs import womd
+
+        return find_sources(given, (womd.FOLDER,), womd.PATTERNS, what), womd.read_womd
+    if command == "nuscenes":
+        from simulator.logs import scenarionet
+
+        return find_sources(
+            given, (scenarionet.FOLDER,), scenarionet.PATTERNS, what
+        ), scenarionet.read_scenarionet
+    if command == "av2":
+        from simulator.logs import av2
+
+        folders = [
+            folder for root in input_roots(given, av2.FOLDERS, what) for folder in av2.av2_folders(root)
+        ]
+        return _some(folders, given, what), av2.read_av2
+    from simulator.logs import py123d_logs
+
+    folders = [
+        folder
+        for root in input_roots(given, ("logs/py123d",), what)
+        for folder in py123d_logs.py123d_folders(root)
+    ]
+    return _some(folders, given, what), py123d_logs.read_py123d
+
+
+def _some(folders: list[Path], given: str | None, what: str) -> list[Path]:
+    if not folders:
+        raise ValueError(f"--input {given} holds no {what}")
+    return folders
+
+
+def _check_output(output: Path) -> None:
+    if output.suffix not in (".h5", ".hdf5"):
+        raise ValueError(f"--output {output} must end in .h5 or .hdf5")
+
+
+def check(pack: Path, scene: str | None = None, report: bool = False) -> int:
     """Print what a scene pack holds and draw it beside itself as a PNG."""
+    if holds_logged_scenes(pack):
+        return _check_logs(pack, scene, report)
+    if scene is not None or report:
+        raise ValueError(f"{pack}: holds the map of one town; --scene and --report expect recorded scenes")
+    return _check_town(pack)
+
+
+def _check_logs(path: Path, scene: str | None, report: bool) -> int:
+    from simulator.logs.picture import contact_sheet, draw_scene
+    from simulator.logs.report import log_report, report_lines
+    from simulator.logs.summary import summary_lines
+
+    with ScenePack(path) as pack:
+        if scene is not None:
+            picture, image = path.with_name(f"{path.stem}-{scene}.png"), draw_scene(pack[scene], 1400)
+        else:
+            for line in summary_lines(pack):
+                print(line)
+            picture, image = path.with_suffix(".png"), contact_sheet(pack)
+        image.save(picture)
+        print(f"picture: {picture}")
+        if report:
+            chosen = pack if scene is None else [pack[scene]]
+            for line in report_lines(log_report(chosen)):
+                print(line)
+    return 0
+
+
+def _check_town(pack: Path) -> int:
     road_map = RoadMap.load(pack)
     low, high = road_map.bounds()
     lights = int((road_map.stop_line_kind == StopKind.TRAFFIC_LIGHT).sum())
@@ -77,7 +173,10 @@ _KINDS = ("edge", "marking", "crosswalk", "drivable", "walkway")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gigapixel scenes", description="Import maps into scene packs.")
+    parser = argparse.ArgumentParser(
+        prog="gigapixel scenes",
+        description="Import maps and recorded traffic into scene packs, and check packs.",
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     towns = commands.add_parser(
         "towns", help=f"import a CARLA town: {', '.join(known_towns()) or 'needs py123d'}"
@@ -89,9 +188,28 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command.add_argument("--input", required=True, help=what)
         command.add_argument("--output", required=True, help="scene pack to write (.h5)")
+    for name, what in LOG_SOURCES.items():
+        _add_log_options(commands.add_parser(name, help=f"import {what}"))
     look = commands.add_parser("check", help="print what a scene pack holds and draw it as PNG beside it")
     look.add_argument("pack", help="scene pack (.h5)")
+    look.add_argument("--scene", help="draw this one recorded scene, large")
+    look.add_argument(
+        "--report", action="store_true", help="how often recorded vehicles are off the road or overlap"
+    )
     return parser
+
+
+def _add_log_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--input", help="file or folder; by default the usual folder below $GIGAPIXEL_DATA/logs"
+    )
+    command.add_argument("--output", required=True, help="scene pack to write (.h5)")
+    command.add_argument(
+        "--strict", action="store_true", help="refuse the whole import when one scene is refused"
+    )
+    command.add_argument(
+        "--workers", type=int, default=default_workers(), help="processes (default: one per core)"
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Overlap of oriented boxes by the separating-axis theorem."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -26,9 +25,8 @@ def overlap_pairs(
     Two rectangles are apart exactly when one of the four directions of their sides separates them.
     """
     half = 0.5 * size[:, :2]
-    # Coordinate by coordinate: XLA makes plain vector loops of [agents, agents], not of [agents, agents, 2]. The barrier
-    # keeps it from computing sines anew for every pair.
-    x, y, cos, sin = jax.lax.optimization_barrier((xy[:, 0], xy[:, 1], jnp.cos(yaw), jnp.sin(yaw)))
+    # Coordinate by coordinate: XLA makes plain vector loops of [agents, agents], not of [agents, agents, 2].
+    x, y, cos, sin = xy[:, 0], xy[:, 1], jnp.cos(yaw), jnp.sin(yaw)
     east, north = x[None, :] - x[:, None], y[None, :] - y[:, None]  # [i, j] from i to j
     along = east * cos[:, None] + north * sin[:, None]  # in i's frame
     across = north * cos[:, None] - east * sin[:, None]

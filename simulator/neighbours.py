@@ -29,12 +29,10 @@ def nearest_others(
         index = (itself + 1 + jnp.arange(count, dtype=jnp.int32)) % agents
         exists = jnp.arange(count) < agents - 1
         return index, jnp.take_along_axis(seen, index, axis=1) & exists
-    # The barriers keep XLA from computing distances anew for every comparison.
-    key = jax.lax.optimization_barrier(_keys(xy, seen & (itself != itself.T)))
+    key = _keys(xy, seen & (itself != itself.T))
     place = jnp.zeros((agents, agents), jnp.int32)
     for k in range(agents):
         place = place + (key[:, k, None] < key)
-    place = jax.lax.optimization_barrier(place)
     slots = jnp.arange(count, dtype=jnp.int32)
     index = jnp.zeros((agents, count), jnp.int32)
     for j in range(agents):

@@ -6,7 +6,6 @@ turns such columns into plain vector loops, on a CPU several times faster than a
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float
@@ -44,16 +43,9 @@ class Frame:
         return forward / NEAR_M, left / NEAR_M
 
 
-def apart(*arrays: Array) -> tuple[Array, ...]:
-    """The same arrays, computed once and kept. XLA would else compute a gathered array anew in every loop that reads
-    it, which costs a CPU more than the memory it saves."""
-    return jax.lax.optimization_barrier(arrays)
-
-
 def rows(
     *columns: Float[Array, "agents *n"], mask: Bool[Array, "agents *n"] | None = None
 ) -> Float[Array, "agents *n columns"]:
     """Columns side by side; 0 where the mask is False."""
-    stacked = jnp.stack(apart(*columns))
-    (stacked,) = apart(stacked if mask is None else jnp.where(mask, stacked, 0.0))
-    return jnp.moveaxis(stacked, 0, -1)
+    kept = columns if mask is None else [jnp.where(mask, column, 0.0) for column in columns]
+    return jnp.moveaxis(jnp.stack(kept), 0, -1)

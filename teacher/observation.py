@@ -26,7 +26,7 @@ from simulator.atlas import RoadAtlas, drivable_distance, table_row
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.grids import EDGE_CANDIDATES, LANE_CANDIDATES, STOP_CANDIDATES
 from simulator.world import TRAITS, Leaf, WorldState
-from teacher.frame import NEAR_M, Frame, apart, rows
+from teacher.frame import NEAR_M, Frame, rows
 from teacher.observed_agents import OTHERS_WIDTH, SPEED_UNIT_MPS, observe_others
 from teacher.observed_road import (
     EDGES_WIDTH,
@@ -195,10 +195,8 @@ def _route(state: WorldState, frame: Frame) -> Float[Array, "agents route"]:
     """Preview points (x, y, cos, sin), then two goals (x, y, distance left along the route), then which goals exist."""
     scenario, agents = state.scenario, state.yaw.shape[0]
     stations = _stations(state.route_m[:, None] + jnp.array(PREVIEW_M), state)
-    xyz, yaw = apart(
-        jnp.take_along_axis(scenario.route_xyz, stations[..., None], axis=1),
-        jnp.take_along_axis(scenario.route_yaw, stations, axis=1),
-    )
+    xyz = jnp.take_along_axis(scenario.route_xyz, stations[..., None], axis=1)
+    yaw = jnp.take_along_axis(scenario.route_yaw, stations, axis=1)
     points = (jnp.clip(v, -4.0, 4.0) for v in frame.point(xyz[..., 0], xyz[..., 1]))
     preview = rows(*points, *frame.turn(jnp.cos(yaw), jnp.sin(yaw)))
     goals = state.goal_index[:, None] + jnp.arange(2)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 from simulator.config import ROUTE_SPACING_M
 from simulator.neighbours import nearest_others
 from simulator.world import Leaf, WorldState
-from teacher.frame import NEAR_M, Column, Frame, apart, rows
+from teacher.frame import NEAR_M, Column, Frame, rows
 
 OTHERS_WIDTH = 18
 CONFLICT_M = tuple(4.0 * i for i in range(16))
@@ -54,9 +54,8 @@ class _Motion:
         )
 
     def pick(self, index: Int[Array, "agents n"]) -> "_Motion":
-        (table,) = apart(jnp.stack([getattr(self, name) for name in self.__dataclass_fields__], axis=1))
-        (picked,) = apart(table[index])
-        return _Motion(*apart(*jnp.moveaxis(picked, -1, 0)))
+        table = jnp.stack([getattr(self, name) for name in self.__dataclass_fields__], axis=1)
+        return _Motion(*jnp.moveaxis(table[index], -1, 0))
 
 
 def observe_others(
@@ -72,7 +71,7 @@ def observe_others(
     squared = (motion.x[:, None] - motion.x) ** 2 + (motion.y[:, None] - motion.y) ** 2
     rise = jnp.abs(state.position[:, 2][:, None] - state.position[:, 2])
     seen = state.present & (squared < range_m**2) & (rise < LEVEL_GAP_M)
-    index, mask = apart(*nearest_others(state.position[:, :2], seen, count))
+    index, mask = nearest_others(state.position[:, :2], seen, count)
     other = motion.pick(index)
     east, north = other.east - motion.east[:, None], other.north - motion.north[:, None]
     columns = [
@@ -100,7 +99,7 @@ def _on_route(state: WorldState, other: _Motion) -> tuple[Column, ...]:
     station = jnp.clip(station, 0, last)
     point = jnp.take_along_axis(scenario.route_xyz, station[..., None], axis=1)
     yaw = jnp.take_along_axis(scenario.route_yaw, station, axis=1)
-    x, y, cos, sin = apart(point[..., 0], point[..., 1], jnp.cos(yaw), jnp.sin(yaw))
+    x, y, cos, sin = point[..., 0], point[..., 1], jnp.cos(yaw), jnp.sin(yaw)
     # The number of a point in the lowest bits of its distance: the smallest then says which point is nearest, in one
     # pass over plain integers. 2e-6 of the squared distance is not missed.
     nearest = jnp.full(other.x.shape, jnp.iinfo(jnp.int32).max)
@@ -108,8 +107,8 @@ def _on_route(state: WorldState, other: _Motion) -> tuple[Column, ...]:
         squared = (other.x - x[:, number, None]) ** 2 + (other.y - y[:, number, None]) ** 2
         bits = jax.lax.bitcast_convert_type(squared, jnp.int32)
         nearest = jnp.minimum(nearest, (bits & -len(CONFLICT_M)) | number)
-    (place,) = apart(nearest & (len(CONFLICT_M) - 1))
-    x, y, cos, sin = apart(*(jnp.take_along_axis(column, place, axis=1) for column in (x, y, cos, sin)))
+    place = nearest & (len(CONFLICT_M) - 1)
+    x, y, cos, sin = (jnp.take_along_axis(column, place, axis=1) for column in (x, y, cos, sin))
     gap_x, gap_y = other.x - x, other.y - y
     along = place * ((CONFLICT_M[1] - CONFLICT_M[0]) / NEAR_M)
     left = jnp.clip((gap_y * cos - gap_x * sin) / 5.0, -2.0, 2.0)

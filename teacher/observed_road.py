@@ -7,7 +7,7 @@ from simulator import lights
 from simulator.atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M
 from simulator.world import WorldState
-from teacher.frame import NEAR_M, Frame, apart, rows
+from teacher.frame import NEAR_M, Frame, rows
 from teacher.observed_agents import LEVEL_GAP_M
 
 LANES_WIDTH, EDGES_WIDTH, STOPS_WIDTH = 5, 4, 9
@@ -69,7 +69,7 @@ def next_light(
     window = first[:, None] + _LIGHT_STRIDE * jnp.arange(_LIGHT_LOOKS)
     window = jnp.clip(window, 0, scenario.route_xyz.shape[1] - 1)
     ahead = jnp.take_along_axis(scenario.route_xyz, window[..., None], axis=1)
-    ahead_x, ahead_y = apart(ahead[..., 0], ahead[..., 1])
+    ahead_x, ahead_y = ahead[..., 0], ahead[..., 1]
     x, y, cos, sin, half_width = _stop_lines(stops, atlas)
     front_m = state.route_m + 0.5 * scenario.size[:, 0]
     gap = jnp.full(stops.shape, jnp.inf)
@@ -83,7 +83,7 @@ def next_light(
             crosses = (before < 0) & (past >= 0) & (aside < 1.0) & (ahead_m > -0.5)
             gap = jnp.minimum(gap, jnp.where(crosses, ahead_m, jnp.inf))
         before = past
-    (gap,) = apart(jnp.where((stops >= 0) & (states != lights.OFF), gap, jnp.inf))
+    gap = jnp.where((stops >= 0) & (states != lights.OFF), gap, jnp.inf)
     nearest = jnp.argmin(gap, axis=1)
     gap, colour = (jnp.take_along_axis(a, nearest[:, None], axis=1)[:, 0] for a in (gap, states))
     seen = jnp.isfinite(gap)
@@ -93,10 +93,10 @@ def next_light(
 
 
 def _stop_lines(stops: Int[Array, "agents n"], atlas: RoadAtlas) -> tuple[Array, ...]:
-    return apart(*jnp.moveaxis(atlas.stop_line[jnp.maximum(stops, 0)], -1, 0))
+    return tuple(jnp.moveaxis(atlas.stop_line[jnp.maximum(stops, 0)], -1, 0))
 
 
 def _gather(table: Float[Array, "columns rows"], index: Int[Array, "agents n"]) -> tuple[Array, ...]:
     """Columns of a table at these rows; -1 reads row 0."""
-    (safe,) = apart(jnp.maximum(index, 0))
-    return apart(*(column[safe] for column in table))
+    safe = jnp.maximum(index, 0)
+    return tuple(column[safe] for column in table)

@@ -1,0 +1,1 @@
+"""Real traffic logs: readers of every source, the road around them, and packs of scenes."""

@@ -1,0 +1,97 @@
+"""Put one recorded scene together: tracks mended, road built, both in one frame whose origin is near the traffic."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import shapely
+
+from simulator.logs.build_map import build_log_map
+from simulator.logs.mend_tracks import mend_tracks
+from simulator.logs.scene_pack import LoggedScene
+from simulator.logs.source_map import Origins, SourceMap
+from simulator.logs.source_tracks import Repairs, SourceTracks
+from simulator.logs.traffic_log import PARKED_M, TrafficLog, parked_tracks
+from simulator.world import TRUCK
+
+IMPORTER_VERSION = 1
+
+
+def source_digest(paths: list[Path]) -> str:
+    """SHA-256 of the files' bytes, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def build_scene(
+    tracks: SourceTracks,
+    source_map: SourceMap,
+    origins: Origins,
+    timestep_s: float | int,
+    ego_id: str | None,
+    default_limit_mps: float | int,
+    repairs: Repairs,
+) -> LoggedScene:
+    """The scene of a source, mended and checked. Raises ValueError in one sentence for what cannot be mended."""
+    try:
+        tracks, speed = mend_tracks(tracks, timestep_s, repairs)
+        if not tracks.ids:
+            raise ValueError("no track has a valid state; expected at least one road user")
+        origin = _origin(tracks)
+        steps = tracks.valid.shape[1]
+        road_map, light_state = build_log_map(
+            source_map, origins, origin, float(default_limit_mps), steps, repairs, _standing(tracks, origin)
+        )
+        if ego_id not in tracks.ids:
+            repairs.add("self-driving car not named by the source", 1)
+        log = _log(tracks, speed, origins, origin, float(timestep_s), ego_id, light_state, repairs)
+        return LoggedScene(road_map, log).validate()
+    except ValueError as error:
+        raise ValueError(_placed(origins.file, str(error))) from error
+
+
+def _standing(tracks: SourceTracks, origin: np.ndarray) -> list[shapely.Polygon]:
+    """The ground under parked cars and trucks: the hull of all boxes of each, in the plane, relative to `origin`."""
+    result = []
+    for row in np.flatnonzero(parked_tracks(tracks.position, tracks.valid) & (tracks.kind <= TRUCK)):
+        seen = tracks.valid[row]
+        yaw, (length, width) = tracks.yaw[row, seen], tracks.size[row, :2]
+        ahead = np.stack([np.cos(yaw), np.sin(yaw)], axis=1) * length / 2
+        left = np.stack([-np.sin(yaw), np.cos(yaw)], axis=1) * width / 2
+        place = tracks.position[row, seen, :2] - origin[:2]
+        corners = [place + ahead + left, place + ahead - left, place - ahead - left, place - ahead + left]
+        near = np.linalg.norm(place - np.median(place, axis=0), axis=1) < PARKED_M
+        result.append(
+            shapely.convex_hull(shapely.MultiPoint(np.concatenate([corner[near] for corner in corners])))
+        )
+    return result
+
+
+def _placed(file: str, sentence: str) -> str:
+    return sentence if sentence.startswith(file) else f"{file}: {sentence}"
+
+
+def _origin(tracks: SourceTracks) -> np.ndarray:
+    """The middle of all traffic, in whole metres."""
+    return np.round(np.median(tracks.position[tracks.valid], axis=0)).astype(np.float64)
+
+
+def _log(
+    tracks: SourceTracks, speed: np.ndarray, origins: Origins, origin: np.ndarray, timestep_s: float,
+    ego_id: str | None, light_state: np.ndarray, repairs: Repairs,
+) -> TrafficLog:  # fmt: skip
+    seen = tracks.valid
+    position = np.where(seen[..., None], tracks.position - origin, 0.0)
+    return TrafficLog(
+        name=origins.name, source=origins.source, source_file=origins.file, source_sha256=origins.sha256,
+        importer=origins.importer, origin=origin, timestep_s=timestep_s,
+        track_ids=np.array(tracks.ids, dtype=np.str_), kind=tracks.kind.astype(np.int32),
+        size=tracks.size.astype(np.float32), position=position.astype(np.float32),
+        yaw=np.where(seen, tracks.yaw, 0.0).astype(np.float32), speed=np.where(seen, speed, 0.0).astype(np.float32),
+        valid=seen, ego_track=tracks.ids.index(ego_id) if ego_id in tracks.ids else -1,
+        light_state=light_state, repairs=repairs.lines(),
+    )  # fmt: skip

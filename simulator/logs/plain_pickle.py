@@ -1,0 +1,62 @@
+"""Read pickles that hold numpy arrays and plain containers, and refuse everything else by name.
+
+A pickle can call any function by naming it. Here it may name the few below, which only hold data.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import pickle
+import zlib
+from pathlib import Path
+from typing import Any
+
+_ALLOWED = {
+    ("collections", "OrderedDict"), ("collections", "defaultdict"), ("numpy", "dtype"), ("numpy", "ndarray"),
+    ("numpy._core.numeric", "_frombuffer"),
+    ("numpy.core.multiarray", "_reconstruct"), ("numpy.core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "scalar"),
+}  # fmt: skip
+_BUILTINS = ("int", "float", "str", "bool", "list", "dict", "set", "tuple", "bytes", "complex")
+"""Types that a pickle names where it holds a container's default or a subclass."""
+_BROKEN = (
+    pickle.UnpicklingError, EOFError, zlib.error, OSError, IndexError, KeyError, AttributeError, TypeError,
+    MemoryError, OverflowError, ImportError,
+)  # fmt: skip
+"""What a truncated or damaged pickle makes the unpickler raise."""
+
+
+class _Plain(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if module in ("builtins", "__builtin__") and name in _BUILTINS:
+            return super().find_class("builtins", name)
+        if (module, name) == ("_codecs", "encode"):
+            return _encode
+        if (module, name) not in _ALLOWED:
+            raise ValueError(f"names {module}.{name}; expected nothing but numpy arrays and plain containers")
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """How pickles of protocol 2 carry the bytes of an array."""
+    if encoding not in ("latin1", "latin-1"):
+        raise ValueError(f"encodes text as {encoding!r}; expected 'latin1'")
+    return text.encode("latin1")
+
+
+def load_plain_pickle(path: Path) -> Any:
+    """The contents of a pickle, gzipped where its name ends in .gz.
+
+    Raises FileNotFoundError, or ValueError for one that is broken or that names anything else.
+    """
+    try:
+        raw = path.read_bytes()
+        return _Plain(io.BytesIO(gzip.decompress(raw) if path.suffix == ".gz" else raw)).load()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: no such file; expected a pickle (.pkl or .pkl.gz)") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    except _BROKEN as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ValueError(f"{path}: truncated or damaged pickle ({reason}); expected a whole one") from error

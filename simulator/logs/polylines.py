@@ -1,0 +1,62 @@
+"""Lines as arrays [n, 3] in metres: their length, their stations, their direction; float64, on the host."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import shapely
+from jaxtyping import Float
+
+EDGE_TOLERANCE_M = 0.05
+"""Vertices go as long as a line stays this close to where it was."""
+
+
+def arc_length(line: Float[np.ndarray, "n axes"]) -> Float[np.ndarray, " n"]:
+    """Distance of every vertex from the first one, along the line, m."""
+    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+
+
+def resampled(
+    line: Float[np.ndarray, "n axes"], spacing_m: float | int
+) -> Float[np.ndarray, "stations axes"]:
+    """The line at even stations no farther apart than the spacing; both ends stay."""
+    arc = arc_length(line)
+    stations = np.linspace(0.0, arc[-1], max(2, int(np.ceil(arc[-1] / float(spacing_m))) + 1))
+    return np.stack([np.interp(stations, arc, line[:, axis]) for axis in range(line.shape[1])], axis=1)
+
+
+def directions(line: Float[np.ndarray, "n axes"]) -> Float[np.ndarray, " n"]:
+    """Heading of the line at every vertex, rad; a vertex that repeats its neighbours takes the line's own heading."""
+    step = np.gradient(line[:, :2], axis=0)
+    still = np.linalg.norm(step, axis=1) < 1e-6
+    step[still] = line[-1, :2] - line[0, :2]
+    return np.arctan2(step[:, 1], step[:, 0])
+
+
+def beside(line: Float[np.ndarray, "n 3"], offset_m: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
+    """The line moved to its left by `offset_m` at every vertex (to its right where negative)."""
+    yaw = directions(line)
+    aside = np.stack([-np.sin(yaw), np.cos(yaw), np.zeros(len(yaw))], axis=1)
+    return line + offset_m[:, None] * aside
+
+
+def without_repeats(line: Float[np.ndarray, "n axes"]) -> Float[np.ndarray, "rest axes"]:
+    """The line without vertices that lie on the one before."""
+    apart = np.linalg.norm(np.diff(line[:, :2], axis=0), axis=1) > 1e-6
+    return line[np.concatenate([[True], apart])]
+
+
+def thinned(line: Float[np.ndarray, "n 3"], spacing_m: float | int) -> Float[np.ndarray, "rest 3"]:
+    """Without the vertices that carry no shape, but with one at least every `spacing_m`."""
+    kept = shapely.simplify(shapely.LineString(line), EDGE_TOLERANCE_M)
+    return shapely.get_coordinates(shapely.segmentize(kept, float(spacing_m)), include_z=True)
+
+
+def cut_long(line: Float[np.ndarray, "n 3"], longest_m: float | int) -> list[np.ndarray]:
+    """Pieces of the line no longer than about `longest_m`, each beginning where the last one ended."""
+    arc = arc_length(line)
+    pieces = max(1, int(np.ceil(arc[-1] / float(longest_m))))
+    cuts = np.searchsorted(arc, arc[-1] * np.arange(1, pieces) / pieces)
+    ends = [0, *cuts.tolist(), len(line) - 1]
+    return [line[a : b + 1] for a, b in itertools.pairwise(ends) if b > a]

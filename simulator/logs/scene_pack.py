@@ -1,0 +1,240 @@
+"""Scene packs of recorded traffic: one HDF5 file of many scenes, each a `RoadMap` and a `TrafficLog`.
+
+Scenes are written one by one into a temporary file that takes its name only when the last one is in it, and are read
+one by one. Every array carries a checksum, so that a damaged file is refused rather than misread.
+
+    /                    format, schema_version, road_map_schema_version, num_scenes
+    /scenes/00000        name
+    /scenes/00000/road_map/<field>    datasets, or attributes where a field is text or one number
+    /scenes/00000/log/<field>
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+
+from simulator import road_map
+from simulator.logs.traffic_log import TrafficLog
+from simulator.road_map import RoadMap
+
+FORMAT = "gigapixel traffic scenes"
+SCHEMA_VERSION = 1
+LIBRARY = ("v110", "v110")
+"""File layout of HDF5 1.10: the first whose own structures carry checksums too."""
+SMALL = 256
+"""Arrays with no more entries are stored as they are: compressed they would be larger."""
+
+
+@dataclass(frozen=True)
+class LoggedScene:
+    """A recorded scene: the road and who drove on it, in one frame."""
+
+    road_map: RoadMap
+    log: TrafficLog
+
+    def validate(self) -> LoggedScene:
+        """Raise `ValueError` unless both are possible and agree on the stop lines."""
+        self.road_map.validate()
+        self.log.validate()
+        stops = len(self.road_map.stop_line_yaw)
+        if len(self.log.light_state) != stops:
+            raise ValueError(
+                f"{self.log.source_file}: scene {self.log.name}: light_state has {len(self.log.light_state)} rows; "
+                f"expected {stops}, one per stop line of its road map"
+            )
+        return self
+
+
+class ScenePackWriter:
+    """Writes scenes into a temporary file beside `path`; leaving the `with` block without error names it `path`."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.names: list[str] = []
+        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+
+    def __enter__(self) -> ScenePackWriter:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = h5py.File(self._temporary, "w", libver=LIBRARY)
+        self._file.create_group("scenes")
+        return self
+
+    def add(self, scene: LoggedScene) -> None:
+        """Append one scene. Raises ValueError for an impossible scene or a name that the pack already has."""
+        scene.validate()
+        name = scene.log.name
+        if name in self.names:
+            raise ValueError(
+                f"{scene.log.source_file}: scene {name} is in {self.path} already; expected names to differ"
+            )
+        group = self._file["scenes"].create_group(f"{len(self.names):05d}")
+        group.attrs["name"] = _fixed(name)
+        for part in ("road_map", "log"):
+            _write_record(group.create_group(part), getattr(scene, part))
+        self.names.append(name)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._file.attrs["format"] = _fixed(FORMAT)
+                self._file.attrs["schema_version"] = SCHEMA_VERSION
+                self._file.attrs["road_map_schema_version"] = road_map.SCHEMA_VERSION
+                self._file.attrs["num_scenes"] = len(self.names)
+            self._file.close()
+            if kind is None:
+                os.replace(self._temporary, self.path)
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+
+class ScenePack:
+    """Reads scenes by number or name, one at a time; use it in a `with` block."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Raises OSError for a missing file and ValueError, in one sentence, for one that is no whole scene pack."""
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileNotFoundError(f"{self.path}: no such file; expected an HDF5 file holding {FORMAT}")
+        try:
+            self._file = h5py.File(self.path, "r")
+        except (OSError, RuntimeError) as error:
+            raise self._damaged(error) from error
+        try:
+            self.names = self._read_names()
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_names(self) -> list[str]:
+        try:
+            attributes = {name: _plain(value) for name, value in self._file.attrs.items()}
+        except (OSError, RuntimeError, UnicodeDecodeError) as error:
+            raise self._damaged(error) from error
+        if attributes.get("format") != FORMAT:
+            raise ValueError(
+                f"{self.path}: attribute format is {attributes.get('format')!r}; expected {FORMAT!r}"
+            )
+        for name, expected in (
+            ("schema_version", SCHEMA_VERSION),
+            ("road_map_schema_version", road_map.SCHEMA_VERSION),
+        ):
+            if attributes.get(name) != expected:
+                raise ValueError(
+                    f"{self.path}: {name} is {attributes.get(name)}; expected {expected}, import the source again"
+                )
+        try:
+            scenes = self._file["scenes"]
+            names = [str(_plain(scenes[key].attrs["name"])) for key in sorted(scenes)]
+        except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
+            raise self._damaged(error) from error
+        if len(names) != attributes.get("num_scenes"):
+            raise self._damaged(f"{len(names)} scenes where {attributes.get('num_scenes')} were written")
+        return names
+
+    def __enter__(self) -> ScenePack:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[LoggedScene]:
+        return (self[number] for number in range(len(self)))
+
+    def __getitem__(self, which: int | str) -> LoggedScene:
+        """One scene by number or name. Raises ValueError for unknown names, IndexError for numbers out of range."""
+        number = self._number(which)
+        try:
+            group = self._file["scenes"][f"{number:05d}"]
+            scene = LoggedScene(
+                _read_record(group["road_map"], RoadMap), _read_record(group["log"], TrafficLog)
+            )
+        except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
+            raise self._damaged(error) from error
+        return scene.validate()
+
+    def _number(self, which: int | str) -> int:
+        if isinstance(which, str):
+            if which not in self.names:
+                some = ", ".join(self.names[:5]) + (", ..." if len(self.names) > 5 else "")
+                raise ValueError(f"{self.path}: no scene {which!r}; expected one of {some}")
+            return self.names.index(which)
+        if not -len(self) <= which < len(self):
+            raise IndexError(f"{self.path}: scene {which} of {len(self)}")
+        return which % len(self)
+
+    def _damaged(self, reason: object) -> ValueError:
+        sentence = str(reason).strip("'\"").split("\n")[0]
+        return ValueError(
+            f"{self.path}: truncated or damaged file ({sentence}); expected whole {FORMAT}, import them again"
+        )
+
+
+def holds_logged_scenes(path: str | os.PathLike[str]) -> bool:
+    """Whether a file says that it holds recorded scenes (and not the map of one town); False for unreadable ones."""
+    try:
+        with h5py.File(path, "r") as file:
+            return _plain(file.attrs.get("format")) == FORMAT
+    except (OSError, RuntimeError, UnicodeDecodeError):
+        return False
+
+
+def _fixed(text: str) -> np.ndarray:
+    """Text of fixed length: HDF5's checksums do not reach into its heap of texts of variable length."""
+    return np.array(text.encode("utf-8") or b"\0", dtype=np.bytes_)
+
+
+def _plain(value: Any) -> Any:
+    return value.decode("utf-8") if isinstance(value, bytes) else value
+
+
+def _write_record(group: h5py.Group, record: Any) -> None:
+    for field in dataclasses.fields(record):
+        _write_field(group, field.name, getattr(record, field.name))
+
+
+def _write_field(group: h5py.Group, name: str, value: Any) -> None:
+    if not isinstance(value, np.ndarray):
+        group.attrs[name] = _fixed(value) if isinstance(value, str) else value
+        return
+    if value.dtype.kind == "U":
+        value = np.char.encode(value, "utf-8")
+    if value.size > SMALL:
+        group.create_dataset(
+            name, data=value, compression="gzip", compression_opts=3, shuffle=True, fletcher32=True
+        )
+    elif value.size > 0:
+        group.create_dataset(name, data=value, chunks=value.shape, fletcher32=True)
+    else:
+        group.create_dataset(name, data=value)
+
+
+def _read_record(group: h5py.Group, record: type) -> Any:
+    types = {field.name: str(field.type) for field in dataclasses.fields(record)}
+    plain = {"int": int, "float": float, "str": str}
+    return record(**{
+        name: plain[kind](_plain(group.attrs[name])) if kind in plain else _read_array(group[name])
+        for name, kind in types.items()
+    })  # fmt: skip
+
+
+def _read_array(dataset: h5py.Dataset) -> np.ndarray:
+    value = dataset[()]
+    return np.char.decode(value, "utf-8") if value.dtype.kind == "S" else value
