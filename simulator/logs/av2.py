@@ -95,7 +95,7 @@ def _importer() -> str:
 
 def _table(path: Path, columns: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Columns of a feather or parquet file; every way in which reading can fail becomes one sentence."""
-    import pyarrow  # comes with py123d
+    import pyarrow
     import pyarrow.feather
     import pyarrow.parquet
 
