@@ -82,20 +82,48 @@ def vehicle_of(state: WorldState) -> Vehicle:
     )
 
 
-def _snap(before: Array, after: Array) -> Array:
+def logged_vehicle(size: Float[Array, "*agents 3"], max_speed_mps: float = 60.0) -> Vehicle:
+    """A body of ``size`` (m) for replaying logs: neutral gains, and a speed cap that real traffic stays below.
+
+    The cap is lifted by ``speed_gain``; everything else about the body is what self-play uses.
+    """
+    one = jnp.ones(size.shape[:-1])
+    return Vehicle(
+        wheelbase=wheelbase(size),
+        throttle_gain=one,
+        steer_gain=one,
+        acceleration_gain=one,
+        speed_gain=one * (max_speed_mps / MAX_SPEED),
+    )
+
+
+def rear_pose(motion: Motion, vehicle: Vehicle) -> Float[Array, "*agents 3"]:
+    """The rear axle's x, y (m) and yaw (rad) in the world frame."""
+    half = 0.5 * vehicle.wheelbase
+    x, y = motion.x - half * jnp.cos(motion.yaw), motion.y - half * jnp.sin(motion.yaw)
+    return jnp.stack([x, y, motion.yaw], axis=-1)
+
+
+def snap(before: Array, after: Array) -> Array:
+    """``after``, or 0 where it has another sign than ``before``."""
     return jnp.where(before * after < 0, 0.0, after)
+
+
+def limit_speed(before: Array, after: Array, vehicle: Vehicle) -> Array:
+    """The speed (m/s) that a body reaches when it would go from ``before`` to ``after``: snapped and capped."""
+    return jnp.clip(snap(before, after), MIN_SPEED, MAX_SPEED * vehicle.speed_gain)
 
 
 def advance(motion: Motion, jerk: Float[Array, "*agents 2"], vehicle: Vehicle, timestep_s: float) -> Motion:
     """Moves every agent by one step under ``jerk`` (longitudinal, lateral; m/s3). See the module's equations."""
     acceleration = motion.acceleration + vehicle.throttle_gain * jerk[..., 0] * timestep_s
-    acceleration = _snap(motion.acceleration, acceleration)
+    acceleration = snap(motion.acceleration, acceleration)
     acceleration = jnp.clip(acceleration, MIN_ACCELERATION, MAX_ACCELERATION * vehicle.acceleration_gain)
     speed = motion.speed + 0.5 * (motion.acceleration + acceleration) * timestep_s
-    speed = jnp.clip(_snap(motion.speed, speed), MIN_SPEED, MAX_SPEED * vehicle.speed_gain)
+    speed = limit_speed(motion.speed, speed, vehicle)
 
     lateral = motion.lateral_acceleration + vehicle.steer_gain * jerk[..., 1] * timestep_s
-    lateral = _snap(motion.lateral_acceleration, lateral)
+    lateral = snap(motion.lateral_acceleration, lateral)
     lateral = jnp.clip(lateral, -MAX_LATERAL_ACCELERATION, MAX_LATERAL_ACCELERATION)
     curvature = lateral / jnp.maximum(speed**2, MIN_SPEED_SQUARED)
     wanted = jnp.arctan(curvature * vehicle.wheelbase)

@@ -16,6 +16,9 @@ from simulator.dynamics import (
     advance,
     follow_arc,
     jerks_of,
+    limit_speed,
+    logged_vehicle,
+    rear_pose,
     wrap_angle,
 )
 
@@ -131,6 +134,24 @@ def test_gains_scale_what_they_name() -> None:
     np.testing.assert_allclose(weak.acceleration, [0.2], rtol=1e-6)
     slow = advance(motion(speed=2.0, acceleration=2.0), jnp.array([[0.0, 0.0]]), vehicle(speed_gain=0.1), 0.5)
     np.testing.assert_allclose(slow.speed, [2.0], rtol=1e-6)
+
+
+def test_a_logged_vehicle_may_drive_faster_than_self_play() -> None:
+    size = jnp.array([[5.0, 2.0, 1.5]])
+    np.testing.assert_allclose(limit_speed(jnp.array([30.0]), jnp.array([31.0]), vehicle()), [20.0])
+    fast = logged_vehicle(size)
+    np.testing.assert_allclose(limit_speed(jnp.array([30.0]), jnp.array([31.0]), fast), [31.0])
+    np.testing.assert_allclose(limit_speed(jnp.array([30.0]), jnp.array([99.0]), fast), [60.0])
+    np.testing.assert_allclose(fast.wheelbase, [3.0])
+    as_usual = advance(motion(speed=5.0), jnp.array([[4.0, 0.0]]), vehicle(), 0.1)
+    np.testing.assert_array_equal(
+        advance(motion(speed=5.0), jnp.array([[4.0, 0.0]]), fast, 0.1).x, as_usual.x
+    )
+
+
+def test_rear_axle_is_half_a_wheelbase_behind() -> None:
+    pose = rear_pose(motion(x=1.0, y=2.0, yaw=np.pi / 2), vehicle())
+    np.testing.assert_allclose(pose, [[1.0, 0.5, np.pi / 2]], atol=1e-6)
 
 
 def test_wrap_angle_keeps_the_direction() -> None:

@@ -1,0 +1,1 @@
+"""Action models behind one interface, and how a logged track becomes actions."""
