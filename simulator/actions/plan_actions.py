@@ -17,7 +17,7 @@ from simulator.tracking import NUM_POSES, POSE_SPACING_S
 
 @dataclass(frozen=True)
 class PlanActions:
-    """Plans as actions, made anew at every step; `simulator.actions.action_model.ActionModel` has the methods' promises.
+    """Plans as actions, made anew at every step; promises are in `simulator.actions.action_model.ActionModel`.
 
     An action is a trajectory [..., 8, 3]: x, y (m) and yaw (rad) of the rear axle every 0.5 s, in the rear-axle frame
     of the moment of the step.
