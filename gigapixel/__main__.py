@@ -34,7 +34,9 @@ class Command:
 COMMANDS = {
     "demo": Command("gigapixel.demo", "the whole pipeline, small, on the CPU, with a report", "--output DIR"),
     "scenes": Command(
-        "simulator.__main__", "import road maps and traffic logs into scene packs, check packs", "towns|womd|check ..."
+        "simulator.__main__",
+        "import road maps and traffic logs into scene packs, check packs",
+        "towns|womd|check ...",
     ),
     "teacher": Command("teacher.__main__", "train and evaluate the privileged driver", "fit|evaluate ..."),
     "render": Command(
