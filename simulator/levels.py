@@ -46,7 +46,9 @@ def find_levels(road_map: RoadMap, centres: Float[np.ndarray, "cells 2"]) -> Lev
             split[cell] = split_height(height[near])
     cells = np.flatnonzero(np.isfinite(split))
     surfaces = _Surfaces(road_map) if len(cells) else None
-    areas = {int(cell): surfaces.areas(centres[cell], split[cell]) for cell in cells} if surfaces else {}
+    areas = (
+        {int(cell): surfaces.areas(centres[cell], float(split[cell])) for cell in cells} if surfaces else {}
+    )
     if areas:
         _log.info("%s: %d cells where a road crosses above another", road_map.name, len(areas))
     return Levels(split, areas)
@@ -76,7 +78,7 @@ class _Surfaces:
         reach = REACH_M + CELL_M
         window = shapely.box(*(centre - reach), *(centre + reach))
         pieces: tuple[list[shapely.Geometry], list[shapely.Geometry]] = ([], [])
-        for index in self.tree.query(window):
+        for index in self.tree.query(window).tolist():
             for piece in shapely.get_parts(shapely.intersection(self.polygons[index], window)):
                 if piece.area > 0:
                     pieces[int(self._height(index, piece) > split_m)].append(piece)
