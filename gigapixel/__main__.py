@@ -16,6 +16,8 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from simulator.cores import core_count
+
 REFUSED = 2
 INTERRUPTED = 130
 ROOMS = ("simulator", "teacher", "renderer", "student", "adaptation", "gigapixel")
@@ -65,8 +67,7 @@ def help_text() -> str:
 
 def set_quiet_defaults() -> None:
     """Process-wide settings that must stand before JAX and torch load; never against the user's own."""
-    cores = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    os.environ.setdefault("OMP_NUM_THREADS", cores)  # a container may own fewer cores than the machine has
+    os.environ.setdefault("OMP_NUM_THREADS", str(core_count()))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX and torch share one GPU
     logging.basicConfig(level=logging.WARNING, format="%(message)s")

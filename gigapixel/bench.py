@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gigapixel.machine import core_count
+from simulator.cores import core_count
 
 WINDOWS = 3
 ROOMS = ("simulator", "renderer", "teacher", "student")

@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from gigapixel.bench import Workload
-from gigapixel.machine import core_count, jax_device
+from gigapixel.machine import jax_device
+from simulator.cores import core_count
 
 ROWS = ("dynamics", "step_reward", "observation")
 

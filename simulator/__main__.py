@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from simulator.cores import core_count
 from simulator.draw import draw_map
-from simulator.logs.import_logs import Reader, default_workers, find_sources, import_logs, input_roots
+from simulator.logs.import_logs import Reader, find_sources, import_logs, input_roots
 from simulator.logs.scene_pack import ScenePack, holds_logged_scenes
 from simulator.opendrive import import_town, known_towns
 from simulator.road_map import RoadMap, StopKind
@@ -208,7 +209,7 @@ def _add_log_options(command: argparse.ArgumentParser) -> None:
         "--strict", action="store_true", help="refuse the whole import when one scene is refused"
     )
     command.add_argument(
-        "--workers", type=int, default=default_workers(), help="processes (default: one per core)"
+        "--workers", type=int, default=core_count(), help="processes (default: one per core)"
     )
 
 

@@ -25,8 +25,9 @@ from simulator.grids import (
     Grids,
 )
 from simulator.levels import Levels, find_levels
+from simulator.polylines import thinned
 from simulator.road_map import RoadMap
-from simulator.road_surface import drivable_area, signed_distance
+from simulator.road_surface import distance_to_segments, drivable_area, signed_distance
 
 MARGIN_M = 15.0  # of cells around all geometry
 NEAR_ROAD_M = 25.0  # cells whose middle is this close to a lane, a kerb or drivable ground get a row
@@ -90,8 +91,7 @@ def _tiles(
 ) -> tuple[Int32[np.ndarray, "rows 2"], Float32[np.ndarray, "tiles 11 11"]]:
     """Tile numbers of every table row, and the tiles. Tile 0 is outside all over; row 0 and others like it use it."""
     flat = drivable_area(road_map.pieces("drivable"))
-    chunks = [_tile_distances(flat, corners[i : i + _CHUNK]) for i in range(0, len(corners), _CHUNK)]
-    lower = np.concatenate(chunks)
+    lower = _tile_distances(flat, corners)
     upper = {}
     for cell, (below, above) in levels.areas.items():
         lower[cell] = _tile_distances(below, corners[cell : cell + 1])[0]
@@ -122,8 +122,7 @@ def edge_segments(
     """Road edges as straight segments (x0, y0, x1, y1) no longer than EDGE_SEGMENT_M, and their heights."""
     starts, ends = [], []
     for line in road_map.pieces("edge"):
-        thin = shapely.simplify(shapely.LineString(line.astype(np.float64)), EDGE_TOLERANCE_M)
-        points = np.asarray(shapely.segmentize(thin, EDGE_SEGMENT_M).coords)
+        points = thinned(line.astype(np.float64), EDGE_SEGMENT_M, EDGE_TOLERANCE_M)
         starts.append(points[:-1])
         ends.append(points[1:])
     if not starts:
@@ -165,20 +164,19 @@ def _edge_candidates(
     """Nearest segments by true distance to the segment; middles only preselect (they err by half a segment)."""
     if len(segments) == 0:
         return np.full((len(centres), EDGE_CANDIDATES), -1, np.int32)
-    chunks = [_edge_chunk(segments, centres[i : i + _CHUNK]) for i in range(0, len(centres), _CHUNK)]
-    return np.concatenate(chunks)
-
-
-def _edge_chunk(
-    segments: Float32[np.ndarray, "segments 4"], centres: Float[np.ndarray, "cells 2"]
-) -> Int32[np.ndarray, "cells 100"]:
     middles = (segments[:, :2] + segments[:, 2:]) / 2
     wide = _nearest(middles, centres, EDGE_CANDIDATES * 3 // 2, EDGE_RADIUS_M + EDGE_SEGMENT_M / 2)
-    first, last = segments[wide, :2], segments[wide, 2:]
-    along = last - first
-    share = np.sum((centres[:, None] - first) * along, -1) / np.maximum(np.sum(along**2, -1), 1e-9)
-    foot = first + np.clip(share, 0.0, 1.0)[..., None] * along
-    apart = np.linalg.norm(centres[:, None] - foot, axis=-1)
+    chunks = [slice(first, first + _CHUNK) for first in range(0, len(centres), _CHUNK)]
+    return np.concatenate([_nearest_edges(segments, wide[chunk], centres[chunk]) for chunk in chunks])
+
+
+def _nearest_edges(
+    segments: Float32[np.ndarray, "segments 4"],
+    wide: Int32[np.ndarray, "cells wide"],
+    centres: Float[np.ndarray, "cells 2"],
+) -> Int32[np.ndarray, "cells 100"]:
+    """The nearest of a wide choice of segments, nearest first, -1 pad."""
+    apart = distance_to_segments(centres, segments[wide, :2], segments[wide, 2:])
     apart = np.where((wide < 0) | (apart > EDGE_RADIUS_M), np.inf, apart)
     order = np.argsort(apart, axis=1, kind="stable")[:, :EDGE_CANDIDATES]
     chosen = np.take_along_axis(wide, order, axis=1)

@@ -39,6 +39,18 @@ def overlap_pairs(
     return meets & meets.T  # and on j's
 
 
+def colliding_pairs(
+    position: Float[Array, "agents 3"],
+    yaw: Float[Array, "agents"],
+    size: Float[Array, "agents 3"],
+    present: Bool[Array, "agents"],
+) -> Bool[Array, "agents agents"]:
+    """Which present agents overlap which others on the same level. Symmetric; the diagonal is False."""
+    level = jnp.abs(position[:, None, 2] - position[None, :, 2]) < MIN_HEIGHT_GAP_M
+    others = ~jnp.eye(position.shape[0], dtype=bool)
+    return overlap_pairs(position[:, :2], yaw, size) & level & others & present[None, :] & present[:, None]
+
+
 def collides(
     position: Float[Array, "agents 3"],
     yaw: Float[Array, "agents"],
@@ -46,7 +58,4 @@ def collides(
     present: Bool[Array, "agents"],
 ) -> Bool[Array, "agents"]:
     """Whether each present agent overlaps another present agent on the same level."""
-    pairs = overlap_pairs(position[:, :2], yaw, size)
-    level = jnp.abs(position[:, None, 2] - position[None, :, 2]) < MIN_HEIGHT_GAP_M
-    others = ~jnp.eye(position.shape[0], dtype=bool)
-    return (pairs & level & others & present[None, :] & present[:, None]).any(axis=1)
+    return colliding_pairs(position, yaw, size, present).any(axis=1)

@@ -104,6 +104,17 @@ def rear_pose(motion: Motion, vehicle: Vehicle) -> Float[Array, "*agents 3"]:
     return jnp.stack([x, y, motion.yaw], axis=-1)
 
 
+def to_rear_axle_frame(
+    poses: Float[Array, "*poses 3"], origin: Float[Array, "*#poses 3"]
+) -> Float[Array, "*poses 3"]:
+    """World poses (x, y, yaw) as seen from the pose ``origin``; both broadcast."""
+    cos, sin = jnp.cos(origin[..., 2]), jnp.sin(origin[..., 2])
+    dx, dy = poses[..., 0] - origin[..., 0], poses[..., 1] - origin[..., 1]
+    return jnp.stack(
+        [dx * cos + dy * sin, -dx * sin + dy * cos, wrap_angle(poses[..., 2] - origin[..., 2])], axis=-1
+    )
+
+
 def snap(before: Array, after: Array) -> Array:
     """``after``, or 0 where it has another sign than ``before``."""
     return jnp.where(before * after < 0, 0.0, after)

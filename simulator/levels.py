@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from simulator.grids import CELL_M, DISTANCE_LIMIT_M
 from simulator.road_map import RoadMap
-from simulator.road_surface import SEAM_M
+from simulator.road_surface import grown, joined
 
 CLEARANCE_M = 3.0
 """Two roads over the same place are at least this far apart in height."""
@@ -44,14 +44,12 @@ def find_levels(road_map: RoadMap, centres: Float[np.ndarray, "cells 2"]) -> Lev
     for cell, near in enumerate(tree.query_ball_point(centres, REACH_M)):
         if near and np.ptp(height[near]) > CLEARANCE_M:
             split[cell] = split_height(height[near])
-    cells = np.flatnonzero(np.isfinite(split))
-    surfaces = _Surfaces(road_map) if len(cells) else None
-    areas = (
-        {int(cell): surfaces.areas(centres[cell], float(split[cell])) for cell in cells} if surfaces else {}
-    )
-    if areas:
-        _log.info("%s: %d cells where a road crosses above another", road_map.name, len(areas))
-    return Levels(split, areas)
+    cells = np.flatnonzero(np.isfinite(split)).tolist()
+    if not cells:
+        return Levels(split, {})
+    _log.info("%s: %d cells where a road crosses above another", road_map.name, len(cells))
+    surfaces = _Surfaces(road_map)
+    return Levels(split, {cell: surfaces.areas(centres[cell], float(split[cell])) for cell in cells})
 
 
 def split_height(heights: Float[np.ndarray, " n"]) -> float:
@@ -69,8 +67,7 @@ class _Surfaces:
 
     def __init__(self, road_map: RoadMap) -> None:
         self.rings = [ring for ring in road_map.pieces("drivable") if len(ring) > 2]
-        polygons = [shapely.Polygon(ring[:, :2]) for ring in self.rings]
-        self.polygons = [shapely.buffer(p, SEAM_M / 2, join_style="mitre") for p in polygons]
+        self.polygons = [grown(ring) for ring in self.rings]
         self.tree = shapely.STRtree(self.polygons)
 
     def areas(self, centre: Float[np.ndarray, " 2"], split_m: float) -> Areas:
@@ -82,8 +79,7 @@ class _Surfaces:
             for piece in shapely.get_parts(shapely.intersection(self.polygons[index], window)):
                 if piece.area > 0:
                     pieces[int(self._height(index, piece) > split_m)].append(piece)
-        below, above = (shapely.buffer(shapely.union_all(p), -SEAM_M / 2, join_style="mitre") for p in pieces)
-        return below, above
+        return joined(pieces[0]), joined(pieces[1])
 
     def _height(self, index: int, piece: shapely.Geometry) -> float:
         """Height (m) of the ring's corner nearest to the middle of a piece of it."""

@@ -29,7 +29,8 @@ def nearest_others(
         index = (itself + 1 + jnp.arange(count, dtype=jnp.int32)) % agents
         exists = jnp.arange(count) < agents - 1
         return index, jnp.take_along_axis(seen, index, axis=1) & exists
-    key = _keys(xy, seen & (itself != itself.T))
+    seen = seen & (itself != itself.T)
+    key = _keys(xy, seen)
     place = jnp.zeros((agents, agents), jnp.int32)
     for k in range(agents):
         place = place + (key[:, k, None] < key)
@@ -37,8 +38,7 @@ def nearest_others(
     index = jnp.zeros((agents, count), jnp.int32)
     for j in range(agents):
         index = index + jnp.where(place[:, j, None] == slots, j, 0)
-    found = (seen & (itself != itself.T)).sum(axis=1)
-    return index, slots < found[:, None]
+    return index, slots < seen.sum(axis=1)[:, None]
 
 
 def _keys(xy: Float[Array, "agents 2"], seen: Bool[Array, "agents agents"]) -> Int[Array, "agents agents"]:

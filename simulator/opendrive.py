@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from simulator.polylines import arc_length, interpolated, thinned
 from simulator.road_map import MAX_SPACING_M, MarkingType, RoadMap, pack_pieces, pad_indices
 from simulator.stop_lines import derive_stop_lines
 
 IMPORTER_VERSION = 5
 DEFAULT_SPEED_LIMIT_MPS = 13.9  # 50 km/h, the usual urban limit, where the file gives none
 MAX_EDGE_LENGTH_M = 100.0  # longer road edges are cut, so that they can be culled
-EDGE_TOLERANCE_M = 0.05  # road edges are thinned until no vertex moves more than this
 
 _log = logging.getLogger(__name__)
 _MARKINGS = {
@@ -165,14 +165,14 @@ def resample_lane(
     Boundaries are sampled at the parameter of the centreline when they have as many vertices (the reader samples
     all three at the same road stations), else by their own relative arc length.
     """
-    arc = _arc(centre)
+    arc = arc_length(centre)
     points = max(2, int(np.ceil(arc[-1] / MAX_SPACING_M)) + 1)
     stations = np.linspace(0.0, arc[-1], points)
-    here = _interpolate(stations, arc, centre)
+    here = interpolated(centre, arc, stations)
     sides = []
     for side in (left, right):
-        side_arc = arc if len(side) == len(centre) else _arc(side)
-        sides.append(_interpolate(stations * (side_arc[-1] / max(arc[-1], 1e-9)), side_arc, side))
+        side_arc = arc if len(side) == len(centre) else arc_length(side)
+        sides.append(interpolated(side, side_arc, stations * (side_arc[-1] / max(arc[-1], 1e-9))))
     return here, sides[0], sides[1], _yaw(here, sides[0], sides[1])
 
 
@@ -186,16 +186,8 @@ def _yaw(centre: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.arctan2(step[:, 1], step[:, 0])
 
 
-def _arc(line: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
-
-
 def _length(line: np.ndarray) -> float:
-    return max(float(_arc(np.asarray(line, np.float64))[-1]), 1e-3)
-
-
-def _interpolate(stations: np.ndarray, arc: np.ndarray, line: np.ndarray) -> np.ndarray:
-    return np.stack([np.interp(stations, arc, line[:, axis]) for axis in range(3)], axis=1)
+    return max(float(arc_length(np.asarray(line, np.float64))[-1]), 1e-3)
 
 
 def _links(lanes: list[Any], field: str, index: dict[str, int]) -> list[list[int]]:
@@ -242,7 +234,7 @@ def _furniture(objects: list[Any], lanes: list[Any]) -> dict[str, np.ndarray]:
     islands = small_islands(surfaces)
     edges = _road_edges(lanes, _of_type(objects, "LaneGroup"), others)
     pieces = {
-        "edge": [_thin(edge) for edge in without_edges_of(edges, islands)],
+        "edge": [thinned(edge, MAX_SPACING_M) for edge in without_edges_of(edges, islands)],
         "marking": [np.asarray(line.polyline.array, np.float64) for line in lines],
         "crosswalk": [_ring(item) for item in _of_type(objects, "Crosswalk")],
         "drivable": surfaces + islands,
@@ -278,14 +270,3 @@ def _ring(item: Any) -> np.ndarray:
     """Outline as an open ring [n, 3]."""
     ring = np.asarray(item.outline.array, np.float64)
     return ring[:-1] if len(ring) > 1 and np.allclose(ring[0], ring[-1]) else ring
-
-
-def _thin(line: np.ndarray) -> np.ndarray:
-    """Drop vertices that carry no shape, then split segments longer than MAX_SPACING_M."""
-    import shapely  # comes with py123d; reading maps must work without either
-
-    line = np.asarray(line, np.float64)
-    kept = np.asarray(shapely.simplify(shapely.LineString(line), EDGE_TOLERANCE_M).coords)
-    if kept.shape[1] == 2:  # a flat line loses its heights on the way
-        kept = np.concatenate([kept, np.zeros((len(kept), 1))], axis=1)
-    return np.asarray(shapely.segmentize(shapely.LineString(kept), MAX_SPACING_M).coords)

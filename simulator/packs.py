@@ -1,6 +1,7 @@
 """Move a dataclass of arrays through one HDF5 file that names its format and schema version.
 
-Every field becomes a dataset, or an attribute where it is text. A file appears whole or not at all.
+Every field becomes a dataset with a checksum, or an attribute where it is text or one number. A file appears whole or
+not at all.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from typing import Any
 
 import h5py
 import numpy as np
+
+_SMALL = 256
+"""Arrays with no more entries are stored as they are: compressed they would be larger."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +35,7 @@ def write_pack(path: Path, pack_format: PackFormat, record: Any) -> None:
         with h5py.File(temporary, "w") as file:
             file.attrs["format"] = pack_format.name
             file.attrs["schema_version"] = pack_format.version
-            group = file.create_group(pack_format.group)
-            for field in dataclasses.fields(record):
-                _write_field(group, field.name, getattr(record, field.name))
+            write_record(file.create_group(pack_format.group), record)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -46,8 +48,7 @@ def read_pack(path: Path, pack_format: PackFormat, record: type) -> dict[str, An
     try:
         with h5py.File(path, "r") as file:
             _check_header(path, dict(file.attrs), pack_format)
-            group = file[pack_format.group]
-            return {field.name: _read_field(group, field.name) for field in dataclasses.fields(record)}
+            return read_record(file[pack_format.group], record)
     except (OSError, KeyError, RuntimeError) as error:
         # h5py reports a cut or damaged file as OSError or RuntimeError, a missing dataset as KeyError.
         reason = str(error).strip("'\"")
@@ -67,21 +68,50 @@ def _check_header(path: Path, attributes: dict[str, Any], pack_format: PackForma
         )
 
 
-def _write_field(group: h5py.Group, name: str, value: str | np.ndarray) -> None:
-    if isinstance(value, str):
-        group.attrs[name] = value
-    elif value.dtype.kind == "U":
-        group.create_dataset(name, data=value.astype(object), dtype=h5py.string_dtype())
-    elif value.size > 256:
-        group.create_dataset(name, data=value, compression="gzip", compression_opts=3)
-    else:  # compressing a handful of numbers makes them larger
+def write_record(group: h5py.Group, record: Any) -> None:
+    """Write every field of a dataclass into a group."""
+    for field in dataclasses.fields(record):
+        _write_field(group, field.name, getattr(record, field.name))
+
+
+def read_record(group: h5py.Group, record: type) -> dict[str, Any]:
+    """The fields of the dataclass `record` as `write_record` wrote them. Raises what h5py raises."""
+    return {
+        field.name: _read_field(group, field.name, str(field.type)) for field in dataclasses.fields(record)
+    }
+
+
+def fixed_text(text: str) -> np.ndarray:
+    """Text of fixed length: HDF5's checksums do not reach into its heap of texts of variable length."""
+    return np.array(text.encode("utf-8") or b"\0", dtype=np.bytes_)
+
+
+def plain_text(value: Any) -> Any:
+    """An attribute's value; text of fixed length as `str`."""
+    return value.decode("utf-8") if isinstance(value, bytes) else value
+
+
+def _write_field(group: h5py.Group, name: str, value: Any) -> None:
+    if not isinstance(value, np.ndarray):
+        group.attrs[name] = fixed_text(value) if isinstance(value, str) else value
+        return
+    if value.dtype.kind == "U":
+        value = np.char.encode(value, "utf-8")
+    if value.size > _SMALL:
+        group.create_dataset(
+            name, data=value, compression="gzip", compression_opts=3, shuffle=True, fletcher32=True
+        )
+    elif value.size > 0:
+        group.create_dataset(name, data=value, chunks=value.shape, fletcher32=True)
+    else:
         group.create_dataset(name, data=value)
 
 
-def _read_field(group: h5py.Group, name: str) -> str | np.ndarray:
-    if name in group.attrs:
-        return str(group.attrs[name])
+def _read_field(group: h5py.Group, name: str, kind: str) -> Any:
+    plain = {"int": int, "float": float, "str": str}
+    if kind in plain:
+        return plain[kind](plain_text(group.attrs[name]))
     dataset = group[name]
     if h5py.check_string_dtype(dataset.dtype) is not None:
-        return dataset.asstr()[:].astype(str)
+        return dataset.asstr("utf-8")[()].astype(str)
     return dataset[()]

@@ -17,15 +17,26 @@ ISLAND_M2 = 60.0  # holes smaller than this are road: wedges between the turning
 ISLAND_REACH_M = 0.6  # a road edge this close to an island belongs to it
 _SAMPLE_M = 0.25  # spacing at which an outline is sampled to find the segment nearest to a point
 _NEAREST = 4  # samples whose segments are measured exactly
+_CHUNK = 500_000  # points measured at a time
 
 
 def drivable_area(rings: Sequence[np.ndarray]) -> shapely.Geometry:
     """Union of drivable rings [n, 2 or 3] (m) in the plane, with seams narrower than SEAM_M closed."""
-    polygons = [shapely.Polygon(ring[:, :2]) for ring in rings if len(ring) >= 3]
-    # Mitred corners keep straight kerbs straight when growing and shrinking back. Growing also mends rings that
-    # cross themselves, which make_valid would cut to pieces.
-    grown = [shapely.buffer(polygon, SEAM_M / 2, join_style="mitre") for polygon in polygons]
-    return shapely.buffer(shapely.union_all(grown), -SEAM_M / 2, join_style="mitre")
+    return joined([grown(ring) for ring in rings if len(ring) >= 3])
+
+
+def grown(ring: np.ndarray) -> shapely.Geometry:
+    """One drivable ring [n, 2 or 3] (m) with half a seam around it, ready to be joined.
+
+    Mitred corners keep straight kerbs straight when growing and shrinking back. Growing also mends rings that cross
+    themselves, which make_valid would cut to pieces.
+    """
+    return shapely.buffer(shapely.Polygon(ring[:, :2]), SEAM_M / 2, join_style="mitre")
+
+
+def joined(pieces: Sequence[shapely.Geometry]) -> shapely.Geometry:
+    """The drivable area of `grown` rings, or of parts of them."""
+    return shapely.buffer(shapely.union_all(pieces), -SEAM_M / 2, join_style="mitre")
 
 
 def signed_distance(
@@ -35,20 +46,22 @@ def signed_distance(
 
     The outline is sampled to find which segments are near; to those the distance is exact.
     """
-    inside = np.full(len(points), False)
-    apart = np.full(len(points), limit_m)
-    if not area.is_empty:
-        shapely.prepare(area)
-        inside = shapely.contains_xy(area, points)
-        starts, ends, samples, owner = _outline_samples(area)
-        tree = scipy.spatial.cKDTree(samples)
-        reach, found = tree.query(points, k=_NEAREST, distance_upper_bound=limit_m + _SAMPLE_M, workers=-1)
+    if area.is_empty:
+        return np.full(len(points), -limit_m)
+    shapely.prepare(area)
+    starts, ends, samples, owner = _outline_samples(area)
+    tree = scipy.spatial.cKDTree(samples)
+    result = np.empty(len(points))
+    for first in range(0, len(points), _CHUNK):
+        some = points[first : first + _CHUNK]
+        apart = np.full(len(some), limit_m)
+        reach, found = tree.query(some, k=_NEAREST, distance_upper_bound=limit_m + _SAMPLE_M, workers=-1)
         near = np.isfinite(reach[:, 0])
         segments = owner[np.minimum(found[near], len(samples) - 1)]  # misses repeat some segment, harmlessly
-        apart[near] = np.minimum(
-            _to_segments(points[near], starts[segments], ends[segments]).min(axis=1), limit_m
-        )
-    return np.where(inside, apart, -apart)
+        exact = distance_to_segments(some[near], starts[segments], ends[segments])
+        apart[near] = np.minimum(exact.min(axis=1), limit_m)
+        result[first : first + _CHUNK] = np.where(shapely.contains_xy(area, some), apart, -apart)
+    return result
 
 
 def _outline_samples(area: shapely.Geometry) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -64,7 +77,7 @@ def _outline_samples(area: shapely.Geometry) -> tuple[np.ndarray, np.ndarray, np
     return starts, ends, starts[owner] * (1 - share) + ends[owner] * share, owner
 
 
-def _to_segments(
+def distance_to_segments(
     points: Float[np.ndarray, "n 2"], starts: Float[np.ndarray, "n k 2"], ends: Float[np.ndarray, "n k 2"]
 ) -> Float[np.ndarray, "n k"]:
     """Distance of each point to each of its own k segments."""

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 from simulator import collision, dynamics, lights
 from simulator.atlas import RoadAtlas, drivable_distance, table_row
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.world import Events, WorldState
+from simulator.world import Events, WorldState, nearest_station
 
 # Stations behind and ahead of the last one searched for the nearest: at 20 m/s and 0.5 s an agent passes five.
 _WINDOW = jnp.arange(-2, 8)
@@ -85,13 +85,17 @@ def _follow_route(state: WorldState) -> WorldState:
     )
 
 
-def _leaves_road(state: WorldState, atlas: RoadAtlas, config: SimulatorConfig) -> Bool[Array, " agents"]:
+def corner_room(state: WorldState, atlas: RoadAtlas) -> Float[Array, "agents 4"]:
+    """Signed distance (m) of each corner of each box to the edge of the drivable area of its level, + inside."""
     points = collision.corners(state.position[:, :2], state.yaw, state.scenario.size)
     height = jnp.broadcast_to(state.position[:, None, 2:], (*points.shape[:2], 1))
-    distance = jax.vmap(jax.vmap(drivable_distance, (None, None, 0)), (None, None, 0))(
+    return jax.vmap(jax.vmap(drivable_distance, (None, None, 0)), (None, None, 0))(
         atlas, state.map_id, jnp.concatenate([points, height], axis=-1)
     )
-    return (distance < -config.offroad_margin_m).any(axis=1)
+
+
+def _leaves_road(state: WorldState, atlas: RoadAtlas, config: SimulatorConfig) -> Bool[Array, " agents"]:
+    return (corner_room(state, atlas) < -config.offroad_margin_m).any(axis=1)
 
 
 def front(state: WorldState) -> Float[Array, "agents 2"]:
@@ -123,9 +127,7 @@ def _reaches_goal(state: WorldState) -> tuple[Bool[Array, " agents"], Bool[Array
     scenario = state.scenario
     index = jnp.minimum(state.goal_index, scenario.goal_m.shape[1] - 1)
     goal_m = jnp.take_along_axis(scenario.goal_m, index[:, None], axis=1)[:, 0]
-    station = jnp.clip(
-        jnp.round(goal_m / ROUTE_SPACING_M).astype(jnp.int32), 0, scenario.route_xyz.shape[1] - 1
-    )
+    station = nearest_station(scenario, goal_m)
     goal_xy = jnp.take_along_axis(scenario.route_xyz, station[:, None, None], axis=1)[:, 0, :2]
     near = jnp.linalg.norm(state.position[:, :2] - goal_xy, axis=-1) < scenario.goal_radius_m
     passed = (state.route_m >= goal_m) & (jnp.abs(state.route_offset_m) < scenario.goal_radius_m)

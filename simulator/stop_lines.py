@@ -55,7 +55,7 @@ def derive_stop_lines(
         else:
             rows += [(line, kind, -1, 0) for line in lines]
     lane_junction = np.array([-1 if j is None else number[j] for j in raw_junction], np.int32)
-    return _arrays(rows, groups), lane_junction
+    return stop_line_fields(rows, groups), lane_junction
 
 
 def phase_groups(headings_rad: np.ndarray) -> np.ndarray:
@@ -168,7 +168,8 @@ def _line(stations: Sequence[Station], run: list[tuple[int, bool]]) -> Line:
     return first[0], last[1], first[2]
 
 
-def _arrays(rows: list[tuple[Line, int, int, int]], groups: np.ndarray) -> dict[str, np.ndarray]:
+def stop_line_fields(rows: Sequence[tuple[Line, int, int, int]], groups: np.ndarray) -> dict[str, np.ndarray]:
+    """Stop-line fields of `RoadMap`: rows of (line, kind, junction, phase group), and the groups of each junction."""
     ends = [[line[0], line[1]] for line, *_ in rows]
     return {
         "stop_line_xyz": np.array(ends, np.float32).reshape(len(rows), 2, 3),

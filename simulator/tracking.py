@@ -89,12 +89,11 @@ def _coast(now: Motion, vehicle: Vehicle, time_s: float) -> Motion:
 def _misfit(path: Motion, vehicle: Vehicle, wanted: Array, wanted_speed: Array) -> Array:
     """Summed squared errors of a prediction [moments, agents] against the plan [agents, moments, ...]."""
     pose = jnp.moveaxis(wanted, 0, 1)  # [moments, agents, 3]
-    half = 0.5 * vehicle.wheelbase
-    dx = path.x - half * jnp.cos(path.yaw) - pose[..., 0]
-    dy = path.y - half * jnp.sin(path.yaw) - pose[..., 1]
+    offset = dynamics.rear_pose(path, vehicle) - pose
+    dx, dy = offset[..., 0], offset[..., 1]
     cos, sin = jnp.cos(pose[..., 2]), jnp.sin(pose[..., 2])
     along, across = cos * dx + sin * dy, cos * dy - sin * dx
-    heading = wrap_angle(path.yaw - pose[..., 2])
+    heading = wrap_angle(offset[..., 2])
     speed = path.speed - wanted_speed.T
     error = _ALONG * along**2 + _ACROSS * across**2 + _HEADING * heading**2 + _SPEED * speed**2
     return error.sum(axis=0)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 from flax import struct
 
+from simulator.config import ROUTE_SPACING_M
+
 if TYPE_CHECKING:
     from jax import Array as Leaf
 else:
@@ -79,6 +81,13 @@ class Events:
     goal: Leaf  # [agents] bool: reached the goal it was heading for
     arrived: Leaf  # [agents] bool: that goal was its last
     progress_m: Leaf  # [agents] m gained along the route; negative when backing up
+
+
+def nearest_station(scenario: Scenario, route_m: Leaf) -> Leaf:
+    """Index [agents, ...] int32 of the station of each agent's route nearest to ``route_m`` [agents, ...] metres along
+    it; places before its start or beyond its end take the first or the last."""
+    last = scenario.route_xyz.shape[1] - 1
+    return jnp.clip(jnp.round(route_m / ROUTE_SPACING_M).astype(jnp.int32), 0, last)
 
 
 def wheelbase(size: Leaf) -> Leaf:

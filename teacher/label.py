@@ -10,9 +10,9 @@ from flax import struct
 from jaxtyping import Array, Float, Key
 
 from simulator.atlas import RoadAtlas
-from simulator.dynamics import wrap_angle
+from simulator.dynamics import motion_of, rear_pose, to_rear_axle_frame, vehicle_of
 from simulator.rollout import step_worlds
-from simulator.world import Leaf, WorldState, rear_axle
+from simulator.world import Leaf, WorldState
 from teacher.observation import observe
 from teacher.policy import Policy
 
@@ -29,21 +29,9 @@ class Label:
     action: Leaf  # [worlds, agents] int32: the teacher's action in the current state
 
 
-def to_rear_axle_frame(
-    poses: Float[Array, "*poses 3"], origin: Float[Array, "*#poses 3"]
-) -> Float[Array, "*poses 3"]:
-    """World poses (x, y, yaw) as seen from the pose ``origin``; both broadcast."""
-    cos, sin = jnp.cos(origin[..., 2]), jnp.sin(origin[..., 2])
-    dx, dy = poses[..., 0] - origin[..., 0], poses[..., 1] - origin[..., 1]
-    return jnp.stack(
-        [dx * cos + dy * sin, -dx * sin + dy * cos, wrap_angle(poses[..., 2] - origin[..., 2])], axis=-1
-    )
-
-
 def rear_poses(state: WorldState) -> Float[Array, "worlds agents 3"]:
     """World pose (x, y, yaw) of every agent's rear axle."""
-    xyz = rear_axle(state.position, state.yaw, state.scenario.size)
-    return jnp.concatenate([xyz[..., :2], state.yaw[..., None]], axis=-1)
+    return rear_pose(motion_of(state), vehicle_of(state))
 
 
 def label(

@@ -19,13 +19,14 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from simulator import collision, lights
-from simulator.atlas import RoadAtlas, drivable_distance, table_row
-from simulator.config import ROUTE_SPACING_M, SimulatorConfig
+from simulator import lights
+from simulator.atlas import RoadAtlas, table_row
+from simulator.config import SimulatorConfig
 from simulator.grids import EDGE_CANDIDATES, LANE_CANDIDATES, STOP_CANDIDATES
-from simulator.world import TRAITS, Leaf, WorldState
+from simulator.step import corner_room
+from simulator.world import TRAITS, Leaf, WorldState, nearest_station
 from teacher.frame import NEAR_M, Frame, rows
 from teacher.observed_agents import OTHERS_WIDTH, SPEED_UNIT_MPS, observe_others
 from teacher.observed_road import (
@@ -146,25 +147,14 @@ def observe(
     )
 
 
-def _stations(route_m: Float[Array, "agents n"], state: WorldState) -> Int[Array, "agents n"]:
-    last = state.scenario.route_xyz.shape[1] - 1
-    return jnp.clip(jnp.round(route_m / ROUTE_SPACING_M).astype(jnp.int32), 0, last)
-
-
 def _ego(state: WorldState, frame: Frame, atlas: RoadAtlas) -> list[Float[Array, " agents"]]:
     """Motion, body, heading and offset on the route, gains, and the room of the four corners to the road's edge."""
     scenario = state.scenario
-    station = _stations(state.route_m[:, None], state)
+    station = nearest_station(scenario, state.route_m[:, None])
     limit = jnp.take_along_axis(scenario.route_limit_mps, station, axis=1)[:, 0]
     route_yaw = jnp.take_along_axis(scenario.route_yaw, station, axis=1)
     heading = frame.turn(jnp.cos(route_yaw), jnp.sin(route_yaw))
-    corners = collision.corners(state.position[:, :2], state.yaw, scenario.size)
-    corners = jnp.concatenate(
-        [corners, jnp.broadcast_to(state.position[:, None, 2:], (*corners.shape[:2], 1))], -1
-    )
-    room = jax.vmap(jax.vmap(drivable_distance, (None, None, 0)), (None, None, 0))(
-        atlas, state.map_id, corners
-    )
+    room = corner_room(state, atlas)
     gains = [
         jnp.log(gain)
         for gain in (
@@ -194,7 +184,7 @@ def _ego(state: WorldState, frame: Frame, atlas: RoadAtlas) -> list[Float[Array,
 def _route(state: WorldState, frame: Frame) -> Float[Array, "agents route"]:
     """Preview points (x, y, cos, sin), then two goals (x, y, distance left along the route), then which goals exist."""
     scenario, agents = state.scenario, state.yaw.shape[0]
-    stations = _stations(state.route_m[:, None] + jnp.array(PREVIEW_M), state)
+    stations = nearest_station(scenario, state.route_m[:, None] + jnp.array(PREVIEW_M))
     xyz = jnp.take_along_axis(scenario.route_xyz, stations[..., None], axis=1)
     yaw = jnp.take_along_axis(scenario.route_yaw, stations, axis=1)
     points = (jnp.clip(v, -4.0, 4.0) for v in frame.point(xyz[..., 0], xyz[..., 1]))
@@ -202,7 +192,7 @@ def _route(state: WorldState, frame: Frame) -> Float[Array, "agents route"]:
     goals = state.goal_index[:, None] + jnp.arange(2)
     exists = goals < scenario.num_goals[:, None]
     goal_m = jnp.take_along_axis(scenario.goal_m, jnp.minimum(goals, scenario.goal_m.shape[1] - 1), axis=1)
-    xyz = jnp.take_along_axis(scenario.route_xyz, _stations(goal_m, state)[..., None], axis=1)
+    xyz = jnp.take_along_axis(scenario.route_xyz, nearest_station(scenario, goal_m)[..., None], axis=1)
     left = jnp.clip((goal_m - state.route_m[:, None]) / NEAR_M, -1.0, 4.0)
     points = (jnp.clip(v, -4.0, 4.0) for v in frame.point(xyz[..., 0], xyz[..., 1]))
     targets = rows(*points, left, mask=exists)

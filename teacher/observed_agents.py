@@ -5,9 +5,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from simulator.config import ROUTE_SPACING_M
 from simulator.neighbours import nearest_others
-from simulator.world import Leaf, WorldState
+from simulator.world import Leaf, WorldState, nearest_station
 from teacher.frame import NEAR_M, Column, Frame, rows
 
 OTHERS_WIDTH = 18
@@ -94,9 +93,7 @@ def _on_route(state: WorldState, other: _Motion) -> tuple[Column, ...]:
     """Where others are relative to the own route ahead: distance along it (/ NEAR_M), offset to its left (/ 5 m, at
     most 2), cos and sin of their heading against it, all at the nearest of the points CONFLICT_M ahead."""
     scenario = state.scenario
-    last = scenario.route_xyz.shape[1] - 1
-    station = jnp.round((state.route_m[:, None] + jnp.array(CONFLICT_M)) / ROUTE_SPACING_M).astype(jnp.int32)
-    station = jnp.clip(station, 0, last)
+    station = nearest_station(scenario, state.route_m[:, None] + jnp.array(CONFLICT_M))
     point = jnp.take_along_axis(scenario.route_xyz, station[..., None], axis=1)
     yaw = jnp.take_along_axis(scenario.route_yaw, station, axis=1)
     x, y, cos, sin = point[..., 0], point[..., 1], jnp.cos(yaw), jnp.sin(yaw)

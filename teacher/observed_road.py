@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, Float, Int
 from simulator import lights
 from simulator.atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M
-from simulator.world import WorldState
+from simulator.world import WorldState, nearest_station
 from teacher.frame import NEAR_M, Frame, rows
 from teacher.observed_agents import LEVEL_GAP_M
 
@@ -52,7 +52,7 @@ def observe_stops(
 ) -> tuple[Float[Array, "agents n 9"], Mask]:
     """Stop lines: x, y, cos, sin, half width (/ NEAR_M), then the light's state one-hot (off, green, yellow, red)."""
     mask = stops >= 0
-    x, y, cos, sin, half_width = _stop_lines(stops, atlas)
+    x, y, cos, sin, half_width = jnp.moveaxis(atlas.stop_line[jnp.maximum(stops, 0)], -1, 0)
     colours = [(states == colour).astype(jnp.float32) for colour in range(4)]
     columns = [*frame.point(x, y), *frame.turn(cos, sin), half_width / NEAR_M, *colours]
     return rows(*columns, mask=mask), mask
@@ -65,18 +65,14 @@ def next_light(
     from the front (/ NEAR_M). A line is on the route where the route crosses it in its direction."""
     scenario = state.scenario
     stride_m = _LIGHT_STRIDE * ROUTE_SPACING_M
-    first = jnp.round(state.route_m / ROUTE_SPACING_M).astype(jnp.int32)
-    window = first[:, None] + _LIGHT_STRIDE * jnp.arange(_LIGHT_LOOKS)
+    window = nearest_station(scenario, state.route_m)[:, None] + _LIGHT_STRIDE * jnp.arange(_LIGHT_LOOKS)
     window = jnp.clip(window, 0, scenario.route_xyz.shape[1] - 1)
-    ahead = jnp.take_along_axis(scenario.route_xyz, window[..., None], axis=1)
-    ahead_x, ahead_y = ahead[..., 0], ahead[..., 1]
-    x, y, cos, sin, half_width = _stop_lines(stops, atlas)
+    ahead = jnp.take_along_axis(scenario.route_xyz, window[..., None], axis=1)[..., :2]
     front_m = state.route_m + 0.5 * scenario.size[:, 0]
     gap = jnp.full(stops.shape, jnp.inf)
     before = None
     for look in range(_LIGHT_LOOKS):  # one plain loop over [agents, n] per look
-        east, north = ahead_x[:, look, None] - x, ahead_y[:, look, None] - y
-        past, aside = east * cos + north * sin, jnp.abs(north * cos - east * sin) / half_width
+        past, aside = lights.line_coordinates(ahead[:, look, None], stops, atlas)
         if before is not None:
             at_m = ROUTE_SPACING_M * window[:, look - 1, None] + jnp.clip(-before, 0.0, stride_m)
             ahead_m = at_m - front_m[:, None]
@@ -90,10 +86,6 @@ def next_light(
     distance = jnp.where(seen, gap, NO_LIGHT_M) / NEAR_M
     colour = jnp.where(seen, colour, lights.OFF)
     return [*((colour == number).astype(jnp.float32) for number in range(4)), distance]
-
-
-def _stop_lines(stops: Int[Array, "agents n"], atlas: RoadAtlas) -> tuple[Array, ...]:
-    return tuple(jnp.moveaxis(atlas.stop_line[jnp.maximum(stops, 0)], -1, 0))
 
 
 def _gather(table: Float[Array, "columns rows"], index: Int[Array, "agents n"]) -> tuple[Array, ...]:

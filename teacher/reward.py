@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from simulator.config import SimulatorConfig
-from simulator.world import TRAITS, Events, WorldState
+from simulator.world import TRAITS, Events, WorldState, nearest_station
 
 Range = tuple[float, float]
 
@@ -96,9 +96,7 @@ def _terms(
 ) -> dict[str, Array]:
     weight = weights(state.scenario.traits, config)
     dt = simulator.timestep_s
-    station = jnp.clip(
-        jnp.round(following.route_m / 2.0).astype(jnp.int32), 0, state.scenario.route_yaw.shape[1] - 1
-    )
+    station = nearest_station(state.scenario, following.route_m)
     agents = jnp.arange(station.shape[0])
     angle = following.yaw - state.scenario.route_yaw[agents, station]
     limit = state.scenario.route_limit_mps[agents, station]

@@ -35,6 +35,7 @@ from simulator.dynamics import (
     Motion,
     Vehicle,
     rear_pose,
+    snap,
     wrap_angle,
 )
 from simulator.tracking import POSE_SPACING_S
@@ -149,7 +150,7 @@ def _across(
     """The steering rate of the lateral problem; ``now`` [...] is the time since the plan in units of the spacing."""
     steps = np.arange(settings.horizon_steps, dtype=np.float32)
     speed = motion.speed[..., None] + acceleration[..., None] * (steps * settings.spacing_s)
-    speed = jnp.where(motion.speed[..., None] * speed < 0, 0.0, speed)
+    speed = snap(motion.speed[..., None], speed)
     step_m = speed * settings.spacing_s
     curvature = _sample(profile.curvature, now[..., None] + steps)
     planned = jnp.arctan(curvature * vehicle.wheelbase[..., None])

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from simulator.actions.logged_ahead import Ahead
 from simulator.actions.lqr import AS_NUPLAN, LqrSettings, track
 from simulator.actions.steering_rate import move
-from simulator.dynamics import Motion, Vehicle, rear_pose, wrap_angle
+from simulator.dynamics import Motion, Vehicle, rear_pose, snap, to_rear_axle_frame, wrap_angle
 from simulator.tracking import NUM_POSES, POSE_SPACING_S
 
 
@@ -58,8 +58,8 @@ class PlanActions:
         acceleration = (after.speed - before.speed) / timestep_s
         poses = []
         for k in range(NUM_POSES):
-            start_speed = _held(before.speed, acceleration, k * POSE_SPACING_S)
-            end_speed = _held(before.speed, acceleration, (k + 1) * POSE_SPACING_S)
+            start_speed = snap(before.speed, before.speed + acceleration * (k * POSE_SPACING_S))
+            end_speed = snap(before.speed, before.speed + acceleration * ((k + 1) * POSE_SPACING_S))
             pose = move(
                 pose.replace(speed=start_speed),
                 (end_speed - start_speed) / POSE_SPACING_S,
@@ -68,7 +68,7 @@ class PlanActions:
                 POSE_SPACING_S,
             )
             poses.append(rear_pose(pose, vehicle))
-        return from_world(jnp.stack(poses, axis=-2), rear_pose(before, vehicle))
+        return to_rear_axle_frame(jnp.stack(poses, axis=-2), rear_pose(before, vehicle)[..., None, :])
 
     def toward(
         self, motion: Motion, ahead: Ahead, vehicle: Vehicle, timestep_s: float
@@ -79,18 +79,14 @@ class PlanActions:
             *(field[..., every - 1 :: every] for field in (ahead.x, ahead.y, ahead.yaw)), *[jnp.zeros(())] * 4
         )
         wide = vehicle.replace(wheelbase=vehicle.wheelbase[..., None])
-        return from_world(rear_pose(poses, wide), rear_pose(motion, vehicle))
-
-
-def _held(speed: Array, acceleration: Array, time_s: float) -> Array:
-    later = speed + acceleration * time_s
-    return jnp.where(speed * later < 0, 0.0, later)
+        return to_rear_axle_frame(rear_pose(poses, wide), rear_pose(motion, vehicle)[..., None, :])
 
 
 def to_world(
     plan: Float[Array, "*agents poses 3"], frame: Float[Array, "*agents 3"]
 ) -> Float[Array, "*agents poses 3"]:
-    """Poses of a rear-axle frame in the world, where that rear axle's pose is ``frame``."""
+    """Poses of a rear-axle frame in the world, where that rear axle's pose is ``frame``: undoes
+    `simulator.dynamics.to_rear_axle_frame`."""
     x, y, yaw = (frame[..., None, i] for i in range(3))
     cos, sin = jnp.cos(yaw), jnp.sin(yaw)
     return jnp.stack(
@@ -101,13 +97,3 @@ def to_world(
         ],
         axis=-1,
     )
-
-
-def from_world(
-    plan: Float[Array, "*agents poses 3"], frame: Float[Array, "*agents 3"]
-) -> Float[Array, "*agents poses 3"]:
-    """World poses in the frame of the rear axle whose pose is ``frame``: the inverse of `to_world`."""
-    yaw = frame[..., None, 2]
-    cos, sin = jnp.cos(yaw), jnp.sin(yaw)
-    dx, dy = plan[..., 0] - frame[..., None, 0], plan[..., 1] - frame[..., None, 1]
-    return jnp.stack([cos * dx + sin * dy, cos * dy - sin * dx, wrap_angle(plan[..., 2] - yaw)], axis=-1)

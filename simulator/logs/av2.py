@@ -21,7 +21,7 @@ from simulator.logs.build_scene import IMPORTER_VERSION, build_scene, source_dig
 from simulator.logs.map_objects import source_map_of
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.source_map import Origins, SourceMap
-from simulator.logs.source_tracks import Repairs, SourceTracks
+from simulator.logs.source_tracks import Repairs, SourceTracks, tracks_from_rows
 from simulator.logs.time_stamps import even_timestep_s
 from simulator.world import CAR, CYCLIST, PEDESTRIAN, TRUCK
 
@@ -132,38 +132,6 @@ def _poses_at(path: Path, poses: dict[str, np.ndarray], times: np.ndarray) -> tu
         )
     rotation = Rotation.from_quat(_columns(poses, "qx", "qy", "qz", "qw")[chosen])
     return rotation, _columns(poses, "tx_m", "ty_m", "tz_m")[chosen]
-
-
-def tracks_from_rows(
-    names: np.ndarray, step: np.ndarray, kind: np.ndarray, centre: np.ndarray, yaw: np.ndarray, size: np.ndarray,
-    steps: int, velocity: np.ndarray | None = None,
-) -> SourceTracks:  # fmt: skip
-    """Tracks from one row per box. A second box of a track at one step becomes a track of the same name.
-
-    `mend_tracks` then says which of them counts. Sizes are the median over a track's rows.
-    """
-    turn: dict[tuple[str, int], int] = {}
-    keys: dict[tuple[str, int], int] = {}
-    row_of = np.empty(len(names), int)
-    for row, (name, at) in enumerate(zip(names.tolist(), step.tolist(), strict=True)):
-        again = turn.get((name, at), 0)
-        turn[name, at] = again + 1
-        row_of[row] = keys.setdefault((name, again), len(keys))
-    count = len(keys)
-    result = SourceTracks(
-        ids=[name for name, _ in keys], kind=np.zeros(count, int), size=np.full((count, 3), np.nan),
-        position=np.zeros((count, steps, 3)), yaw=np.zeros((count, steps)),
-        velocity=None if velocity is None else np.zeros((count, steps, 2)), valid=np.zeros((count, steps), bool),
-    )  # fmt: skip
-    result.kind[row_of] = kind
-    result.position[row_of, step] = centre
-    result.yaw[row_of, step] = yaw
-    result.valid[row_of, step] = True
-    if result.velocity is not None:
-        result.velocity[row_of, step] = velocity
-    for track in range(count):
-        result.size[track] = np.median(size[row_of == track], axis=0)
-    return result
 
 
 def _with_ego(tracks: SourceTracks, rotation: Rotation, place: np.ndarray, repairs: Repairs) -> SourceTracks:

@@ -11,11 +11,11 @@ import shapely
 from simulator.logs.furniture import furniture
 from simulator.logs.lane_links import junctions_by_crossing, linked_by_ends, turned_round
 from simulator.logs.lane_sides import DEFAULT_WIDTH_M, POINT_M, Sides, lane_sides
-from simulator.logs.polylines import arc_length, beside, resampled, without_repeats
 from simulator.logs.source_map import Origins, SourceLane, SourceMap
 from simulator.logs.source_tracks import Repairs
 from simulator.logs.stop_lines import stop_lines_of
 from simulator.opendrive import resample_lane
+from simulator.polylines import arc_length, beside, resampled, without_repeats
 from simulator.road_map import RoadMap, pack_pieces, pad_indices
 from simulator.stop_lines import Station
 

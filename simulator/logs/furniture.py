@@ -8,7 +8,6 @@ import numpy as np
 import shapely
 
 from simulator.logs.lane_sides import Points
-from simulator.logs.polylines import cut_long, thinned
 from simulator.logs.source_map import SourceMap, SurfaceRule
 from simulator.logs.source_tracks import Repairs
 from simulator.logs.surface import (
@@ -22,6 +21,7 @@ from simulator.logs.surface import (
     with_open_gaps,
 )
 from simulator.opendrive import MAX_EDGE_LENGTH_M
+from simulator.polylines import cut_long, thinned
 from simulator.road_map import MAX_SPACING_M, MarkingType, pack_pieces
 
 PARKING_MARGIN_M = 0.5

@@ -77,11 +77,6 @@ def _progress(results: Iterable, total: int) -> Iterable:
     return tqdm(results, total=total, unit="log", disable=not sys.stderr.isatty(), leave=False)
 
 
-def default_workers() -> int:
-    """As many processes as this one may use cores."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def find_sources(given: str | None, folders: Sequence[str], patterns: Sequence[str], what: str) -> list[Path]:
     """Files to import: the one given, or all in the given folder, or in the data folder where none is given."""
     roots = input_roots(given, folders, what)

@@ -12,7 +12,8 @@ import scipy.sparse.csgraph
 import scipy.spatial
 import shapely
 
-from simulator.logs.polylines import directions
+from simulator.logs.lane_sides import LEVEL_M
+from simulator.polylines import directions
 
 MEETING_M = 0.7
 """A lane goes on in another one that starts this close to its end (centrelines are sampled every half metre)."""
@@ -22,8 +23,6 @@ CROSSING_RAD = np.deg2rad(15.0)
 """Lanes that meet under a smaller angle merge or split; they do not cross."""
 CROSSING_END_M = 1.0
 """An intersection this close to the ends of both lanes is where they meet, not where they cross."""
-LEVEL_M = 2.5
-"""Lanes whose heights differ by more pass over each other."""
 JUNCTION_LANE_M = 80.0
 """Longer lanes run through a junction on their way elsewhere; they do not belong to it because a sibling does."""
 

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.spatial
 from jaxtyping import Float, Float64, Int
 
-from simulator.logs.polylines import directions, resampled
+from simulator.polylines import directions, resampled
 
 POINT_M = 1.0
 LEVEL_M = 2.5

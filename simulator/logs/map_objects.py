@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import shapely
 
-from simulator.logs.polylines import directions
 from simulator.logs.source_map import Signal, SourceLane, SourceMap, SurfaceRule
 from simulator.logs.source_tracks import Repairs
+from simulator.polylines import directions
 from simulator.road_map import MarkingType, StopKind
 
 SAME_WAY = 0.5

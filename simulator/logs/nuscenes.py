@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import shapely
 
-from simulator.logs.polylines import arc_length, without_repeats
 from simulator.logs.source_map import SourceLane, SourceMap, SurfaceRule
 from simulator.logs.source_tracks import Repairs, SourceTracks
 from simulator.logs.surface import nested
 from simulator.logs.waymo_road import MARKING_NAMES, MARKINGS
+from simulator.polylines import arc_length, without_repeats
 from simulator.world import CAR, CYCLIST, PEDESTRIAN, TRUCK
 
 LIMIT_MPS = 13.9

@@ -15,13 +15,12 @@ import numpy as np
 import shapely
 
 from simulator.lights import GREEN, OFF, RED, YELLOW
-from simulator.logs.av2 import tracks_from_rows
 from simulator.logs.build_scene import IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.map_objects import source_map_of
 from simulator.logs.mend_tracks import vehicle_kind
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.source_map import Origins, Signal, SourceMap
-from simulator.logs.source_tracks import Repairs, SourceTracks
+from simulator.logs.source_tracks import Repairs, SourceTracks, tracks_from_rows
 from simulator.logs.time_stamps import even_timestep_s
 from simulator.road_map import StopKind
 from simulator.world import CAR, CYCLIST, PEDESTRIAN

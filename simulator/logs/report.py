@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.spatial
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float32
 
-from simulator.collision import MIN_HEIGHT_GAP_M, corners, overlap_pairs
+from simulator.collision import colliding_pairs, corners
 from simulator.config import SimulatorConfig
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog, parked_tracks, repair_counts
@@ -130,16 +129,7 @@ def overlap_steps(log: TrafficLog) -> Bool[np.ndarray, "tracks tracks steps"]:
     return together[: log.num_tracks, : log.num_tracks]
 
 
-@jax.jit
-def _overlaps(
-    xyz: Float[jax.Array, "agents 3"],
-    yaw: Float[jax.Array, "agents"],
-    size: Float[jax.Array, "agents 3"],
-    present: Bool[jax.Array, "agents"],
-) -> Bool[jax.Array, "agents agents"]:
-    level = jnp.abs(xyz[:, None, 2] - xyz[None, :, 2]) < MIN_HEIGHT_GAP_M
-    others = ~jnp.eye(xyz.shape[0], dtype=bool)
-    return overlap_pairs(xyz[:, :2], yaw, size) & level & others & present[:, None] & present[None]
+_overlaps = jax.jit(colliding_pairs)
 
 
 def _worst(seconds: np.ndarray, name: Callable[[int], str], most: int = 5) -> list[tuple[float, str]]:

@@ -11,27 +11,23 @@ one by one. Every array carries a checksum, so that a damaged file is refused ra
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import h5py
-import numpy as np
 
 from simulator import road_map
 from simulator.logs.traffic_log import TrafficLog
+from simulator.packs import fixed_text, plain_text, read_record, write_record
 from simulator.road_map import RoadMap
 
 FORMAT = "gigapixel traffic scenes"
 SCHEMA_VERSION = 1
 LIBRARY = ("v110", "v110")
 """File layout of HDF5 1.10: the first whose own structures carry checksums too."""
-SMALL = 256
-"""Arrays with no more entries are stored as they are: compressed they would be larger."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +73,9 @@ class ScenePackWriter:
                 f"{scene.log.source_file}: scene {name} is in {self.path} already; expected names to differ"
             )
         group = self._file["scenes"].create_group(f"{len(self.names):05d}")
-        group.attrs["name"] = _fixed(name)
+        group.attrs["name"] = fixed_text(name)
         for part in ("road_map", "log"):
-            _write_record(group.create_group(part), getattr(scene, part))
+            write_record(group.create_group(part), getattr(scene, part))
         self.names.append(name)
 
     def __exit__(
@@ -87,7 +83,7 @@ class ScenePackWriter:
     ) -> None:
         try:
             if kind is None:
-                self._file.attrs["format"] = _fixed(FORMAT)
+                self._file.attrs["format"] = fixed_text(FORMAT)
                 self._file.attrs["schema_version"] = SCHEMA_VERSION
                 self._file.attrs["road_map_schema_version"] = road_map.SCHEMA_VERSION
                 self._file.attrs["num_scenes"] = len(self.names)
@@ -118,7 +114,7 @@ class ScenePack:
 
     def _read_names(self) -> list[str]:
         try:
-            attributes = {name: _plain(value) for name, value in self._file.attrs.items()}
+            attributes = {name: plain_text(value) for name, value in self._file.attrs.items()}
         except (OSError, RuntimeError, UnicodeDecodeError) as error:
             raise self._damaged(error) from error
         if attributes.get("format") != FORMAT:
@@ -135,7 +131,7 @@ class ScenePack:
                 )
         try:
             scenes = self._file["scenes"]
-            names = [str(_plain(scenes[key].attrs["name"])) for key in sorted(scenes)]
+            names = [str(plain_text(scenes[key].attrs["name"])) for key in sorted(scenes)]
         except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
             raise self._damaged(error) from error
         if len(names) != attributes.get("num_scenes"):
@@ -164,7 +160,8 @@ class ScenePack:
         try:
             group = self._file["scenes"][f"{number:05d}"]
             scene = LoggedScene(
-                _read_record(group["road_map"], RoadMap), _read_record(group["log"], TrafficLog)
+                RoadMap(**read_record(group["road_map"], RoadMap)),
+                TrafficLog(**read_record(group["log"], TrafficLog)),
             )
         except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
             raise self._damaged(error) from error
@@ -191,50 +188,6 @@ def holds_logged_scenes(path: str | os.PathLike[str]) -> bool:
     """Whether a file says that it holds recorded scenes (and not the map of one town); False for unreadable ones."""
     try:
         with h5py.File(path, "r") as file:
-            return _plain(file.attrs.get("format")) == FORMAT
+            return plain_text(file.attrs.get("format")) == FORMAT
     except (OSError, RuntimeError, UnicodeDecodeError):
         return False
-
-
-def _fixed(text: str) -> np.ndarray:
-    """Text of fixed length: HDF5's checksums do not reach into its heap of texts of variable length."""
-    return np.array(text.encode("utf-8") or b"\0", dtype=np.bytes_)
-
-
-def _plain(value: Any) -> Any:
-    return value.decode("utf-8") if isinstance(value, bytes) else value
-
-
-def _write_record(group: h5py.Group, record: Any) -> None:
-    for field in dataclasses.fields(record):
-        _write_field(group, field.name, getattr(record, field.name))
-
-
-def _write_field(group: h5py.Group, name: str, value: Any) -> None:
-    if not isinstance(value, np.ndarray):
-        group.attrs[name] = _fixed(value) if isinstance(value, str) else value
-        return
-    if value.dtype.kind == "U":
-        value = np.char.encode(value, "utf-8")
-    if value.size > SMALL:
-        group.create_dataset(
-            name, data=value, compression="gzip", compression_opts=3, shuffle=True, fletcher32=True
-        )
-    elif value.size > 0:
-        group.create_dataset(name, data=value, chunks=value.shape, fletcher32=True)
-    else:
-        group.create_dataset(name, data=value)
-
-
-def _read_record(group: h5py.Group, record: type) -> Any:
-    types = {field.name: str(field.type) for field in dataclasses.fields(record)}
-    plain = {"int": int, "float": float, "str": str}
-    return record(**{
-        name: plain[kind](_plain(group.attrs[name])) if kind in plain else _read_array(group[name])
-        for name, kind in types.items()
-    })  # fmt: skip
-
-
-def _read_array(dataset: h5py.Dataset) -> np.ndarray:
-    value = dataset[()]
-    return np.char.decode(value, "utf-8") if value.dtype.kind == "S" else value

@@ -49,3 +49,35 @@ class SourceTracks:
 
 
 _ARRAYS = tuple(part.name for part in dataclasses.fields(SourceTracks) if part.name != "ids")
+
+
+def tracks_from_rows(
+    names: np.ndarray, step: np.ndarray, kind: np.ndarray, centre: np.ndarray, yaw: np.ndarray, size: np.ndarray,
+    steps: int, velocity: np.ndarray | None = None,
+) -> SourceTracks:  # fmt: skip
+    """Tracks from one row per box. A second box of a track at one step becomes a track of the same name.
+
+    `mend_tracks` then says which of them counts. Sizes are the median over a track's rows.
+    """
+    turn: dict[tuple[str, int], int] = {}
+    keys: dict[tuple[str, int], int] = {}
+    row_of = np.empty(len(names), int)
+    for row, (name, at) in enumerate(zip(names.tolist(), step.tolist(), strict=True)):
+        again = turn.get((name, at), 0)
+        turn[name, at] = again + 1
+        row_of[row] = keys.setdefault((name, again), len(keys))
+    count = len(keys)
+    result = SourceTracks(
+        ids=[name for name, _ in keys], kind=np.zeros(count, int), size=np.full((count, 3), np.nan),
+        position=np.zeros((count, steps, 3)), yaw=np.zeros((count, steps)),
+        velocity=None if velocity is None else np.zeros((count, steps, 2)), valid=np.zeros((count, steps), bool),
+    )  # fmt: skip
+    result.kind[row_of] = kind
+    result.position[row_of, step] = centre
+    result.yaw[row_of, step] = yaw
+    result.valid[row_of, step] = True
+    if result.velocity is not None:
+        result.velocity[row_of, step] = velocity
+    for track in range(count):
+        result.size[track] = np.median(size[row_of == track], axis=0)
+    return result

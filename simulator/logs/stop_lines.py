@@ -15,7 +15,7 @@ import numpy as np
 from simulator.lights import GREEN, OFF, RED, YELLOW
 from simulator.logs.source_map import Signal
 from simulator.road_map import StopKind
-from simulator.stop_lines import Station, phase_groups
+from simulator.stop_lines import Station, phase_groups, stop_line_fields
 
 SAME_LINE_M = 1.5
 SAME_LINE_RAD = np.deg2rad(30.0)
@@ -153,15 +153,14 @@ def _numbered(lines: Sequence[_Line], junction: Sequence[object]) -> tuple[dict[
         mine = [number for number in lights if homes[number] == home]
         groups[mine] = phase_groups(np.array([lines[number].yaw for number in mine]))
         counts[number_of[home]] = groups[mine].max() + 1
-    fields = {
-        "stop_line_xyz": np.array([(line.left, line.right) for line in lines], np.float32).reshape(-1, 2, 3),
-        "stop_line_yaw": np.array([line.yaw for line in lines], np.float32),
-        "stop_line_kind": np.array([line.kind for line in lines], np.int32),
-        "stop_line_junction": np.array(
-            [number_of[homes[number]] if number in homes else -1 for number in range(len(lines))], np.int32
-        ),
-        "stop_line_group": groups,
-        "junction_groups": counts,
-    }
+    rows = [
+        (
+            (line.left, line.right, line.yaw),
+            line.kind,
+            number_of[homes[n]] if n in homes else -1,
+            int(groups[n]),
+        )
+        for n, line in enumerate(lines)
+    ]
     lane_junction = np.array([-1 if home is None else number_of[home] for home in junction], np.int32)
-    return fields, lane_junction
+    return stop_line_fields(rows, counts), lane_junction

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from simulator.actions.lqr import LqrSettings, track
-from simulator.actions.plan_actions import PlanActions, from_world, to_world
+from simulator.actions.plan_actions import PlanActions, to_world
 from simulator.actions.plan_profile import profile_of
 from simulator.actions.steering_rate import move
-from simulator.dynamics import MAX_STEERING, Motion, Vehicle, rear_pose
+from simulator.dynamics import MAX_STEERING, Motion, Vehicle, rear_pose, to_rear_axle_frame
 
 FIELDS = ("x", "y", "yaw", "speed", "acceleration", "lateral_acceleration", "steering")
 AXLES = 3.0
@@ -243,7 +243,9 @@ def _dense(path: np.ndarray) -> np.ndarray:
 def test_plans_change_frames_and_back(rng: np.random.Generator) -> None:
     plan = jnp.asarray(rng.uniform(-3, 3, (5, 8, 3)), jnp.float32)
     frame = jnp.asarray(rng.uniform(-3, 3, (5, 3)), jnp.float32)
-    np.testing.assert_allclose(from_world(to_world(plan, frame), frame), plan, atol=1e-5)
+    np.testing.assert_allclose(
+        to_rear_axle_frame(to_world(plan, frame), frame[..., None, :]), plan, atol=1e-5
+    )
     # One pose by hand: 2 m ahead of a rear axle at (1, 1) that heads north.
     there = to_world(jnp.array([[2.0, 0.0, 0.0]]), jnp.array([1.0, 1.0, np.pi / 2]))
     np.testing.assert_allclose(there, [[1.0, 3.0, np.pi / 2]], atol=1e-6)

@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
+from simulator import packs
 from simulator.__main__ import main
-from simulator.logs import scene_pack
 from simulator.logs.build_map import build_log_map
 from simulator.logs.import_logs import import_logs
 from simulator.logs.scene_pack import LoggedScene, ScenePack, ScenePackWriter, holds_logged_scenes
@@ -168,7 +168,7 @@ def test_an_interrupted_import_leaves_no_pack(
     scenes: list[LoggedScene], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     """Raised while the second scene is being written; an older pack of that name stays as it was."""
-    write, calls = scene_pack._write_field, []
+    write, calls = packs._write_field, []
 
     def interrupt(group: h5py.Group, name: str, value: object) -> None:
         calls.append(name)
@@ -176,7 +176,7 @@ def test_an_interrupted_import_leaves_no_pack(
             raise error("stop")
         write(group, name, value)
 
-    monkeypatch.setattr(scene_pack, "_write_field", interrupt)
+    monkeypatch.setattr(packs, "_write_field", interrupt)
     (tmp_path / "old.h5").write_text("old")
     for name in ("new.h5", "old.h5"):
         calls.clear()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import shapely
 from jaxtyping import Float
 
 EDGE_TOLERANCE_M = 0.05
-"""Vertices go as long as a line stays this close to where it was."""
+"""Vertices of a road edge go as long as the line stays this close to where it was."""
 
 
 def arc_length(line: Float[np.ndarray, "n axes"]) -> Float[np.ndarray, " n"]:
@@ -23,6 +22,13 @@ def resampled(
     """The line at even stations no farther apart than the spacing; both ends stay."""
     arc = arc_length(line)
     stations = np.linspace(0.0, arc[-1], max(2, int(np.ceil(arc[-1] / float(spacing_m))) + 1))
+    return interpolated(line, arc, stations)
+
+
+def interpolated(
+    line: Float[np.ndarray, "n axes"], arc: Float[np.ndarray, " n"], stations: Float[np.ndarray, " stations"]
+) -> Float[np.ndarray, "stations axes"]:
+    """Places on the line at these distances from its first vertex (m); `arc` is its `arc_length`."""
     return np.stack([np.interp(stations, arc, line[:, axis]) for axis in range(line.shape[1])], axis=1)
 
 
@@ -47,10 +53,15 @@ def without_repeats(line: Float[np.ndarray, "n axes"]) -> Float[np.ndarray, "res
     return line[np.concatenate([[True], apart])]
 
 
-def thinned(line: Float[np.ndarray, "n 3"], spacing_m: float | int) -> Float[np.ndarray, "rest 3"]:
+def thinned(
+    line: Float[np.ndarray, "n 3"], spacing_m: float | int, tolerance_m: float = EDGE_TOLERANCE_M
+) -> Float[np.ndarray, "rest 3"]:
     """Without the vertices that carry no shape, but with one at least every `spacing_m`."""
-    kept = shapely.simplify(shapely.LineString(line), EDGE_TOLERANCE_M)
-    return shapely.get_coordinates(shapely.segmentize(kept, float(spacing_m)), include_z=True)
+    import shapely  # comes with py123d; reading maps must work without either
+
+    kept = shapely.simplify(shapely.LineString(line), tolerance_m)
+    points = shapely.get_coordinates(shapely.segmentize(kept, float(spacing_m)), include_z=True)
+    return np.nan_to_num(points, nan=0.0)  # a flat line may lose its heights on the way
 
 
 def cut_long(line: Float[np.ndarray, "n 3"], longest_m: float | int) -> list[np.ndarray]:
