@@ -16,8 +16,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from simulator.cores import core_count
-
 REFUSED = 2
 INTERRUPTED = 130
 ROOMS = ("simulator", "teacher", "renderer", "student", "adaptation", "gigapixel")
@@ -67,6 +65,8 @@ def help_text() -> str:
 
 def set_quiet_defaults() -> None:
     """Process-wide settings that must stand before JAX and torch load; never against the user's own."""
+    from simulator.cores import core_count  # here: asking for help loads no room
+
     os.environ.setdefault("OMP_NUM_THREADS", str(core_count()))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX and torch share one GPU
