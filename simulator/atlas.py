@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import flax.struct
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -41,7 +42,8 @@ class RoadAtlas:
     point_yaw: Leaf  # [points] f32 rad
     point_lane: Leaf  # [points] i32
     # Lane points about 6 m apart, which queries and observations look at.
-    sample_pose: Leaf  # [5, samples] f32: x, y, z m, cos and sin of the travel direction
+    sample_pose: Leaf  # [samples, 5] f32: x, y m, cos and sin of the travel direction, z m
+    sample_crossed: Leaf  # [samples, 5] f32: y, x, sin, cos, z; see `teacher.frame`
     sample_lane: Leaf  # [samples] i32
     # Stop lines and the junctions they guard.
     stop_xyz: Leaf  # [stops, 2, 3] f32 m, left end, right end
@@ -53,7 +55,8 @@ class RoadAtlas:
     stop_map: Leaf  # [stops] i32
     junction_groups: Leaf  # [junctions] i32, phase groups; 0 where the junction is unlit
     # Road edges.
-    edge_line: Leaf  # [5, segments] f32 m: start x, y, vector to the end x, y, height
+    edge_line: Leaf  # [segments, 5] f32 m: middle x, y, vector from there to the end x, y, height
+    edge_crossed: Leaf  # [segments, 5] f32: y, x, vector y, x, height
     # Where each map begins.
     map_lane_start: Leaf  # [maps] i32
     map_lane_count: Leaf  # [maps] i32
@@ -80,6 +83,10 @@ class RoadAtlas:
     @property
     def num_maps(self) -> int:
         return len(self.names)
+
+
+_CROSSED = [1, 0, 3, 2, 4]
+"""Columns of a crossed row: its pairs the other way round."""
 
 
 def build_atlas(maps: Sequence[RoadMap], grids: Sequence[Grids] | None = None) -> RoadAtlas:
@@ -121,9 +128,9 @@ def drivable_distance(atlas: RoadAtlas, map_id: Int[Array, ""], xyz: Float[Array
     across, up = place[0] - low[0], place[1] - low[1]
     grid = atlas.drivable_distance_m.reshape(-1)
     corner = (tile * TILE_NODES + low[1]) * TILE_NODES + low[0]
-    below = grid[corner] * (1.0 - across) + grid[corner + 1] * across
-    above = grid[corner + TILE_NODES] * (1.0 - across) + grid[corner + TILE_NODES + 1] * across
-    return below * (1.0 - up) + above * up
+    below, above = (jax.lax.dynamic_slice_in_dim(grid, at, 2) for at in (corner, corner + TILE_NODES))
+    low, high = below * (1.0 - up) + above * up
+    return low * (1.0 - across) + high * across
 
 
 def _lane_fields(maps: Sequence[RoadMap]) -> dict[str, np.ndarray]:
@@ -183,11 +190,14 @@ def _sample_fields(maps: Sequence[RoadMap], grids: Sequence[Grids]) -> dict[str,
     for road_map, baked, first in zip(maps, grids, lanes, strict=True):
         chosen = baked.lane_samples
         yaw = road_map.point_yaw[chosen]
-        poses.append(np.column_stack([road_map.point_xyz[chosen], np.cos(yaw), np.sin(yaw)]))
+        xyz = road_map.point_xyz[chosen]
+        poses.append(np.column_stack([xyz[:, :2], np.cos(yaw), np.sin(yaw), xyz[:, 2]]))
         owner = np.repeat(np.arange(road_map.num_lanes), road_map.lane_count)
         owners.append(first + owner[chosen])
+    pose = np.concatenate(poses).astype(np.float32)
     return {
-        "sample_pose": np.concatenate(poses).T.astype(np.float32),
+        "sample_pose": pose,
+        "sample_crossed": pose[:, _CROSSED],
         "sample_lane": np.concatenate(owners).astype(np.int32),
     }
 
@@ -203,8 +213,10 @@ def _grid_fields(maps: Sequence[RoadMap], grids: Sequence[Grids]) -> dict[str, n
     samples = _offsets([len(g.lane_samples) for g in grids])
     segments = _offsets([len(g.edge_segments) for g in grids])
     stops = _offsets([len(m.stop_line_yaw) for m in maps])
+    line = np.concatenate([_edge_line(g) for g in grids])
     return {
-        "edge_line": np.concatenate([_edge_line(g) for g in grids], axis=1),
+        "edge_line": line,
+        "edge_crossed": line[:, _CROSSED],
         "map_origin": np.stack([g.origin for g in grids]).astype(np.float32),
         "map_cell_offset": _offsets(shape.prod(axis=1)),
         "map_cell_shape": shape,
@@ -221,7 +233,7 @@ def _grid_fields(maps: Sequence[RoadMap], grids: Sequence[Grids]) -> dict[str, n
 def _edge_line(grids: Grids) -> np.ndarray:
     """Columns of `RoadAtlas.edge_line` for one town."""
     start, end = grids.edge_segments[:, :2], grids.edge_segments[:, 2:]
-    return np.column_stack([start, end - start, grids.edge_z]).T.astype(np.float32)
+    return np.column_stack([(start + end) / 2, (end - start) / 2, grids.edge_z]).astype(np.float32)
 
 
 def _num_junctions(road_map: RoadMap) -> int:

@@ -33,6 +33,7 @@ MARGIN_M = 15.0  # of cells around all geometry
 NEAR_ROAD_M = 25.0  # cells whose middle is this close to a lane, a kerb or drivable ground get a row
 EDGE_SEGMENT_M = 5.0  # longest road edge segment
 EDGE_TOLERANCE_M = 0.1  # segments stay this close to the edge they stand for
+EDGE_SIDE_M = 0.5  # how far beside an edge the road is looked for
 _CHUNK = 4096  # cells handled at a time
 
 
@@ -47,9 +48,11 @@ def bake_grids(road_map: RoadMap) -> Grids:
     corners = origin + cells[:, ::-1] * CELL_M
     centres = corners + 0.5 * CELL_M
     levels = find_levels(road_map, centres)
-    tile, distance = _tiles(road_map, corners, levels)
+    area = drivable_area(road_map.pieces("drivable"))
+    tile, distance = _tiles(area, corners, levels)
     samples = lane_samples(road_map)
     segments, edge_z = edge_segments(road_map)
+    segments = _road_on_the_left(segments, area)
     return Grids(
         origin=origin,
         cell_row=cell_row,
@@ -87,11 +90,10 @@ def _cells_near_road(
 
 
 def _tiles(
-    road_map: RoadMap, corners: Float[np.ndarray, "cells 2"], levels: Levels
+    area: shapely.Geometry, corners: Float[np.ndarray, "cells 2"], levels: Levels
 ) -> tuple[Int32[np.ndarray, "rows 2"], Float32[np.ndarray, "tiles 11 11"]]:
     """Tile numbers of every table row, and the tiles. Tile 0 is outside all over; row 0 and others like it use it."""
-    flat = drivable_area(road_map.pieces("drivable"))
-    lower = _tile_distances(flat, corners)
+    lower = _tile_distances(area, corners)
     upper = {}
     for cell, (below, above) in levels.areas.items():
         lower[cell] = _tile_distances(below, corners[cell : cell + 1])[0]
@@ -130,6 +132,23 @@ def edge_segments(
     first, last = np.concatenate(starts), np.concatenate(ends)
     segments = np.concatenate([first[:, :2], last[:, :2]], axis=1).astype(np.float32)
     return segments, ((first[:, 2] + last[:, 2]) / 2).astype(np.float32)
+
+
+def _road_on_the_left(
+    segments: Float32[np.ndarray, "segments 4"], area: shapely.Geometry
+) -> Float32[np.ndarray, "segments 4"]:
+    """Segments turned so that the drivable area lies on their left; those with road on both sides stay as they are."""
+    along = (segments[:, 2:] - segments[:, :2]).astype(np.float64)
+    left = (
+        np.stack([-along[:, 1], along[:, 0]], axis=1)
+        / np.maximum(np.linalg.norm(along, axis=1), 1e-6)[:, None]
+    )
+    middle = 0.5 * (segments[:, :2] + segments[:, 2:])
+    shapely.prepare(area)
+    road_left, road_right = (
+        shapely.contains_xy(area, *(middle + side * EDGE_SIDE_M * left).T) for side in (1.0, -1.0)
+    )
+    return np.where((road_right & ~road_left)[:, None], segments[:, [2, 3, 0, 1]], segments)
 
 
 def lane_samples(road_map: RoadMap) -> Int32[np.ndarray, " samples"]:

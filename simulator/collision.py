@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from simulator.dynamics import heading
+
 MIN_HEIGHT_GAP_M = 2.5
 """Boxes whose ground heights differ by more are on different levels (a bridge and the road below it)."""
 
@@ -26,17 +28,21 @@ def overlap_pairs(
     """
     half = 0.5 * size[:, :2]
     # Coordinate by coordinate: XLA makes plain vector loops of [agents, agents], not of [agents, agents, 2].
-    x, y, cos, sin = xy[:, 0], xy[:, 1], jnp.cos(yaw), jnp.sin(yaw)
+    x, y, (cos, sin) = xy[:, 0], xy[:, 1], heading(yaw)
     east, north = x[None, :] - x[:, None], y[None, :] - y[:, None]  # [i, j] from i to j
-    along = east * cos[:, None] + north * sin[:, None]  # in i's frame
-    across = north * cos[:, None] - east * sin[:, None]
     c = jnp.abs(cos[:, None] * cos[None, :] + sin[:, None] * sin[None, :])  # of the angle between the two
     s = jnp.abs(sin[:, None] * cos[None, :] - cos[:, None] * sin[None, :])
     length, width = half[:, 0], half[:, 1]
-    meets_along = jnp.abs(along) <= length[:, None] + length[None, :] * c + width[None, :] * s
-    meets_across = jnp.abs(across) <= width[:, None] + length[None, :] * s + width[None, :] * c
-    meets = meets_along & meets_across  # on i's two axes
-    return meets & meets.T  # and on j's
+
+    def meets(cos: Array, sin: Array, own: tuple[Array, Array], other: tuple[Array, Array]) -> Array:
+        along, across = jnp.abs(east * cos + north * sin), jnp.abs(north * cos - east * sin)
+        return (along <= own[0] + other[0] * c + other[1] * s) & (
+            across <= own[1] + other[0] * s + other[1] * c
+        )
+
+    i, j = (length[:, None], width[:, None]), (length[None, :], width[None, :])
+    # Both sides in one pass; the transpose of one side would be computed again, against the grain of memory.
+    return meets(cos[:, None], sin[:, None], i, j) & meets(cos[None, :], sin[None, :], j, i)
 
 
 def colliding_pairs(

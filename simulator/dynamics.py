@@ -12,6 +12,7 @@ Where we differ from PufferDrive: the arc is that of the rear axle, the point of
 the heading, and the box centre follows rigidly.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -170,6 +171,15 @@ def follow_arc(
     new_x = x - half * jnp.cos(yaw) + chord * jnp.cos(heading) + half * jnp.cos(new_yaw)
     new_y = y - half * jnp.sin(yaw) + chord * jnp.sin(heading) + half * jnp.sin(new_yaw)
     return new_x, new_y, wrap_angle(new_yaw)
+
+
+def heading(yaw: Float[Array, "*n"]) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
+    """Cos and sin of headings, for arithmetic on all pairs of agents.
+
+    Taken in a loop of two turns: XLA would put a plain cosine into the arithmetic and compute it again for every pair.
+    """
+    cos_sin = jax.lax.map(lambda shift: jnp.cos(yaw - shift), jnp.array([0.0, 0.5 * jnp.pi], yaw.dtype))
+    return cos_sin[0], cos_sin[1]
 
 
 def wrap_angle(angle: Array) -> Array:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-GRIDS_VERSION = 2
+GRIDS_VERSION = 3
 CELL_M = 5.0
 NODE_SPACING_M = 0.5
 TILE_NODES = 11
@@ -36,7 +36,7 @@ class Grids:
     tile: np.ndarray  # [near cells, 2] i32, tile of the lower (or only) and of the upper level
     drivable_distance_m: np.ndarray  # [tiles, 11, 11] f32 (y, x), at nodes 0.5 m apart, + inside, - outside
     lane_samples: np.ndarray  # [samples] i32, lane points about 6 m apart
-    edge_segments: np.ndarray  # [segments, 4] f32, m, x0 y0 x1 y1
+    edge_segments: np.ndarray  # [segments, 4] f32, m, x0 y0 x1 y1, the road on the left
     edge_z: np.ndarray  # [segments] f32, m, height of the segment's middle
     lane_candidates: np.ndarray  # [near cells, 100] i32, lane samples, nearest first, -1 pad
     edge_candidates: np.ndarray  # [near cells, 100] i32, edge segments, nearest first, -1 pad

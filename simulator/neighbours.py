@@ -5,12 +5,16 @@ GPU. An agent's place in the order of distances is the number of agents that are
 arithmetic on [agents, agents], several times faster than a sort.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 _FAR_M2 = 1e12
 """Farther than anything on a map."""
+_UNROLL = 15
+"""Agents added per turn of a loop."""
 _INDEX_BITS = 8
 """Lowest bits of a distance that hold the agent's index instead: ties cannot be, and 3e-5 of d^2 is not missed."""
 
@@ -31,14 +35,18 @@ def nearest_others(
         return index, jnp.take_along_axis(seen, index, axis=1) & exists
     seen = seen & (itself != itself.T)
     key = _keys(xy, seen)
-    place = jnp.zeros((agents, agents), jnp.int32)
-    for k in range(agents):
-        place = place + (key[:, k, None] < key)
+    nobody = jnp.zeros((agents, agents), jnp.int32)
+    place = _count_over(agents, lambda k: key[:, k, None] < key, nobody)
     slots = jnp.arange(count, dtype=jnp.int32)
-    index = jnp.zeros((agents, count), jnp.int32)
-    for j in range(agents):
-        index = index + jnp.where(place[:, j, None] == slots, j, 0)
+    index = _count_over(agents, lambda k: jnp.where(place[:, k, None] == slots, k, 0), nobody[:, :count])
     return index, slots < seen.sum(axis=1)[:, None]
+
+
+def _count_over(agents: int, addend: Callable[[Array], Array], start: Array) -> Array:
+    """``start`` plus ``addend`` of every agent. A loop rather than one long sum: XLA would compute the sum again
+    wherever it is read, and it compiles long sums slowly."""
+    turn = min(_UNROLL, agents)
+    return jax.lax.fori_loop(0, agents, lambda k, total: total + addend(k), start, unroll=turn)
 
 
 def _keys(xy: Float[Array, "agents 2"], seen: Bool[Array, "agents agents"]) -> Int[Array, "agents agents"]:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from simulator.atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.dynamics import wrap_angle
-from simulator.world import CAR, CYCLIST, PEDESTRIAN, TRAITS, TRUCK, Leaf, Scenario, WorldState
+from simulator.world import CAR, CYCLIST, PEDESTRIAN, TRAITS, TRUCK, Leaf, Scenario, WorldState, route_table
 
 ROUTE_LANES = 40
 """Lanes a walk may visit; the rest of a route that needs more is cut off."""
@@ -244,9 +244,7 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
         acceleration_gain=bodies.acceleration_gain,
         speed_gain=bodies.speed_gain,
         traits=jax.random.uniform(keys[4], (agents, TRAITS)),
-        route_xyz=route_xyz,
-        route_yaw=route_yaw,
-        route_limit_mps=limit,
+        route=route_table(route_xyz, route_yaw, limit),
         goal_m=goal_m,
         num_goals=num_goals,
         goal_radius_m=jax.random.uniform(keys[5], (agents,), minval=least, maxval=greatest),

@@ -7,10 +7,11 @@ from jaxtyping import Array, Bool, Float, Int
 from simulator import collision, dynamics, lights
 from simulator.atlas import RoadAtlas, drivable_distance, table_row
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.world import Events, WorldState, nearest_station
+from simulator.world import Events, WorldState, nearest_station, route_rows
 
-# Stations behind and ahead of the last one searched for the nearest: at 20 m/s and 0.5 s an agent passes five.
-_WINDOW = jnp.arange(-2, 8)
+# Stations searched for the nearest, and how many of them lie behind the last one: at 20 m/s and 0.5 s an agent passes
+# five.
+_WINDOW, _BEHIND = 10, 2
 _STOP_CANDIDATES = 4
 _STANDSTILL_MPS = 0.1
 
@@ -61,27 +62,23 @@ def move(state: WorldState, action: Int[Array, " agents"], config: SimulatorConf
 
 def _follow_route(state: WorldState) -> WorldState:
     """Projects every agent on its route near its last projection and takes the ground height from there."""
-    route = state.scenario.route_xyz
-    last = route.shape[1] - 1
+    last = state.scenario.route.shape[1] - 1
     station = jnp.floor(state.route_m / ROUTE_SPACING_M).astype(jnp.int32)
-    window = jnp.clip(station[:, None] + _WINDOW, 0, last)
-    near = jnp.take_along_axis(route, window[..., None], axis=1)
-    squared = jnp.sum((near[..., :2] - state.position[:, None, :2]) ** 2, axis=-1)
-    best = jnp.argmin(squared, axis=1)
-    index = jnp.take_along_axis(window, best[:, None], axis=1)[:, 0]
-    agents = jnp.arange(route.shape[0])
-    yaw = state.scenario.route_yaw[agents, index]
-    offset = state.position[:, :2] - route[agents, index, :2]
-    along = offset[:, 0] * jnp.cos(yaw) + offset[:, 1] * jnp.sin(yaw)
-    aside = -offset[:, 0] * jnp.sin(yaw) + offset[:, 1] * jnp.cos(yaw)
-    along = jnp.clip(along, -ROUTE_SPACING_M, ROUTE_SPACING_M)
-    route_m = jnp.clip(ROUTE_SPACING_M * index + along, 0.0, ROUTE_SPACING_M * last)
-    position = state.position.at[:, 2].set(route[agents, index, 2])
+    first = jnp.clip(station - _BEHIND, 0, last + 1 - _WINDOW)
+    window = jax.vmap(lambda route, at: jax.lax.dynamic_slice_in_dim(route, at, _WINDOW))(
+        state.scenario.route, first
+    )
+    east, north = state.position[:, 0, None] - window[..., 0], state.position[:, 1, None] - window[..., 1]
+    best = jnp.argmin(east**2 + north**2, axis=1)
+    x, y, cos, sin, z, _ = jnp.moveaxis(window[jnp.arange(len(best)), best], -1, 0)
+    east, north = state.position[:, 0] - x, state.position[:, 1] - y
+    along = jnp.clip(east * cos + north * sin, -ROUTE_SPACING_M, ROUTE_SPACING_M)
+    route_m = jnp.clip(ROUTE_SPACING_M * (first + best) + along, 0.0, ROUTE_SPACING_M * last)
     moves = state.active
     return state.replace(
-        position=jnp.where(moves[:, None], position, state.position),
+        position=state.position.at[:, 2].set(jnp.where(moves, z, state.position[:, 2])),
         route_m=jnp.where(moves, route_m, state.route_m),
-        route_offset_m=jnp.where(moves, aside, state.route_offset_m),
+        route_offset_m=jnp.where(moves, north * cos - east * sin, state.route_offset_m),
     )
 
 
@@ -128,7 +125,7 @@ def _reaches_goal(state: WorldState) -> tuple[Bool[Array, " agents"], Bool[Array
     index = jnp.minimum(state.goal_index, scenario.goal_m.shape[1] - 1)
     goal_m = jnp.take_along_axis(scenario.goal_m, index[:, None], axis=1)[:, 0]
     station = nearest_station(scenario, goal_m)
-    goal_xy = jnp.take_along_axis(scenario.route_xyz, station[:, None, None], axis=1)[:, 0, :2]
+    goal_xy = route_rows(scenario, station[:, None])[:, 0, :2]
     near = jnp.linalg.norm(state.position[:, :2] - goal_xy, axis=-1) < scenario.goal_radius_m
     passed = (state.route_m >= goal_m) & (jnp.abs(state.route_offset_m) < scenario.goal_radius_m)
     reached = (near | passed) & state.active & (state.goal_index < scenario.num_goals)

@@ -5,6 +5,7 @@ Both describe ONE world. Batches get a leading ``worlds`` axis from ``vmap`` in 
 
 from typing import TYPE_CHECKING, Any
 
+import jax
 import jax.numpy as jnp
 from flax import struct
 
@@ -18,6 +19,9 @@ else:
 
 TRAITS = 12
 """Driver traits per agent. The simulator carries them; ``teacher.reward`` gives each one its meaning."""
+
+ROUTE_WIDTH = 6
+"""Columns of `Scenario.route`."""
 
 CAR, TRUCK, CYCLIST, PEDESTRIAN = range(4)
 KIND_NAMES = ("car", "truck", "cyclist", "pedestrian")
@@ -34,14 +38,27 @@ class Scenario:
     acceleration_gain: Leaf  # [agents] scales the largest forward acceleration
     speed_gain: Leaf  # [agents] scales the speed cap
     traits: Leaf  # [agents, TRAITS] in [0, 1]
-    route_xyz: Leaf  # [agents, stations, 3] m, world: route sampled every ``route_spacing_m``
-    route_yaw: Leaf  # [agents, stations] rad
-    route_limit_mps: Leaf  # [agents, stations] m/s: speed limit along the route
+    route: Leaf  # [agents, stations, ROUTE_WIDTH]: see `route_table`; stations ROUTE_SPACING_M apart
     goal_m: Leaf  # [agents, goals] m along the route, increasing
     num_goals: Leaf  # [agents] int32: how many of ``goal_m`` count
     goal_radius_m: Leaf  # [agents] m
     light_phase: Leaf  # [] in [0, 1): shifts every traffic light's cycle
     lights_on: Leaf  # [] bool: False in worlds without any traffic light
+
+    @property
+    def route_xyz(self) -> Leaf:
+        """[agents, stations, 3] m, world."""
+        return self.route[..., jnp.array([0, 1, 4])]
+
+    @property
+    def route_yaw(self) -> Leaf:
+        """[agents, stations] rad."""
+        return jnp.arctan2(self.route[..., 3], self.route[..., 2])
+
+    @property
+    def route_limit_mps(self) -> Leaf:
+        """[agents, stations] m/s: speed limit along the route."""
+        return self.route[..., 5]
 
 
 @struct.dataclass
@@ -83,10 +100,28 @@ class Events:
     progress_m: Leaf  # [agents] m gained along the route; negative when backing up
 
 
+def route_table(xyz: Leaf, yaw: Leaf, limit_mps: Leaf) -> Leaf:
+    """`Scenario.route` [..., stations, ROUTE_WIDTH] from places [..., stations, 3], headings and speed limits
+    [..., stations]: x, y (m), cos and sin of the heading, z (m), limit (m/s).
+
+    One row per station, because a station's numbers are read together; cos and sin, because whoever reads them would
+    compute them again in every step.
+    """
+    columns = [xyz[..., 0], xyz[..., 1], jnp.cos(yaw), jnp.sin(yaw), xyz[..., 2], limit_mps]
+    return jnp.stack(columns, axis=-1)
+
+
+def route_rows(scenario: Scenario, station: Leaf) -> Leaf:
+    """Rows [agents, n, ROUTE_WIDTH] of each agent's route at stations [agents, n]."""
+    return jax.vmap(lambda route, index: route.at[index].get(mode="promise_in_bounds"))(
+        scenario.route, station
+    )
+
+
 def nearest_station(scenario: Scenario, route_m: Leaf) -> Leaf:
     """Index [agents, ...] int32 of the station of each agent's route nearest to ``route_m`` [agents, ...] metres along
     it; places before its start or beyond its end take the first or the last."""
-    last = scenario.route_xyz.shape[1] - 1
+    last = scenario.route.shape[1] - 1
     return jnp.clip(jnp.round(route_m / ROUTE_SPACING_M).astype(jnp.int32), 0, last)
 
 

@@ -3,15 +3,15 @@
 GIGAFLOW's groups: itself, its conditioning, its route and goals, other agents, lanes, road edges, stop lines with
 their lights. Counts are settings; entities beyond a count are the farthest. Distances are scaled to about [-1, 1].
 
-| field        | shape                | columns |
-|--------------|----------------------|---------|
-| ego          | [agents, 25]         | `_ego` and `next_light`: motion, body, gains, room to the edge, next light |
-| conditioning | [agents, TRAITS + 1] | driver traits in [-1, 1], goal radius |
-| route        | [agents, ...]        | preview points (x, y, cos, sin), then two goals (x, y, distance left, exists) |
-| others       | [agents, n, 18]      | `observe_others`: pose, size, motion, place on own route, closest approach |
-| lanes        | [agents, n, 5]       | x, y, cos, sin, offset in height |
-| edges        | [agents, n, 4]       | nearest point x, y, cos and sin of twice the angle (edges have no direction) |
-| stops        | [agents, n, 9]       | x, y, cos, sin, half width, off, green, yellow, red |
+| field        | shape                 | columns |
+|--------------|-----------------------|---------|
+| ego          | [agents, 25]          | `_ego` and `next_light`: motion, body, gains, room to the edge, next light |
+| conditioning | [agents, TRAITS + 1]  | driver traits in [-1, 1], goal radius |
+| route        | [agents, ...]         | `_route`: points ahead, goals (x, y, cos, sin), distances left, which exist |
+| others       | [agents, n, 12 or 18] | `observe_others`: pose, motion, size; with foresight 6 more |
+| lanes        | [agents, n, 5]        | x, y, cos, sin, offset in height |
+| edges        | [agents, n, 5]        | middle x, y, half the vector along it, offset in height |
+| stops        | [agents, n, 9]        | x, y, cos, sin, half width, off, green, yellow, red |
 """
 
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ from simulator.atlas import RoadAtlas, table_row
 from simulator.config import SimulatorConfig
 from simulator.grids import EDGE_CANDIDATES, LANE_CANDIDATES, STOP_CANDIDATES
 from simulator.step import corner_room
-from simulator.world import TRAITS, Leaf, WorldState, nearest_station
-from teacher.frame import NEAR_M, Frame, rows
-from teacher.observed_agents import OTHERS_WIDTH, SPEED_UNIT_MPS, observe_others
+from simulator.world import TRAITS, Leaf, WorldState, nearest_station, route_rows
+from teacher.frame import NEAR_M, Frame, Layout, rows
+from teacher.observed_agents import FORESIGHT_WIDTH, OTHERS_WIDTH, SPEED_UNIT_MPS, observe_others
 from teacher.observed_road import (
     EDGES_WIDTH,
     LANES_WIDTH,
@@ -42,6 +42,7 @@ from teacher.observed_road import (
 PREVIEW_M = (2.0, 4.0, 7.0, 10.0, 14.0, 20.0, 28.0, 40.0, 60.0)
 """How far ahead on its route a driver looks (our choice: dense where it matters for steering)."""
 EGO_WIDTH = 25
+_STATIONS = Layout(pairs=(NEAR_M, 1.0), plain=(), relative=(True, False))
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class ObservationConfig:
         edges: Road-edge segments, at most 100.
         stops: Stop lines, at most 8.
         agent_range_m: Agents farther away are not seen (GIGAFLOW: 200 m).
+        foresight: Others also say where they are on the own route and how close they will come (our choice).
     """
 
     others: int = 8
@@ -61,6 +63,7 @@ class ObservationConfig:
     edges: int = 8
     stops: int = 2
     agent_range_m: float = 80.0
+    foresight: bool = True
 
     def __post_init__(self) -> None:
         most_of = {
@@ -78,8 +81,8 @@ class ObservationConfig:
 
 OBSERVATIONS = {
     "compact": ObservationConfig(),
-    "lean": ObservationConfig(others=20, lanes=60, edges=40, stops=4, agent_range_m=200.0),
-    "full": ObservationConfig(others=63, lanes=100, edges=100, stops=4, agent_range_m=200.0),
+    "lean": ObservationConfig(others=20, lanes=80, edges=40, stops=4, agent_range_m=200.0, foresight=False),
+    "full": ObservationConfig(others=63, lanes=100, edges=100, stops=4, agent_range_m=200.0, foresight=False),
 }
 """Budgets by name: what a small network on a CPU reads, GIGAFLOW's sets, and PufferDrive's counts."""
 
@@ -90,12 +93,12 @@ class Observation:
 
     ego: Leaf  # [..., 25]
     conditioning: Leaf  # [..., TRAITS + 1]
-    route: Leaf  # [..., 4 * previews + 8]
-    others: Leaf  # [..., others, 18]
+    route: Leaf  # [..., 4 * previews + 12]
+    others: Leaf  # [..., others, 12 or 18]
     others_mask: Leaf  # [..., others] bool
     lanes: Leaf  # [..., lanes, 5]
     lanes_mask: Leaf  # [..., lanes] bool
-    edges: Leaf  # [..., edges, 4]
+    edges: Leaf  # [..., edges, 5]
     edges_mask: Leaf  # [..., edges] bool
     stops: Leaf  # [..., stops, 9]
     stops_mask: Leaf  # [..., stops] bool
@@ -104,12 +107,12 @@ class Observation:
 def example_observation(config: ObservationConfig) -> Observation:
     """An empty observation of one agent, [1, ...]: what the network's weights take their shapes from."""
     sets = {
-        "others": (config.others, OTHERS_WIDTH),
+        "others": (config.others, OTHERS_WIDTH + config.foresight * FORESIGHT_WIDTH),
         "lanes": (config.lanes, LANES_WIDTH),
         "edges": (config.edges, EDGES_WIDTH),
         "stops": (config.stops, STOPS_WIDTH),
     }
-    flat = {"ego": EGO_WIDTH, "conditioning": TRAITS + 1, "route": 4 * len(PREVIEW_M) + 8}
+    flat = {"ego": EGO_WIDTH, "conditioning": TRAITS + 1, "route": 4 * (len(PREVIEW_M) + 2) + 4}
     leaves = {name: jnp.zeros((1, width)) for name, width in flat.items()}
     for name, (count, width) in sets.items():
         leaves[name] = jnp.zeros((1, count, width))
@@ -121,13 +124,13 @@ def observe(
     state: WorldState, atlas: RoadAtlas, simulator: SimulatorConfig, config: ObservationConfig
 ) -> Observation:
     """Observations of all agents of one world. Rows of inactive agents are meaningless but finite."""
-    frame, height = Frame.of(state), state.position[:, 2]
+    frame = Frame.of(state)
     row = jax.vmap(table_row, (None, None, 0))(atlas, state.map_id, state.position[:, :2])
     candidates = atlas.stop_candidates[row]
     states = lights.light_states(state, candidates, atlas, simulator)
-    others, others_mask = observe_others(state, frame, config.others, config.agent_range_m)
-    lanes, lanes_mask = observe_lanes(atlas.lane_candidates[row][:, : config.lanes], height, frame, atlas)
-    edges, edges_mask = observe_edges(atlas.edge_candidates[row][:, : config.edges], height, frame, atlas)
+    others, others_mask = observe_others(state, frame, config.others, config.agent_range_m, config.foresight)
+    lanes, lanes_mask = observe_lanes(atlas.lane_candidates[row][:, : config.lanes], frame, atlas)
+    edges, edges_mask = observe_edges(atlas.edge_candidates[row][:, : config.edges], frame, atlas)
     stops, stops_mask = observe_stops(candidates[:, : config.stops], states[:, : config.stops], frame, atlas)
     light = next_light(state, candidates, states, atlas)
     return Observation(
@@ -150,10 +153,9 @@ def observe(
 def _ego(state: WorldState, frame: Frame, atlas: RoadAtlas) -> list[Float[Array, " agents"]]:
     """Motion, body, heading and offset on the route, gains, and the room of the four corners to the road's edge."""
     scenario = state.scenario
-    station = nearest_station(scenario, state.route_m[:, None])
-    limit = jnp.take_along_axis(scenario.route_limit_mps, station, axis=1)[:, 0]
-    route_yaw = jnp.take_along_axis(scenario.route_yaw, station, axis=1)
-    heading = frame.turn(jnp.cos(route_yaw), jnp.sin(route_yaw))
+    here = route_rows(scenario, nearest_station(scenario, state.route_m[:, None]))[:, 0]
+    limit = here[:, 5]
+    heading = frame.turn(here[:, 2:3], here[:, 3:4])
     room = corner_room(state, atlas)
     gains = [
         jnp.log(gain)
@@ -182,19 +184,16 @@ def _ego(state: WorldState, frame: Frame, atlas: RoadAtlas) -> list[Float[Array,
 
 
 def _route(state: WorldState, frame: Frame) -> Float[Array, "agents route"]:
-    """Preview points (x, y, cos, sin), then two goals (x, y, distance left along the route), then which goals exist."""
+    """Points ahead and the next two goals (x, y, cos, sin each), distances left to these (/ NEAR_M), which exist."""
     scenario, agents = state.scenario, state.yaw.shape[0]
-    stations = nearest_station(scenario, state.route_m[:, None] + jnp.array(PREVIEW_M))
-    xyz = jnp.take_along_axis(scenario.route_xyz, stations[..., None], axis=1)
-    yaw = jnp.take_along_axis(scenario.route_yaw, stations, axis=1)
-    points = (jnp.clip(v, -4.0, 4.0) for v in frame.point(xyz[..., 0], xyz[..., 1]))
-    preview = rows(*points, *frame.turn(jnp.cos(yaw), jnp.sin(yaw)))
     goals = state.goal_index[:, None] + jnp.arange(2)
     exists = goals < scenario.num_goals[:, None]
     goal_m = jnp.take_along_axis(scenario.goal_m, jnp.minimum(goals, scenario.goal_m.shape[1] - 1), axis=1)
-    xyz = jnp.take_along_axis(scenario.route_xyz, nearest_station(scenario, goal_m)[..., None], axis=1)
+    place_m = jnp.concatenate([state.route_m[:, None] + jnp.array(PREVIEW_M), goal_m], axis=1)
+    station = route_rows(scenario, nearest_station(scenario, place_m))[..., :4]
+    crossed = station.reshape(agents, -1, 2, 2)[..., ::-1].reshape(station.shape)
+    shown = jnp.concatenate([jnp.ones((agents, len(PREVIEW_M)), bool), exists], axis=1)
+    seen = jnp.clip(_STATIONS.seen(station, crossed, frame.pose(), frame, shown), -4.0, 4.0)
     left = jnp.clip((goal_m - state.route_m[:, None]) / NEAR_M, -1.0, 4.0)
-    points = (jnp.clip(v, -4.0, 4.0) for v in frame.point(xyz[..., 0], xyz[..., 1]))
-    targets = rows(*points, left, mask=exists)
-    flat = [preview.reshape(agents, -1), targets.reshape(agents, -1), exists.astype(jnp.float32)]
-    return jnp.concatenate(flat, axis=1)
+    left = jnp.where(exists, left, 0.0)
+    return jnp.concatenate([seen.reshape(agents, -1), left, exists.astype(jnp.float32)], axis=1)

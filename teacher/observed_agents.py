@@ -2,14 +2,13 @@
 
 import jax
 import jax.numpy as jnp
-from flax import struct
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from simulator.neighbours import nearest_others
-from simulator.world import Leaf, WorldState, nearest_station
-from teacher.frame import NEAR_M, Column, Frame, rows
+from simulator.world import WorldState, nearest_station, route_rows
+from teacher.frame import NEAR_M, Column, Frame, Layout, rows
 
-OTHERS_WIDTH = 18
+OTHERS_WIDTH, FORESIGHT_WIDTH = 12, 6
 CONFLICT_M = tuple(4.0 * i for i in range(16))
 """Where on the route ahead other agents are looked for: evenly from the agent itself on, a power of two of places."""
 SPEED_UNIT_MPS = 10.0
@@ -17,99 +16,75 @@ LEVEL_GAP_M = 4.0
 """Agents and road farther above or below belong to another level."""
 
 
-@struct.dataclass
-class _Motion:
-    """How agents move, fields [agents]; with an index [agents, n], those of the agents picked, [agents, n]."""
+_LAYOUT = Layout(
+    pairs=(NEAR_M, 1.0, SPEED_UNIT_MPS),
+    plain=(10.0, 3.0, SPEED_UNIT_MPS, 10.0, 4.0, 1.0),
+    relative=(True, False, True, *[False] * 6),
+)
+"""Columns of `_table`, and how they are seen."""
 
-    x: Leaf  # m, world
-    y: Leaf  # m, world
-    cos: Leaf  # of the yaw
-    sin: Leaf
-    east: Leaf  # m/s
-    north: Leaf  # m/s
-    speed: Leaf  # m/s
-    acceleration: Leaf  # m/s2
-    yaw_rate: Leaf  # rad/s, at most 1 either way
-    standing: Leaf  # s / 10, at most 1
-    length: Leaf  # m
-    width: Leaf  # m
 
-    @classmethod
-    def of(cls, state: WorldState, frame: Frame) -> "_Motion":
-        turn = state.lateral_acceleration / jnp.maximum(jnp.abs(state.speed), 1.0)
-        return cls(
-            x=frame.x,
-            y=frame.y,
-            cos=frame.cos,
-            sin=frame.sin,
-            east=state.speed * frame.cos,
-            north=state.speed * frame.sin,
-            speed=state.speed,
-            acceleration=state.acceleration,
-            yaw_rate=jnp.clip(turn, -1.0, 1.0),
-            standing=jnp.minimum(state.stopped_s / 10.0, 1.0),
-            length=state.scenario.size[:, 0],
-            width=state.scenario.size[:, 1],
-        )
-
-    def pick(self, index: Int[Array, "agents n"]) -> "_Motion":
-        table = jnp.stack([getattr(self, name) for name in self.__dataclass_fields__], axis=1)
-        return _Motion(*jnp.moveaxis(table[index], -1, 0))
+def _table(state: WorldState, frame: Frame) -> Float[Array, "agents 12"]:
+    """x, y (m), cos and sin of the yaw, velocity x, y (m/s), then length, width (m), speed (m/s), standing (s, at most
+    10), acceleration (m/s2), yaw rate (rad/s, at most 1 either way)."""
+    turn = state.lateral_acceleration / jnp.maximum(jnp.abs(state.speed), 1.0)
+    columns = [
+        *(frame.x, frame.y, frame.cos, frame.sin, state.speed * frame.cos, state.speed * frame.sin),
+        *(state.scenario.size[:, 0], state.scenario.size[:, 1], state.speed),
+        *(jnp.minimum(state.stopped_s, 10.0), state.acceleration, jnp.clip(turn, -1.0, 1.0)),
+    ]
+    return jnp.stack(columns, axis=1)
 
 
 def observe_others(
-    state: WorldState, frame: Frame, count: int, range_m: float
-) -> tuple[Float[Array, "agents count 18"], Bool[Array, "agents count"]]:
+    state: WorldState, frame: Frame, count: int, range_m: float, foresight: bool
+) -> tuple[Float[Array, "agents count columns"], Bool[Array, "agents count"]]:
     """The nearest agents, and which slots hold one.
 
-    Columns: x, y, cos, sin, length, width, relative velocity x, y, speed, standing, acceleration, yaw rate, then
-    `_on_route` (4) and `_closest_approach` (2). What the last six say follows from the rest and the route; given
-    outright, a network of a few ten thousand weights learns to yield.
+    Columns: x, y, cos, sin, relative velocity x, y, length, width, speed, standing, acceleration, yaw rate; with
+    ``foresight`` also `_on_route` (4) and `_closest_approach` (2). What these say follows from the rest and the route;
+    given outright, a network of a few ten thousand weights learns to yield.
     """
-    motion = _Motion.of(state, frame)
-    squared = (motion.x[:, None] - motion.x) ** 2 + (motion.y[:, None] - motion.y) ** 2
-    rise = jnp.abs(state.position[:, 2][:, None] - state.position[:, 2])
+    squared = (frame.x[:, None] - frame.x) ** 2 + (frame.y[:, None] - frame.y) ** 2
+    rise = jnp.abs(frame.z[:, None] - frame.z)
     seen = state.present & (squared < range_m**2) & (rise < LEVEL_GAP_M)
     index, mask = nearest_others(state.position[:, :2], seen, count)
-    other = motion.pick(index)
-    east, north = other.east - motion.east[:, None], other.north - motion.north[:, None]
-    columns = [
-        *frame.point(other.x, other.y),
-        *frame.turn(other.cos, other.sin),
-        other.length / 10.0,
-        other.width / 3.0,
-        *(v / SPEED_UNIT_MPS for v in frame.turn(east, north)),
-        other.speed / SPEED_UNIT_MPS,
-        other.standing,
-        other.acceleration / 4.0,
-        other.yaw_rate,
-        *_on_route(state, other),
-        *_closest_approach(other.x - frame.x[:, None], other.y - frame.y[:, None], east, north),
-    ]
-    return rows(*columns, mask=mask), mask
+    table = _table(state, frame)
+    picked, crossed = (
+        t.at[index].get(mode="promise_in_bounds") for t in (table, table[:, _LAYOUT.crossed()])
+    )
+    others = _LAYOUT.seen(picked, crossed, table, frame, mask)
+    if not foresight:
+        return others, mask
+    x, y, cos, sin, east, north = (picked[..., column] for column in range(6))
+    ahead = _closest_approach(
+        x - frame.x[:, None], y - frame.y[:, None], east - table[:, None, 4], north - table[:, None, 5]
+    )
+    return jnp.concatenate(
+        [others, rows(*_on_route(state, x, y, cos, sin), *ahead, mask=mask)], axis=-1
+    ), mask
 
 
-def _on_route(state: WorldState, other: _Motion) -> tuple[Column, ...]:
+def _on_route(
+    state: WorldState, other_x: Column, other_y: Column, other_cos: Column, other_sin: Column
+) -> tuple[Column, ...]:
     """Where others are relative to the own route ahead: distance along it (/ NEAR_M), offset to its left (/ 5 m, at
     most 2), cos and sin of their heading against it, all at the nearest of the points CONFLICT_M ahead."""
-    scenario = state.scenario
-    station = nearest_station(scenario, state.route_m[:, None] + jnp.array(CONFLICT_M))
-    point = jnp.take_along_axis(scenario.route_xyz, station[..., None], axis=1)
-    yaw = jnp.take_along_axis(scenario.route_yaw, station, axis=1)
-    x, y, cos, sin = point[..., 0], point[..., 1], jnp.cos(yaw), jnp.sin(yaw)
+    station = nearest_station(state.scenario, state.route_m[:, None] + jnp.array(CONFLICT_M))
+    x, y, cos, sin, _, _ = jnp.moveaxis(route_rows(state.scenario, station), -1, 0)
     # The number of a point in the lowest bits of its distance: the smallest then says which point is nearest, in one
     # pass over plain integers. 2e-6 of the squared distance is not missed.
-    nearest = jnp.full(other.x.shape, jnp.iinfo(jnp.int32).max)
+    nearest = jnp.full(other_x.shape, jnp.iinfo(jnp.int32).max)
     for number in range(len(CONFLICT_M)):
-        squared = (other.x - x[:, number, None]) ** 2 + (other.y - y[:, number, None]) ** 2
+        squared = (other_x - x[:, number, None]) ** 2 + (other_y - y[:, number, None]) ** 2
         bits = jax.lax.bitcast_convert_type(squared, jnp.int32)
         nearest = jnp.minimum(nearest, (bits & -len(CONFLICT_M)) | number)
     place = nearest & (len(CONFLICT_M) - 1)
     x, y, cos, sin = (jnp.take_along_axis(column, place, axis=1) for column in (x, y, cos, sin))
-    gap_x, gap_y = other.x - x, other.y - y
+    gap_x, gap_y = other_x - x, other_y - y
     along = place * ((CONFLICT_M[1] - CONFLICT_M[0]) / NEAR_M)
     left = jnp.clip((gap_y * cos - gap_x * sin) / 5.0, -2.0, 2.0)
-    return along, left, other.cos * cos + other.sin * sin, other.sin * cos - other.cos * sin
+    return along, left, other_cos * cos + other_sin * sin, other_sin * cos - other_cos * sin
 
 
 def _closest_approach(x: Column, y: Column, east: Column, north: Column) -> tuple[Column, Column]:

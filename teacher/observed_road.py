@@ -6,11 +6,16 @@ from jaxtyping import Array, Bool, Float, Int
 from simulator import lights
 from simulator.atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M
-from simulator.world import WorldState, nearest_station
-from teacher.frame import NEAR_M, Frame, rows
+from simulator.world import WorldState, nearest_station, route_rows
+from teacher.frame import NEAR_M, Frame, Layout, rows
 from teacher.observed_agents import LEVEL_GAP_M
 
-LANES_WIDTH, EDGES_WIDTH, STOPS_WIDTH = 5, 4, 9
+LANES_WIDTH, EDGES_WIDTH, STOPS_WIDTH = 5, 5, 9
+EDGE_UNIT_M = 2.5
+"""Half the longest road edge segment."""
+_ON_ROAD = (True, False, True)
+_LANES = Layout(pairs=(NEAR_M, 1.0), plain=(LEVEL_GAP_M,), relative=_ON_ROAD)
+_EDGES = Layout(pairs=(NEAR_M, EDGE_UNIT_M), plain=(LEVEL_GAP_M,), relative=_ON_ROAD)
 _LIGHT_STRIDE = 2  # stations between two looks along the route for the next stop line
 _LIGHT_LOOKS = 13
 NO_LIGHT_M = 60.0
@@ -19,32 +24,31 @@ Mask = Bool[Array, "agents n"]
 
 
 def observe_lanes(
-    samples: Int[Array, "agents n"], height: Float[Array, " agents"], frame: Frame, atlas: RoadAtlas
+    samples: Int[Array, "agents n"], frame: Frame, atlas: RoadAtlas
 ) -> tuple[Float[Array, "agents n 5"], Mask]:
     """Lane samples: x, y, cos, sin, rise (/ LEVEL_GAP_M), and which slots hold one."""
-    x, y, z, cos, sin = _gather(atlas.sample_pose, samples)
-    rise = z - height[:, None]
-    mask = (samples >= 0) & (jnp.abs(rise) < LEVEL_GAP_M)
-    columns = [*frame.point(x, y), *frame.turn(cos, sin), rise / LEVEL_GAP_M]
-    return rows(*columns, mask=mask), mask
+    return _observe_road(samples, atlas.sample_pose, atlas.sample_crossed, _LANES, frame)
 
 
 def observe_edges(
-    segments: Int[Array, "agents n"], height: Float[Array, " agents"], frame: Frame, atlas: RoadAtlas
-) -> tuple[Float[Array, "agents n 4"], Mask]:
-    """Road edges: nearest point x, y, cos and sin of twice the angle (edges have no direction)."""
-    start_x, start_y, along_x, along_y, z = _gather(atlas.edge_line, segments)
-    mask = (segments >= 0) & (jnp.abs(z - height[:, None]) < LEVEL_GAP_M)
-    squared = jnp.maximum(along_x**2 + along_y**2, 1e-6)
-    east, north = frame.x[:, None] - start_x, frame.y[:, None] - start_y
-    share = jnp.clip((east * along_x + north * along_y) / squared, 0.0, 1.0)
-    forward, left = frame.turn(along_x, along_y)
-    columns = [
-        *frame.point(start_x + share * along_x, start_y + share * along_y),
-        (forward**2 - left**2) / squared,
-        2.0 * forward * left / squared,
-    ]
-    return rows(*columns, mask=mask), mask
+    segments: Int[Array, "agents n"], frame: Frame, atlas: RoadAtlas
+) -> tuple[Float[Array, "agents n 5"], Mask]:
+    """Road edges: middle x, y, half the vector along the edge with the road on its left (/ EDGE_UNIT_M), rise."""
+    return _observe_road(segments, atlas.edge_line, atlas.edge_crossed, _EDGES, frame)
+
+
+def _observe_road(
+    index: Int[Array, "agents n"],
+    table: Float[Array, "rows 5"],
+    crossed: Float[Array, "rows 5"],
+    layout: Layout,
+    frame: Frame,
+) -> tuple[Float[Array, "agents n 5"], Mask]:
+    """Rows of a table on the agent's level, as it sees them; -1 is nothing."""
+    there = jnp.maximum(index, 0)
+    rows, crossed = (t.at[there].get(mode="promise_in_bounds") for t in (table, crossed))
+    mask = (index >= 0) & (jnp.abs(rows[..., 4] - frame.z[:, None]) < LEVEL_GAP_M)
+    return layout.seen(rows, crossed, frame.pose(frame.z), frame, mask), mask
 
 
 def observe_stops(
@@ -66,8 +70,8 @@ def next_light(
     scenario = state.scenario
     stride_m = _LIGHT_STRIDE * ROUTE_SPACING_M
     window = nearest_station(scenario, state.route_m)[:, None] + _LIGHT_STRIDE * jnp.arange(_LIGHT_LOOKS)
-    window = jnp.clip(window, 0, scenario.route_xyz.shape[1] - 1)
-    ahead = jnp.take_along_axis(scenario.route_xyz, window[..., None], axis=1)[..., :2]
+    window = jnp.clip(window, 0, scenario.route.shape[1] - 1)
+    ahead = route_rows(scenario, window)[..., :2]
     front_m = state.route_m + 0.5 * scenario.size[:, 0]
     gap = jnp.full(stops.shape, jnp.inf)
     before = None
@@ -86,9 +90,3 @@ def next_light(
     distance = jnp.where(seen, gap, NO_LIGHT_M) / NEAR_M
     colour = jnp.where(seen, colour, lights.OFF)
     return [*((colour == number).astype(jnp.float32) for number in range(4)), distance]
-
-
-def _gather(table: Float[Array, "columns rows"], index: Int[Array, "agents n"]) -> tuple[Array, ...]:
-    """Columns of a table at these rows; -1 reads row 0."""
-    safe = jnp.maximum(index, 0)
-    return tuple(column[safe] for column in table)

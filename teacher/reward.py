@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from simulator.config import SimulatorConfig
-from simulator.world import TRAITS, Events, WorldState, nearest_station
+from simulator.world import TRAITS, Events, WorldState, nearest_station, route_rows
 
 Range = tuple[float, float]
 
@@ -97,11 +97,13 @@ def _terms(
     weight = weights(state.scenario.traits, config)
     dt = simulator.timestep_s
     station = nearest_station(state.scenario, following.route_m)
-    agents = jnp.arange(station.shape[0])
-    angle = following.yaw - state.scenario.route_yaw[agents, station]
-    limit = state.scenario.route_limit_mps[agents, station]
-    cos, speed = jnp.cos(angle), state.speed  # the speed before the step: a crash sets the next one to zero
-    off_angle = jnp.abs(jnp.arctan2(jnp.sin(angle), cos)) / (0.5 * jnp.pi)
+    _, _, route_cos, route_sin, _, limit = jnp.moveaxis(
+        route_rows(state.scenario, station[:, None])[:, 0], -1, 0
+    )
+    yaw_cos, yaw_sin = jnp.cos(following.yaw), jnp.sin(following.yaw)
+    cos, sin = yaw_cos * route_cos + yaw_sin * route_sin, yaw_sin * route_cos - yaw_cos * route_sin
+    speed = state.speed  # before the step: a crash sets the next one to zero
+    off_angle = jnp.abs(jnp.arctan2(sin, cos)) / (0.5 * jnp.pi)
     align = jnp.minimum(cos, 0.0) + 0.1 * jnp.minimum(cos * speed, 0.0) + 0.05 * (1.0 - off_angle)
     aside = jnp.minimum(jnp.abs(following.route_offset_m - weight["center_bias"]), 2.0)
     violations = (jnp.abs(following.acceleration) > 3.0) * 1.0 + (

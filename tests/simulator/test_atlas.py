@@ -223,6 +223,17 @@ def test_edge_segments_are_short_and_cover_the_edges(two_maps: list[RoadMap]) ->
 # ---------------------------------------------------------------------------- cache and refusals
 
 
+def test_the_road_is_left_of_its_edges(two: RoadAtlas) -> None:
+    """Half a metre to the left of an edge's middle there is road; to its right there is none, or road on both sides."""
+    line = np.asarray(two.edge_line)
+    left = np.stack([-line[:, 3], line[:, 2]], axis=1) / np.linalg.norm(line[:, 2:4], axis=1)[:, None]
+    first = len(bake_grids(load_maps(NAMES[:1])[0]).edge_segments)
+    town = jnp.asarray(np.arange(len(line)) >= first, jnp.int32)
+    on_left, on_right = (_distances(two, town, line[:, :2] + side * 0.5 * left) for side in (1.0, -1.0))
+    assert np.mean(on_left > 0) > 0.97, "a few edges lie inside or outside the road on both sides"
+    assert not np.any((on_right > 0.2) & (on_left < -0.2))
+
+
 def test_cache_is_used_and_damaged_entries_are_rebuilt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -117,8 +117,8 @@ def test_overlapping_agents_crash_once_and_stay(start: WorldState, advance: Call
     def second_as_first(values: Array) -> Array:
         return values.at[:, 1].set(values[:, 0])
 
-    route = second_as_first(start.scenario.route_xyz)  # an agent takes its height from its route
-    state = start.replace(scenario=start.scenario.replace(route_xyz=route))
+    route = second_as_first(start.scenario.route)  # an agent takes its height from its route
+    state = start.replace(scenario=start.scenario.replace(route=route))
     state = hold(state, position=second_as_first(start.position), yaw=second_as_first(start.yaw))
     state = state.replace(spawned=jnp.ones_like(state.spawned), active=jnp.ones_like(state.active))
     state = state.replace(present=jnp.ones_like(state.present))

@@ -15,7 +15,7 @@ from simulator.config import SimulatorConfig
 from simulator.maps import load_atlas
 from simulator.rollout import reset_worlds
 from simulator.snapshot import world_of
-from simulator.world import WorldState
+from simulator.world import WorldState, route_table
 from teacher.observation import Observation, ObservationConfig, observe
 
 SIMULATOR = SimulatorConfig(timestep_s=0.25, num_agents=6)
@@ -58,9 +58,9 @@ def test_agents_and_route_do_not_depend_on_where_north_is(
     """Turning agents, routes and lanes together changes nothing in what does not come from the baked grids."""
     angle = 0.7
     turn = turned_town(town, angle)
-    scenario = world.scenario.replace(
-        route_xyz=turn(world.scenario.route_xyz), route_yaw=world.scenario.route_yaw + angle
-    )
+    old = world.scenario
+    route = route_table(turn(old.route_xyz), old.route_yaw + angle, old.route_limit_mps)
+    scenario = old.replace(route=route)
     turned = world.replace(position=turn(world.position), yaw=world.yaw + angle, scenario=scenario)
     before, after = look(world), look(turned)
     np.testing.assert_allclose(before.route, after.route, atol=2e-4)
@@ -83,7 +83,29 @@ def test_a_car_ahead_is_seen_ahead(world: WorldState, look: Look) -> None:
     seen = look(state)
     np.testing.assert_array_equal(seen.others_mask[0], [True, False, False, False])
     np.testing.assert_allclose(seen.others[0, 0, :4], [15 / 30, 3 / 30, 1.0, 0.0], atol=1e-4)
-    np.testing.assert_allclose(seen.others[0, 0, 6:9], [0.4, 0.0, 0.9], atol=1e-4)
+    np.testing.assert_allclose(seen.others[0, 0, [4, 5, 8]], [0.4, 0.0, 0.9], atol=1e-4)
+
+
+def test_lanes_and_edges_by_plain_arithmetic(world: WorldState, look: Look, town: RoadAtlas) -> None:
+    """Every lane sample and edge seen is one of the town's, moved into the driver's frame the long way round."""
+    seen = look(world)
+    tables = {"lanes": (town.sample_pose, 1.0), "edges": (town.edge_line, 2.5)}
+    for name, (table, unit) in tables.items():
+        table = np.asarray(table, np.float64)
+        for agent in np.flatnonzero(world.present):
+            x, y, z = np.asarray(world.position[agent], np.float64)
+            forward = np.array([np.cos(world.yaw[agent]), np.sin(world.yaw[agent])])
+            left = np.array([-forward[1], forward[0]])
+            there = table[:, :2] - [x, y]
+            along = table[:, 2:4] / unit
+            pairs = (there @ forward / 30, there @ left / 30, along @ forward, along @ left)
+            by_hand = np.column_stack([*pairs, (table[:, 4] - z) / 4])
+            mask = np.asarray(getattr(seen, f"{name}_mask")[agent])
+            shown = np.asarray(getattr(seen, name)[agent])
+            assert mask.any()
+            assert not shown[~mask].any()
+            apart = np.abs(shown[mask][:, None] - by_hand[None]).max(axis=-1).min(axis=1)
+            assert apart.max() < 1e-4
 
 
 def test_absent_agents_and_other_levels_are_not_seen(world: WorldState, look: Look) -> None:
@@ -122,10 +144,10 @@ def test_the_next_red_light_on_the_route_is_announced(town: RoadAtlas) -> None:
     ahead = jnp.array([jnp.cos(yaw), jnp.sin(yaw), 0.0])
     front_m = 20.0
     start = middle - ahead * (front_m + 0.5 * world.scenario.size[0, 0])
-    route = start + jnp.arange(world.scenario.route_xyz.shape[1])[:, None] * 2.0 * ahead
-    scenario = world.scenario.replace(
-        route_xyz=world.scenario.route_xyz.at[0].set(route), route_yaw=world.scenario.route_yaw.at[0].set(yaw)
-    )
+    old = world.scenario
+    xyz = start + jnp.arange(old.route.shape[1])[:, None] * 2.0 * ahead
+    route = route_table(xyz, jnp.full(len(xyz), yaw), old.route_limit_mps[0])
+    scenario = old.replace(route=old.route.at[0].set(route))
     world = world.replace(
         scenario=scenario,
         position=world.position.at[0].set(start),

@@ -20,7 +20,7 @@ def state() -> WorldState:
     """Three active agents on their routes at 10 m/s, limit 20 m/s, all traits 1."""
     world = reset(jax.random.key(0), load_atlas(["Town02"]), jnp.int32(0), SIMULATOR)
     scenario = world.scenario.replace(
-        traits=jnp.ones((3, TRAITS)), route_limit_mps=jnp.full_like(world.scenario.route_limit_mps, 20.0)
+        traits=jnp.ones((3, TRAITS)), route=world.scenario.route.at[..., 5].set(20.0)
     )
     return world.replace(
         scenario=scenario, speed=jnp.full(3, 10.0), active=jnp.ones(3, bool), yaw=scenario.route_yaw[:, 0]
