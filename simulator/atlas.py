@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from simulator.grids import CELL_M, NODE_SPACING_M, TILE_NODES, Grids
 from simulator.road_map import RoadMap
-from simulator.world import Leaf
+from simulator.world import Leaf, route_table
 
 
 @flax.struct.dataclass
@@ -40,6 +40,9 @@ class RoadAtlas:
     lane_cumulative_length_m: Leaf  # [lanes] f32, total length of the atlas up to and including this lane
     point_xyz: Leaf  # [points, 3] f32 m
     point_yaw: Leaf  # [points] f32 rad
+    point_row: (
+        Leaf  # [points, ROUTE_WIDTH] f32, what a route along this lane says here; see `world.route_table`
+    )
     point_lane: Leaf  # [points] i32
     # Lane points about 6 m apart, which queries and observations look at.
     sample_pose: Leaf  # [samples, 5] f32: x, y m, cos and sin of the travel direction, z m
@@ -116,10 +119,17 @@ def _locate(atlas: RoadAtlas, map_id: Array, xy: Array) -> tuple[Array, Array]:
     return atlas.cell_row[cell], (place - corner) * (CELL_M / NODE_SPACING_M)
 
 
-def drivable_distance(atlas: RoadAtlas, map_id: Int[Array, ""], xyz: Float[Array, " 3"]) -> Float[Array, ""]:
+def drivable_distance(
+    atlas: RoadAtlas,
+    map_id: Int[Array, ""],
+    xyz: Float[Array, " 3"],
+    map_inverse: Float[Array, "2 2"] | None = None,
+) -> Float[Array, ""]:
     """Signed distance (m) from one point to the edge of the drivable area of its level, + inside, clipped to +-8.
 
-    Bilinear between nodes 0.5 m apart. ``xyz`` is in world metres; its height tells a bridge from the road below.
+    Bilinear between nodes 0.5 m apart. ``xyz`` is in metres of the map; its height tells a bridge from the road below.
+    In a variant of the town (see `simulator.variants`) ``map_inverse`` turns the distance on the map into one in the
+    world, along the direction in which it grows.
     """
     row, place = _locate(atlas, map_id, xyz[:2])
     tile = atlas.tile[row, (xyz[2] > atlas.level_split_m[row]).astype(jnp.int32)]
@@ -129,11 +139,19 @@ def drivable_distance(atlas: RoadAtlas, map_id: Int[Array, ""], xyz: Float[Array
     grid = atlas.drivable_distance_m.reshape(-1)
     corner = (tile * TILE_NODES + low[1]) * TILE_NODES + low[0]
     below, above = (jax.lax.dynamic_slice_in_dim(grid, at, 2) for at in (corner, corner + TILE_NODES))
-    low, high = below * (1.0 - up) + above * up
-    return low * (1.0 - across) + high * across
+    left, right = below * (1.0 - up) + above * up
+    distance = left * (1.0 - across) + right * across
+    if map_inverse is None:
+        return distance
+    south, north = (
+        below[0] * (1.0 - across) + below[1] * across,
+        above[0] * (1.0 - across) + above[1] * across,
+    )
+    slope = jnp.stack([right - left, north - south])
+    return distance * (jnp.linalg.norm(slope) + 1e-6) / (jnp.linalg.norm(slope @ map_inverse) + 1e-6)
 
 
-def _lane_fields(maps: Sequence[RoadMap]) -> dict[str, np.ndarray]:
+def _lane_fields(maps: Sequence[RoadMap]) -> dict[str, np.ndarray | Array]:
     lanes = _offsets([m.num_lanes for m in maps])
     points = _offsets([len(m.point_xyz) for m in maps])
     junctions = _offsets([_num_junctions(m) for m in maps])
@@ -141,6 +159,8 @@ def _lane_fields(maps: Sequence[RoadMap]) -> dict[str, np.ndarray]:
     total = np.concatenate([[0.0], np.cumsum(lengths)])
     ends = lanes + np.array([m.num_lanes for m in maps])
     counts = _concat(maps, "lane_count")
+    xyz, yaw = _concat(maps, "point_xyz"), _concat(maps, "point_yaw")
+    limit = np.repeat(_concat(maps, "lane_speed_limit_mps"), counts)
     return {
         "lane_start": _shifted(maps, "lane_start", points),
         "lane_count": counts,
@@ -153,8 +173,9 @@ def _lane_fields(maps: Sequence[RoadMap]) -> dict[str, np.ndarray]:
         "lane_right": _shifted(maps, "lane_right", lanes),
         "lane_junction": _shifted(maps, "lane_junction", junctions),
         "lane_cumulative_length_m": total[1:].astype(np.float32),
-        "point_xyz": _concat(maps, "point_xyz"),
-        "point_yaw": _concat(maps, "point_yaw"),
+        "point_xyz": xyz,
+        "point_yaw": yaw,
+        "point_row": route_table(*(jnp.asarray(value) for value in (xyz, yaw, limit))),
         "point_lane": np.repeat(np.arange(len(counts), dtype=np.int32), counts),
         "map_lane_start": lanes,
         "map_lane_count": np.array([m.num_lanes for m in maps], np.int32),

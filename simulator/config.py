@@ -15,6 +15,8 @@ class SimulatorConfig:
         goal_spacing_m: Least and greatest distance between goals, scaled down for slow agents.
         goal_radius_m: Least and greatest radius at which a goal counts (GIGAFLOW: 2 to 12).
         route_stations: Stations along each route; with 2 m between them this bounds the route's length.
+        map_variants: Affine variants of each town that worlds are drawn from, the first being the town itself; at most
+            128 (as GIGAFLOW has).
         lane_change_probability: Chance per lane of at least 40 m that a route moves to a neighbouring lane.
         kind_shares: Shares of cars, trucks, cyclists and pedestrians.
         randomise_dynamics: Draw throttle, steering, acceleration and speed gains (GIGAFLOW's table) or use 1.
@@ -33,6 +35,7 @@ class SimulatorConfig:
     goal_spacing_m: tuple[float, float] = (40.0, 80.0)
     goal_radius_m: tuple[float, float] = (2.0, 12.0)
     route_stations: int = 192
+    map_variants: int = 1
     lane_change_probability: float = 0.1
     kind_shares: tuple[float, float, float, float] = (0.86, 0.06, 0.05, 0.03)
     randomise_dynamics: bool = True
@@ -51,7 +54,7 @@ class SimulatorConfig:
             raise ValueError(
                 f"timestep_s={self.timestep_s} must divide 0.5 s, the spacing of trajectory poses; try 0.1 or 0.25"
             )
-        for name, least in (("num_agents", 1), ("num_goals", 1), ("route_stations", 16)):
+        for name, least in (("num_agents", 1), ("num_goals", 1), ("route_stations", 16), ("map_variants", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
         if self.episode_s < self.timestep_s:

@@ -1,5 +1,7 @@
 """One step of one world: move, follow the route, and notice what went wrong."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -7,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from simulator import collision, dynamics, lights
 from simulator.atlas import RoadAtlas, drivable_distance, table_row
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
+from simulator.variants import to_map
 from simulator.world import Events, WorldState, nearest_station, route_rows
 
 # Stations searched for the nearest, and how many of them lie behind the last one: at 20 m/s and 0.5 s an agent passes
@@ -82,17 +85,22 @@ def _follow_route(state: WorldState) -> WorldState:
     )
 
 
-def corner_room(state: WorldState, atlas: RoadAtlas) -> Float[Array, "agents 4"]:
+def on_map(state: WorldState, xy: Float[Array, "*n 2"], config: SimulatorConfig) -> Float[Array, "*n 2"]:
+    """World places (m) as the atlas knows them; nothing to do where every world is the town itself."""
+    return to_map(state.scenario, xy) if config.map_variants > 1 else xy
+
+
+def corner_room(state: WorldState, atlas: RoadAtlas, config: SimulatorConfig) -> Float[Array, "agents 4"]:
     """Signed distance (m) of each corner of each box to the edge of the drivable area of its level, + inside."""
-    points = collision.corners(state.position[:, :2], state.yaw, state.scenario.size)
+    points = on_map(state, collision.corners(state.position[:, :2], state.yaw, state.scenario.size), config)
     height = jnp.broadcast_to(state.position[:, None, 2:], (*points.shape[:2], 1))
-    return jax.vmap(jax.vmap(drivable_distance, (None, None, 0)), (None, None, 0))(
-        atlas, state.map_id, jnp.concatenate([points, height], axis=-1)
-    )
+    inverse = state.scenario.map_inverse if config.map_variants > 1 else None
+    distance = partial(drivable_distance, atlas, state.map_id, map_inverse=inverse)
+    return jax.vmap(jax.vmap(distance))(jnp.concatenate([points, height], axis=-1))
 
 
 def _leaves_road(state: WorldState, atlas: RoadAtlas, config: SimulatorConfig) -> Bool[Array, " agents"]:
-    return (corner_room(state, atlas) < -config.offroad_margin_m).any(axis=1)
+    return (corner_room(state, atlas, config) < -config.offroad_margin_m).any(axis=1)
 
 
 def front(state: WorldState) -> Float[Array, "agents 2"]:
@@ -105,7 +113,7 @@ def _runs_red_light(
     before: WorldState, after: WorldState, atlas: RoadAtlas, config: SimulatorConfig
 ) -> Bool[Array, " agents"]:
     """Whether an agent's front crossed a stop line in its direction while that line's light was red."""
-    old, new = front(before), front(after)
+    old, new = (on_map(before, front(state), config) for state in (before, after))
     rows = jax.vmap(table_row, (None, None, 0))(atlas, before.map_id, old)
     stops = atlas.stop_candidates[rows][:, :_STOP_CANDIDATES]
     was, _ = lights.line_coordinates(old[:, None], stops, atlas)

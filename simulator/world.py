@@ -44,6 +44,8 @@ class Scenario:
     goal_radius_m: Leaf  # [agents] m
     light_phase: Leaf  # [] in [0, 1): shifts every traffic light's cycle
     lights_on: Leaf  # [] bool: False in worlds without any traffic light
+    map_matrix: Leaf  # [2, 2] world from map; see `simulator.variants`
+    map_inverse: Leaf  # [2, 2] map from world
 
     @property
     def route_xyz(self) -> Leaf:

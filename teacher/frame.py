@@ -16,12 +16,16 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
-from simulator.world import Leaf, WorldState
+from simulator.world import Leaf, Scenario, WorldState
 
 NEAR_M = 30.0
 """Unit of length for positions."""
 
 Column = Float[Array, "agents n"]
+
+
+Matrix = tuple[Array, Array, Array, Array]
+"""Forward from east, forward from north, left from east, left from north; each [agents]."""
 
 
 @struct.dataclass
@@ -39,6 +43,17 @@ class Frame:
         """The agents' frames at this instant."""
         x, y, z = state.position.T
         return cls(x, y, z, jnp.cos(state.yaw), jnp.sin(state.yaw))
+
+    @property
+    def matrix(self) -> Matrix:
+        """World vectors to own ones."""
+        return self.cos, self.sin, -self.sin, self.cos
+
+    def from_map(self, scenario: Scenario) -> Matrix:
+        """Vectors on the original town to own ones; see `simulator.variants`."""
+        (a, b), (c, d) = scenario.map_matrix
+        forward = (self.cos * a + self.sin * c, self.cos * b + self.sin * d)
+        return (*forward, self.cos * c - self.sin * a, self.cos * d - self.sin * b)
 
     def pose(self, *plain: Float[Array, " agents"]) -> Float[Array, "agents columns"]:
         """Each agent's own row of a table of places, directions and then ``plain`` numbers; no direction is its own."""
@@ -89,13 +104,15 @@ class Layout:
         rows: Float[Array, "agents n columns"],
         crossed: Float[Array, "agents n columns"],
         own: Float[Array, "agents columns"],
-        frame: Frame,
+        matrix: Matrix,
         mask: Bool[Array, "agents n"],
     ) -> Float[Array, "agents n columns"]:
-        """Rows as each agent sees them; 0 where the mask is False. ``own`` is each agent's own row."""
-        cos, sin = frame.cos[:, None], frame.sin[:, None]
-        gain = cos * self._columns((1.0, 1.0), 0.0) + self._columns((0.0, 0.0), 1.0)
-        cross = sin * self._columns((1.0, -1.0), 0.0)
+        """Rows as each agent sees them; 0 where the mask is False. ``own`` is each agent's own row,
+        ``matrix`` turns pairs into (forward, left)."""
+        first, second, plain = (self._columns(*of) for of in (((1, 0), 0), ((0, 1), 0), ((0, 0), 1)))
+        forward_east, forward_north, left_east, left_north = (value[:, None] for value in matrix)
+        gain = forward_east * first + left_north * second + plain
+        cross = forward_north * first + left_east * second
         pairs = len(self.pairs)
         relative = np.array([*np.repeat(self.relative[:pairs], 2), *self.relative[pairs:]], np.float32)
         own = own * relative

@@ -33,6 +33,7 @@ from teacher.observed_road import (
     EDGES_WIDTH,
     LANES_WIDTH,
     STOPS_WIDTH,
+    Road,
     next_light,
     observe_edges,
     observe_lanes,
@@ -125,16 +126,17 @@ def observe(
 ) -> Observation:
     """Observations of all agents of one world. Rows of inactive agents are meaningless but finite."""
     frame = Frame.of(state)
-    row = jax.vmap(table_row, (None, None, 0))(atlas, state.map_id, state.position[:, :2])
+    road = Road.of(state, frame, simulator)
+    row = jax.vmap(table_row, (None, None, 0))(atlas, state.map_id, road.xy)
     candidates = atlas.stop_candidates[row]
     states = lights.light_states(state, candidates, atlas, simulator)
     others, others_mask = observe_others(state, frame, config.others, config.agent_range_m, config.foresight)
-    lanes, lanes_mask = observe_lanes(atlas.lane_candidates[row][:, : config.lanes], frame, atlas)
-    edges, edges_mask = observe_edges(atlas.edge_candidates[row][:, : config.edges], frame, atlas)
-    stops, stops_mask = observe_stops(candidates[:, : config.stops], states[:, : config.stops], frame, atlas)
-    light = next_light(state, candidates, states, atlas)
+    lanes, lanes_mask = observe_lanes(atlas.lane_candidates[row][:, : config.lanes], road, atlas)
+    edges, edges_mask = observe_edges(atlas.edge_candidates[row][:, : config.edges], road, atlas)
+    stops, stops_mask = observe_stops(candidates[:, : config.stops], states[:, : config.stops], road, atlas)
+    light = next_light(state, candidates, states, atlas, simulator)
     return Observation(
-        ego=rows(*_ego(state, frame, atlas), *light),
+        ego=rows(*_ego(state, frame, atlas, simulator), *light),
         conditioning=jnp.column_stack(
             [2.0 * state.scenario.traits - 1.0, state.scenario.goal_radius_m / 12.0]
         ),
@@ -150,13 +152,15 @@ def observe(
     )
 
 
-def _ego(state: WorldState, frame: Frame, atlas: RoadAtlas) -> list[Float[Array, " agents"]]:
+def _ego(
+    state: WorldState, frame: Frame, atlas: RoadAtlas, simulator: SimulatorConfig
+) -> list[Float[Array, " agents"]]:
     """Motion, body, heading and offset on the route, gains, and the room of the four corners to the road's edge."""
     scenario = state.scenario
     here = route_rows(scenario, nearest_station(scenario, state.route_m[:, None]))[:, 0]
     limit = here[:, 5]
     heading = frame.turn(here[:, 2:3], here[:, 3:4])
-    room = corner_room(state, atlas)
+    room = corner_room(state, atlas, simulator)
     gains = [
         jnp.log(gain)
         for gain in (
@@ -193,7 +197,7 @@ def _route(state: WorldState, frame: Frame) -> Float[Array, "agents route"]:
     station = route_rows(scenario, nearest_station(scenario, place_m))[..., :4]
     crossed = station.reshape(agents, -1, 2, 2)[..., ::-1].reshape(station.shape)
     shown = jnp.concatenate([jnp.ones((agents, len(PREVIEW_M)), bool), exists], axis=1)
-    seen = jnp.clip(_STATIONS.seen(station, crossed, frame.pose(), frame, shown), -4.0, 4.0)
+    seen = jnp.clip(_STATIONS.seen(station, crossed, frame.pose(), frame.matrix, shown), -4.0, 4.0)
     left = jnp.clip((goal_m - state.route_m[:, None]) / NEAR_M, -1.0, 4.0)
     left = jnp.where(exists, left, 0.0)
     return jnp.concatenate([seen.reshape(agents, -1), left, exists.astype(jnp.float32)], axis=1)

@@ -53,7 +53,7 @@ def observe_others(
     picked, crossed = (
         t.at[index].get(mode="promise_in_bounds") for t in (table, table[:, _LAYOUT.crossed()])
     )
-    others = _LAYOUT.seen(picked, crossed, table, frame, mask)
+    others = _LAYOUT.seen(picked, crossed, table, frame.matrix, mask)
     if not foresight:
         return others, mask
     x, y, cos, sin, east, north = (picked[..., column] for column in range(6))

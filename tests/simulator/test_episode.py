@@ -132,7 +132,7 @@ def test_overlapping_agents_crash_once_and_stay(start: WorldState, advance: Call
 
 
 def test_leaving_the_drivable_area_ends_the_drive(start: WorldState, advance: Callable) -> None:
-    away = start.position.at[..., :2].add(500.0)
+    away = start.position.at[..., :2].add(5000.0)
     after, events = advance(hold(start, position=away), all_do(start))
     spawned = np.asarray(start.active)
     assert np.asarray(events.offroad)[spawned].all()

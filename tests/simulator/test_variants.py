@@ -1,0 +1,169 @@
+"""A variant answered through its matrix must be the town that one would get by importing the distorted map."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from simulator import lights
+from simulator.atlas import RoadAtlas, build_atlas, drivable_distance
+from simulator.config import SimulatorConfig
+from simulator.maps import load_maps
+from simulator.road_map import RoadMap
+from simulator.rollout import reset_worlds, step_worlds
+from simulator.snapshot import world_of
+from simulator.step import corner_room
+from simulator.variants import MAX_VARIANTS, SCALE, inverse, variant_matrices, varied_map
+from simulator.world import WorldState
+from teacher.observation import OBSERVATIONS, observe
+
+CONFIG = SimulatorConfig(num_agents=12, map_variants=MAX_VARIANTS, kind_shares=(1.0, 0.0, 0.0, 0.0))
+
+
+@pytest.fixture(scope="module")
+def town() -> RoadMap:
+    return load_maps(["Town02"])[0]
+
+
+@pytest.fixture(scope="module")
+def atlas(town: RoadMap) -> RoadAtlas:
+    return build_atlas([town])
+
+
+@pytest.fixture(scope="module")
+def matrix() -> np.ndarray:
+    return variant_matrices(MAX_VARIANTS)[_mirrored()]
+
+
+@pytest.fixture(scope="module")
+def distorted(town: RoadMap, matrix: np.ndarray) -> RoadAtlas:
+    """What importing the distorted town would give."""
+    return build_atlas([varied_map(town, matrix).validate()])
+
+
+@pytest.fixture(scope="module")
+def worlds(atlas: RoadAtlas) -> WorldState:
+    build = jax.jit(partial(reset_worlds, config=CONFIG, num_worlds=16))
+    return build(jax.random.key(2), atlas)
+
+
+def _mirrored() -> int:
+    return int(np.flatnonzero(np.linalg.det(variant_matrices(MAX_VARIANTS)) < 0)[0])
+
+
+def test_variants_are_what_they_say() -> None:
+    """The first is the town, none repeats, areas stay within the scales, about half are mirrored, prefixes agree."""
+    matrices = variant_matrices(MAX_VARIANTS)
+    np.testing.assert_array_equal(matrices[0], np.eye(2))
+    assert len(np.unique(matrices.reshape(MAX_VARIANTS, 4), axis=0)) == MAX_VARIANTS
+    determinants = np.linalg.det(matrices)
+    assert (np.abs(determinants) > SCALE[0] ** 2 - 1e-4).all()
+    assert (np.abs(determinants) < SCALE[1] ** 2 + 1e-4).all()
+    assert 0.35 < (determinants < 0).mean() < 0.65
+    np.testing.assert_array_equal(variant_matrices(5), matrices[:5])
+    with pytest.raises(ValueError, match="map_variants=129 must lie between 1 and 128"):
+        variant_matrices(129)
+
+
+def test_the_road_is_where_the_distorted_map_has_it(
+    town: RoadMap, atlas: RoadAtlas, distorted: RoadAtlas, matrix: np.ndarray
+) -> None:
+    """Inside and outside agree but for a hand's breadth at the edge, and distances near it agree to a few percent."""
+    rng = np.random.default_rng(0)
+    lane_points = town.point_xyz[rng.integers(len(town.point_xyz), size=6000)]
+    world = (lane_points[:, :2] + rng.normal(0, 3, (6000, 2))) @ matrix.T
+    xyz = jnp.asarray(np.column_stack([world, lane_points[:, 2]]), jnp.float32)
+    back = inverse(jnp.asarray(matrix))
+    on_map = xyz.at[:, :2].set(xyz[:, :2] @ back.T)
+    number = jnp.zeros((), jnp.int32)
+    ours = np.asarray(jax.jit(jax.vmap(partial(drivable_distance, atlas, number, map_inverse=back)))(on_map))
+    true = np.asarray(jax.jit(jax.vmap(partial(drivable_distance, distorted, number)))(xyz))
+    assert (np.sign(ours) == np.sign(true))[np.abs(true) > 0.1].all()
+    near = np.abs(true) < 1.5
+    assert np.quantile(np.abs(ours - true)[near], 0.99) < 0.15
+
+
+def test_drivers_see_the_distorted_town(town: RoadMap, atlas: RoadAtlas, worlds: WorldState) -> None:
+    """Lane samples in view are those of the distorted town, moved into the driver's frame the long way round."""
+    config = OBSERVATIONS["compact"]
+    look = jax.jit(lambda world: observe(world, atlas, CONFIG, config))
+    for index in range(4):
+        world = world_of(worlds, index)
+        shape = np.asarray(world.scenario.map_matrix, np.float64)
+        pose = np.asarray(atlas.sample_pose, np.float64)
+        place, along = pose[:, :2] @ shape.T, pose[:, 2:4] @ shape.T
+        along /= np.linalg.norm(along, axis=1)[:, None]
+        seen = look(world)
+        for agent in np.flatnonzero(world.present):
+            yaw = float(world.yaw[agent])
+            turn = np.array([[np.cos(yaw), np.sin(yaw)], [-np.sin(yaw), np.cos(yaw)]])
+            there = (place - np.asarray(world.position[agent, :2], np.float64)) @ turn.T / 30
+            by_hand = np.column_stack([there, along @ turn.T])
+            mask = np.asarray(seen.lanes_mask[agent])
+            apart = np.abs(np.asarray(seen.lanes[agent])[mask][:, None, :4] - by_hand[None]).max(-1).min(1)
+            assert mask.any()
+            assert apart.max() < 2e-4
+
+
+def test_routes_keep_their_spacing_and_follow_the_road(worlds: WorldState) -> None:
+    route = np.asarray(worlds.scenario.route)[np.asarray(worlds.spawned)]
+    step = np.diff(route[:, :60, :2], axis=1)
+    length = np.linalg.norm(step, axis=-1)
+    moving = length > 0.5  # a route that ends stands still
+    assert np.abs(length[moving] - 2.0).mean() < 0.05
+    assert np.quantile(np.abs(length[moving] - 2.0), 0.99) < 0.5
+    ahead = (step * route[:, :59, 2:4]).sum(axis=-1)[moving] / length[moving]
+    assert np.quantile(ahead, 0.05) > np.cos(0.2), "headings point along the route"
+
+
+def test_agents_start_on_the_road_and_keep_their_side(atlas: RoadAtlas, worlds: WorldState) -> None:
+    room = jax.jit(jax.vmap(lambda world: corner_room(world, atlas, CONFIG)))(worlds)
+    assert (np.asarray(room)[np.asarray(worlds.spawned)] > -0.3).mean() > 0.99
+    step = jax.jit(partial(step_worlds, config=CONFIG))
+    state = worlds
+    for _ in range(5):
+        state, _ = step(state, jnp.full(worlds.yaw.shape, 7, jnp.int32), atlas)
+    assert (np.asarray(state.offroads)[np.asarray(worlds.spawned)] == 0).mean() > 0.97
+
+
+def test_red_lights_are_lights_of_the_original(atlas: RoadAtlas, matrix: np.ndarray) -> None:
+    """Driving over any lit stop line is noticed exactly as it is in the original town."""
+    simulator = SimulatorConfig(num_agents=1, map_variants=MAX_VARIANTS)
+    start = world_of(reset_worlds(jax.random.key(0), atlas, simulator, 1), 0)
+    drive = jax.jit(
+        lambda world: step_worlds(_batched(world), jnp.zeros((1, 1), jnp.int32), atlas, simulator)[1]
+    )
+    stops = np.flatnonzero(np.asarray(atlas.stop_junction) >= 0)[:12]
+    seen = {}
+    for name, shape in (("original", np.eye(2)), ("variant", matrix)):
+        for stop in stops:
+            x, y, cos, sin, _ = np.asarray(atlas.stop_line[stop])
+            along = shape @ np.array([cos, sin])
+            along /= np.linalg.norm(along)
+            size = start.scenario.size.at[0, 0].set(4.0)
+            front = shape @ np.array([x, y]) - 0.3 * along
+            scenario = start.scenario.replace(
+                size=size,
+                lights_on=jnp.array(True),
+                map_matrix=jnp.asarray(shape, jnp.float32),
+                map_inverse=inverse(jnp.asarray(shape, jnp.float32)),
+            )
+            world = start.replace(
+                scenario=scenario,
+                position=start.position.at[0, :2].set(jnp.asarray(front - 2.0 * along, jnp.float32)),
+                yaw=jnp.full(1, np.arctan2(along[1], along[0]), jnp.float32),
+                speed=jnp.full(1, 10.0),
+                active=jnp.ones(1, bool),
+            )
+            seen[name, stop] = bool(drive(world).red_light[0, 0])
+            colour = lights.light_states(world, jnp.array([stop]), atlas, simulator)[0]
+            assert seen[name, stop] == (int(colour) == lights.RED)
+    assert len(set(seen.values())) == 2, "some are red, some are not"
+
+
+def _batched(world: WorldState) -> WorldState:
+    return jax.tree.map(lambda leaf: leaf[None], world)
