@@ -15,7 +15,20 @@ from jaxtyping import Array, Float, Int
 from simulator.atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.dynamics import wrap_angle
-from simulator.world import CAR, CYCLIST, PEDESTRIAN, TRAITS, TRUCK, Leaf, Scenario, WorldState
+from simulator.roles import draw_roles
+from simulator.world import (
+    CAR,
+    CYCLIST,
+    IDM,
+    NO_NOISE,
+    PEDESTRIAN,
+    POLICY,
+    TRAITS,
+    TRUCK,
+    Leaf,
+    Scenario,
+    WorldState,
+)
 
 ROUTE_LANES = 40
 """Lanes a walk may visit; the rest of a route that needs more is cut off."""
@@ -226,7 +239,7 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
     Agents start on lanes outside junctions, heading along their route, at a random speed below the limit that they
     can hold through the first bend.
     """
-    keys = jax.random.split(key, 9)
+    keys = jax.random.split(key, 10)
     agents = config.num_agents
     bodies = _sample_bodies(keys[0], config)
     lane, along, placed = _place_agents(keys[1], bodies, map_id, atlas)
@@ -235,6 +248,10 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
     routes: Callable = jax.vmap(route_along, (0, 0, 0, None, None))
     route_xyz, route_yaw, limit, length = routes(walks, along, shift, atlas, config)
     goal_m, num_goals = _sample_goals(keys[3], bodies, length, config)
+    control, noise = draw_roles(keys[9], bodies.kind, config)
+    if config.idm_share > 0:  # they drive to the end of their route, which is their only goal
+        goal_m = jnp.where((control == IDM)[:, None], length[:, None], goal_m)
+        num_goals = jnp.where(control == IDM, 1, num_goals)
     least, greatest = config.goal_radius_m
     scenario = Scenario(
         size=bodies.size,
@@ -252,11 +269,14 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
         goal_radius_m=jax.random.uniform(keys[5], (agents,), minval=least, maxval=greatest),
         light_phase=jax.random.uniform(keys[6]),
         lights_on=jax.random.uniform(keys[7]) >= config.no_lights_share,
+        control=control,
+        noise=noise,
+        has_idm=config.idm_share > 0,
     )
     cap = jnp.minimum(0.6 * limit[:, 0], 12.0 * bodies.speed_gain)
     cap = jnp.minimum(cap, _bend_speed(route_yaw))
     placed = placed & (num_goals > 0)
-    return _first_state(scenario, placed, map_id, cap * jax.random.uniform(keys[8], (agents,)))
+    return first_state(scenario, placed, map_id, cap * jax.random.uniform(keys[8], (agents,)))
 
 
 def _bend_speed(route_yaw: Float[Array, "agents stations"]) -> Float[Array, " agents"]:
@@ -268,8 +288,14 @@ def _bend_speed(route_yaw: Float[Array, "agents stations"]) -> Float[Array, " ag
     return jnp.sqrt(2.0 / jnp.maximum(bend, 1e-3))
 
 
-def _first_state(scenario: Scenario, placed: Array, map_id: Array, speed: Array) -> WorldState:
+def first_state(scenario: Scenario, placed: Array, map_id: Array, speed: Array) -> WorldState:
+    """The state in which an episode starts: agents that are ``placed`` [agents] stand at the start of their routes.
+
+    ``speed`` [agents] is in m/s. Who is driven by policy is active, and counts in metrics unless something is wrong
+    with it.
+    """
     agents = placed.shape[0]
+    by_policy = placed & (scenario.control == POLICY)
     zeros, none = jnp.zeros(agents), jnp.zeros(agents, jnp.int32)
     return WorldState(
         step=jnp.zeros((), jnp.int32),
@@ -283,9 +309,9 @@ def _first_state(scenario: Scenario, placed: Array, map_id: Array, speed: Array)
         route_m=zeros,
         route_offset_m=zeros,
         goal_index=none,
-        active=placed,
+        active=by_policy,
         present=placed,
-        spawned=placed,
+        spawned=by_policy & (scenario.noise == NO_NOISE),
         stopped_s=zeros,
         collisions=none,
         offroads=none,

@@ -7,7 +7,8 @@ from jaxtyping import Array, Bool, Float, Int
 from simulator import collision, dynamics, lights
 from simulator.atlas import RoadAtlas, drivable_distance, table_row
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.world import Events, WorldState, nearest_station
+from simulator.roles import drive_others
+from simulator.world import IDM, LOG, Events, WorldState, nearest_station
 
 # Stations behind and ahead of the last one searched for the nearest: at 20 m/s and 0.5 s an agent passes five.
 _WINDOW = jnp.arange(-2, 8)
@@ -25,6 +26,7 @@ def step(
     """
     moved = move(state, action, config)
     moved = _follow_route(moved)
+    moved = drive_others(state, moved, atlas, config)
     red_light = _runs_red_light(state, moved, atlas, config)
     collision_now = (
         collision.collides(moved.position, moved.yaw, state.scenario.size, moved.present) & state.active
@@ -138,16 +140,18 @@ def _reaches_goal(state: WorldState) -> tuple[Bool[Array, " agents"], Bool[Array
 def _record(before: WorldState, moved: WorldState, events: Events, config: SimulatorConfig) -> WorldState:
     crashed = events.collision | events.offroad
     keeps_driving = before.active & ~crashed
+    control = before.scenario.control
+    rolls = keeps_driving | (control == LOG) | (control == IDM)
     still = jnp.abs(moved.speed) < _STANDSTILL_MPS
     driven = 0.5 * jnp.abs(before.speed + moved.speed) * config.timestep_s
     return moved.replace(
         step=before.step + 1,
-        speed=jnp.where(keeps_driving, moved.speed, 0.0),
-        acceleration=jnp.where(keeps_driving, moved.acceleration, 0.0),
-        lateral_acceleration=jnp.where(keeps_driving, moved.lateral_acceleration, 0.0),
+        speed=jnp.where(rolls, moved.speed, 0.0),
+        acceleration=jnp.where(rolls, moved.acceleration, 0.0),
+        lateral_acceleration=jnp.where(rolls, moved.lateral_acceleration, 0.0),
         goal_index=before.goal_index + events.goal,
         active=keeps_driving & ~events.arrived,
-        present=before.present & ~events.arrived,
+        present=moved.present & ~events.arrived,
         stopped_s=jnp.where(still, before.stopped_s + config.timestep_s, 0.0),
         collisions=before.collisions + events.collision,
         offroads=before.offroads + events.offroad,
