@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Key
 
-from simulator import idm
+from simulator import idm, replay
 from simulator.atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.world import IDM, NO_NOISE, POLICY, WorldState
@@ -33,6 +33,8 @@ def drive_others(
     before: WorldState, moved: WorldState, atlas: RoadAtlas, config: SimulatorConfig
 ) -> WorldState:
     """``moved`` with the motion of the agents that no policy drives; they see the world as it was ``before``."""
+    if before.scenario.logged is not None:
+        moved = replay.drive(before, moved, config)
     if before.scenario.has_idm:
         moved = idm.drive(before, moved, atlas, config)
     return moved

@@ -47,7 +47,7 @@ _GREATEST = {
     PEDESTRIAN: (0.8, 0.8, 1.9),
 }
 # Speed caps relative to dynamics.MAX_SPEED: a pedestrian tops out at 2 m/s, a cyclist at 7 m/s.
-_SPEED_SCALE = (1.0, 0.8, 0.35, 0.1)
+SPEED_SCALE = (1.0, 0.8, 0.35, 0.1)
 
 
 @struct.dataclass
@@ -103,7 +103,7 @@ def _sample_bodies(key: Array, config: SimulatorConfig) -> _Bodies:
         pairs = zip(keys[2:6], (1.25, 1.25, 1.5, 1.5), strict=True)
         gains = [_mixed_uniform(k, agents, bound) for k, bound in pairs]
     throttle, steer, acceleration, speed = gains
-    return _Bodies(kind, size, throttle, steer, acceleration, speed * jnp.array(_SPEED_SCALE)[kind])
+    return _Bodies(kind, size, throttle, steer, acceleration, speed * jnp.array(SPEED_SCALE)[kind])
 
 
 def _pick(key: Array, options: Int[Array, " n"]) -> Int[Array, ""]:

@@ -62,7 +62,7 @@ class Scenario:
     lights_on: Leaf  # [] bool: False in worlds without any traffic light
     control: Leaf  # [agents] int32: index into CONTROL_NAMES, who drives
     noise: Leaf  # [agents] int32: index into NOISE_NAMES
-    logged: Leaf = None  # Logged where the world replays recorded traffic, else None: no leaves at all
+    logged: Any = None  # Logged where the world replays recorded traffic, else None: no leaves at all
     has_idm: bool = struct.field(pytree_node=False, default=False)  # compiled in only where agents may be IDM
     has_noise: bool = struct.field(pytree_node=False, default=False)  # ... may be BLIND or BRAKER
 
