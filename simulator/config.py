@@ -57,6 +57,10 @@ class SimulatorConfig:
         inactive_reset_share: Training resets a world when this share of its agents no longer drives.
         idm_share: Share of agents that follow their route by the intelligent driver model.
         idm: The settings of that model.
+        blind_share: Share of agents that do not see others; not learnt from, not counted (GIGAFLOW: 0.05).
+        braker_share: Share of agents that brake hard for no reason; not learnt from, not counted (GIGAFLOW: 0.10).
+        parked_share: Share of agents that are cars and trucks parked at the right edge of the road.
+        crashed_share: Share of agents that stand on a lane at any angle, as after a crash.
     """
 
     timestep_s: float = 0.1
@@ -79,6 +83,10 @@ class SimulatorConfig:
     inactive_reset_share: float = 0.4
     idm_share: float = 0.0
     idm: IdmConfig = field(default_factory=IdmConfig)
+    blind_share: float = 0.0
+    braker_share: float = 0.0
+    parked_share: float = 0.0
+    crashed_share: float = 0.0
 
     def __post_init__(self) -> None:
         steps = 0.5 / self.timestep_s if self.timestep_s > 0 else 0.0
@@ -134,5 +142,5 @@ class SimulatorConfig:
 
 ROUTE_SPACING_M = 2.0
 """Distance between two stations of a route."""
-ROLE_SHARES = ("idm_share",)
+ROLE_SHARES = ("idm_share", "parked_share", "crashed_share", "blind_share", "braker_share")
 """Settings that say which share of a town's agents has another role than to drive by policy."""

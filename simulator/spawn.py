@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 from simulator.atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.dynamics import wrap_angle
+from simulator.obstacles import place_obstacles
 from simulator.roles import draw_roles
 from simulator.world import (
     CAR,
@@ -239,7 +240,7 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
     Agents start on lanes outside junctions, heading along their route, at a random speed below the limit that they
     can hold through the first bend.
     """
-    keys = jax.random.split(key, 10)
+    *keys, role_key, obstacle_key = jax.random.split(key, 11)
     agents = config.num_agents
     bodies = _sample_bodies(keys[0], config)
     lane, along, placed = _place_agents(keys[1], bodies, map_id, atlas)
@@ -248,10 +249,10 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
     routes: Callable = jax.vmap(route_along, (0, 0, 0, None, None))
     route_xyz, route_yaw, limit, length = routes(walks, along, shift, atlas, config)
     goal_m, num_goals = _sample_goals(keys[3], bodies, length, config)
-    control, noise = draw_roles(keys[9], bodies.kind, config)
+    roles = draw_roles(role_key, bodies.kind, config)
     if config.idm_share > 0:  # they drive to the end of their route, which is their only goal
-        goal_m = jnp.where((control == IDM)[:, None], length[:, None], goal_m)
-        num_goals = jnp.where(control == IDM, 1, num_goals)
+        goal_m = jnp.where((roles.control == IDM)[:, None], length[:, None], goal_m)
+        num_goals = jnp.where(roles.control == IDM, 1, num_goals)
     least, greatest = config.goal_radius_m
     scenario = Scenario(
         size=bodies.size,
@@ -269,14 +270,18 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
         goal_radius_m=jax.random.uniform(keys[5], (agents,), minval=least, maxval=greatest),
         light_phase=jax.random.uniform(keys[6]),
         lights_on=jax.random.uniform(keys[7]) >= config.no_lights_share,
-        control=control,
-        noise=noise,
+        control=roles.control,
+        noise=roles.noise,
         has_idm=config.idm_share > 0,
+        has_noise=config.blind_share + config.braker_share > 0,
     )
     cap = jnp.minimum(0.6 * limit[:, 0], 12.0 * bodies.speed_gain)
     cap = jnp.minimum(cap, _bend_speed(route_yaw))
     placed = placed & (num_goals > 0)
-    return first_state(scenario, placed, map_id, cap * jax.random.uniform(keys[8], (agents,)))
+    state = first_state(scenario, placed, map_id, cap * jax.random.uniform(keys[8], (agents,)))
+    if config.parked_share + config.crashed_share > 0:
+        state = place_obstacles(obstacle_key, state, roles.crashed, atlas)
+    return state
 
 
 def _bend_speed(route_yaw: Float[Array, "agents stations"]) -> Float[Array, " agents"]:

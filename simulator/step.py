@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from simulator import collision, dynamics, lights
+from simulator import collision, dynamics, lights, noise
 from simulator.atlas import RoadAtlas, drivable_distance, table_row
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.roles import drive_others
@@ -48,10 +48,12 @@ def step(
 
 def move(state: WorldState, action: Int[Array, " agents"], config: SimulatorConfig) -> WorldState:
     """The dynamics alone: active agents move on their plane, nothing is noticed."""
+    if state.scenario.has_noise:
+        action = noise.override(state, action, config)
     motion = dynamics.motion_of(state)
     moved = dynamics.advance(motion, dynamics.jerks_of(action), dynamics.vehicle_of(state), config.timestep_s)
     moved = jax.tree.map(lambda new, old: jnp.where(state.active, new, old), moved, motion)
-    return state.replace(
+    after = state.replace(
         position=jnp.stack([moved.x, moved.y, state.position[:, 2]], axis=-1),
         yaw=moved.yaw,
         speed=moved.speed,
@@ -59,6 +61,7 @@ def move(state: WorldState, action: Int[Array, " agents"], config: SimulatorConf
         lateral_acceleration=moved.lateral_acceleration,
         steering=moved.steering,
     )
+    return noise.hold(state, after, config) if state.scenario.has_noise else after
 
 
 def _follow_route(state: WorldState) -> WorldState:

@@ -25,6 +25,7 @@ from simulator import lights
 from simulator.atlas import RoadAtlas, table_row
 from simulator.config import SimulatorConfig
 from simulator.grids import EDGE_CANDIDATES, LANE_CANDIDATES, STOP_CANDIDATES
+from simulator.noise import unseen_by_blind
 from simulator.step import corner_room
 from simulator.world import TRAITS, Leaf, WorldState, nearest_station
 from teacher.frame import NEAR_M, Frame, rows
@@ -126,6 +127,8 @@ def observe(
     candidates = atlas.stop_candidates[row]
     states = lights.light_states(state, candidates, atlas, simulator)
     others, others_mask = observe_others(state, frame, config.others, config.agent_range_m)
+    if state.scenario.has_noise:
+        others, others_mask = unseen_by_blind(state, others, others_mask)
     lanes, lanes_mask = observe_lanes(atlas.lane_candidates[row][:, : config.lanes], height, frame, atlas)
     edges, edges_mask = observe_edges(atlas.edge_candidates[row][:, : config.edges], height, frame, atlas)
     stops, stops_mask = observe_stops(candidates[:, : config.stops], states[:, : config.stops], frame, atlas)

@@ -14,7 +14,6 @@ from simulator.atlas import RoadAtlas
 from simulator.collision import collides
 from simulator.config import IdmConfig, SimulatorConfig
 from simulator.dynamics import COAST
-from simulator.roles import draw_roles
 from simulator.rollout import needs_reset, reset_worlds, step_worlds
 from simulator.step import step
 from simulator.world import IDM, PARKED, WorldState
@@ -186,15 +185,6 @@ def test_a_town_of_idm_drivers_flows_without_crashes(towns: RoadAtlas, small: Si
     assert np.median(driven) > 60.0
     assert hits < 0.02 * 120 * start.present.sum()
     assert not needs_reset(state, config).any(), "nobody counts, so only time ends the episode"
-
-
-def test_shares_hold_on_average() -> None:
-    kind = jnp.zeros(4000, jnp.int32)
-    control, noise = draw_roles(jax.random.key(2), kind, SimulatorConfig(idm_share=0.3))
-    assert float((control == IDM).mean()) == pytest.approx(0.3, abs=0.03)  # four standard deviations
-    assert not noise.any()
-    control, _ = draw_roles(jax.random.key(2), kind, SimulatorConfig())
-    assert not control.any()
 
 
 def test_impossible_settings_are_refused() -> None:
