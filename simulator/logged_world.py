@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from simulator.atlas import RoadAtlas
 from simulator.collision import collides
@@ -126,18 +126,38 @@ def logged_world(
     ``steps`` and ``stops`` are the capacities to pad to. Raises ValueError where the scene does not fit them, where too
     little of it is left, or where ``ego_only`` meets a scene that does not name its recording car.
     """
+    return logged_worlds(scene, map_id, config, replay, generator, 1, steps, stops)[0]
+
+
+def logged_worlds(
+    scene: LoggedScene,
+    map_id: int,
+    config: SimulatorConfig,
+    replay: ReplayConfig,
+    generator: np.random.Generator,
+    count: int,
+    steps: int | None = None,
+    stops: int | None = None,
+    tell: bool = True,
+) -> list[WorldState]:
+    """``count`` worlds of one scene, which differ in who drives what and in the drivers' traits; see `logged_world`.
+
+    ``tell`` says whether to log the tracks that find no room.
+    """
     _check(scene, config, replay, steps, stops)
     tracks = _at_simulator_steps(scene.log, config, replay.start_step)
-    tracks = _choose(scene.log, tracks, config.num_agents)
-    lanes = Lanes(scene.road_map)
-    control, routes = _roles(scene.log, tracks, lanes, config, replay, generator)
-    agents, padded = config.num_agents, _padded(tracks, config.num_agents, steps, stops)
-    scenario = _scenario(scene.log, tracks, routes, _fill(control, agents, PARKED), config, replay, generator)
-    parked = np.flatnonzero(scenario.control == PARKED)
-    for row in parked[parked < len(tracks.number)]:
-        middle = np.median(tracks.position[row, tracks.valid[row]], axis=0)
-        padded.position[row], padded.speed[row] = middle.astype(np.float32), 0.0
-    return _first(scenario.replace(logged=padded), padded, np.int32(map_id), config)
+    tracks = _choose(scene.log, tracks, config.num_agents, tell)
+    can_drive, routes = _drivable(scene.log, tracks, Lanes(scene.road_map), config, replay)
+    worlds = []
+    for _ in range(count):
+        control = _fill(_control(scene.log, tracks, can_drive, replay, generator), config.num_agents, PARKED)
+        logged = _padded(tracks, config.num_agents, steps, stops)
+        for row in np.flatnonzero(control[: len(tracks.number)] == PARKED):
+            middle = np.median(tracks.position[row, tracks.valid[row]], axis=0)
+            logged.position[row], logged.speed[row] = middle, 0.0
+        scenario = _scenario(scene.log, tracks, routes, control, config, replay, generator)
+        worlds.append(_first(scenario.replace(logged=logged), logged, np.int32(map_id), config))
+    return worlds
 
 
 def _check(
@@ -194,7 +214,7 @@ def _held(tracks: _Tracks) -> _Tracks:
     return replace(tracks, **{name: getattr(tracks, name)[rows, source] for name in names})
 
 
-def _choose(log: TrafficLog, tracks: _Tracks, room: int) -> _Tracks:
+def _choose(log: TrafficLog, tracks: _Tracks, room: int, tell: bool) -> _Tracks:
     """The tracks to keep: the recording car, then moving ones, then those nearest to it. Names those left out."""
     is_ego = tracks.number == log.ego_track
     still = parked_tracks(tracks.position, tracks.valid)
@@ -205,7 +225,7 @@ def _choose(log: TrafficLog, tracks: _Tracks, room: int) -> _Tracks:
     apart = np.linalg.norm(tracks.position[..., :2] - centre[..., :2], axis=2)
     near = np.where(tracks.valid, apart, np.inf).min(axis=1)
     order = np.lexsort((near, still, ~is_ego))
-    if len(order) > room:
+    if len(order) > room and tell:
         names = ", ".join(str(log.track_ids[number]) for number in tracks.number[order[room:]])
         _log.warning(
             "scene %s: %d tracks for %d agents; left out, parked and farthest first to go: %s",
@@ -214,19 +234,12 @@ def _choose(log: TrafficLog, tracks: _Tracks, room: int) -> _Tracks:
     return tracks.take(order[:room])
 
 
-def _roles(
-    log: TrafficLog,
-    tracks: _Tracks,
-    lanes: Lanes,
-    config: SimulatorConfig,
-    replay: ReplayConfig,
-    generator: np.random.Generator,
-) -> tuple[Int[np.ndarray, " tracks"], list[TrackRoute]]:
-    """Who drives each track, and its route."""
+def _drivable(
+    log: TrafficLog, tracks: _Tracks, lanes: Lanes, config: SimulatorConfig, replay: ReplayConfig
+) -> tuple[Bool[np.ndarray, " tracks"], list[TrackRoute]]:
+    """Which tracks can be driven otherwise than recorded, and the routes of all."""
     kinds = [KIND_NAMES.index(kind) for kind in replay.kinds]
-    control = np.full(len(tracks.number), LOG)
     can_drive = np.isin(log.kind[tracks.number], kinds) & tracks.valid[:, 0]
-    is_ego = tracks.number == log.ego_track
     routes = []
     for row in range(len(tracks.number)):
         start = int(tracks.valid[row].argmax())
@@ -234,12 +247,25 @@ def _roles(
         route = straight_route(place, yaw, lanes, config.route_stations)
         if can_drive[row]:
             way = route_of_track(tracks.position[row], tracks.valid[row], yaw, lanes, config.route_stations)
-            goes = way.driven_m >= replay.least_drive_m or (replay.ego_only and bool(is_ego[row]))
+            is_ego = tracks.number[row] == log.ego_track
+            goes = way.driven_m >= replay.least_drive_m or (replay.ego_only and is_ego)
             can_drive[row] = goes and np.cos(way.yaw[0] - yaw) > np.cos(FORWARD_RAD)
             route = way if can_drive[row] else route
         routes.append(route)
-    drivers = np.flatnonzero(can_drive)
-    drivers = generator.permutation(drivers)
+    return can_drive, routes
+
+
+def _control(
+    log: TrafficLog,
+    tracks: _Tracks,
+    can_drive: Bool[np.ndarray, " tracks"],
+    replay: ReplayConfig,
+    generator: np.random.Generator,
+) -> Int[np.ndarray, " tracks"]:
+    """Who drives each track."""
+    control = np.full(len(tracks.number), LOG)
+    is_ego = tracks.number == log.ego_track
+    drivers = generator.permutation(np.flatnonzero(can_drive))
     drivers = drivers[np.argsort(~is_ego[drivers], kind="stable")]
     by_policy = int(is_ego[drivers].sum()) if replay.ego_only else round(replay.policy_share * len(drivers))
     by_idm = round(replay.idm_share * len(drivers))
@@ -248,7 +274,7 @@ def _roles(
     if replay.freeze_parked:
         still = parked_tracks(tracks.position, tracks.valid) & tracks.valid[:, 0]
         control[still & (control == LOG)] = PARKED
-    return control, routes
+    return control
 
 
 def _fill(values: np.ndarray, agents: int, value: float) -> np.ndarray:
