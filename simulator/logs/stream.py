@@ -11,13 +11,12 @@ puts the next batch on the device; what goes wrong there is raised by the next `
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
 
@@ -28,8 +27,8 @@ from simulator.atlas import RoadAtlas, build_atlas
 from simulator.config import SimulatorConfig
 from simulator.grids import Grids
 from simulator.logged_world import ReplayConfig, logged_worlds, num_logged_steps, settle, stack_worlds
+from simulator.logs.scene_atlas import scene_grids
 from simulator.logs.scene_pack import LoggedScene, ScenePack
-from simulator.maps import cached_grids
 from simulator.padded_atlas import Shapes, first_overflow, pad_atlas, room_for, shapes_of, together
 from simulator.road_map import RoadMap
 from simulator.world import WorldState
@@ -280,14 +279,3 @@ class _Reader:
             if (number + 1) % _REPORT_EVERY == 0:
                 _log.info("measured %d of %d scenes", number + 1, len(self))
         return Capacity(room_for(shapes, config.num_scenes), max(steps), max(1, *stops))
-
-
-def scene_grids(road_map: RoadMap) -> Grids:
-    """Grids of a recorded scene's map, baked once. The cache knows a map by its contents: importers change."""
-    digest = hashlib.sha256()
-    for entry in fields(road_map):
-        value = getattr(road_map, entry.name)
-        if isinstance(value, np.ndarray) and value.dtype.kind in "fi":
-            digest.update(f"{entry.name}{value.dtype}{value.shape}".encode())
-            digest.update(np.ascontiguousarray(value).tobytes())
-    return cached_grids(road_map, f"scene-{digest.hexdigest()[:32]}")

@@ -245,7 +245,7 @@ def test_scenes_that_do_not_fit_are_refused(town: RoadMap, small: SimulatorConfi
 
 
 def test_real_scenes_replay_exactly(real_data: Path) -> None:
-    from simulator.atlas import build_atlas
+    from simulator.logs.scene_atlas import load_scene_atlas
     from simulator.logs.womd import read_womd
 
     files = sorted((real_data / "logs" / "womd_train").glob("*.json.gz"))[:1]
@@ -253,7 +253,7 @@ def test_real_scenes_replay_exactly(real_data: Path) -> None:
         pytest.skip("GIGAPIXEL_DATA has no Waymo scene")
     config = SimulatorConfig(num_agents=32)
     scenes = [read_womd(path) for path in files]
-    atlas = build_atlas([scene.road_map for scene in scenes])
+    atlas = load_scene_atlas(scenes)
     room = max(len(scene.log.light_state) for scene in scenes)
     rng = np.random.default_rng(0)
     worlds = [logged_world(s, i, config, ALL_LOG, rng, 91, room) for i, s in enumerate(scenes)]

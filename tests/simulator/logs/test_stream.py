@@ -13,9 +13,10 @@ import pytest
 from simulator.atlas import RoadAtlas, build_atlas, drivable_distance
 from simulator.config import SimulatorConfig
 from simulator.dynamics import COAST
-from simulator.logged_world import ReplayConfig
+from simulator.logged_world import ReplayConfig, logged_world
 from simulator.logs import stream as stream_module
 from simulator.logs.build_map import build_log_map
+from simulator.logs.scene_atlas import load_scene_atlas
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
 from simulator.logs.source_map import Origins, SourceLane, SourceMap
 from simulator.logs.source_tracks import Repairs
@@ -132,6 +133,18 @@ def test_a_padded_atlas_answers_as_the_plain_one() -> None:
         np.testing.assert_array_equal(room(plain, map_id), room(padded, map_id))
     with pytest.raises(ValueError, match=r"does not fit its capacity: .* needs"):
         pad_atlas(plain, room_for(singles, 1))
+
+
+def test_an_atlas_of_scenes_without_any_stop_line_can_be_driven_on() -> None:
+    scene = make_scene(0)
+    assert len(scene.road_map.stop_line_yaw) == 0
+    atlas = load_scene_atlas([scene])
+    world = logged_world(scene, 0, SIMULATOR, ReplayConfig(0.5, 0.5), np.random.default_rng(0))
+    batch = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], world)
+    run = jax.jit(lambda w: step_worlds(w, jnp.full((1, 6), COAST), atlas, SIMULATOR))
+    after, events = run(batch)
+    assert after.present.sum() == scene.log.num_tracks
+    assert not events.red_light.any()
 
 
 def test_scenes_that_do_not_fit_are_skipped_aloud(
