@@ -1,6 +1,37 @@
 """All settings of the simulated world, each documented once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class IdmConfig:
+    """How agents with control IDM drive: the intelligent driver model (Treiber, Hennecke, Helbing 2000).
+
+    Attributes:
+        headway_s: Time gap kept to the leader (nuPlan: 1.5).
+        jam_distance_m: Gap kept at a standstill (Treiber: 2).
+        acceleration_mps2: Acceleration on a free road from a standstill; scaled by the agent's gain.
+        deceleration_mps2: Comfortable deceleration.
+        hardest_braking_mps2: No agent brakes harder (ours: the action models' limit, -5, and a little more).
+        bend_mps2: Lateral acceleration at which bends are taken (ours).
+        margin_m: Room kept to either side: who is nearer than this to the swept corridor is a leader (ours).
+    """
+
+    headway_s: float = 1.5
+    jam_distance_m: float = 2.0
+    acceleration_mps2: float = 1.5
+    deceleration_mps2: float = 2.0
+    hardest_braking_mps2: float = 6.0
+    bend_mps2: float = 2.0
+    margin_m: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name in ("acceleration_mps2", "deceleration_mps2", "hardest_braking_mps2", "bend_mps2"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"idm {name}={getattr(self, name)} must be positive")
+        for name in ("headway_s", "jam_distance_m", "margin_m"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"idm {name}={getattr(self, name)} must not be negative")
 
 
 @dataclass(frozen=True)
@@ -26,6 +57,12 @@ class SimulatorConfig:
         always_green_share: Share of junctions that stay green (GIGAFLOW: 0.05).
         offroad_margin_m: A corner this far outside the drivable area is a departure.
         inactive_reset_share: Training resets a world when this share of its agents no longer drives.
+        idm_share: Share of agents that follow their route by the intelligent driver model.
+        idm: The settings of that model.
+        blind_share: Share of agents that do not see others; not learnt from, not counted (GIGAFLOW: 0.05).
+        braker_share: Share of agents that brake hard for no reason; not learnt from, not counted (GIGAFLOW: 0.10).
+        parked_share: Share of agents that are cars and trucks parked at the right edge of the road.
+        crashed_share: Share of agents that stand on a lane at any angle, as after a crash.
     """
 
     timestep_s: float = 0.1
@@ -47,6 +84,12 @@ class SimulatorConfig:
     always_green_share: float = 0.05
     offroad_margin_m: float = 0.3
     inactive_reset_share: float = 0.4
+    idm_share: float = 0.0
+    idm: IdmConfig = field(default_factory=IdmConfig)
+    blind_share: float = 0.0
+    braker_share: float = 0.0
+    parked_share: float = 0.0
+    crashed_share: float = 0.0
 
     def __post_init__(self) -> None:
         steps = 0.5 / self.timestep_s if self.timestep_s > 0 else 0.0
@@ -76,10 +119,18 @@ class SimulatorConfig:
             "removed_light_share",
             "always_green_share",
             "inactive_reset_share",
+            *ROLE_SHARES,
         )
         for name in names:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} must lie in [0, 1]")
+        if self.mixed_share > 1:
+            raise ValueError(f"{' + '.join(ROLE_SHARES)} is {self.mixed_share:g}; it must not exceed 1")
+
+    @property
+    def mixed_share(self) -> float:
+        """Share of agents that are anything but a plain policy-driven agent."""
+        return sum(getattr(self, name) for name in ROLE_SHARES)
 
     @property
     def episode_steps(self) -> int:
@@ -94,3 +145,5 @@ class SimulatorConfig:
 
 ROUTE_SPACING_M = 2.0
 """Distance between two stations of a route."""
+ROLE_SHARES = ("idm_share", "parked_share", "crashed_share", "blind_share", "braker_share")
+"""Settings that say which share of a town's agents has another role than to drive by policy."""

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from simulator.atlas import RoadAtlas
 from simulator.config import SimulatorConfig
+from simulator.replay import logged_lights
 from simulator.world import WorldState
 
 OFF, GREEN, YELLOW, RED = range(4)
@@ -23,7 +24,12 @@ def _fraction(value: Array) -> Array:
 def light_states(
     state: WorldState, stops: Int[Array, "*n"], atlas: RoadAtlas, config: SimulatorConfig
 ) -> Int[Array, "*n"]:
-    """State (OFF, GREEN, YELLOW, RED) of the lights at stop lines ``stops``; negative indices are OFF."""
+    """State (OFF, GREEN, YELLOW, RED) of the lights at stop lines ``stops``; negative indices are OFF.
+
+    Worlds made of recorded traffic show the recorded states.
+    """
+    if state.scenario.logged is not None:
+        return logged_lights(state, stops, atlas.map_stop_start[state.map_id])
     safe = jnp.maximum(stops, 0)
     junction = jnp.maximum(atlas.stop_junction[safe], 0)
     groups = jnp.maximum(atlas.junction_groups[junction], 1)

@@ -43,7 +43,7 @@ def load_atlas(names: Sequence[str]) -> RoadAtlas:
 
 def _load_map(name: str) -> RoadMap:
     if name.endswith((".h5", ".hdf5")):
-        return RoadMap.load(name)
+        return _load_pack(name)
     if not known_towns() and "." not in name and "/" not in name:
         return _load_without_reader(name)
     source = find_source(name)
@@ -60,6 +60,20 @@ def _load_map(name: str) -> RoadMap:
     return road_map
 
 
+def _load_pack(name: str) -> RoadMap:
+    """The town in a pack. Packs of recorded scenes are told apart: each scene has a map of its own."""
+    from simulator.logs.scene_pack import ScenePack, holds_logged_scenes
+
+    if not holds_logged_scenes(name):
+        return RoadMap.load(name)
+    with ScenePack(name) as pack:
+        scenes = len(pack)
+    raise ValueError(
+        f"{name}: holds {scenes} recorded scenes, not the map of one town; expected a town here "
+        "(simulator.logs.stream makes worlds of recorded scenes)"
+    )
+
+
 def _load_without_reader(name: str) -> RoadMap:
     """A town imported elsewhere and copied into the cache serves machines that lack the reader (py123d)."""
     entries = sorted(cache_folder().glob(f"{name}-*-s{SCHEMA_VERSION}i{IMPORTER_VERSION}.h5"))
@@ -73,6 +87,11 @@ def _load_without_reader(name: str) -> RoadMap:
 
 def _load_grids(road_map: RoadMap) -> Grids:
     key = f"{road_map.name}-{road_map.source_sha256[:16]}-s{SCHEMA_VERSION}i{IMPORTER_VERSION}"
+    return cached_grids(road_map, key)
+
+
+def cached_grids(road_map: RoadMap, key: str) -> Grids:
+    """Grids of a map, from the cache or baked and put there; ``key`` names the map and whatever it was made from."""
     entry = cache_folder() / f"{key}-grids{GRIDS_VERSION}.h5"
     if entry.is_file():
         try:

@@ -32,9 +32,14 @@ def step_worlds(
 
 
 def needs_reset(state: WorldState, config: SimulatorConfig) -> Bool[Array, " worlds"]:
-    """Worlds whose episode is over, or too jammed to be worth continuing."""
-    inactive = 1.0 - state.active.sum(axis=-1) / jnp.maximum(state.spawned.sum(axis=-1), 1)
-    return (state.step >= config.episode_steps) | (inactive >= config.inactive_reset_share)
+    """Worlds whose episode or recording is over, or too jammed to be worth continuing. Agents that do not count in
+    metrics do not count here either; where nobody counts, only time ends the episode."""
+    gone = (state.spawned & ~state.active).sum(axis=-1)
+    inactive = gone / jnp.maximum(state.spawned.sum(axis=-1), 1)
+    over = state.step >= config.episode_steps
+    if state.scenario.logged is not None:
+        over = over | (state.step >= state.scenario.logged.last_step)
+    return over | (inactive >= config.inactive_reset_share)
 
 
 def select_worlds(which: Bool[Array, " worlds"], new: WorldState, old: WorldState) -> WorldState:
@@ -59,7 +64,7 @@ def roll(
     def one(carry: tuple[WorldState, Array], step_key: Array) -> tuple[tuple[WorldState, Array], None]:
         world, taken = carry
         following, _ = step_worlds(world, choose(world, step_key), atlas, config)
-        return (following, taken + world.active.sum()), None
+        return (following, taken + (world.active & world.spawned).sum()), None
 
     start = (state, jnp.zeros((), jnp.int32))
     (state, taken), _ = jax.lax.scan(one, start, jax.random.split(key, num_steps))

@@ -10,7 +10,7 @@ from simulator.config import SimulatorConfig
 from simulator.draw import draw_world
 from simulator.lights import light_states
 from simulator.road_map import RoadMap
-from simulator.world import WorldState
+from simulator.world import POLICY, WorldState
 
 
 def world_of(states: WorldState, index: int) -> WorldState:
@@ -26,7 +26,7 @@ def agents_to_draw(state: WorldState) -> dict[str, np.ndarray]:
         "size": np.asarray(state.scenario.size),
         "kind": np.asarray(state.scenario.kind),
         "present": np.asarray(state.present),
-        "crashed": np.asarray(state.present & ~state.active),
+        "crashed": np.asarray(state.present & ~state.active & (state.scenario.control == POLICY)),
     }
 
 

@@ -12,9 +12,23 @@ from jaxtyping import Array, Float, Int
 
 from simulator.atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
+from simulator.obstacles import place_obstacles
+from simulator.roles import draw_roles
 from simulator.routes import on_lane, route_along, walk_lanes
 from simulator.variants import inverse, variant_matrices
-from simulator.world import CAR, CYCLIST, PEDESTRIAN, TRAITS, TRUCK, Leaf, Scenario, WorldState
+from simulator.world import (
+    CAR,
+    CYCLIST,
+    IDM,
+    NO_NOISE,
+    PEDESTRIAN,
+    POLICY,
+    TRAITS,
+    TRUCK,
+    Leaf,
+    Scenario,
+    WorldState,
+)
 
 PLACE_TRIES = 12
 """Random places tried per agent before it is left out of the world."""
@@ -31,7 +45,7 @@ _GREATEST = {
     PEDESTRIAN: (0.8, 0.8, 1.9),
 }
 # Speed caps relative to dynamics.MAX_SPEED: a pedestrian tops out at 2 m/s, a cyclist at 7 m/s.
-_SPEED_SCALE = (1.0, 0.8, 0.35, 0.1)
+SPEED_SCALE = (1.0, 0.8, 0.35, 0.1)
 
 
 @struct.dataclass
@@ -78,7 +92,7 @@ def _sample_bodies(key: Array, config: SimulatorConfig) -> _Bodies:
         pairs = zip(keys[2:6], (1.25, 1.25, 1.5, 1.5), strict=True)
         gains = [_mixed_uniform(k, agents, bound) for k, bound in pairs]
     throttle, steer, acceleration, speed = gains
-    return _Bodies(kind, size, throttle, steer, acceleration, speed * jnp.array(_SPEED_SCALE)[kind])
+    return _Bodies(kind, size, throttle, steer, acceleration, speed * jnp.array(SPEED_SCALE)[kind])
 
 
 def _draw_places(
@@ -150,10 +164,10 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
     Agents start on lanes outside junctions, heading along their route, at a random speed below the limit that they
     can hold through the first bend.
     """
-    keys = jax.random.split(key, 10)
+    *keys, variant_key, role_key, obstacle_key = jax.random.split(key, 12)
     agents = config.num_agents
     bodies = _sample_bodies(keys[0], config)
-    variant = jax.random.randint(keys[9], (), 0, config.map_variants)
+    variant = jax.random.randint(variant_key, (), 0, config.map_variants)
     matrix = jnp.asarray(variant_matrices(config.map_variants))[variant]
     lane, along, placed = _place_agents(keys[1], bodies, map_id, matrix, atlas)
     walks = jax.vmap(walk_lanes, (0, 0, None, None))(jax.random.split(keys[2], agents), lane, atlas, config)
@@ -161,6 +175,10 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
     routes: Callable = jax.vmap(route_along, (0, 0, 0, None, None, None))
     route, length = routes(walks, along, shift, matrix, atlas, config)
     goal_m, num_goals = _sample_goals(keys[3], bodies, length, config)
+    roles = draw_roles(role_key, bodies.kind, config)
+    if config.idm_share > 0:  # they drive to the end of their route, which is their only goal
+        goal_m = jnp.where((roles.control == IDM)[:, None], length[:, None], goal_m)
+        num_goals = jnp.where(roles.control == IDM, 1, num_goals)
     least, greatest = config.goal_radius_m
     scenario = Scenario(
         size=bodies.size,
@@ -178,11 +196,18 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
         lights_on=jax.random.uniform(keys[7]) >= config.no_lights_share,
         map_matrix=matrix,
         map_inverse=inverse(matrix),
+        control=roles.control,
+        noise=roles.noise,
+        has_idm=config.idm_share > 0,
+        has_noise=config.blind_share + config.braker_share > 0,
     )
     cap = jnp.minimum(0.6 * route[:, 0, 5], 12.0 * bodies.speed_gain)
     cap = jnp.minimum(cap, _bend_speed(route))
     placed = placed & (num_goals > 0)
-    return _first_state(scenario, placed, map_id, cap * jax.random.uniform(keys[8], (agents,)))
+    state = first_state(scenario, placed, map_id, cap * jax.random.uniform(keys[8], (agents,)))
+    if config.parked_share + config.crashed_share > 0:
+        state = place_obstacles(obstacle_key, state, roles.crashed, atlas, config)
+    return state
 
 
 def _bend_speed(route: Float[Array, "agents stations columns"]) -> Float[Array, " agents"]:
@@ -199,8 +224,14 @@ def _bend_speed(route: Float[Array, "agents stations columns"]) -> Float[Array, 
     return jnp.sqrt(2.0 / jnp.maximum(bend, 1e-3))
 
 
-def _first_state(scenario: Scenario, placed: Array, map_id: Array, speed: Array) -> WorldState:
+def first_state(scenario: Scenario, placed: Array, map_id: Array, speed: Array) -> WorldState:
+    """The state in which an episode starts: agents that are ``placed`` [agents] stand at the start of their routes.
+
+    ``speed`` [agents] is in m/s. Who is driven by policy is active, and counts in metrics unless something is wrong
+    with it.
+    """
     agents = placed.shape[0]
+    by_policy = placed & (scenario.control == POLICY)
     zeros, none = jnp.zeros(agents), jnp.zeros(agents, jnp.int32)
     return WorldState(
         step=jnp.zeros((), jnp.int32),
@@ -214,9 +245,9 @@ def _first_state(scenario: Scenario, placed: Array, map_id: Array, speed: Array)
         route_m=zeros,
         route_offset_m=zeros,
         goal_index=none,
-        active=placed,
+        active=by_policy,
         present=placed,
-        spawned=placed,
+        spawned=by_policy & (scenario.noise == NO_NOISE),
         stopped_s=zeros,
         collisions=none,
         offroads=none,

@@ -1,16 +1,16 @@
 """One step of one world: move, follow the route, and notice what went wrong."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from simulator import collision, dynamics, lights
-from simulator.atlas import RoadAtlas, drivable_distance, table_row
+from simulator import collision, dynamics, lights, noise
+from simulator.atlas import RoadAtlas, table_row
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.variants import to_map
-from simulator.world import Events, WorldState, nearest_station, route_rows
+from simulator.road_room import corner_room
+from simulator.roles import drive_others
+from simulator.variants import on_map
+from simulator.world import IDM, LOG, Events, WorldState, nearest_station, route_rows
 
 # Stations searched for the nearest, and how many of them lie behind the last one: at 20 m/s and 0.5 s an agent passes
 # five.
@@ -29,6 +29,7 @@ def step(
     """
     moved = move(state, action, config)
     moved = _follow_route(moved)
+    moved = drive_others(state, moved, atlas, config)
     red_light = _runs_red_light(state, moved, atlas, config)
     collision_now = (
         collision.collides(moved.position, moved.yaw, state.scenario.size, moved.present) & state.active
@@ -50,10 +51,12 @@ def step(
 
 def move(state: WorldState, action: Int[Array, " agents"], config: SimulatorConfig) -> WorldState:
     """The dynamics alone: active agents move on their plane, nothing is noticed."""
+    if state.scenario.has_noise:
+        action = noise.override(state, action, config)
     motion = dynamics.motion_of(state)
     moved = dynamics.advance(motion, dynamics.jerks_of(action), dynamics.vehicle_of(state), config.timestep_s)
     moved = jax.tree.map(lambda new, old: jnp.where(state.active, new, old), moved, motion)
-    return state.replace(
+    after = state.replace(
         position=jnp.stack([moved.x, moved.y, state.position[:, 2]], axis=-1),
         yaw=moved.yaw,
         speed=moved.speed,
@@ -61,6 +64,7 @@ def move(state: WorldState, action: Int[Array, " agents"], config: SimulatorConf
         lateral_acceleration=moved.lateral_acceleration,
         steering=moved.steering,
     )
+    return noise.hold(state, after, config) if state.scenario.has_noise else after
 
 
 def _follow_route(state: WorldState) -> WorldState:
@@ -85,20 +89,6 @@ def _follow_route(state: WorldState) -> WorldState:
     )
 
 
-def on_map(state: WorldState, xy: Float[Array, "*n 2"], config: SimulatorConfig) -> Float[Array, "*n 2"]:
-    """World places (m) as the atlas knows them; nothing to do where every world is the town itself."""
-    return to_map(state.scenario, xy) if config.map_variants > 1 else xy
-
-
-def corner_room(state: WorldState, atlas: RoadAtlas, config: SimulatorConfig) -> Float[Array, "agents 4"]:
-    """Signed distance (m) of each corner of each box to the edge of the drivable area of its level, + inside."""
-    points = on_map(state, collision.corners(state.position[:, :2], state.yaw, state.scenario.size), config)
-    height = jnp.broadcast_to(state.position[:, None, 2:], (*points.shape[:2], 1))
-    inverse = state.scenario.map_inverse if config.map_variants > 1 else None
-    distance = partial(drivable_distance, atlas, state.map_id, map_inverse=inverse)
-    return jax.vmap(jax.vmap(distance))(jnp.concatenate([points, height], axis=-1))
-
-
 def _leaves_road(state: WorldState, atlas: RoadAtlas, config: SimulatorConfig) -> Bool[Array, " agents"]:
     return (corner_room(state, atlas, config) < -config.offroad_margin_m).any(axis=1)
 
@@ -113,7 +103,7 @@ def _runs_red_light(
     before: WorldState, after: WorldState, atlas: RoadAtlas, config: SimulatorConfig
 ) -> Bool[Array, " agents"]:
     """Whether an agent's front crossed a stop line in its direction while that line's light was red."""
-    old, new = (on_map(before, front(state), config) for state in (before, after))
+    old, new = (on_map(before.scenario, front(state), config) for state in (before, after))
     rows = jax.vmap(table_row, (None, None, 0))(atlas, before.map_id, old)
     stops = atlas.stop_candidates[rows][:, :_STOP_CANDIDATES]
     was, _ = lights.line_coordinates(old[:, None], stops, atlas)
@@ -143,16 +133,18 @@ def _reaches_goal(state: WorldState) -> tuple[Bool[Array, " agents"], Bool[Array
 def _record(before: WorldState, moved: WorldState, events: Events, config: SimulatorConfig) -> WorldState:
     crashed = events.collision | events.offroad
     keeps_driving = before.active & ~crashed
+    control = before.scenario.control
+    rolls = keeps_driving | (control == LOG) | (control == IDM)
     still = jnp.abs(moved.speed) < _STANDSTILL_MPS
     driven = 0.5 * jnp.abs(before.speed + moved.speed) * config.timestep_s
     return moved.replace(
         step=before.step + 1,
-        speed=jnp.where(keeps_driving, moved.speed, 0.0),
-        acceleration=jnp.where(keeps_driving, moved.acceleration, 0.0),
-        lateral_acceleration=jnp.where(keeps_driving, moved.lateral_acceleration, 0.0),
+        speed=jnp.where(rolls, moved.speed, 0.0),
+        acceleration=jnp.where(rolls, moved.acceleration, 0.0),
+        lateral_acceleration=jnp.where(rolls, moved.lateral_acceleration, 0.0),
         goal_index=before.goal_index + events.goal,
         active=keeps_driving & ~events.arrived,
-        present=before.present & ~events.arrived,
+        present=moved.present & ~events.arrived,
         stopped_s=jnp.where(still, before.stopped_s + config.timestep_s, 0.0),
         collisions=before.collisions + events.collision,
         offroads=before.offroads + events.offroad,

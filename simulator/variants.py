@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from simulator.config import SimulatorConfig
 from simulator.road_map import RoadMap
 from simulator.world import Scenario
 
@@ -48,14 +49,14 @@ def inverse(matrix: Float[Array, "2 2"]) -> Float[Array, "2 2"]:
     return jnp.array([[d, -b], [-c, a]]) / (a * d - b * c)
 
 
-def to_map(scenario: Scenario, xy: Float[Array, "*n 2"]) -> Float[Array, "*n 2"]:
-    """World places (m) on the original town."""
-    return _applied(scenario.map_inverse, xy)
+def on_map(scenario: Scenario, xy: Float[Array, "*n 2"], config: SimulatorConfig) -> Float[Array, "*n 2"]:
+    """World places (m) on the original town, as the atlas knows them; nothing to do where there are no variants."""
+    return _applied(scenario.map_inverse, xy) if config.map_variants > 1 else xy
 
 
-def to_world(scenario: Scenario, xy: Float[Array, "*n 2"]) -> Float[Array, "*n 2"]:
+def in_world(scenario: Scenario, xy: Float[Array, "*n 2"], config: SimulatorConfig) -> Float[Array, "*n 2"]:
     """Places of the original town (m) in the world; directions get a length other than 1."""
-    return _applied(scenario.map_matrix, xy)
+    return _applied(scenario.map_matrix, xy) if config.map_variants > 1 else xy
 
 
 def _applied(matrix: Float[Array, "2 2"], xy: Float[Array, "*n 2"]) -> Float[Array, "*n 2"]:

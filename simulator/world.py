@@ -25,6 +25,24 @@ ROUTE_WIDTH = 6
 
 CAR, TRUCK, CYCLIST, PEDESTRIAN = range(4)
 KIND_NAMES = ("car", "truck", "cyclist", "pedestrian")
+POLICY, LOG, IDM, PARKED = range(4)
+CONTROL_NAMES = ("policy", "log", "idm", "parked")
+"""Who drives an agent: a policy's actions, its own recorded track, `simulator.idm`, or nobody."""
+NO_NOISE, BLIND, BRAKER = range(3)
+NOISE_NAMES = ("none", "blind", "braker")
+"""What is wrong with an agent that a policy drives; see `simulator.noise`."""
+
+
+@struct.dataclass
+class Logged:
+    """The recorded traffic of one world from the step at which its episode starts, at the simulator's own step."""
+
+    position: Leaf  # [agents, steps, 3] m, world; the last one holds beyond the end
+    yaw: Leaf  # [agents, steps] rad
+    speed: Leaf  # [agents, steps] m/s, signed, along the heading
+    valid: Leaf  # [agents, steps] bool: was seen
+    light_state: Leaf  # [stops, steps] int32: per stop line of the world's own map
+    last_step: Leaf  # [] int32: the last recorded step; what follows is padding
 
 
 @struct.dataclass
@@ -46,6 +64,11 @@ class Scenario:
     lights_on: Leaf  # [] bool: False in worlds without any traffic light
     map_matrix: Leaf  # [2, 2] world from map; see `simulator.variants`
     map_inverse: Leaf  # [2, 2] map from world
+    control: Leaf  # [agents] int32: index into CONTROL_NAMES, who drives
+    noise: Leaf  # [agents] int32: index into NOISE_NAMES
+    logged: Any = None  # Logged where the world replays recorded traffic, else None: no leaves at all
+    has_idm: bool = struct.field(pytree_node=False, default=False)  # compiled in only where agents may be IDM
+    has_noise: bool = struct.field(pytree_node=False, default=False)  # ... may be BLIND or BRAKER
 
     @property
     def route_xyz(self) -> Leaf:
@@ -78,9 +101,9 @@ class WorldState:
     route_m: Leaf  # [agents] m: projection on the route
     route_offset_m: Leaf  # [agents] m: distance to the route, left of it positive
     goal_index: Leaf  # [agents] int32: the goal to reach next
-    active: Leaf  # [agents] bool: takes actions
+    active: Leaf  # [agents] bool: takes a policy's actions, has neither crashed nor arrived
     present: Leaf  # [agents] bool: occupies space; crashed agents do, arrived agents do not
-    spawned: Leaf  # [agents] bool: was placed at reset; only these count in metrics
+    spawned: Leaf  # [agents] bool: was placed at reset to drive by policy, without noise; only these count in metrics
     stopped_s: Leaf  # [agents] s at a standstill
     collisions: Leaf  # [agents] int32 so far
     offroads: Leaf  # [agents] int32 departures from the drivable area so far

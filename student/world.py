@@ -96,7 +96,9 @@ class PixelWorld:
         self.ground = bridge.ground_library(load_maps(config.maps)).to(self.device)
         self.lights = bridge.light_table(self.atlas)
         # Compiled functions are shared between worlds of one size, whatever their episodes' length.
-        self._rules = replace(self.simulator, episode_s=SimulatorConfig.episode_s)
+        self._rules = replace(
+            self.simulator, episode_s=SimulatorConfig.episode_s, blind_share=0.0, braker_share=0.0
+        )
         self.reset(0)
 
     def reset(self, seed: int, stagger: bool = False) -> None:

@@ -83,11 +83,12 @@ def make_environment(config: TeacherConfig) -> Environment:
             following, events = step(state, action, atlas, simulator)
             total, terms = reward(state, events, following, simulator, config.reward)
             crashed = events.collision | events.offroad
+            learns = state.active & state.spawned  # agents with noise drive, but are no example
             named = {
                 name: getattr(events, name)
                 for name in ("collision", "offroad", "red_light", "goal", "arrived")
             }
-            return Transition(following, total, crashed | events.arrived, state.active, terms, named)
+            return Transition(following, total, crashed | events.arrived, learns, terms, named)
 
         return jax.vmap(one)(state, action)
 

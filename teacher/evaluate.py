@@ -33,13 +33,15 @@ EVALUATION_GOAL_SPACING_M = (40.0, 80.0)
 
 
 def evaluation_simulator(policy: Policy, num_agents: int, seconds: float) -> SimulatorConfig:
-    """The world the policy was trained in, with evaluation's routes."""
+    """The world the policy was trained in, with evaluation's routes and nobody blind or braking for no reason."""
     return dataclasses.replace(
         policy.simulator,
         num_agents=num_agents,
         episode_s=seconds,
         num_goals=EVALUATION_GOALS,
         goal_spacing_m=EVALUATION_GOAL_SPACING_M,
+        blind_share=0.0,
+        braker_share=0.0,
     )
 
 

@@ -25,7 +25,8 @@ from simulator import lights
 from simulator.atlas import RoadAtlas, table_row
 from simulator.config import SimulatorConfig
 from simulator.grids import EDGE_CANDIDATES, LANE_CANDIDATES, STOP_CANDIDATES
-from simulator.step import corner_room
+from simulator.noise import unseen_by_blind
+from simulator.road_room import corner_room
 from simulator.world import TRAITS, Leaf, WorldState, nearest_station, route_rows
 from teacher.frame import NEAR_M, Frame, Layout, rows
 from teacher.observed_agents import FORESIGHT_WIDTH, OTHERS_WIDTH, SPEED_UNIT_MPS, observe_others
@@ -131,6 +132,8 @@ def observe(
     candidates = atlas.stop_candidates[row]
     states = lights.light_states(state, candidates, atlas, simulator)
     others, others_mask = observe_others(state, frame, config.others, config.agent_range_m, config.foresight)
+    if state.scenario.has_noise:
+        others, others_mask = unseen_by_blind(state, others, others_mask)
     lanes, lanes_mask = observe_lanes(atlas.lane_candidates[row][:, : config.lanes], road, atlas)
     edges, edges_mask = observe_edges(atlas.edge_candidates[row][:, : config.edges], road, atlas)
     stops, stops_mask = observe_stops(candidates[:, : config.stops], states[:, : config.stops], road, atlas)

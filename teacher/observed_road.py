@@ -9,8 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from simulator import lights
 from simulator.atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.step import on_map
-from simulator.variants import to_map
+from simulator.variants import on_map
 from simulator.world import Leaf, WorldState, nearest_station, route_rows
 from teacher.frame import NEAR_M, Frame, Layout, Matrix, rows
 from teacher.observed_agents import LEVEL_GAP_M
@@ -51,7 +50,7 @@ class Road:
             return cls(
                 state.position[:, :2], frame.z, frame.pose(frame.z), frame.matrix, mirror, varied=False
             )
-        xy, matrix = to_map(state.scenario, state.position[:, :2]), state.scenario.map_matrix
+        xy, matrix = on_map(state.scenario, state.position[:, :2], simulator), state.scenario.map_matrix
         nothing = jnp.zeros_like(frame.z)
         own = jnp.stack([xy[:, 0], xy[:, 1], nothing, nothing, frame.z], axis=1)
         mirror = jnp.sign(matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0])
@@ -118,7 +117,7 @@ def next_light(
     stride_m = _LIGHT_STRIDE * ROUTE_SPACING_M
     window = nearest_station(scenario, state.route_m)[:, None] + _LIGHT_STRIDE * jnp.arange(_LIGHT_LOOKS)
     window = jnp.clip(window, 0, scenario.route.shape[1] - 1)
-    ahead = on_map(state, route_rows(scenario, window)[..., :2], simulator)
+    ahead = on_map(scenario, route_rows(scenario, window)[..., :2], simulator)
     front_m = state.route_m + 0.5 * scenario.size[:, 0]
     gap = jnp.full(stops.shape, jnp.inf)
     before = None

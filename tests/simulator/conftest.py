@@ -1,10 +1,15 @@
 """Small worlds shared by the simulator's tests."""
 
+from collections.abc import Callable
+
+import jax.numpy as jnp
 import pytest
 
 from simulator.atlas import RoadAtlas
-from simulator.config import SimulatorConfig
+from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.maps import load_atlas
+from simulator.spawn import first_state
+from simulator.world import TRAITS, Scenario, WorldState, route_table
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +24,46 @@ def small() -> SimulatorConfig:
     return SimulatorConfig(
         timestep_s=0.25, num_agents=8, no_lights_share=0.0, removed_light_share=0.0, always_green_share=0.0
     )
+
+
+@pytest.fixture(scope="session")
+def open_field() -> Callable[..., WorldState]:
+    """Builds a world far from any road: cars of 4 x 2 m on straight routes of 200 m from (x, y) at an angle."""
+
+    def build(
+        x: list[float], y: list[float], speed: list[float], yaw: list[float] | None = None
+    ) -> WorldState:
+        agents, stations = len(x), 101
+        angle = jnp.asarray(yaw if yaw is not None else [0.0] * agents, jnp.float32)
+        start = jnp.stack(
+            [10_000.0 + jnp.asarray(x), jnp.asarray(y, jnp.float32), jnp.zeros(agents)], axis=-1
+        )
+        heading = jnp.stack([jnp.cos(angle), jnp.sin(angle), jnp.zeros(agents)], axis=-1)
+        along = ROUTE_SPACING_M * jnp.arange(stations)
+        one, none = jnp.ones(agents), jnp.zeros(agents, jnp.int32)
+        scenario = Scenario(
+            size=jnp.tile(jnp.array([4.0, 2.0, 1.5]), (agents, 1)),
+            kind=none,
+            throttle_gain=one,
+            steer_gain=one,
+            acceleration_gain=one,
+            speed_gain=one,
+            traits=jnp.zeros((agents, TRAITS)),
+            route=route_table(
+                start[:, None] + along[None, :, None] * heading[:, None],
+                jnp.tile(angle[:, None], (1, stations)),
+                jnp.full((agents, stations), 15.0),
+            ),
+            goal_m=jnp.full((agents, 1), 200.0),
+            num_goals=none + 1,
+            goal_radius_m=2.0 * one,
+            light_phase=jnp.zeros(()),
+            lights_on=jnp.asarray(True),
+            map_matrix=jnp.eye(2),
+            map_inverse=jnp.eye(2),
+            control=none,
+            noise=none,
+        )
+        return first_state(scenario, jnp.ones(agents, bool), jnp.zeros((), jnp.int32), jnp.asarray(speed))
+
+    return build

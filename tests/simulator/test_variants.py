@@ -14,9 +14,9 @@ from simulator.atlas import RoadAtlas, build_atlas, drivable_distance
 from simulator.config import SimulatorConfig
 from simulator.maps import load_maps
 from simulator.road_map import RoadMap
+from simulator.road_room import corner_room
 from simulator.rollout import reset_worlds, step_worlds
 from simulator.snapshot import world_of
-from simulator.step import corner_room
 from simulator.variants import MAX_VARIANTS, SCALE, inverse, variant_matrices, varied_map
 from simulator.world import WorldState
 from teacher.observation import OBSERVATIONS, observe

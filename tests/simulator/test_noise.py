@@ -1,0 +1,116 @@
+"""Blind agents and agents that brake for no reason: what they do, and that nothing counts or learns from them."""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from simulator import noise
+from simulator.config import SimulatorConfig
+from simulator.dynamics import COAST, MIN_ACCELERATION
+from simulator.infractions import summarise
+from simulator.roles import draw_roles
+from simulator.rollout import needs_reset
+from simulator.step import move
+from simulator.world import BLIND, BRAKER, CAR, IDM, NO_NOISE, PARKED, PEDESTRIAN, POLICY, WorldState
+
+Build = Callable[..., WorldState]
+
+
+def noisy(state: WorldState, kinds: list[int]) -> WorldState:
+    scenario = state.scenario.replace(noise=jnp.asarray(kinds, jnp.int32), has_noise=True)
+    return state.replace(scenario=scenario, spawned=jnp.asarray(kinds) == NO_NOISE)
+
+
+def test_brakers_brake_in_spells_without_backing_up_and_others_do_not(
+    open_field: Build, small: SimulatorConfig
+) -> None:
+    """Two minutes of coasting at 10 m/s; a braker that has come to rest is pushed on by hand."""
+    state = noisy(open_field([0.0, 0.0], [0.0, 50.0], [10.0, 10.0]), [BRAKER, NO_NOISE])
+    run = jax.jit(lambda s: move(s, jnp.full(2, COAST), small))
+    spells = jax.jit(lambda s: noise.braking(s, small))
+    braked, slowest = [], 10.0
+    for number in range(480):
+        now = bool(spells(state)[0])
+        after = run(state)
+        assert float(after.speed[1]) == 10.0
+        assert float(after.speed[0]) >= 0.0
+        if now:
+            assert float(after.speed[0]) <= float(state.speed[0])
+            slowest = min(slowest, float(after.speed[0]))
+        else:
+            after = after.replace(speed=jnp.full(2, 10.0), acceleration=jnp.zeros(2))
+        braked.append(now)
+        state = after.replace(step=jnp.int32(number + 1))
+    changes = np.flatnonzero(np.diff(np.array(braked).astype(int)) == 1)
+    assert 3 <= len(changes) <= 12, "a spell every 10 to 30 s"
+    longest = max(map(len, "".join("x" if b else " " for b in braked).split()))
+    assert noise.SPELL_S[0] - 0.3 <= longest * small.timestep_s <= noise.SPELL_S[1] + 0.3
+    assert slowest < 10.0 + 1.5 * MIN_ACCELERATION + 3.0, "as hard as it can"
+
+
+def test_spells_differ_between_agents_and_episodes_and_are_the_same_in_a_fork(
+    open_field: Build, small: SimulatorConfig
+) -> None:
+    state = noisy(open_field([0.0] * 6, [50.0 * i for i in range(6)], [5.0] * 6), [BRAKER] * 6)
+    spells = jax.jit(lambda s, k: noise.braking(s.replace(step=k), small))
+
+    def pattern(world: WorldState) -> np.ndarray:
+        return np.stack([spells(world, jnp.int32(k)) for k in range(0, 240, 2)])
+
+    one, same = pattern(state), pattern(state)
+    np.testing.assert_array_equal(one, same)
+    assert len({column.tobytes() for column in one.T}) == 6
+    other = pattern(state.replace(scenario=state.scenario.replace(light_phase=jnp.asarray(0.37))))
+    assert not np.array_equal(one, other)
+
+
+def test_the_blind_see_nobody(open_field: Build) -> None:
+    state = noisy(open_field([0.0] * 3, [0.0, 5.0, 10.0], [5.0] * 3), [BLIND, BRAKER, NO_NOISE])
+    seen, mask = noise.unseen_by_blind(state, jnp.ones((3, 2, 4)), jnp.ones((3, 2), bool))
+    np.testing.assert_array_equal(mask.any(axis=1), [False, True, True])
+    np.testing.assert_array_equal(seen.any(axis=(1, 2)), [False, True, True])
+
+
+def test_they_count_neither_in_metrics_nor_for_a_reset(open_field: Build, small: SimulatorConfig) -> None:
+    """Both noisy agents crash; the sound one drives on: no collision is counted and the world goes on."""
+    state = noisy(open_field([0.0] * 3, [0.0, 5.0, 10.0], [5.0] * 3), [BLIND, BRAKER, NO_NOISE])
+    crashed = state.replace(collisions=jnp.array([1, 1, 0]), active=jnp.array([False, False, True]))
+    batch = jax.tree.map(lambda leaf: leaf[None], crashed)
+    metrics = summarise(batch, 0, 0.0)
+    assert metrics.agents == 1
+    assert metrics.collision_rate == 0.0
+    assert not needs_reset(batch, small).any()
+    sound = batch.replace(active=jnp.array([[True, True, False]]))
+    assert needs_reset(sound, small).all(), "noisy agents do not keep a world alive"
+
+
+def test_shares_of_roles_hold_on_average() -> None:
+    shares = {"idm": 0.2, "parked": 0.15, "crashed": 0.1, "blind": 0.05, "braker": 0.1}
+    config = SimulatorConfig(**{f"{name}_share": share for name, share in shares.items()})
+    kind = jnp.full(20_000, CAR)
+    roles = jax.jit(partial(draw_roles, config=config))(jax.random.key(2), kind)
+    found = {
+        "idm": roles.control == IDM,
+        "parked": (roles.control == PARKED) & ~roles.crashed,
+        "crashed": (roles.control == PARKED) & roles.crashed,
+        "blind": roles.noise == BLIND,
+        "braker": roles.noise == BRAKER,
+    }
+    for name, share in shares.items():
+        assert float(found[name].mean()) == pytest.approx(share, abs=0.012), name  # four standard deviations
+    assert not (roles.noise[roles.control != POLICY]).any(), "only who drives by policy is noisy"
+    walkers = draw_roles(jax.random.key(2), jnp.full(500, PEDESTRIAN), config)
+    assert not (walkers.control == PARKED).any()
+    plain = draw_roles(jax.random.key(2), kind, SimulatorConfig())
+    assert not (plain.control.any() | plain.noise.any())
+
+
+def test_impossible_shares_are_refused() -> None:
+    with pytest.raises(ValueError, match="must not exceed 1"):
+        SimulatorConfig(idm_share=0.6, parked_share=0.6)
+    with pytest.raises(ValueError, match="braker_share"):
+        SimulatorConfig(braker_share=-0.1)
