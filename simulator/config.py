@@ -91,3 +91,5 @@ class SimulatorConfig:
 
 ROUTE_SPACING_M = 2.0
 """Distance between two stations of a route."""
+STANDSTILL_MPS = 0.1
+"""Whoever is slower stands still (CARLA's leaderboard)."""

@@ -290,6 +290,8 @@ def _first_state(scenario: Scenario, placed: Array, map_id: Array, speed: Array)
         collisions=none,
         offroads=none,
         red_lights=none,
+        stop_signs=none,
+        halted=jnp.zeros(agents, bool),
         distance_m=zeros,
         best_route_m=zeros,
         scenario=scenario,

@@ -4,15 +4,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from simulator import collision, dynamics, lights
-from simulator.atlas import RoadAtlas, drivable_distance, table_row
-from simulator.config import ROUTE_SPACING_M, SimulatorConfig
+from simulator import collision, dynamics
+from simulator.atlas import RoadAtlas, drivable_distance
+from simulator.config import ROUTE_SPACING_M, STANDSTILL_MPS, SimulatorConfig
+from simulator.infractions.stop_rules import watch_stop_lines
 from simulator.world import Events, WorldState, nearest_station
 
 # Stations behind and ahead of the last one searched for the nearest: at 20 m/s and 0.5 s an agent passes five.
 _WINDOW = jnp.arange(-2, 8)
-_STOP_CANDIDATES = 4
-_STANDSTILL_MPS = 0.1
 
 
 def step(
@@ -25,7 +24,8 @@ def step(
     """
     moved = move(state, action, config)
     moved = _follow_route(moved)
-    red_light = _runs_red_light(state, moved, atlas, config)
+    lines = watch_stop_lines(state, moved, atlas, config)
+    moved = moved.replace(halted=lines.halted)
     collision_now = (
         collision.collides(moved.position, moved.yaw, state.scenario.size, moved.present) & state.active
     )
@@ -36,7 +36,8 @@ def step(
     events = Events(
         collision=collision_now,
         offroad=offroad,
-        red_light=red_light,
+        red_light=lines.red_light,
+        stop_sign=lines.stop_sign,
         goal=goal,
         arrived=arrived,
         progress_m=jnp.where(state.active, moved.route_m - state.route_m, 0.0),
@@ -98,26 +99,6 @@ def _leaves_road(state: WorldState, atlas: RoadAtlas, config: SimulatorConfig) -
     return (corner_room(state, atlas) < -config.offroad_margin_m).any(axis=1)
 
 
-def front(state: WorldState) -> Float[Array, "agents 2"]:
-    """Middle of each agent's front edge, world metres."""
-    heading = jnp.stack([jnp.cos(state.yaw), jnp.sin(state.yaw)], axis=-1)
-    return state.position[:, :2] + 0.5 * state.scenario.size[:, :1] * heading
-
-
-def _runs_red_light(
-    before: WorldState, after: WorldState, atlas: RoadAtlas, config: SimulatorConfig
-) -> Bool[Array, " agents"]:
-    """Whether an agent's front crossed a stop line in its direction while that line's light was red."""
-    old, new = front(before), front(after)
-    rows = jax.vmap(table_row, (None, None, 0))(atlas, before.map_id, old)
-    stops = atlas.stop_candidates[rows][:, :_STOP_CANDIDATES]
-    was, _ = lights.line_coordinates(old[:, None], stops, atlas)
-    now, aside = lights.line_coordinates(new[:, None], stops, atlas)
-    red = lights.light_states(before, stops, atlas, config) == lights.RED
-    crossed = (was < 0) & (now >= 0) & (aside < 1.1)
-    return (crossed & red).any(axis=1) & before.active
-
-
 def _reaches_goal(state: WorldState) -> tuple[Bool[Array, " agents"], Bool[Array, " agents"]]:
     """Whether each agent is at the goal it heads for, and whether that was its last.
 
@@ -138,7 +119,7 @@ def _reaches_goal(state: WorldState) -> tuple[Bool[Array, " agents"], Bool[Array
 def _record(before: WorldState, moved: WorldState, events: Events, config: SimulatorConfig) -> WorldState:
     crashed = events.collision | events.offroad
     keeps_driving = before.active & ~crashed
-    still = jnp.abs(moved.speed) < _STANDSTILL_MPS
+    still = jnp.abs(moved.speed) < STANDSTILL_MPS
     driven = 0.5 * jnp.abs(before.speed + moved.speed) * config.timestep_s
     return moved.replace(
         step=before.step + 1,
@@ -152,6 +133,7 @@ def _record(before: WorldState, moved: WorldState, events: Events, config: Simul
         collisions=before.collisions + events.collision,
         offroads=before.offroads + events.offroad,
         red_lights=before.red_lights + events.red_light,
+        stop_signs=before.stop_signs + events.stop_sign,
         distance_m=before.distance_m + jnp.where(before.active, driven, 0.0),
         best_route_m=jnp.maximum(before.best_route_m, moved.route_m),
     )

@@ -85,7 +85,7 @@ def make_environment(config: TeacherConfig) -> Environment:
             crashed = events.collision | events.offroad
             named = {
                 name: getattr(events, name)
-                for name in ("collision", "offroad", "red_light", "goal", "arrived")
+                for name in ("collision", "offroad", "red_light", "stop_sign", "goal", "arrived")
             }
             return Transition(following, total, crashed | events.arrived, state.active, terms, named)
 
