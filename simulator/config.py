@@ -23,6 +23,8 @@ class SimulatorConfig:
         removed_light_share: Share of junctions whose lights are off (GIGAFLOW: 0.2).
         always_green_share: Share of junctions that stay green (GIGAFLOW: 0.05).
         offroad_margin_m: A corner this far outside the drivable area is a departure.
+        detailed_metrics: Also notice fault, wrong-way driving, time to collision and comfort; costs time, so training
+            leaves it off (see `simulator.infractions.conduct`).
         inactive_reset_share: Training resets a world when this share of its agents no longer drives.
     """
 
@@ -43,6 +45,7 @@ class SimulatorConfig:
     removed_light_share: float = 0.2
     always_green_share: float = 0.05
     offroad_margin_m: float = 0.3
+    detailed_metrics: bool = False
     inactive_reset_share: float = 0.4
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 from simulator.atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.dynamics import wrap_angle
+from simulator.infractions.conduct import blank_conduct
 from simulator.world import CAR, CYCLIST, PEDESTRIAN, TRAITS, TRUCK, Leaf, Scenario, WorldState
 
 ROUTE_LANES = 40
@@ -256,7 +257,8 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
     cap = jnp.minimum(0.6 * limit[:, 0], 12.0 * bodies.speed_gain)
     cap = jnp.minimum(cap, _bend_speed(route_yaw))
     placed = placed & (num_goals > 0)
-    return _first_state(scenario, placed, map_id, cap * jax.random.uniform(keys[8], (agents,)))
+    state = _first_state(scenario, placed, map_id, cap * jax.random.uniform(keys[8], (agents,)))
+    return state.replace(conduct=blank_conduct(config)) if config.detailed_metrics else state
 
 
 def _bend_speed(route_yaw: Float[Array, "agents stations"]) -> Float[Array, " agents"]:

@@ -7,6 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 from simulator import collision, dynamics
 from simulator.atlas import RoadAtlas, drivable_distance
 from simulator.config import ROUTE_SPACING_M, STANDSTILL_MPS, SimulatorConfig
+from simulator.infractions.conduct import judge
 from simulator.infractions.stop_rules import watch_stop_lines
 from simulator.world import Events, WorldState, nearest_station
 
@@ -25,10 +26,11 @@ def step(
     moved = move(state, action, config)
     moved = _follow_route(moved)
     lines = watch_stop_lines(state, moved, atlas, config)
-    moved = moved.replace(halted=lines.halted)
-    collision_now = (
-        collision.collides(moved.position, moved.yaw, state.scenario.size, moved.present) & state.active
-    )
+    touching = collision.colliding_pairs(moved.position, moved.yaw, state.scenario.size, moved.present)
+    collision_now = touching.any(axis=1) & state.active
+    conduct, noticed = state.conduct, None
+    if config.detailed_metrics:
+        conduct, noticed = judge(state, moved, touching, lines.yield_line, atlas, config)
     offroad = _leaves_road(moved, atlas, config) & state.active
     goal, arrived = _reaches_goal(moved)
     crashed = collision_now | offroad
@@ -41,7 +43,9 @@ def step(
         goal=goal,
         arrived=arrived,
         progress_m=jnp.where(state.active, moved.route_m - state.route_m, 0.0),
+        conduct=noticed,
     )
+    moved = moved.replace(halted=lines.halted, conduct=conduct)
     return _record(state, moved, events, config), events
 
 

@@ -71,6 +71,7 @@ class WorldState:
     distance_m: Leaf  # [agents] m driven so far
     best_route_m: Leaf  # [agents] m: farthest point of the route reached
     scenario: Scenario
+    conduct: Any = None  # `simulator.infractions.conduct.Conduct` where detailed metrics are on
 
 
 @struct.dataclass
@@ -84,6 +85,7 @@ class Events:
     goal: Leaf  # [agents] bool: reached the goal it was heading for
     arrived: Leaf  # [agents] bool: that goal was its last
     progress_m: Leaf  # [agents] m gained along the route; negative when backing up
+    conduct: Any = None  # `simulator.infractions.conduct.ConductEvents` where detailed metrics are on
 
 
 def nearest_station(scenario: Scenario, route_m: Leaf) -> Leaf:

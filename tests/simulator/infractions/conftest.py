@@ -13,6 +13,7 @@ import pytest
 from simulator.atlas import RoadAtlas, build_atlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.dynamics import COAST
+from simulator.infractions.conduct import blank_conduct
 from simulator.road_map import RoadMap, StopKind, pack_pieces, pad_indices
 from simulator.spawn import reset
 from simulator.step import step
@@ -23,7 +24,6 @@ LENGTH, WIDTH = 4.0, 2.0
 HALF_M = 80.0  # of each road
 LANE_M = 3.5
 
-# Start and end (x, y) of every lane. Eastward traffic has two lanes; everybody keeps to the right.
 LANES = [
     ((-HALF_M, -1.75), (HALF_M, -1.75)),
     ((-HALF_M, -5.25), (HALF_M, -5.25)),
@@ -31,7 +31,6 @@ LANES = [
     ((1.75, -HALF_M), (1.75, HALF_M)),
     ((-1.75, HALF_M), (-1.75, -HALF_M)),
 ]
-# Left end, right end, kind: at 10 m from the middle.
 STOPS = [
     ((-10.0, 0.0), (-10.0, -7.0), StopKind.STOP_SIGN),  # eastward
     ((10.0, 0.0), (10.0, 3.5), StopKind.TRAFFIC_LIGHT),  # westward
@@ -101,6 +100,7 @@ class Place:
     angle: float
     blank: WorldState
     advance: Callable[[WorldState, jax.Array], tuple[WorldState, Events]]
+    plain: Callable[[WorldState, jax.Array], tuple[WorldState, Events]]  # without detailed metrics
 
     def world(self, *agents: Agent, sizes: Sequence[tuple[float, float]] = ()) -> WorldState:
         """A world of these agents, given in the frame of the unturned crossing, each on a straight route ahead."""
@@ -160,6 +160,7 @@ CONFIG = SimulatorConfig(
     num_goals=1,
     kind_shares=(1.0, 0.0, 0.0, 0.0),
     randomise_dynamics=False,
+    detailed_metrics=True,
     no_lights_share=0.0,
     removed_light_share=0.0,
     always_green_share=0.0,
@@ -172,9 +173,8 @@ def _blank(atlas: RoadAtlas) -> WorldState:
     zeros: WorldState = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     gains = ("throttle_gain", "steer_gain", "acceleration_gain", "speed_gain")
     scenario = zeros.scenario.replace(**dict.fromkeys(gains, jnp.ones(AGENTS)))
-    return zeros.replace(
-        scenario=scenario.replace(lights_on=jnp.array(True), goal_radius_m=jnp.full(AGENTS, 2.0))
-    )
+    scenario = scenario.replace(lights_on=jnp.array(True), goal_radius_m=jnp.full(AGENTS, 2.0))
+    return zeros.replace(scenario=scenario, conduct=blank_conduct(CONFIG))
 
 
 @pytest.fixture(scope="session")
@@ -187,7 +187,9 @@ def place_at() -> Callable[[float], Place]:
             atlas = build_atlas([crossing(angle)])
             blank = _blank(atlas)
             advance = jax.jit(lambda state, action: step(state, action, atlas, CONFIG))
-            built[angle] = Place(atlas, CONFIG, angle, blank, advance)
+            off = dataclasses.replace(CONFIG, detailed_metrics=False)
+            plain = jax.jit(lambda state, action: step(state, action, atlas, off))
+            built[angle] = Place(atlas, CONFIG, angle, blank, advance, plain)
         return built[angle]
 
     return at
