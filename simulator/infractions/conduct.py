@@ -97,7 +97,7 @@ def judge(
     use = lane_use(after, atlas)
     kind = contacts(before, after, touching)
     since_yield_s = jnp.where(yield_line, 0.0, past.since_yield_s + config.timestep_s)
-    against_m = jnp.where(use.against & drives, _driven(before, after, config), 0.0)
+    against_m = jnp.where(use.against & drives, _driven_ahead(before, after, config), 0.0)
     recent_against_m = _push(past.recent_against_m, against_m)
     second_m = recent_against_m.sum(axis=1)
     recent_felt = _push(past.recent_felt, comfort.felt(before, after, config.timestep_s))
@@ -126,8 +126,9 @@ def judge(
     return conduct, events
 
 
-def _driven(before: WorldState, after: WorldState, config: SimulatorConfig) -> Float[Array, " agents"]:
-    return 0.5 * jnp.abs(before.speed + after.speed) * config.timestep_s
+def _driven_ahead(before: WorldState, after: WorldState, config: SimulatorConfig) -> Float[Array, " agents"]:
+    """Metres driven forwards: backing up is no driving against the lanes."""
+    return 0.5 * jnp.maximum(before.speed + after.speed, 0.0) * config.timestep_s
 
 
 def _push(history: Array, newest: Array) -> Array:

@@ -11,14 +11,13 @@ from jaxtyping import Array, Float
 
 from simulator.atlas import RoadAtlas, table_row
 from simulator.collision import MIN_HEIGHT_GAP_M
-from simulator.infractions.fault import travel_yaw
 from simulator.world import Leaf, WorldState
 
 CANDIDATES = 32
 """Lane samples looked at, the nearest to the agent's cell."""
 REACH_M = 5.0
 OPPOSITE_COS = -0.5
-"""A lane whose direction is more than 120 degrees from the motion is driven against."""
+"""A lane whose direction is more than 120 degrees from an agent's heading goes the other way."""
 SLACK_M = 0.2
 """How far a flank may be beyond the edge of a lane: widths are means and arcs approximate."""
 
@@ -27,7 +26,9 @@ SLACK_M = 0.2
 class LaneUse:
     """How the agents of one world use the lanes."""
 
-    against: Leaf  # [agents] bool: a lane holds it that goes the other way, and none that does not
+    against: (
+        Leaf  # [agents] bool: heads against a lane that holds it, and no lane that holds it goes another way
+    )
     strays: Leaf  # [agents] bool: no lane that goes its way holds both its flanks, level with its centre
     in_junction: Leaf  # [agents] bool: a lane of a junction holds it
 
@@ -58,10 +59,10 @@ def _place(
     Float[Array, "agents n"], Float[Array, "agents n"], Float[Array, "agents n"], Float[Array, "agents n"]
 ]:
     """Each agent relative to its samples: metres along the lane, left of it and above it, and the cosine of the angle
-    between its motion and the lane."""
+    between its heading and the lane's."""
     x, y, z, cos, sin = (column[samples] for column in atlas.sample_pose)
     east, north = state.position[:, :1] - x, state.position[:, 1:2] - y
     along, across = east * cos + north * sin, north * cos - east * sin
     across = across - 0.5 * atlas.sample_curvature[samples] * along**2
-    heading = travel_yaw(state.yaw, state.speed)[:, None]
+    heading = state.yaw[:, None]
     return along, across, state.position[:, 2:] - z, cos * jnp.cos(heading) + sin * jnp.sin(heading)

@@ -20,9 +20,9 @@ def against(place: Any, *agents: tuple[float, float, float, float]) -> list[bool
     return np.asarray(lane_use(place.world(*agents), place.atlas).against).tolist()[: len(agents)]
 
 
-def test_direction_is_that_of_the_motion(place: Any) -> None:
+def test_against_is_a_matter_of_heading(place: Any) -> None:
     assert against(place, (30, ONCOMING, EAST, 5), (30, INNER, EAST, 5)) == [True, False]
-    assert against(place, (30, INNER, EAST, -2), (30, ONCOMING, EAST, -2)) == [True, False]
+    assert against(place, (30, INNER, WEST, 5), (30, ONCOMING, WEST, 5)) == [True, False]
     assert against(place, (30, 40, EAST, 5)) == [False], "no lane there, no direction"
 
 
@@ -54,6 +54,12 @@ def test_metres_against_the_lanes_by_hand(place: Any) -> None:
     state, events = place.coast(place.world((20, ONCOMING, EAST, 3.0)), 20)
     assert [bool(step.conduct.wrong_way[0]) for step in events] == [False] * 6 + [True] * 14
     assert float(state.conduct.worst_second_m[0]) == pytest.approx(3.0, rel=1e-4)
+
+
+def test_backing_up_is_no_driving_against_the_lanes(place: Any) -> None:
+    for lane in (INNER, ONCOMING):
+        state, _ = place.coast(place.world((40, lane, EAST, -2.0)), 15)
+        assert float(state.conduct.against_m[0]) == 0.0
 
 
 def test_real_lanes_hold_whoever_follows_them(place: Any, towns: RoadAtlas, rng: np.random.Generator) -> None:
