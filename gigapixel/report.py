@@ -20,8 +20,10 @@ COLUMNS = (
     ("driving_score", "driving score"),
     ("goal_rate", "goals reached"),
     ("collision_rate", "collisions"),
+    ("at_fault_collision_rate", "of these at fault"),
     ("offroad_rate", "left the road"),
     ("red_light_rate", "red lights run"),
+    ("stop_sign_rate", "stop signs run"),
     ("km_per_incident", "km per incident"),
 )
 FIGURES = (
@@ -59,7 +61,9 @@ def write_report(output: Path, summary: Mapping[str, Any]) -> Path:
         _table(summary),
         "<p class='faint'>Rates are shares of agents to which the event happened in an episode. The driving score is "
         "the mean over agents of route progress, times 0.5 per collision, 0.65 per departure from the road and 0.7 per "
-        "red light run. Everybody drives the same episodes.</p>",
+        "red light run; stop signs are counted beside it. A collision is an agent's fault when it hits with its front, "
+        "hits somebody who stands, or meets another flank while out of its lane. Everybody drives the same "
+        "episodes.</p>",
     ]
     for name, title, text in FIGURES:
         picture = output / name
@@ -100,13 +104,15 @@ def _table(summary: Mapping[str, Any]) -> str:
         metrics: Any = summary
         for key in path.split("."):
             metrics = metrics[key]
-        cells = "".join(f"<td>{_number(metrics[name])}</td>" for name, _ in COLUMNS)
+        cells = "".join(f"<td>{_number(name, metrics[name])}</td>" for name, _ in COLUMNS)
         lines.append(f"<tr><td>{html.escape(title)}</td>{cells}</tr>")
     return "\n".join([*lines, "</table>"])
 
 
-def _number(value: float | None) -> str:
-    return "no incident" if value is None else f"{value:.2f}"
+def _number(name: str, value: float | None) -> str:
+    if value is None:
+        return "no incident" if name == "km_per_incident" else "unknown"
+    return f"{value:.2f}"
 
 
 def _image(path: Path, title: str) -> str:

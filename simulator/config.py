@@ -56,6 +56,8 @@ class SimulatorConfig:
         removed_light_share: Share of junctions whose lights are off (GIGAFLOW: 0.2).
         always_green_share: Share of junctions that stay green (GIGAFLOW: 0.05).
         offroad_margin_m: A corner this far outside the drivable area is a departure.
+        detailed_metrics: Also notice fault, wrong-way driving, time to collision and comfort; costs time, so training
+            leaves it off (see `simulator.infractions.conduct`).
         inactive_reset_share: Training resets a world when this share of its agents no longer drives.
         idm_share: Share of agents that follow their route by the intelligent driver model.
         idm: The settings of that model.
@@ -83,6 +85,7 @@ class SimulatorConfig:
     removed_light_share: float = 0.2
     always_green_share: float = 0.05
     offroad_margin_m: float = 0.3
+    detailed_metrics: bool = False
     inactive_reset_share: float = 0.4
     idm_share: float = 0.0
     idm: IdmConfig = field(default_factory=IdmConfig)
@@ -147,3 +150,5 @@ ROUTE_SPACING_M = 2.0
 """Distance between two stations of a route."""
 ROLE_SHARES = ("idm_share", "parked_share", "crashed_share", "blind_share", "braker_share")
 """Settings that say which share of a town's agents has another role than to drive by policy."""
+STANDSTILL_MPS = 0.1
+"""Whoever is slower stands still (CARLA's leaderboard)."""

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from simulator.atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
+from simulator.infractions.conduct import blank_conduct
 from simulator.obstacles import place_obstacles
 from simulator.roles import draw_roles
 from simulator.routes import on_lane, route_along, walk_lanes
@@ -205,6 +206,8 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
     cap = jnp.minimum(cap, _bend_speed(route))
     placed = placed & (num_goals > 0)
     state = first_state(scenario, placed, map_id, cap * jax.random.uniform(keys[8], (agents,)))
+    if config.detailed_metrics:
+        state = state.replace(conduct=blank_conduct(config))
     if config.parked_share + config.crashed_share > 0:
         state = place_obstacles(obstacle_key, state, roles.crashed, atlas, config)
     return state
@@ -252,6 +255,8 @@ def first_state(scenario: Scenario, placed: Array, map_id: Array, speed: Array) 
         collisions=none,
         offroads=none,
         red_lights=none,
+        stop_signs=none,
+        halted=jnp.zeros(agents, bool),
         distance_m=zeros,
         best_route_m=zeros,
         scenario=scenario,

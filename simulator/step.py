@@ -2,21 +2,20 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int
 
-from simulator import collision, dynamics, lights, noise
-from simulator.atlas import RoadAtlas, table_row
-from simulator.config import ROUTE_SPACING_M, SimulatorConfig
+from simulator import collision, dynamics, noise
+from simulator.atlas import RoadAtlas
+from simulator.config import ROUTE_SPACING_M, STANDSTILL_MPS, SimulatorConfig
+from simulator.infractions.conduct import judge
+from simulator.infractions.stop_rules import watch_stop_lines
 from simulator.road_room import corner_room
 from simulator.roles import drive_others
-from simulator.variants import on_map
 from simulator.world import IDM, LOG, Events, WorldState, nearest_station, route_rows
 
 # Stations searched for the nearest, and how many of them lie behind the last one: at 20 m/s and 0.5 s an agent passes
 # five.
 _WINDOW, _BEHIND = 10, 2
-_STOP_CANDIDATES = 4
-_STANDSTILL_MPS = 0.1
 
 
 def step(
@@ -30,10 +29,12 @@ def step(
     moved = move(state, action, config)
     moved = _follow_route(moved)
     moved = drive_others(state, moved, atlas, config)
-    red_light = _runs_red_light(state, moved, atlas, config)
-    collision_now = (
-        collision.collides(moved.position, moved.yaw, state.scenario.size, moved.present) & state.active
-    )
+    lines = watch_stop_lines(state, moved, atlas, config)
+    touching = collision.colliding_pairs(moved.position, moved.yaw, state.scenario.size, moved.present)
+    collision_now = touching.any(axis=1) & state.active
+    conduct, noticed = state.conduct, None
+    if config.detailed_metrics:
+        conduct, noticed = judge(state, moved, touching, lines.yield_line, atlas, config)
     offroad = _leaves_road(moved, atlas, config) & state.active
     goal, arrived = _reaches_goal(moved)
     crashed = collision_now | offroad
@@ -41,11 +42,14 @@ def step(
     events = Events(
         collision=collision_now,
         offroad=offroad,
-        red_light=red_light,
+        red_light=lines.red_light,
+        stop_sign=lines.stop_sign,
         goal=goal,
         arrived=arrived,
         progress_m=jnp.where(state.active, moved.route_m - state.route_m, 0.0),
+        conduct=noticed,
     )
+    moved = moved.replace(halted=lines.halted, conduct=conduct)
     return _record(state, moved, events, config), events
 
 
@@ -93,26 +97,6 @@ def _leaves_road(state: WorldState, atlas: RoadAtlas, config: SimulatorConfig) -
     return (corner_room(state, atlas, config) < -config.offroad_margin_m).any(axis=1)
 
 
-def front(state: WorldState) -> Float[Array, "agents 2"]:
-    """Middle of each agent's front edge, world metres."""
-    heading = jnp.stack([jnp.cos(state.yaw), jnp.sin(state.yaw)], axis=-1)
-    return state.position[:, :2] + 0.5 * state.scenario.size[:, :1] * heading
-
-
-def _runs_red_light(
-    before: WorldState, after: WorldState, atlas: RoadAtlas, config: SimulatorConfig
-) -> Bool[Array, " agents"]:
-    """Whether an agent's front crossed a stop line in its direction while that line's light was red."""
-    old, new = (on_map(before.scenario, front(state), config) for state in (before, after))
-    rows = jax.vmap(table_row, (None, None, 0))(atlas, before.map_id, old)
-    stops = atlas.stop_candidates[rows][:, :_STOP_CANDIDATES]
-    was, _ = lights.line_coordinates(old[:, None], stops, atlas)
-    now, aside = lights.line_coordinates(new[:, None], stops, atlas)
-    red = lights.light_states(before, stops, atlas, config) == lights.RED
-    crossed = (was < 0) & (now >= 0) & (aside < 1.1)
-    return (crossed & red).any(axis=1) & before.active
-
-
 def _reaches_goal(state: WorldState) -> tuple[Bool[Array, " agents"], Bool[Array, " agents"]]:
     """Whether each agent is at the goal it heads for, and whether that was its last.
 
@@ -135,7 +119,7 @@ def _record(before: WorldState, moved: WorldState, events: Events, config: Simul
     keeps_driving = before.active & ~crashed
     control = before.scenario.control
     rolls = keeps_driving | (control == LOG) | (control == IDM)
-    still = jnp.abs(moved.speed) < _STANDSTILL_MPS
+    still = jnp.abs(moved.speed) < STANDSTILL_MPS
     driven = 0.5 * jnp.abs(before.speed + moved.speed) * config.timestep_s
     return moved.replace(
         step=before.step + 1,
@@ -149,6 +133,7 @@ def _record(before: WorldState, moved: WorldState, events: Events, config: Simul
         collisions=before.collisions + events.collision,
         offroads=before.offroads + events.offroad,
         red_lights=before.red_lights + events.red_light,
+        stop_signs=before.stop_signs + events.stop_sign,
         distance_m=before.distance_m + jnp.where(before.active, driven, 0.0),
         best_route_m=jnp.maximum(before.best_route_m, moved.route_m),
     )

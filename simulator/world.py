@@ -108,9 +108,12 @@ class WorldState:
     collisions: Leaf  # [agents] int32 so far
     offroads: Leaf  # [agents] int32 departures from the drivable area so far
     red_lights: Leaf  # [agents] int32 red lights run so far
+    stop_signs: Leaf  # [agents] int32 stop signs run so far
+    halted: Leaf  # [agents] bool: stood still before the stop sign whose line is just ahead
     distance_m: Leaf  # [agents] m driven so far
     best_route_m: Leaf  # [agents] m: farthest point of the route reached
     scenario: Scenario
+    conduct: Any = None  # `simulator.infractions.conduct.Conduct` where detailed metrics are on
 
 
 @struct.dataclass
@@ -119,10 +122,12 @@ class Events:
 
     collision: Leaf  # [agents] bool
     offroad: Leaf  # [agents] bool
-    red_light: Leaf  # [agents] bool
+    red_light: Leaf  # [agents] bool: ran one
+    stop_sign: Leaf  # [agents] bool: ran one
     goal: Leaf  # [agents] bool: reached the goal it was heading for
     arrived: Leaf  # [agents] bool: that goal was its last
     progress_m: Leaf  # [agents] m gained along the route; negative when backing up
+    conduct: Any = None  # `simulator.infractions.conduct.ConductEvents` where detailed metrics are on
 
 
 def route_table(xyz: Leaf, yaw: Leaf, limit_mps: Leaf) -> Leaf:

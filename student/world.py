@@ -87,6 +87,7 @@ class PixelWorld:
             episode_s=config.episode_s,
             num_goals=config.num_goals,
             goal_spacing_m=config.goal_spacing_m,
+            detailed_metrics=True,
         )
         self.steps_per_plan = round(config.plan_s / self.simulator.timestep_s)
         rig = CameraRig.from_yaml(config.cameras) if config.cameras else CameraRig.nuplan()
@@ -267,8 +268,9 @@ _drawable = jax.jit(bridge.drawable, static_argnums=3)
 
 @partial(jax.jit, static_argnames="rules")
 def _label(key: Array, state: WorldState, teacher: Policy, atlas: Any, rules: SimulatorConfig) -> Label:
-    """Labels in worlds of this size: the fork obeys the same rules as the world it leaves."""
-    return label(key, state, teacher.replace(simulator=rules), atlas, greedy=True)
+    """Labels in worlds of this size: the fork obeys the same rules as the world it leaves, and keeps no figures."""
+    plain = replace(rules, detailed_metrics=False)
+    return label(key, state.replace(conduct=None), teacher.replace(simulator=plain), atlas, greedy=True)
 
 
 @partial(jax.jit, static_argnames=("rules", "num_steps", "teacher_drives", "greedy"))

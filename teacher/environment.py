@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from simulator.atlas import RoadAtlas
 from simulator.dynamics import ACTIONS
+from simulator.infractions import agent_figures
 from simulator.rollout import needs_reset
 from simulator.spawn import reset
 from simulator.step import step
@@ -86,7 +87,7 @@ def make_environment(config: TeacherConfig) -> Environment:
             learns = state.active & state.spawned  # agents with noise drive, but are no example
             named = {
                 name: getattr(events, name)
-                for name in ("collision", "offroad", "red_light", "goal", "arrived")
+                for name in ("collision", "offroad", "red_light", "stop_sign", "goal", "arrived")
             }
             return Transition(following, total, crashed | events.arrived, learns, terms, named)
 
@@ -108,18 +109,7 @@ def make_environment(config: TeacherConfig) -> Environment:
 
 
 def finished_metrics(state: WorldState) -> dict[str, jax.Array]:
-    """What became of each agent, [worlds, agents] f32; NaN in slots where no agent was placed.
-
-    The same figures as `simulator.infractions`, without the driving score.
-    """
-    arrived = state.goal_index >= state.scenario.num_goals
-    figures = {
-        "goal_rate": arrived,
-        "collision_rate": state.collisions > 0,
-        "offroad_rate": state.offroads > 0,
-        "red_light_rate": state.red_lights > 0,
-        "distance_m": state.distance_m,
-    }
-    return {
-        name: jnp.where(state.spawned, value.astype(jnp.float32), jnp.nan) for name, value in figures.items()
-    }
+    """What became of each agent, [worlds, agents] f32: the figures of `simulator.infractions` and the metres driven;
+    NaN in slots where no agent was placed."""
+    driven = jnp.where(state.spawned, state.distance_m, jnp.nan)
+    return agent_figures(state) | {"distance_m": driven}

@@ -78,7 +78,7 @@ def evaluate(
     ValueError for more agents than a town holds.
     """
     atlas = load_atlas(maps)
-    config = evaluation_simulator(policy, num_agents, seconds)
+    config = dataclasses.replace(evaluation_simulator(policy, num_agents, seconds), detailed_metrics=True)
     reset_key, drive_key = jax.random.split(jax.random.key(seed))
     worlds = start_worlds(reset_key, atlas, config, num_worlds)
 
@@ -133,9 +133,9 @@ def main(argv: list[str]) -> int:
     metrics, final = evaluate(policy, maps, *settings)
     values = metrics.to_json()
     for name, value in values.items():
-        print(f"{name:>16}  {value if value is None or isinstance(value, int) else format(value, '.4f')}")
+        print(f"{name:>23}  {value if value is None or isinstance(value, int) else format(value, '.4f')}")
     for town, row in rates_per_town(final, maps).items():
-        print(f"{town:>16}  driving_score {row['driving_score']:.3f}  goal_rate {row['goal_rate']:.3f}")
+        print(f"{town:>23}  driving_score {row['driving_score']:.3f}  goal_rate {row['goal_rate']:.3f}")
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         write_json(arguments.output, values)

@@ -7,12 +7,11 @@ import pytest
 from PIL import Image
 
 from gigapixel.demo import DemoConfig, parse
-from gigapixel.report import learning_curves, write_report
+from gigapixel.report import COLUMNS, learning_curves, write_report
 
 
 def metrics(score: float) -> dict[str, float | None]:
-    names = ("driving_score", "goal_rate", "collision_rate", "offroad_rate", "red_light_rate")
-    return dict.fromkeys(names, score) | {"km_per_incident": None}
+    return {name: score for name, _ in COLUMNS} | {"km_per_incident": None}
 
 
 SUMMARY = {

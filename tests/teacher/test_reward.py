@@ -29,7 +29,7 @@ def state() -> WorldState:
 
 def events(**changes: object) -> Events:
     none = jnp.zeros(3, bool)
-    values = dict.fromkeys(("collision", "offroad", "red_light", "goal", "arrived"), none)
+    values = dict.fromkeys(("collision", "offroad", "red_light", "stop_sign", "goal", "arrived"), none)
     return Events(**(values | {"progress_m": jnp.zeros(3)} | changes))
 
 

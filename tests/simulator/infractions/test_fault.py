@@ -1,0 +1,113 @@
+"""Who is to blame for a collision: one situation per class of contact."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+EAST, WEST, NORTH = 0.0, np.pi, np.pi / 2
+LANE = -1.75  # y of the inner eastward lane
+
+
+def outcome(
+    place: Any, *agents: tuple[float, float, float, float], steps: int = 20
+) -> list[tuple[bool, bool]]:
+    """(collided, to blame) of each agent after driving straight on."""
+    state, _ = place.coast(place.world(*agents), steps)
+    collided, blamed = np.asarray(state.collisions) > 0, np.asarray(state.conduct.at_fault) > 0
+    return list(zip(collided.tolist(), blamed.tolist(), strict=True))[: len(agents)]
+
+
+HIT, BLAMED, FREE = (True, False), (True, True), (False, False)
+
+
+def test_in_a_rear_end_only_the_follower_is_at_fault(place: Any) -> None:
+    assert outcome(place, (20, LANE, EAST, 10), (27, LANE, EAST, 4)) == [BLAMED, HIT]
+
+
+def test_who_is_hit_while_standing_is_not_at_fault(place: Any) -> None:
+    assert outcome(place, (20, LANE, EAST, 10), (27, LANE, EAST, 0)) == [BLAMED, HIT]
+    assert outcome(place, (20, LANE, EAST, 10), (28, LANE, WEST, 0)) == [BLAMED, HIT], "nor from the front"
+
+
+def test_head_on_both_are_at_fault(place: Any) -> None:
+    assert outcome(place, (20, LANE, EAST, 6), (32, LANE, WEST, 6)) == [BLAMED, BLAMED]
+
+
+@pytest.mark.parametrize("speed", [3.0, 12.0, 19.0])
+def test_in_a_t_bone_the_front_is_at_fault(place: Any, speed: float) -> None:
+    """One crosses, the other runs into its side; at 19 m/s a front is 1.9 m into the other within a step."""
+    # The striking front is 10 m from the struck car's flank, which moves at 4 m/s meanwhile.
+    struck_x = 30.0 - 4.0 * 10.0 / speed
+    hit = outcome(place, (struck_x, 0, EAST, 4), (30, -13.0, NORTH, speed), steps=40)
+    assert hit[1] == BLAMED
+    assert hit[0][0]
+
+
+def test_the_flank_of_a_car_inside_its_lane_is_not_at_fault(place: Any) -> None:
+    struck_x = 30.0 - 4.0 * 10.0 / 12.0
+    hit = outcome(place, (struck_x, LANE, EAST, 4), (30, LANE - 13.0, NORTH, 12))
+    assert hit == [HIT, BLAMED]
+
+
+def test_flank_to_flank_the_one_that_leaves_its_lane_is_at_fault(place: Any) -> None:
+    """Side by side; the right-hand car drifts left at the same pace until the flanks touch."""
+    drift = np.deg2rad(8.0)
+    agents = (20.0, LANE, EAST, 10.0), (19.0, -4.6, drift, 10.0 / np.cos(drift))
+    collided = outcome(place, *agents, steps=15)
+    assert collided == [HIT, BLAMED]
+
+
+def test_backing_into_a_standing_car_is_at_fault(place: Any) -> None:
+    assert outcome(place, (20, LANE, EAST, 0), (25, LANE, EAST, -2), steps=10) == [HIT, BLAMED]
+
+
+def test_backing_into_a_car_that_comes_up_is_shared(place: Any) -> None:
+    assert outcome(place, (20, LANE, EAST, 3), (26, LANE, EAST, -2)) == [BLAMED, BLAMED]
+
+
+def test_running_into_a_wreck_is_at_fault(place: Any) -> None:
+    """Two crash and stay; a third arrives later and hits them."""
+    found = outcome(place, (20, LANE, EAST, 6), (30, LANE, WEST, 6), (0, LANE, EAST, 10), steps=30)
+    assert found == [BLAMED, BLAMED, BLAMED]
+
+
+def test_nobody_collides_nobody_is_blamed(place: Any) -> None:
+    assert outcome(place, (20, LANE, EAST, 10), (27, LANE, EAST, 10)) == [FREE, FREE]
+
+
+def test_yielding_is_judged_by_what_follows(place: Any) -> None:
+    """Southward traffic yields: whoever crosses that line and then hits cross traffic failed to, others did not."""
+    crosser = (-1.75, 13.0, -NORTH, 6.0)
+    state, _ = place.coast(place.world(crosser, (-9.0, LANE, EAST, 4.5)), 40)
+    assert np.asarray(state.collisions)[:2].tolist() == [1, 1]
+    assert np.asarray(state.conduct.failures_to_yield)[:2].tolist() == [1, 0]
+    alone, _ = place.coast(place.world(crosser), 40)
+    assert int(alone.conduct.failures_to_yield[0]) == 0
+    late = place.world(crosser, (-1.75, -30.0, -NORTH, 0.0))  # a standing car 7 s behind the line
+    late, _ = place.coast(late, 80)
+    assert int(late.collisions[0]) == 1
+    assert int(late.conduct.failures_to_yield[0]) == 0
+
+
+def test_detailed_metrics_change_nothing_else(place: Any) -> None:
+    world = place.world((20, LANE, EAST, 10), (27, LANE, EAST, 4), (-5, LANE, EAST, 8))
+    plain = world.replace(conduct=None)
+    for _ in range(12):
+        coast = jnp.full(world.active.shape, 7, jnp.int32)
+        world, noted = place.advance(world, coast)
+        plain, events = place.plain(plain, coast)
+        assert events.conduct is None
+        assert plain.conduct is None
+        np.testing.assert_array_equal(noted.collision, events.collision)
+    for name in ("position", "yaw", "speed", "collisions", "route_m", "active"):
+        np.testing.assert_array_equal(getattr(world, name), getattr(plain, name))
+
+
+def test_a_world_reset_without_details_is_refused(place: Any) -> None:
+    world = place.world((20, LANE, EAST, 10)).replace(conduct=None)
+    with pytest.raises(ValueError, match="this world was reset without it"):
+        place.advance(world, jnp.zeros(world.active.shape, jnp.int32))

@@ -1,0 +1,104 @@
+"""Stop signs, red and green lights, at a crossing made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from simulator import lights
+
+EASTWARD, WESTWARD, NORTHWARD = 0.0, np.pi, np.pi / 2
+FRONT_M = 2.0  # from the centre of a box to its front
+LINE_M = -10.0  # x of the stop sign's line
+
+
+def ran(events: list[Any], field: str = "stop_sign") -> int:
+    """How often the first agent was charged."""
+    return int(sum(bool(getattr(step, field)[0]) for step in events))
+
+
+def approach(place: Any, gap_m: float, speed: float = 5.0) -> Any:
+    """One agent whose front is ``gap_m`` before the stop sign's line."""
+    return place.world((LINE_M - gap_m - FRONT_M, -1.75, EASTWARD, speed))
+
+
+def test_driving_past_a_stop_sign_is_charged_once(place: Any) -> None:
+    state, events = place.coast(approach(place, 5.8), 30)
+    assert ran(events) == 1
+    assert int(state.stop_signs[0]) == 1
+    # 5.8 m at 0.5 m a step: the line is crossed in the twelfth.
+    assert bool(events[11].stop_sign[0])
+
+
+def test_a_halt_before_the_line_is_enough(place: Any) -> None:
+    state, events = place.coast(approach(place, 2.0, 0.0), 30, lambda n: [0.0 if n < 3 else 5.0])
+    assert float(state.position[0, 0]) > LINE_M
+    assert ran(events) == 0
+
+
+def test_who_has_halted_may_creep_to_the_line(place: Any) -> None:
+    _, events = place.coast(approach(place, 3.5, 0.0), 80, lambda n: [0.0 if n < 2 else 0.6])
+    assert ran(events) == 0
+
+
+def test_slowing_down_is_no_halt(place: Any) -> None:
+    _, events = place.coast(approach(place, 2.0, 0.3), 100, lambda n: [0.3])
+    assert ran(events) == 1
+
+
+def test_a_halt_too_far_away_does_not_count(place: Any) -> None:
+    """In a queue behind others: one has to stop again at the line."""
+    _, events = place.coast(approach(place, 4.5, 0.0), 40, lambda n: [0.0 if n < 3 else 5.0])
+    assert ran(events) == 1
+
+
+def test_who_backs_out_has_to_halt_again(place: Any) -> None:
+    def speeds(step: int) -> list[float]:
+        return [0.0] if step < 2 else [-2.0] if step < 12 else [5.0]  # 2 m back, from 3 m to 5 m
+
+    _, events = place.coast(approach(place, 3.0, 0.0), 40, speeds)
+    assert ran(events) == 1
+
+
+def test_a_halt_counts_for_one_crossing(place: Any) -> None:
+    """Halt, cross, go back, cross again without halting: the second crossing is charged."""
+
+    def speeds(step: int) -> list[float]:
+        return [0.0] if step < 2 else [3.0] if step < 8 else [-2.0] if step < 18 else [3.0]
+
+    _, events = place.coast(approach(place, 1.0, 0.0), 40, speeds)
+    assert ran(events) == 1
+
+
+def test_the_sign_is_for_its_own_direction(place: Any) -> None:
+    _, events = place.coast(place.world((0.0, 1.75, WESTWARD, 8.0)), 40)
+    assert ran(events) == 0
+
+
+@pytest.mark.parametrize(
+    ("colour", "charged"),
+    [(lights.RED, True), (lights.GREEN, False), (lights.YELLOW, False), (lights.OFF, False)],
+)
+def test_everybody_is_charged_on_red_and_nobody_otherwise(place: Any, colour: int, charged: bool) -> None:
+    """Both lit approaches of the crossing, whichever phase of theirs it is."""
+    approaches = {1: (12.5, 1.75, WESTWARD, 8.0), 2: (1.75, -12.5, NORTHWARD, 8.0)}
+    for stop, agent in approaches.items():
+        world = place.world(agent)
+        if colour == lights.OFF:
+            off = world.scenario.replace(lights_on=world.scenario.lights_on & False)
+            world = world.replace(scenario=off)
+        steps = jnp.arange(400)
+        shown = jax.vmap(
+            lambda step, world=world, stop=stop: lights.light_states(
+                world.replace(step=step), jnp.array([stop]), place.atlas, place.config
+            )[0]
+        )(steps)
+        assert (shown == colour).any()
+        world = world.replace(step=steps[jnp.argmax(shown == colour)])
+        _, events = place.coast(world, 1)
+        assert (ran(events, "red_light") == 1) is charged
+        assert ran(events) == 0
