@@ -27,9 +27,7 @@ SLACK_M = 0.2
 class LaneUse:
     """How the agents of one world use the lanes."""
 
-    against: (
-        Leaf  # [agents] bool: heads against a lane that holds it, and no lane that holds it goes another way
-    )
+    against: Leaf  # [agents] bool: every lane that holds it goes the other way, and there is one
     strays: Leaf  # [agents] bool: no lane that goes its way holds both its flanks, level with its centre
     in_junction: Leaf  # [agents] bool: a lane of a junction holds it
 
