@@ -20,8 +20,6 @@ from simulator.grids import CELL_M, NODE_SPACING_M, TILE_NODES, Grids
 from simulator.road_map import RoadMap
 from simulator.world import Leaf, route_table
 
-MAX_CURVATURE = 0.2  # 1/m
-
 
 @flax.struct.dataclass
 class RoadAtlas:
@@ -50,7 +48,6 @@ class RoadAtlas:
     sample_pose: Leaf  # [samples, 5] f32: x, y m, cos and sin of the travel direction, z m
     sample_crossed: Leaf  # [samples, 5] f32: y, x, sin, cos, z; see `teacher.frame`
     sample_lane: Leaf  # [samples] i32
-    sample_curvature: Leaf  # [samples] f32 1/m, left positive, at most 0.2 (a radius of 5 m) either way
     # Stop lines and the junctions they guard.
     stop_xyz: Leaf  # [stops, 2, 3] f32 m, left end, right end
     stop_yaw: Leaf  # [stops] f32 rad, travel direction of whoever crosses it
@@ -210,7 +207,7 @@ def _stop_fields(maps: Sequence[RoadMap]) -> dict[str, np.ndarray]:
 
 def _sample_fields(maps: Sequence[RoadMap], grids: Sequence[Grids]) -> dict[str, np.ndarray]:
     lanes = _offsets([m.num_lanes for m in maps])
-    poses, owners, bends = [], [], []
+    poses, owners = [], []
     for road_map, baked, first in zip(maps, grids, lanes, strict=True):
         chosen = baked.lane_samples
         yaw = road_map.point_yaw[chosen]
@@ -218,24 +215,12 @@ def _sample_fields(maps: Sequence[RoadMap], grids: Sequence[Grids]) -> dict[str,
         poses.append(np.column_stack([xyz[:, :2], np.cos(yaw), np.sin(yaw), xyz[:, 2]]))
         owner = np.repeat(np.arange(road_map.num_lanes), road_map.lane_count)
         owners.append(first + owner[chosen])
-        bends.append(_curvature(road_map, chosen, owner[chosen]))
     pose = np.concatenate(poses).astype(np.float32)
     return {
         "sample_pose": pose,
         "sample_crossed": pose[:, _CROSSED],
         "sample_lane": np.concatenate(owners).astype(np.int32),
-        "sample_curvature": np.concatenate(bends).astype(np.float32),
     }
-
-
-def _curvature(road_map: RoadMap, points: np.ndarray, lanes: np.ndarray) -> np.ndarray:
-    """Change of yaw per metre at lane points, between the points before and after each of the same lane."""
-    start, count = road_map.lane_start[lanes], road_map.lane_count[lanes]
-    before, after = np.maximum(points - 1, start), np.minimum(points + 1, start + count - 1)
-    turn = road_map.point_yaw[after] - road_map.point_yaw[before]
-    turn = np.mod(turn + np.pi, 2 * np.pi) - np.pi
-    spacing = road_map.lane_length_m[lanes] / (count - 1)
-    return np.clip(turn / np.maximum((after - before) * spacing, 0.1), -MAX_CURVATURE, MAX_CURVATURE)
 
 
 def _grid_fields(maps: Sequence[RoadMap], grids: Sequence[Grids]) -> dict[str, np.ndarray]:

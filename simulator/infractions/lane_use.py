@@ -1,7 +1,8 @@
 """Where an agent is among the lanes: against their direction, inside one of them, in a junction.
 
-Lanes are looked up as the atlas's samples, about 6 m apart, each continued as an arc of its curvature for 5 m both
-ways. A lane holds an agent when the centre of its box is within half the lane's mean width of that arc.
+Lanes are looked up as the atlas's samples, about 6 m apart, each continued straight for 5 m both ways. A lane holds an
+agent when the centre of its box is within half the lane's mean width of that line. In bends the line errs: of cars
+0.3 m off the middle of a bend's lane 0.2 % count as astray, of others none (CARLA's Town02 to Town05 and Town10HD).
 """
 
 import jax
@@ -21,16 +22,14 @@ REACH_M = 5.0
 OPPOSITE_COS = -0.5
 """A lane whose direction is more than 120 degrees from an agent's heading goes the other way."""
 SLACK_M = 0.2
-"""How far a flank may be beyond the edge of a lane: widths are means and arcs approximate."""
+"""How far a flank may be beyond the edge of a lane: widths are means and bends are cut."""
 
 
 @struct.dataclass
 class LaneUse:
     """How the agents of one world use the lanes."""
 
-    against: (
-        Leaf  # [agents] bool: heads against a lane that holds it, and no lane that holds it goes another way
-    )
+    against: Leaf  # [agents] bool: every lane that holds it goes the other way, and there is one
     strays: Leaf  # [agents] bool: no lane that goes its way holds both its flanks, level with its centre
     in_junction: Leaf  # [agents] bool: a lane of a junction holds it
 
@@ -73,7 +72,6 @@ def _place(
     x, y, cos, sin, z = jnp.moveaxis(atlas.sample_pose[samples], -1, 0)
     east, north = xy[:, :1] - x, xy[:, 1:2] - y
     along, across = east * cos + north * sin, north * cos - east * sin
-    across = across - 0.5 * atlas.sample_curvature[samples] * along**2
     ahead = jnp.stack([jnp.cos(state.yaw), jnp.sin(state.yaw)], axis=-1)
     ahead = on_map(state.scenario, ahead, config)
     ahead = ahead / jnp.linalg.norm(ahead, axis=-1, keepdims=True)

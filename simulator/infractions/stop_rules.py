@@ -6,8 +6,8 @@ A line is crossed when the middle of the front edge passes it in its direction, 
     stop sign   since the front came within ``HALT_WITHIN_M`` of the line, the agent has not stood still there once
     yield sign  what follows the crossing decides; see `simulator.infractions.fault`
 
-A halt counts for one line: whoever crosses it and meets the next sign stops again, and so does one who backs out of
-the zone. Thresholds are those of CARLA's leaderboard (0.1 m/s, 4 m); it measures to the sign's volume, we to the line.
+A halt counts until the front leaves the zone: whoever crosses the line or backs out stops again at the next sign, or at
+the same. Thresholds are those of CARLA's leaderboard (0.1 m/s, 4 m); it measures to the sign's volume, we to the line.
 """
 
 import jax
@@ -64,5 +64,5 @@ def watch_stop_lines(
         red_light=(crossed & red).any(axis=1) & before.active,
         stop_sign=passes_sign & ~before.halted & before.active,
         yield_line=(crossed & (kind == StopKind.YIELD)).any(axis=1) & before.active,
-        halted=at_sign & (stands | (before.halted & ~passes_sign)),
+        halted=at_sign & (stands | before.halted),
     )

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from simulator.infractions.fault import Contact, contacts
+
 EAST, WEST, NORTH = 0.0, np.pi, np.pi / 2
 LANE = -1.75  # y of the inner eastward lane
 
@@ -59,6 +61,20 @@ def test_flank_to_flank_the_one_that_leaves_its_lane_is_at_fault(place: Any) -> 
     agents = (20.0, LANE, EAST, 10.0), (19.0, -4.6, drift, 10.0 / np.cos(drift))
     collided = outcome(place, *agents, steps=15)
     assert collided == [HIT, BLAMED]
+
+
+def test_a_fast_front_is_judged_when_it_meets_the_flank(place: Any) -> None:
+    """In one step the front goes from 0.5 m short of a flank to 4.25 m past it, beyond the other flank."""
+    before = place.world((30.0, LANE, EAST, 0.5), (30.0, LANE - 3.5, NORTH, 19.0))
+    after = before.replace(position=before.position.at[1, 1].add(4.75).at[0, 0].add(0.125))
+    kind = contacts(before, after, jnp.array(np.eye(4)[[1, 0, 2, 3]] * [[1], [1], [0], [0]], bool))
+    assert Contact(int(kind[1, 0])) == Contact.FRONT
+    assert Contact(int(kind[0, 1])) == Contact.SIDE
+
+
+def test_who_is_hit_from_behind_between_two_lanes_is_not_at_fault(place: Any) -> None:
+    middle = -3.5
+    assert outcome(place, (20, middle, EAST, 10), (27, middle, EAST, 4)) == [BLAMED, HIT]
 
 
 def test_backing_into_a_standing_car_is_at_fault(place: Any) -> None:
