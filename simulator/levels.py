@@ -17,10 +17,8 @@ from jaxtyping import Float
 
 from simulator.grids import CELL_M, DISTANCE_LIMIT_M
 from simulator.road_map import RoadMap
-from simulator.road_surface import grown, joined
+from simulator.road_surface import CLEARANCE_M, grown, joined
 
-CLEARANCE_M = 3.0
-"""Two roads over the same place are at least this far apart in height."""
 REACH_M = DISTANCE_LIMIT_M + 0.75 * CELL_M
 """Lanes this close to a cell's middle decide on its levels: all that a distance in its tile can depend on."""
 

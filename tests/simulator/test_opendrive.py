@@ -141,6 +141,23 @@ def test_islands_smaller_than_a_car_are_paved(town: RoadMap) -> None:
     assert not small_islands(town.pieces("drivable"))
 
 
+def test_a_hole_between_two_levels_stays_open() -> None:
+    """Four roads around a square of 5 x 5 m: paved when all lie level, a hole when two of them are bridges."""
+
+    def road(x: float, y: float, length: float, width: float, z: float) -> np.ndarray:
+        ring = shapely.segmentize(shapely.box(x, y, x + length, y + width), 2.0)
+        return np.pad(shapely.get_coordinates(ring)[:-1], ((0, 0), (0, 1)), constant_values=z)
+
+    for bridge_z, paved in ((0.0, 1), (6.0, 0)):
+        rings = [
+            road(-20, -5, 45, 5, bridge_z),
+            road(-20, 5, 45, 5, bridge_z),
+            road(-5, -20, 5, 45, 0.0),
+            road(5, -20, 5, 45, 0.0),
+        ]
+        assert len(small_islands(rings)) == paved
+
+
 # ---------------------------------------------------------------------------- stop lines
 
 
