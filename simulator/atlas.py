@@ -43,6 +43,7 @@ class RoadAtlas:
     # Lane points about 6 m apart, which queries and observations look at.
     sample_pose: Leaf  # [5, samples] f32: x, y, z m, cos and sin of the travel direction
     sample_lane: Leaf  # [samples] i32
+    sample_point: Leaf  # [samples] i32
     # Stop lines and the junctions they guard.
     stop_xyz: Leaf  # [stops, 2, 3] f32 m, left end, right end
     stop_yaw: Leaf  # [stops] f32 rad, travel direction of whoever crosses it
@@ -179,6 +180,7 @@ def _stop_fields(maps: Sequence[RoadMap]) -> dict[str, np.ndarray]:
 
 def _sample_fields(maps: Sequence[RoadMap], grids: Sequence[Grids]) -> dict[str, np.ndarray]:
     lanes = _offsets([m.num_lanes for m in maps])
+    points = _offsets([len(m.point_xyz) for m in maps])
     poses, owners = [], []
     for road_map, baked, first in zip(maps, grids, lanes, strict=True):
         chosen = baked.lane_samples
@@ -189,6 +191,7 @@ def _sample_fields(maps: Sequence[RoadMap], grids: Sequence[Grids]) -> dict[str,
     return {
         "sample_pose": np.concatenate(poses).T.astype(np.float32),
         "sample_lane": np.concatenate(owners).astype(np.int32),
+        "sample_point": _tables([g.lane_samples for g in grids], points),
     }
 
 
