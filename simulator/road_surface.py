@@ -12,11 +12,11 @@ import scipy.spatial
 import shapely
 from jaxtyping import Float
 
+from simulator.grids import CLEARANCE_M
+
 SEAM_M = 0.3  # gaps between drivable polygons narrower than this are road
 ISLAND_M2 = 60.0  # holes smaller than this are road: wedges between the turning lanes of a junction
 ISLAND_REACH_M = 0.6  # a road edge this close to an island belongs to it
-CLEARANCE_M = 3.0
-"""Two roads over the same place are at least this far apart in height."""
 _SIDE_REACH_M = 2.5  # corners of roads this close to a hole's own corners lie beside it
 _SAMPLE_M = 0.25  # spacing at which an outline is sampled to find the segment nearest to a point
 _NEAREST = 4  # samples whose segments are measured exactly
