@@ -3,7 +3,7 @@
 gigapixel scenes towns     --input Town01      --output PACK.h5
 gigapixel scenes opendrive --input road.xodr   --output PACK.h5
 gigapixel scenes womd|nuscenes|av2|py123d [--input PATH] --output PACK.h5
-gigapixel scenes check PACK.h5 [--scene NAME] [--report]
+gigapixel scenes check PACK.h5|Town01 [--scene NAME] [--report] [--picture PNG]
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from simulator.cores import core_count
 from simulator.draw import draw_map
 from simulator.logs.import_logs import Reader, find_sources, import_logs, input_roots
 from simulator.logs.scene_pack import ScenePack, holds_logged_scenes
+from simulator.maps import load_maps
 from simulator.opendrive import import_town, known_towns
 from simulator.road_map import RoadMap, StopKind
 
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Bad input raises ValueError or OSError with one sentence."""
     options = _parser().parse_args(argv)
     if options.command == "check":
-        return check(Path(options.pack), options.scene, options.report)
+        return check(options.pack, options.scene, options.report, options.picture)
     if options.command in LOG_SOURCES:
         return import_traffic(options)
     return import_pack(options.input, Path(options.output))
@@ -105,27 +106,46 @@ def _check_output(output: Path) -> None:
         raise ValueError(f"--output {output} must end in .h5 or .hdf5")
 
 
-def check(pack: Path, scene: str | None = None, report: bool = False) -> int:
-    """Print what a scene pack holds and draw it beside itself as a PNG."""
-    if holds_logged_scenes(pack):
-        return _check_logs(pack, scene, report)
+def check(pack: str, scene: str | None = None, report: bool = False, picture: str | None = None) -> int:
+    """Print what a scene pack holds and draw it as a PNG, beside the pack unless `picture` says where.
+
+    `pack` may also be the name of a town or an OpenDRIVE file; their picture goes into the current folder.
+    """
+    path = Path(pack)
+    if picture is not None and Path(picture).suffix.lower() != ".png":
+        raise ValueError(f"--picture {picture} must end in .png")
+    if holds_logged_scenes(path):
+        if picture is None:
+            picture = str(path.with_name(f"{path.stem}-{scene}.png" if scene else f"{path.stem}.png"))
+        return _check_logs(path, scene, report, Path(picture))
     if scene is not None or report:
         raise ValueError(f"{pack}: holds the map of one town; --scene and --report expect recorded scenes")
-    return _check_town(pack)
+    if _is_source(path):
+        road_map = load_maps([pack])[0]
+        return _check_town(road_map, Path(picture or f"{road_map.name}.png"))
+    return _check_town(RoadMap.load(path), Path(picture or path.with_suffix(".png")))
 
 
-def _check_logs(path: Path, scene: str | None, report: bool) -> int:
+def _is_source(path: Path) -> bool:
+    """Whether a map has yet to be imported: a town by name or an OpenDRIVE file, no scene pack."""
+    return path.name.endswith((".xodr", ".xodr.gz")) or (
+        len(path.parts) == 1 and not path.suffix and not path.exists()
+    )
+
+
+def _check_logs(path: Path, scene: str | None, report: bool, picture: Path) -> int:
     from simulator.logs.picture import contact_sheet, draw_scene
     from simulator.logs.report import log_report, report_lines
     from simulator.logs.summary import summary_lines
 
     with ScenePack(path) as pack:
         if scene is not None:
-            picture, image = path.with_name(f"{path.stem}-{scene}.png"), draw_scene(pack[scene], 1400)
+            image = draw_scene(pack[scene], 1400)
         else:
             for line in summary_lines(pack):
                 print(line)
-            picture, image = path.with_suffix(".png"), contact_sheet(pack)
+            image = contact_sheet(pack)
+        picture.parent.mkdir(parents=True, exist_ok=True)
         image.save(picture)
         print(f"picture: {picture}")
         if report:
@@ -135,8 +155,7 @@ def _check_logs(path: Path, scene: str | None, report: bool) -> int:
     return 0
 
 
-def _check_town(pack: Path) -> int:
-    road_map = RoadMap.load(pack)
+def _check_town(road_map: RoadMap, picture: Path) -> int:
     low, high = road_map.bounds()
     lights = int((road_map.stop_line_kind == StopKind.TRAFFIC_LIGHT).sum())
     limits = road_map.lane_speed_limit_mps
@@ -154,7 +173,7 @@ def _check_town(pack: Path) -> int:
     }
     for name, value in rows.items():
         print(f"{name:>12}  {value}")
-    picture = pack.with_suffix(".png")
+    picture.parent.mkdir(parents=True, exist_ok=True)
     draw_map(road_map, size_px=1200).save(picture)
     print(f"{'picture':>12}  {picture}")
     return 0
@@ -191,8 +210,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--output", required=True, help="scene pack to write (.h5)")
     for name, what in LOG_SOURCES.items():
         _add_log_options(commands.add_parser(name, help=f"import {what}"))
-    look = commands.add_parser("check", help="print what a scene pack holds and draw it as PNG beside it")
-    look.add_argument("pack", help="scene pack (.h5)")
+    look = commands.add_parser("check", help="print what a scene pack or a town holds and draw it as PNG")
+    look.add_argument("pack", help="scene pack (.h5), name of a town, or path of a .xodr[.gz] file")
+    look.add_argument("--picture", metavar="PNG", help="where to draw it (default: beside the pack)")
     look.add_argument("--scene", help="draw this one recorded scene, large")
     look.add_argument(
         "--report", action="store_true", help="how often recorded vehicles are off the road or overlap"

@@ -48,6 +48,7 @@ class RoadAtlas:
     sample_pose: Leaf  # [samples, 5] f32: x, y m, cos and sin of the travel direction, z m
     sample_crossed: Leaf  # [samples, 5] f32: y, x, sin, cos, z; see `teacher.frame`
     sample_lane: Leaf  # [samples] i32
+    sample_point: Leaf  # [samples] i32
     # Stop lines and the junctions they guard.
     stop_xyz: Leaf  # [stops, 2, 3] f32 m, left end, right end
     stop_yaw: Leaf  # [stops] f32 rad, travel direction of whoever crosses it
@@ -207,6 +208,7 @@ def _stop_fields(maps: Sequence[RoadMap]) -> dict[str, np.ndarray]:
 
 def _sample_fields(maps: Sequence[RoadMap], grids: Sequence[Grids]) -> dict[str, np.ndarray]:
     lanes = _offsets([m.num_lanes for m in maps])
+    points = _offsets([len(m.point_xyz) for m in maps])
     poses, owners = [], []
     for road_map, baked, first in zip(maps, grids, lanes, strict=True):
         chosen = baked.lane_samples
@@ -220,6 +222,7 @@ def _sample_fields(maps: Sequence[RoadMap], grids: Sequence[Grids]) -> dict[str,
         "sample_pose": pose,
         "sample_crossed": pose[:, _CROSSED],
         "sample_lane": np.concatenate(owners).astype(np.int32),
+        "sample_point": _tables([g.lane_samples for g in grids], points),
     }
 
 

@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image, ImageDraw, ImageFont
 
+from simulator.draw_levels import Crossings
+from simulator.polylines import arc_length, beside, interpolated
 from simulator.road_map import MarkingType, RoadMap, StopKind
 from simulator.view import PAPER, SLATE, Colour, Palette, View
 
@@ -38,16 +40,12 @@ def draw_map(
     brush = ImageDraw.Draw(image)
     for ring in _visible(road_map.pieces("walkway"), big):
         brush.polygon(big.pixels(ring), fill=palette.walkway)
-    # Higher levels cover lower ones; the outline closes hairline seams between neighbouring lanes.
-    for ring in sorted(_visible(road_map.pieces("drivable"), big), key=lambda ring: float(ring[:, 2].mean())):
-        brush.polygon(big.pixels(ring), fill=palette.road, outline=palette.road)
-    for ring in _visible(road_map.pieces("crosswalk"), big):
-        _crosswalk(brush, big, ring, palette)
-    for line, kind in zip(road_map.pieces("marking"), road_map.marking_type, strict=True):
-        if big.sees(line):
-            _marking(brush, big, line.astype(np.float64), MarkingType(int(kind)), palette)
-    for line in _visible(road_map.pieces("edge"), big):
-        _line(brush, big, line, palette.kerb, 0.22)
+    rings = sorted(_visible(road_map.pieces("drivable"), big), key=lambda ring: float(ring[:, 2].mean()))
+    crossings = Crossings(road_map)
+    _roads(brush, big, road_map, rings, None, palette)
+    bridges = crossings.upper(rings)
+    if bridges:  # once more, over the paint and the kerbs of the roads below
+        _roads(brush, big, road_map, bridges, crossings, palette)
     if stop_lines:
         _stop_lines(brush, big, road_map, None, palette)
     image = image.reduce(SUPERSAMPLING)
@@ -124,36 +122,49 @@ def _line(brush: ImageDraw.ImageDraw, view: View, line: np.ndarray, colour: Colo
     brush.line(view.pixels(line), fill=colour, width=width, joint="curve")
 
 
-def _marking(
-    brush: ImageDraw.ImageDraw, view: View, line: np.ndarray, kind: MarkingType, palette: Palette
-) -> None:
+def _roads(
+    brush: ImageDraw.ImageDraw, view: View, road_map: RoadMap, rings: Sequence[np.ndarray],
+    crossings: Crossings | None, palette: Palette,
+) -> None:  # fmt: skip
+    """Asphalt, paint and kerbs; with crossings, without what lies below a bridge."""
+
+    def shown(line: np.ndarray) -> list[np.ndarray]:
+        return [line] if crossings is None else crossings.without_lower(line.astype(np.float64))
+
+    for ring in rings:  # the outline closes hairline seams between neighbouring lanes
+        brush.polygon(view.pixels(ring), fill=palette.road, outline=palette.road)
+    for ring in _visible(road_map.pieces("crosswalk"), view):
+        if crossings is None or (crossings.level(ring) >= 0).all():
+            _crosswalk(brush, view, ring, palette)
+    for line, kind in zip(road_map.pieces("marking"), road_map.marking_type, strict=True):
+        if view.sees(line):
+            for stroke, colour, width_m in _strokes(view, line, MarkingType(int(kind)), palette):
+                for part in shown(stroke):
+                    _line(brush, view, part, colour, width_m)
+    for line in _visible(road_map.pieces("edge"), view):
+        for part in shown(line):
+            _line(brush, view, part, palette.kerb, 0.22)
+
+
+def _strokes(
+    view: View, line: np.ndarray, kind: MarkingType, palette: Palette
+) -> list[tuple[np.ndarray, Colour, float]]:
+    """Lines [n, 3], colours and widths (m) that make up one painted line."""
+    line = line.astype(np.float64)
     colour = palette.white if kind <= MarkingType.DOUBLE_WHITE else palette.yellow
     if view.scale < 2.0 * SUPERSAMPLING:  # from far away patterns turn to noise: one faint line
-        _line(brush, view, line, _mix(palette.road, colour, 0.45), 0.15)
-    elif kind in (MarkingType.DOUBLE_WHITE, MarkingType.DOUBLE_YELLOW):
-        for side in (-0.16, 0.16):
-            _line(brush, view, _beside(line, side), colour, 0.13)
-    elif kind in (MarkingType.DASHED_WHITE, MarkingType.DASHED_YELLOW):
-        for dash in _dashes(line):
-            _line(brush, view, dash, colour, 0.15)
-    else:
-        _line(brush, view, line, colour, 0.15)
-
-
-def _beside(line: np.ndarray, offset_m: float) -> np.ndarray:
-    """The line moved to its left."""
-    along = np.gradient(line[:, :2], axis=0)
-    along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
-    return line[:, :2] + offset_m * np.stack([-along[:, 1], along[:, 0]], axis=1)
+        return [(line, _mix(palette.road, colour, 0.45), 0.15)]
+    if kind in (MarkingType.DOUBLE_WHITE, MarkingType.DOUBLE_YELLOW):
+        return [(beside(line, np.full(len(line), side)), colour, 0.13) for side in (-0.16, 0.16)]
+    if kind in (MarkingType.DASHED_WHITE, MarkingType.DASHED_YELLOW):
+        return [(dash, colour, 0.15) for dash in _dashes(line)]
+    return [(line, colour, 0.15)]
 
 
 def _dashes(line: np.ndarray) -> list[np.ndarray]:
-    arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line[:, :2], axis=0), axis=1))])
-    result = []
-    for start in np.arange(GAP_M / 2, arc[-1], DASH_M + GAP_M):
-        at = np.linspace(start, min(start + DASH_M, arc[-1]), 4)
-        result.append(np.stack([np.interp(at, arc, line[:, axis]) for axis in (0, 1)], axis=1))
-    return result
+    arc = arc_length(line[:, :2])
+    starts = np.arange(GAP_M / 2, arc[-1], DASH_M + GAP_M)
+    return [interpolated(line, arc, np.linspace(start, min(start + DASH_M, arc[-1]), 4)) for start in starts]
 
 
 def _crosswalk(brush: ImageDraw.ImageDraw, view: View, ring: np.ndarray, palette: Palette) -> None:

@@ -15,12 +15,10 @@ import scipy.spatial
 import shapely
 from jaxtyping import Float
 
-from simulator.grids import CELL_M, DISTANCE_LIMIT_M
+from simulator.grids import CELL_M, CLEARANCE_M, DISTANCE_LIMIT_M
 from simulator.road_map import RoadMap
 from simulator.road_surface import grown, joined
 
-CLEARANCE_M = 3.0
-"""Two roads over the same place are at least this far apart in height."""
 REACH_M = DISTANCE_LIMIT_M + 0.75 * CELL_M
 """Lanes this close to a cell's middle decide on its levels: all that a distance in its tile can depend on."""
 

@@ -24,7 +24,7 @@ from simulator.polylines import arc_length, interpolated, thinned
 from simulator.road_map import MAX_SPACING_M, MarkingType, RoadMap, pack_pieces, pad_indices
 from simulator.stop_lines import derive_stop_lines
 
-IMPORTER_VERSION = 5
+IMPORTER_VERSION = 6
 DEFAULT_SPEED_LIMIT_MPS = 13.9  # 50 km/h, the usual urban limit, where the file gives none
 MAX_EDGE_LENGTH_M = 100.0  # longer road edges are cut, so that they can be culled
 

@@ -45,6 +45,8 @@ def read_pack(path: Path, pack_format: PackFormat, record: type) -> dict[str, An
     """The fields of `record` as `write_pack` wrote them, or a refusal in one sentence."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected an HDF5 file holding a {pack_format.name}")
+    if not h5py.is_hdf5(path):
+        raise ValueError(f"{path}: is not an HDF5 file; expected one that holds a {pack_format.name}")
     try:
         with h5py.File(path, "r") as file:
             _check_header(path, dict(file.attrs), pack_format)

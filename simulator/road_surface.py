@@ -12,9 +12,12 @@ import scipy.spatial
 import shapely
 from jaxtyping import Float
 
+from simulator.grids import CLEARANCE_M
+
 SEAM_M = 0.3  # gaps between drivable polygons narrower than this are road
 ISLAND_M2 = 60.0  # holes smaller than this are road: wedges between the turning lanes of a junction
 ISLAND_REACH_M = 0.6  # a road edge this close to an island belongs to it
+_SIDE_REACH_M = 2.5  # corners of roads this close to a hole's own corners lie beside it
 _SAMPLE_M = 0.25  # spacing at which an outline is sampled to find the segment nearest to a point
 _NEAREST = 4  # samples whose segments are measured exactly
 _CHUNK = 500_000  # points measured at a time
@@ -92,15 +95,20 @@ def small_islands(rings: Sequence[np.ndarray]) -> list[np.ndarray]:
 
     Lanes of a junction overlap along their own curves and leave slivers and triangles between them. On the real
     junction these are asphalt; left as holes, a car that cuts one by a hand's breadth would have left the road.
+    A hole that bridges and the roads below them leave between each other is none of these: it stays a hole.
     """
     corners = np.concatenate(list(rings))
     result = []
     for polygon in shapely.get_parts(drivable_area(rings)):
         for hole in polygon.interiors:
-            if shapely.Polygon(hole).area < ISLAND_M2:
-                xy = shapely.get_coordinates(hole)[:-1]
-                nearest = [np.argmin(np.linalg.norm(corners[:, :2] - point, axis=1)) for point in xy]
-                result.append(np.concatenate([xy, corners[nearest, 2:3]], axis=1))
+            if shapely.Polygon(hole).area >= ISLAND_M2:
+                continue
+            xy = shapely.get_coordinates(hole)[:-1]
+            apart = np.linalg.norm(corners[None, :, :2] - xy[:, None], axis=-1)
+            height = corners[apart.argmin(axis=1), 2]
+            around = corners[(apart < _SIDE_REACH_M).any(axis=0), 2]
+            if np.ptp(np.concatenate([height, around])) < CLEARANCE_M:
+                result.append(np.concatenate([xy, height[:, None]], axis=1))
     return result
 
 

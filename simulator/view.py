@@ -70,7 +70,7 @@ class View:
         width, height = (size_px, size_px) if isinstance(size_px, int) else size_px
         if width < 1 or height < 1:
             raise ValueError(f"size_px={size_px} must be at least 1 pixel in width and height")
-        low, high = road_map.bounds()
+        low, high = _bounds(road_map)
         middle = (low + high) / 2 if centre is None else np.asarray(centre, np.float64)[:2]
         if extent_m is None:
             spans = high - low + 2 * MARGIN_M
@@ -94,3 +94,12 @@ class View:
         low, high = points[:, :2].min(0), points[:, :2].max(0)
         right, bottom = self.left_m + self.width / self.scale, self.top_m - self.height / self.scale
         return bool(high[0] >= self.left_m and low[0] <= right and high[1] >= bottom and low[1] <= self.top_m)
+
+
+def _bounds(road_map: RoadMap) -> Float[np.ndarray, "2 2"]:
+    """Smallest and largest (x, y) of all that is drawn, m: pavements and crosswalks too."""
+    besides = [
+        piece[:, :2].astype(np.float64) for piece in (road_map.walkway_points, road_map.crosswalk_points)
+    ]
+    xy = np.concatenate([road_map.bounds(), *besides])
+    return np.stack([xy.min(0), xy.max(0)])

@@ -126,6 +126,20 @@ def test_whole_town_fits(town: RoadMap) -> None:
     assert (picture == SLATE.road).all(axis=-1).mean() > 0.1
 
 
+def test_a_bridge_hides_the_paint_and_the_kerbs_below() -> None:
+    """Along the middle of the upper road at a crossing of Town04 there is nothing but asphalt."""
+    town = load_maps(["Town04"])[0]
+    view = {"centre": (0.0, -20.0), "extent_m": 60.0, "size_px": 600, "scale_bar": False, "stop_lines": False}
+    picture = np.asarray(draw_map(town, **view))
+    for y in (
+        -9.5,
+        -13.0,
+        -30.5,
+    ):  # between two rows of dashes of the two carriageways, 11 m above the other road
+        row = picture[round((10.0 - y) * 10)]
+        assert (row == SLATE.road).all()
+
+
 def test_refusals(straight: RoadMap) -> None:
     car = _car(25.0, 0.0, 0.0)
     with pytest.raises(ValueError, match=r"agents lacks 'size'; expected"):

@@ -8,9 +8,14 @@ import scipy.spatial
 
 from simulator.atlas import RoadAtlas, drivable_distance
 from simulator.collision import collides
+from simulator.config import SimulatorConfig
+from simulator.dynamics import COAST
 from simulator.levels import split_height
 from simulator.maps import load_atlas, load_maps
 from simulator.road_map import RoadMap
+from simulator.spawn import reset
+from simulator.step import step
+from simulator.world import Events, WorldState
 
 TOWN = "Town04"
 
@@ -73,3 +78,65 @@ def test_nobody_collides_across_the_overpass(crossings: np.ndarray) -> None:
         assert not collides(stacked, jnp.zeros(2), size, jnp.ones(2, bool)).any()
         level = stacked.at[:, 2].set(pair[0, 2])
         assert collides(level, jnp.zeros(2), size, jnp.ones(2, bool)).all()
+
+
+CONFIG = SimulatorConfig(num_agents=2, randomise_dynamics=False, kind_shares=(1.0, 0.0, 0.0, 0.0))
+
+
+@pytest.fixture(scope="module")
+def somewhere(atlas: RoadAtlas) -> WorldState:
+    """Two cars."""
+    return jax.jit(reset, static_argnums=3)(jax.random.key(0), atlas, jnp.zeros((), jnp.int32), CONFIG)
+
+
+def _standing(somewhere: WorldState, town: RoadMap, pair: np.ndarray) -> WorldState:
+    """The two cars at one place of the plane, at the two heights of the pair, along the lanes there."""
+    place = jnp.asarray(pair, jnp.float32).at[1, :2].set(pair[0, :2])
+    nearest = [np.linalg.norm(town.point_xyz - point, axis=1).argmin() for point in pair]
+    yaw = jnp.asarray(town.point_yaw[nearest])
+    route = somewhere.scenario.route_xyz
+    scenario = somewhere.scenario.replace(
+        route_xyz=jnp.broadcast_to(place[:, None], route.shape),
+        route_yaw=jnp.broadcast_to(yaw[:, None], route.shape[:2]),
+    )
+    yes = jnp.ones(2, bool)
+    return somewhere.replace(
+        position=place, yaw=yaw, speed=jnp.zeros(2), active=yes, present=yes, spawned=yes, scenario=scenario
+    )
+
+
+@jax.jit
+def _coasted(state: WorldState, atlas: RoadAtlas) -> Events:
+    return step(state, jnp.full(2, COAST, jnp.int32), atlas, CONFIG)[1]
+
+
+def test_a_step_keeps_levels_apart(
+    somewhere: WorldState, town: RoadMap, atlas: RoadAtlas, crossings: np.ndarray
+) -> None:
+    """Two cars at one place on two levels neither collide nor leave the road, until one is put beside the other."""
+    room = [np.asarray(_distances(atlas, jnp.asarray(crossings[:, k], jnp.float32))) for k in (0, 1)]
+    inner = crossings[np.minimum(*room) > 3.0]
+    assert len(inner) > 10
+    for pair in inner[:: len(inner) // 10]:
+        events = _coasted(_standing(somewhere, town, pair), atlas)
+        assert not events.collision.any()
+        assert not events.offroad.any()
+        pair[1, 2] = pair[0, 2]
+        assert _coasted(_standing(somewhere, town, pair), atlas).collision.all()
+
+
+@pytest.mark.parametrize("road", [0, 1])
+def test_a_step_judges_the_road_of_ones_own_level(
+    somewhere: WorldState, town: RoadMap, atlas: RoadAtlas, crossings: np.ndarray, rng, road: int
+) -> None:
+    """Where only one of two levels is road, of two cars at one place only that on the other level has left it."""
+    chosen = crossings[rng.integers(0, len(crossings), 400)]
+    chosen[..., :2] += rng.uniform(-9.0, 9.0, (400, 1, 2))
+    chosen[:, 1, :2] = chosen[:, 0, :2]
+    room = [np.asarray(_distances(atlas, jnp.asarray(chosen[:, k], jnp.float32))) for k in (0, 1)]
+    places = chosen[(room[road] > 3.5) & (room[1 - road] < -1.0)][:5]
+    assert len(places) > 0
+    for pair in places:
+        events = _coasted(_standing(somewhere, town, pair), atlas)
+        assert events.offroad.tolist() == [road == 1, road == 0]
+        assert not events.collision.any()

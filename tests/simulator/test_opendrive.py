@@ -6,6 +6,7 @@ import gzip
 import logging
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import shapely
@@ -139,6 +140,23 @@ def test_road_edges_are_the_border_of_the_drivable_area(town: RoadMap) -> None:
 
 def test_islands_smaller_than_a_car_are_paved(town: RoadMap) -> None:
     assert not small_islands(town.pieces("drivable"))
+
+
+def test_a_hole_between_two_levels_stays_open() -> None:
+    """Four roads around a square of 5 x 5 m: paved when all lie level, a hole when two of them are bridges."""
+
+    def road(x: float, y: float, length: float, width: float, z: float) -> np.ndarray:
+        ring = shapely.segmentize(shapely.box(x, y, x + length, y + width), 2.0)
+        return np.pad(shapely.get_coordinates(ring)[:-1], ((0, 0), (0, 1)), constant_values=z)
+
+    for bridge_z, paved in ((0.0, 1), (6.0, 0)):
+        rings = [
+            road(-20, -5, 45, 5, bridge_z),
+            road(-20, 5, 45, 5, bridge_z),
+            road(-5, -20, 5, 45, 0.0),
+            road(5, -20, 5, 45, 0.0),
+        ]
+        assert len(small_islands(rings)) == paved
 
 
 # ---------------------------------------------------------------------------- stop lines
@@ -285,6 +303,58 @@ def test_command_imports_and_checks(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "straight_road" in shown
     assert "2 lanes, 0.1 km" in shown
     assert sorted(path.name for path in pack.parent.iterdir()) == ["road.h5", "road.png"]
+
+
+def test_command_checks_towns_by_name_and_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command.main(["check", "Town02"]) == 0
+    assert command.main(["check", str(STRAIGHT), "--picture", "deep/road.png"]) == 0
+    shown = capsys.readouterr().out
+    assert "88 lanes, 2.9 km" in shown
+    assert "2 lanes, 0.1 km" in shown
+    assert (tmp_path / "Town02.png").is_file()
+    assert (tmp_path / "deep" / "road.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("none.h5", None, r"none\.h5: no such file; expected an HDF5 file"),
+        ("folder/none", None, r"folder/none: no such file; expected an HDF5 file"),
+        ("none.xodr", None, r"none\.xodr: no such OpenDRIVE file"),
+        ("Atlantis", None, r"map 'Atlantis' is unknown; expected one of Town01"),
+        ("text.h5", b"not a pack", r"text\.h5: is not an HDF5 file; expected one that holds"),
+        ("notes", b"not a pack", r"notes: is not an HDF5 file"),
+        ("half.xodr", b"<OpenDRIVE><road", r"half\.xodr: not a readable OpenDRIVE map"),
+    ],
+)
+def test_command_refuses_what_is_no_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes | None, sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        Path(name).write_bytes(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=sentence):
+        command.main(["check", name])
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_command_refuses_cut_and_foreign_packs(tmp_path: Path) -> None:
+    pack = tmp_path / "road.h5"
+    import_town(STRAIGHT).save(pack)
+    cut = tmp_path / "cut.h5"
+    cut.write_bytes(pack.read_bytes()[:5000])
+    with pytest.raises(ValueError, match=r"cut\.h5: truncated or damaged file"):
+        command.main(["check", str(cut)])
+    foreign = tmp_path / "foreign.h5"
+    with h5py.File(foreign, "w") as file:
+        file.attrs["format"] = "somebody's grid"
+    with pytest.raises(ValueError, match=r"foreign\.h5: attribute format is \"somebody's grid\"; expected"):
+        command.main(["check", str(foreign)])
+    with pytest.raises(ValueError, match=r"--picture road\.jpg must end in \.png"):
+        command.main(["check", str(pack), "--picture", "road.jpg"])
 
 
 def test_command_leaves_nothing_behind_when_it_refuses(tmp_path: Path) -> None:
