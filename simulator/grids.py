@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-GRIDS_VERSION = 3
+GRIDS_VERSION = 4
 CELL_M = 5.0
 NODE_SPACING_M = 0.5
 TILE_NODES = 11
