@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 FORMAT = "gigapixel teacher checkpoint"
-VERSION = 1
+VERSION = 2
 PREFIX, SUFFIX, PARTIAL = "update_", ".h5", ".part"
 
 State = TypeVar("State")

@@ -8,9 +8,9 @@ their lights. Counts are settings; entities beyond a count are the farthest. Dis
 | ego          | [agents, 25]          | `_ego` and `next_light`: motion, body, gains, room to the edge, next light |
 | conditioning | [agents, TRAITS + 1]  | driver traits in [-1, 1], goal radius |
 | route        | [agents, ...]         | `_route`: points ahead, goals (x, y, cos, sin), distances left, which exist |
-| others       | [agents, n, 12 or 18] | `observe_others`: pose, motion, size; with foresight 6 more |
+| others       | [agents, n, 12 or 18] | `observe_others`: pose, motion, size; 6 more where derived |
 | lanes        | [agents, n, 5]        | x, y, cos, sin, offset in height |
-| edges        | [agents, n, 5]        | middle x, y, half the vector along it, offset in height |
+| edges        | [agents, n, 5 or 4]   | middle, half the edge, rise; nearest point, twice the angle where derived |
 | stops        | [agents, n, 9]        | x, y, cos, sin, half width, off, green, yellow, red |
 """
 
@@ -29,13 +29,15 @@ from simulator.noise import unseen_by_blind
 from simulator.road_room import corner_room
 from simulator.world import TRAITS, Leaf, WorldState, nearest_station, route_rows
 from teacher.frame import NEAR_M, Frame, Layout, rows
-from teacher.observed_agents import FORESIGHT_WIDTH, OTHERS_WIDTH, SPEED_UNIT_MPS, observe_others
+from teacher.observed_agents import DERIVED_WIDTH, OTHERS_WIDTH, SPEED_UNIT_MPS, observe_others
 from teacher.observed_road import (
+    EDGE_POINTS_WIDTH,
     EDGES_WIDTH,
     LANES_WIDTH,
     STOPS_WIDTH,
     Road,
     next_light,
+    observe_edge_points,
     observe_edges,
     observe_lanes,
     observe_stops,
@@ -57,7 +59,8 @@ class ObservationConfig:
         edges: Road-edge segments, at most 100.
         stops: Stop lines, at most 8.
         agent_range_m: Agents farther away are not seen (GIGAFLOW: 200 m).
-        foresight: Others also say where they are on the own route and how close they will come (our choice).
+        derived: Also give what follows from the rest, for networks of a few ten thousand weights (our choice): where
+            others are on the own route and how close they will come, and road edges by their nearest points.
     """
 
     others: int = 8
@@ -65,7 +68,7 @@ class ObservationConfig:
     edges: int = 8
     stops: int = 2
     agent_range_m: float = 80.0
-    foresight: bool = True
+    derived: bool = True
 
     def __post_init__(self) -> None:
         most_of = {
@@ -83,8 +86,8 @@ class ObservationConfig:
 
 OBSERVATIONS = {
     "compact": ObservationConfig(),
-    "lean": ObservationConfig(others=20, lanes=80, edges=40, stops=4, agent_range_m=200.0, foresight=False),
-    "full": ObservationConfig(others=63, lanes=100, edges=100, stops=4, agent_range_m=200.0, foresight=False),
+    "lean": ObservationConfig(others=20, lanes=80, edges=40, stops=4, agent_range_m=200.0, derived=False),
+    "full": ObservationConfig(others=63, lanes=100, edges=100, stops=4, agent_range_m=200.0, derived=False),
 }
 """Budgets by name: what a small network on a CPU reads, GIGAFLOW's sets, and PufferDrive's counts."""
 
@@ -100,7 +103,7 @@ class Observation:
     others_mask: Leaf  # [..., others] bool
     lanes: Leaf  # [..., lanes, 5]
     lanes_mask: Leaf  # [..., lanes] bool
-    edges: Leaf  # [..., edges, 5]
+    edges: Leaf  # [..., edges, 5 or 4]
     edges_mask: Leaf  # [..., edges] bool
     stops: Leaf  # [..., stops, 9]
     stops_mask: Leaf  # [..., stops] bool
@@ -109,9 +112,9 @@ class Observation:
 def example_observation(config: ObservationConfig) -> Observation:
     """An empty observation of one agent, [1, ...]: what the network's weights take their shapes from."""
     sets = {
-        "others": (config.others, OTHERS_WIDTH + config.foresight * FORESIGHT_WIDTH),
+        "others": (config.others, OTHERS_WIDTH + config.derived * DERIVED_WIDTH),
         "lanes": (config.lanes, LANES_WIDTH),
-        "edges": (config.edges, EDGES_WIDTH),
+        "edges": (config.edges, EDGE_POINTS_WIDTH if config.derived else EDGES_WIDTH),
         "stops": (config.stops, STOPS_WIDTH),
     }
     flat = {"ego": EGO_WIDTH, "conditioning": TRAITS + 1, "route": 4 * (len(PREVIEW_M) + 2) + 4}
@@ -131,11 +134,12 @@ def observe(
     row = jax.vmap(table_row, (None, None, 0))(atlas, state.map_id, road.xy)
     candidates = atlas.stop_candidates[row]
     states = lights.light_states(state, candidates, atlas, simulator)
-    others, others_mask = observe_others(state, frame, config.others, config.agent_range_m, config.foresight)
+    others, others_mask = observe_others(state, frame, config.others, config.agent_range_m, config.derived)
     if state.scenario.has_noise:
         others, others_mask = unseen_by_blind(state, others, others_mask)
     lanes, lanes_mask = observe_lanes(atlas.lane_candidates[row][:, : config.lanes], road, atlas)
-    edges, edges_mask = observe_edges(atlas.edge_candidates[row][:, : config.edges], road, atlas)
+    look_at_edges = observe_edge_points if config.derived else observe_edges
+    edges, edges_mask = look_at_edges(atlas.edge_candidates[row][:, : config.edges], road, atlas)
     stops, stops_mask = observe_stops(candidates[:, : config.stops], states[:, : config.stops], road, atlas)
     light = next_light(state, candidates, states, atlas, simulator)
     return Observation(

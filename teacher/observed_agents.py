@@ -8,7 +8,7 @@ from simulator.neighbours import nearest_others
 from simulator.world import WorldState, nearest_station, route_rows
 from teacher.frame import NEAR_M, Column, Frame, Layout, rows
 
-OTHERS_WIDTH, FORESIGHT_WIDTH = 12, 6
+OTHERS_WIDTH, DERIVED_WIDTH = 12, 6
 CONFLICT_M = tuple(4.0 * i for i in range(16))
 """Where on the route ahead other agents are looked for: evenly from the agent itself on, a power of two of places."""
 SPEED_UNIT_MPS = 10.0
@@ -37,12 +37,12 @@ def _table(state: WorldState, frame: Frame) -> Float[Array, "agents 12"]:
 
 
 def observe_others(
-    state: WorldState, frame: Frame, count: int, range_m: float, foresight: bool
+    state: WorldState, frame: Frame, count: int, range_m: float, derived: bool
 ) -> tuple[Float[Array, "agents count columns"], Bool[Array, "agents count"]]:
     """The nearest agents, and which slots hold one.
 
     Columns: x, y, cos, sin, relative velocity x, y, length, width, speed, standing, acceleration, yaw rate; with
-    ``foresight`` also `_on_route` (4) and `_closest_approach` (2). What these say follows from the rest and the route;
+    ``derived`` also `_on_route` (4) and `_closest_approach` (2). What these say follows from the rest and the route;
     given outright, a network of a few ten thousand weights learns to yield.
     """
     squared = (frame.x[:, None] - frame.x) ** 2 + (frame.y[:, None] - frame.y) ** 2
@@ -54,7 +54,7 @@ def observe_others(
         t.at[index].get(mode="promise_in_bounds") for t in (table, table[:, _LAYOUT.crossed()])
     )
     others = _LAYOUT.seen(picked, crossed, table, frame.matrix, mask)
-    if not foresight:
+    if not derived:
         return others, mask
     x, y, cos, sin, east, north = (picked[..., column] for column in range(6))
     ahead = _closest_approach(

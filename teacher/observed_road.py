@@ -14,7 +14,7 @@ from simulator.world import Leaf, WorldState, nearest_station, route_rows
 from teacher.frame import NEAR_M, Frame, Layout, Matrix, rows
 from teacher.observed_agents import LEVEL_GAP_M
 
-LANES_WIDTH, EDGES_WIDTH, STOPS_WIDTH = 5, 5, 9
+LANES_WIDTH, EDGES_WIDTH, EDGE_POINTS_WIDTH, STOPS_WIDTH = 5, 5, 4, 9
 EDGE_UNIT_M = 2.5
 """Half the longest road edge segment."""
 _ON_ROAD = (True, False, True)
@@ -80,6 +80,19 @@ def observe_edges(
     rows, crossed, mask = _on_level(segments, atlas.edge_line, atlas.edge_crossed, road)
     seen = _EDGES.seen(rows, crossed, road.own, road.matrix, mask)
     return (seen.at[..., 2:4].multiply(road.mirror) if road.varied else seen), mask
+
+
+def observe_edge_points(
+    segments: Int[Array, "agents n"], road: Road, atlas: RoadAtlas
+) -> tuple[Float[Array, "agents n 4"], Mask]:
+    """Road edges by their nearest points: x, y, then cos and sin of twice the edge's angle."""
+    edges, mask = observe_edges(segments, road, atlas)
+    x, y, along_x, along_y = (edges[..., column] for column in range(4))
+    half_x, half_y = along_x * (EDGE_UNIT_M / NEAR_M), along_y * (EDGE_UNIT_M / NEAR_M)
+    squared = jnp.maximum(half_x**2 + half_y**2, 1e-9)
+    share = jnp.clip(-(x * half_x + y * half_y) / squared, -1.0, 1.0)
+    double = (half_x**2 - half_y**2) / squared, 2.0 * half_x * half_y / squared
+    return rows(x + share * half_x, y + share * half_y, *double, mask=mask), mask
 
 
 def _on_level(

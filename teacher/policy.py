@@ -25,7 +25,7 @@ from teacher.network import NetworkConfig, TeacherNetwork, sample_actions
 from teacher.observation import Observation, ObservationConfig, example_observation
 
 FORMAT = "gigapixel teacher policy"
-VERSION = 1
+VERSION = 2
 PRETRAINED = Path(__file__).parent / "pretrained" / "policy.h5"
 
 

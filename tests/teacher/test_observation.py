@@ -16,7 +16,7 @@ from simulator.maps import load_atlas
 from simulator.rollout import reset_worlds
 from simulator.snapshot import world_of
 from simulator.world import WorldState, route_table
-from teacher.observation import Observation, ObservationConfig, observe
+from teacher.observation import OBSERVATIONS, Observation, ObservationConfig, observe
 
 SIMULATOR = SimulatorConfig(timestep_s=0.25, num_agents=6)
 CONFIG = ObservationConfig(others=4)
@@ -86,9 +86,9 @@ def test_a_car_ahead_is_seen_ahead(world: WorldState, look: Look) -> None:
     np.testing.assert_allclose(seen.others[0, 0, [4, 5, 8]], [0.4, 0.0, 0.9], atol=1e-4)
 
 
-def test_lanes_and_edges_by_plain_arithmetic(world: WorldState, look: Look, town: RoadAtlas) -> None:
+def test_lanes_and_edges_by_plain_arithmetic(world: WorldState, town: RoadAtlas) -> None:
     """Every lane sample and edge seen is one of the town's, moved into the driver's frame the long way round."""
-    seen = look(world)
+    seen = jax.jit(lambda state: observe(state, town, SIMULATOR, OBSERVATIONS["lean"]))(world)
     tables = {"lanes": (town.sample_pose, 1.0), "edges": (town.edge_line, 2.5)}
     for name, (table, unit) in tables.items():
         table = np.asarray(table, np.float64)
@@ -106,6 +106,21 @@ def test_lanes_and_edges_by_plain_arithmetic(world: WorldState, look: Look, town
             assert not shown[~mask].any()
             apart = np.abs(shown[mask][:, None] - by_hand[None]).max(axis=-1).min(axis=1)
             assert apart.max() < 1e-4
+
+
+def test_edges_by_their_nearest_points(world: WorldState, look: Look, town: RoadAtlas) -> None:
+    """The nearest edge seen is as far away as the nearest of all the town's segments by plain arithmetic."""
+    line = np.asarray(town.edge_line, np.float64)
+    seen = look(world)
+    for agent in np.flatnonzero(world.present):
+        away = line[:, :2] - np.asarray(world.position[agent, :2], np.float64)
+        share = -(away * line[:, 2:4]).sum(1) / (line[:, 2:4] ** 2).sum(1)
+        apart = np.linalg.norm(away + np.clip(share, -1, 1)[:, None] * line[:, 2:4], axis=1)
+        shown = 30.0 * np.linalg.norm(
+            np.asarray(seen.edges)[agent, np.asarray(seen.edges_mask)[agent], :2], axis=1
+        )
+        np.testing.assert_allclose(shown.min(), apart.min(), atol=1e-3)
+        np.testing.assert_allclose(np.sum(np.asarray(seen.edges)[agent, 0, 2:] ** 2), 1.0, atol=1e-4)
 
 
 def test_absent_agents_and_other_levels_are_not_seen(world: WorldState, look: Look) -> None:
