@@ -38,6 +38,7 @@ _SENSOR_KINDS = {
     "RAILED_VEHICLE": TRUCK, "BICYCLE": CYCLIST, "MOTORCYCLE": CYCLIST, "WHEELED_DEVICE": CYCLIST,
     "PEDESTRIAN": PEDESTRIAN, "OFFICIAL_SIGNALER": PEDESTRIAN, "STROLLER": PEDESTRIAN, "WHEELCHAIR": PEDESTRIAN,
 }  # fmt: skip
+_TRAILERS = ("VEHICULAR_TRAILER", "TRAFFIC_LIGHT_TRAILER", "MESSAGE_BOARD_TRAILER")
 _RIDERS = ("BICYCLIST", "MOTORCYCLIST", "WHEELED_RIDER")
 """Who sits on a vehicle that has a box, and so a track, of its own."""
 _FORECAST_KINDS = {
@@ -82,6 +83,8 @@ def _read_sensor_log(folder: Path) -> LoggedScene:
         boxes["track_uuid"][used], step[used], kinds[used], centre[used], turned[used].as_euler("ZYX")[:, 0],
         _columns(boxes, "length_m", "width_m", "height_m")[used], len(times),
     )  # fmt: skip
+    trailers = set(boxes["track_uuid"][np.isin(boxes["category"], _TRAILERS)])
+    tracks.trailer = np.array([name in trailers for name in tracks.ids], bool)
     tracks = _with_ego(tracks, rotation, place, repairs)
     road = _map_objects(folder / "map", repairs)
     files = [boxes_path, poses_path, *sorted((folder / "map").glob("log_map_archive_*.json"))]
@@ -148,6 +151,7 @@ def _with_ego(tracks: SourceTracks, rotation: Rotation, place: np.ndarray, repai
         position=np.concatenate([tracks.position, centre[None]]),
         yaw=np.concatenate([tracks.yaw, rotation.as_euler("ZYX")[None, :, 0]]), velocity=None,
         valid=np.concatenate([tracks.valid, np.ones((1, len(place)), bool)]),
+        trailer=None if tracks.trailer is None else np.append(tracks.trailer, False),
     )  # fmt: skip
 
 

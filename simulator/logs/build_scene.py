@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import shapely
 
 from simulator.logs.build_map import build_log_map
+from simulator.logs.map_end import beyond_map
 from simulator.logs.mend_tracks import mend_tracks
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.source_map import Origins, SourceMap
@@ -16,7 +18,7 @@ from simulator.logs.source_tracks import Repairs, SourceTracks
 from simulator.logs.traffic_log import PARKED_M, TrafficLog, parked_tracks
 from simulator.world import TRUCK
 
-IMPORTER_VERSION = 1
+IMPORTER_VERSION = 2
 
 
 def source_digest(paths: list[Path]) -> str:
@@ -49,6 +51,7 @@ def build_scene(
         if ego_id not in tracks.ids:
             repairs.add("self-driving car not named by the source", 1)
         log = _log(tracks, speed, origins, origin, float(timestep_s), ego_id, light_state, repairs)
+        log = _up_to_the_end_of_the_map(LoggedScene(road_map, log), repairs)
         return LoggedScene(road_map, log).validate()
     except ValueError as error:
         raise ValueError(_placed(origins.file, str(error))) from error
@@ -58,17 +61,44 @@ def _standing(tracks: SourceTracks, origin: np.ndarray) -> list[shapely.Polygon]
     """The ground under parked cars and trucks: the hull of all boxes of each, in the plane, relative to `origin`."""
     result = []
     for row in np.flatnonzero(parked_tracks(tracks.position, tracks.valid) & (tracks.kind <= TRUCK)):
-        seen = tracks.valid[row]
-        yaw, (length, width) = tracks.yaw[row, seen], tracks.size[row, :2]
-        ahead = np.stack([np.cos(yaw), np.sin(yaw)], axis=1) * length / 2
-        left = np.stack([-np.sin(yaw), np.cos(yaw)], axis=1) * width / 2
-        place = tracks.position[row, seen, :2] - origin[:2]
-        corners = [place + ahead + left, place + ahead - left, place - ahead - left, place - ahead + left]
+        seen = np.flatnonzero(tracks.valid[row])
+        place = tracks.position[row, seen, :2]
         near = np.linalg.norm(place - np.median(place, axis=0), axis=1) < PARKED_M
-        result.append(
-            shapely.convex_hull(shapely.MultiPoint(np.concatenate([corner[near] for corner in corners])))
-        )
+        result.append(_ground(tracks, row, seen[near], origin))
     return result
+
+
+def _ground(
+    tracks: SourceTracks, row: int | np.integer, steps: np.ndarray, origin: np.ndarray
+) -> shapely.Polygon:
+    """Hull of the boxes of one track at these steps, in the plane, relative to `origin`."""
+    yaw, (length, width) = tracks.yaw[row, steps], tracks.size[row, :2]
+    ahead = np.stack([np.cos(yaw), np.sin(yaw)], axis=1) * length / 2
+    left = np.stack([-np.sin(yaw), np.cos(yaw)], axis=1) * width / 2
+    place = tracks.position[row, steps, :2] - origin[:2]
+    corners = [place + ahead + left, place + ahead - left, place - ahead - left, place - ahead + left]
+    return shapely.convex_hull(shapely.MultiPoint(np.concatenate(corners)))
+
+
+def _up_to_the_end_of_the_map(scene: LoggedScene, repairs: Repairs) -> TrafficLog:
+    """The log without states beyond the end of the map, and without tracks that have no other."""
+    log = scene.log
+    beyond = beyond_map(scene)
+    repairs.add("states beyond the end of the map made invalid", beyond.sum())
+    valid = log.valid & ~beyond
+    seen = valid.any(axis=1)
+    repairs.add("tracks beyond the end of the map left out", (~seen).sum())
+    hidden = {
+        name: np.where(valid.reshape(valid.shape + (1,) * (array.ndim - 2)), array, np.zeros_like(array))[
+            seen
+        ]
+        for name, array in (("position", log.position), ("yaw", log.yaw), ("speed", log.speed))
+    }
+    ego = -1 if log.ego_track < 0 else int(seen[: log.ego_track].sum())
+    return dataclasses.replace(
+        log, track_ids=log.track_ids[seen], kind=log.kind[seen], size=log.size[seen], valid=valid[seen],
+        ego_track=ego, repairs=repairs.lines(), **hidden,
+    )  # fmt: skip
 
 
 def _placed(file: str, sentence: str) -> str:

@@ -10,7 +10,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from simulator.logs.source_tracks import Repairs, SourceTracks
+from simulator.logs.standing import freeze_standing, trim_loose_boxes
 from simulator.logs.traffic_log import MAX_SPEED_MPS, RATE_RANGE, jumps, rate_ratio
+from simulator.logs.trailers import mend_trailers
 from simulator.world import CAR, CYCLIST, PEDESTRIAN, TRUCK
 
 PADDING_M = -10000.0
@@ -52,7 +54,11 @@ def mend_tracks(
     mend_headings(tracks, repairs)
     mend_sizes(tracks, repairs)
     mend_heights(tracks, repairs)
-    return cut_at_jumps(tracks, timestep_s, repairs)
+    mend_trailers(tracks, repairs)
+    tracks, speed = cut_at_jumps(tracks, timestep_s, repairs)
+    still = freeze_standing(tracks, speed, repairs)
+    trim_loose_boxes(tracks, still, repairs)
+    return tracks, speed
 
 
 def _hide_broken_states(tracks: SourceTracks, repairs: Repairs) -> None:

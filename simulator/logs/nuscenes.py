@@ -25,6 +25,7 @@ EGO_CENTRE_M = 1.385
 """From the rear axle, where nuScenes has its ego pose, to the middle of its Renault Zoe (the estimate of py123d)."""
 OUTLINE = "boundary_"
 """ScenarioNet names the outlines of nuScenes' drivable area so, and calls them white lines."""
+TRAILER = "vehicle.trailer"
 CATEGORIES = {
     "vehicle.truck": TRUCK, "vehicle.bus": TRUCK, "vehicle.trailer": TRUCK, "vehicle.construction": TRUCK,
     "vehicle.emergency": CAR, "vehicle.car": CAR, "vehicle.bicycle": CYCLIST, "vehicle.motorcycle": CYCLIST,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import jax
 import numpy as np
 import scipy.spatial
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float, Float32
 
 from simulator.collision import colliding_pairs, corners
 from simulator.config import SimulatorConfig
@@ -87,12 +87,20 @@ def far_from_lanes(scene: LoggedScene) -> Bool[np.ndarray, "tracks steps"]:
 def corner_distance(scene: LoggedScene) -> Float32[np.ndarray, "tracks steps 4"]:
     """Signed distance of every box corner from the edge of the drivable area, m, positive inside."""
     log = scene.log
-    size = np.repeat(log.size[:, None], log.num_steps, axis=1)
-    seen = [array[log.valid] for array in (log.position[..., :2], log.yaw, size)]
-    points = np.asarray(_corners(*(_padded(array, len(array)) for array in seen)), np.float64)[: len(seen[0])]
     area = drivable_area(scene.road_map.pieces("drivable"))
     result = np.zeros((*log.valid.shape, 4), np.float32)
-    result[log.valid] = signed_distance(area, points.reshape(-1, 2), FARTHEST_M).reshape(-1, 4)
+    points = box_corners(scene)[log.valid].reshape(-1, 2)
+    result[log.valid] = signed_distance(area, points, FARTHEST_M).reshape(-1, 4)
+    return result
+
+
+def box_corners(scene: LoggedScene) -> Float[np.ndarray, "tracks steps 4 2"]:
+    """Corners of every box, m; zero where a state is not valid."""
+    log = scene.log
+    size = np.repeat(log.size[:, None], log.num_steps, axis=1)
+    seen = [array[log.valid] for array in (log.position[..., :2], log.yaw, size)]
+    result = np.zeros((*log.valid.shape, 4, 2))
+    result[log.valid] = np.asarray(_corners(*(_padded(array, len(array)) for array in seen)))[: len(seen[0])]
     return result
 
 

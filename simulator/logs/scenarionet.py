@@ -9,7 +9,7 @@ import numpy as np
 
 from simulator.logs.build_scene import IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.mend_tracks import vehicle_kind
-from simulator.logs.nuscenes import CATEGORIES, LIMIT_MPS, mend_nuscenes, nuscenes_map
+from simulator.logs.nuscenes import CATEGORIES, LIMIT_MPS, TRAILER, mend_nuscenes, nuscenes_map
 from simulator.logs.plain_pickle import load_plain_pickle
 from simulator.logs.scenarionet_waymo import waymo_scene_map
 from simulator.logs.scene_pack import LoggedScene
@@ -61,13 +61,14 @@ def _check(path: Path, contents: Any) -> None:
 def _tracks(
     path: Path, contents: dict[str, Any], dataset: str, ego_id: str, repairs: Repairs
 ) -> SourceTracks:
-    rows = []
+    rows, trailers = [], []
     for name, track in contents["tracks"].items():
         kind = _kind(track)
         if kind is None:
             repairs.add("objects that are no road users left out")
         else:
             rows.append((str(name), kind, _states(path, name, track)))
+            trailers.append(_category(track).startswith(TRAILER))
     if not rows:
         raise ValueError(f"{path}: tracks holds no road user; expected at least one")
     result = SourceTracks(
@@ -75,6 +76,7 @@ def _tracks(
         kind=np.array([kind for _, kind, _ in rows]),
         size=np.array([states["size"] for _, _, states in rows]),
         **{part: np.array([states[part] for _, _, states in rows]) for part in _PARTS},
+        trailer=np.array(trailers) if dataset == "nuscenes" else None,
     )  # fmt: skip
     if dataset == "nuscenes":
         mend_nuscenes(result, ego_id, repairs)
@@ -83,9 +85,13 @@ def _tracks(
     return result
 
 
+def _category(track: dict[str, Any]) -> str:
+    return str(track.get("metadata", {}).get("type", ""))
+
+
 def _kind(track: dict[str, Any]) -> int | None:
     """Kind of a track, None for cones and barriers. nuScenes' own category says more than ScenarioNet's type."""
-    category = str(track.get("metadata", {}).get("type", ""))
+    category = _category(track)
     for start, kind in CATEGORIES.items():
         if category.startswith(start):
             return kind

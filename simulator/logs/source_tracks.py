@@ -38,6 +38,7 @@ class SourceTracks:
     yaw: np.ndarray  # [tracks, steps] rad, or degrees until `mend_headings`
     velocity: np.ndarray | None  # [tracks, steps, 2] m/s, None where the source has none
     valid: np.ndarray  # [tracks, steps] bool
+    trailer: np.ndarray | None = None  # [tracks] bool: has no engine; None where the source does not tell
 
     def keep(self, rows: np.ndarray) -> SourceTracks:
         """These tracks only (indices or a mask)."""

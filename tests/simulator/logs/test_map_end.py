@@ -1,0 +1,72 @@
+"""Beyond the open end of a map nobody is off the road; beside the road everybody is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from simulator.logs.build_map import build_log_map
+from simulator.logs.build_scene import build_scene
+from simulator.logs.map_end import beyond_open_ends
+from simulator.logs.report import scene_report
+from simulator.logs.source_map import Origins, SourceLane, SourceMap
+from simulator.logs.source_tracks import Repairs, SourceTracks
+from simulator.world import CAR
+
+ORIGINS = Origins("s", "s.json", "0" * 64, "test", "womd")
+STEPS = 60
+
+
+def _road() -> SourceMap:
+    """Two lanes of 3.5 m eastwards, one after the other, from x = 0 to 200 along y = 0."""
+    lines = [np.stack([np.linspace(a, a + 100, 21), np.zeros(21), np.zeros(21)], axis=1) for a in (0, 100)]
+    return SourceMap([
+        SourceLane("a", lines[0], successors=["b"], predecessors=[]),
+        SourceLane("b", lines[1], successors=[], predecessors=["a"]),
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("place", "beyond"),
+    [
+        ((203.0, 1.0), True),  # ahead of the end
+        ((260.0, -50.0), True),  # far ahead, on a road that may have turned
+        ((-4.0, 0.0), True),  # before the start
+        ((203.0, 12.0), False),  # beside the end
+        ((199.0, 4.0), False),  # off the road before it ends
+        ((100.5, 9.0), False),  # where one lane passes on to the next there is no end
+    ],
+)
+def test_what_lies_beyond(place: tuple[float, float], beyond: bool) -> None:
+    road_map, _ = build_log_map(_road(), ORIGINS, np.zeros(3), 12.0, STEPS, Repairs())
+    assert beyond_open_ends(np.array([place]), road_map).tolist() == [beyond]
+
+
+def _scene(starts: list[tuple[float, float]], ego: str | None = None):
+    """Cars of 4 x 2 m that start there and drive east at 10 m/s for 6 s."""
+    x = np.array([start[0] for start in starts])[:, None] + np.arange(STEPS)
+    y = np.broadcast_to(np.array([start[1] for start in starts])[:, None], x.shape)
+    count = len(starts)
+    tracks = SourceTracks(
+        ids=[f"t{n}" for n in range(count)], kind=np.full(count, CAR), size=np.tile([4.0, 2.0, 1.5], (count, 1)),
+        position=np.stack([x, y, np.zeros(x.shape)], axis=2), yaw=np.zeros(x.shape), velocity=None,
+        valid=np.ones(x.shape, bool),
+    )  # fmt: skip
+    return build_scene(tracks, _road(), ORIGINS, 0.1, ego, 12.0, Repairs())
+
+
+def test_states_beyond_the_end_go_and_those_beside_the_road_stay() -> None:
+    """The first drives out at x = 198.3 after 3.8 s, the second beside the road, the third starts beyond the end."""
+    scene = _scene([(160.0, 0.0), (20.0, 2.5), (230.0, 0.0)])
+    assert scene.log.track_ids.tolist() == ["t0", "t1"]
+    assert scene.log.valid.sum(axis=1).tolist() == [39, STEPS]
+    assert "states beyond the end of the map made invalid: 81" in scene.log.repairs
+    assert "tracks beyond the end of the map left out: 1" in scene.log.repairs
+    assert scene_report(scene).offroad_s == pytest.approx(STEPS * 0.1)
+
+
+def test_the_recording_car_is_never_cut() -> None:
+    scene = _scene([(230.0, 0.0), (160.0, 0.0)], ego="t1")
+    assert scene.log.track_ids.tolist() == ["t1"]
+    assert scene.log.ego_track == 0
+    assert scene.log.valid.all()
