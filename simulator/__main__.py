@@ -134,6 +134,7 @@ def _is_source(path: Path) -> bool:
 
 
 def _check_logs(path: Path, scene: str | None, report: bool, picture: Path) -> int:
+    from simulator.logs.action_report import action_lines
     from simulator.logs.picture import contact_sheet, draw_scene
     from simulator.logs.report import log_report, report_lines
     from simulator.logs.summary import summary_lines
@@ -149,8 +150,8 @@ def _check_logs(path: Path, scene: str | None, report: bool, picture: Path) -> i
         image.save(picture)
         print(f"picture: {picture}")
         if report:
-            chosen = pack if scene is None else [pack[scene]]
-            for line in report_lines(log_report(chosen)):
+            chosen = list(pack) if scene is None else [pack[scene]]
+            for line in [*report_lines(log_report(chosen)), *action_lines(chosen)]:
                 print(line)
     return 0
 
@@ -215,7 +216,9 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("--picture", metavar="PNG", help="where to draw it (default: beside the pack)")
     look.add_argument("--scene", help="draw this one recorded scene, large")
     look.add_argument(
-        "--report", action="store_true", help="how often recorded vehicles are off the road or overlap"
+        "--report",
+        action="store_true",
+        help="how often recorded vehicles are off the road or overlap, and how well actions follow them",
     )
     return parser
 

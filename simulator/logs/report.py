@@ -100,14 +100,14 @@ def box_corners(scene: LoggedScene) -> Float[np.ndarray, "tracks steps 4 2"]:
     size = np.repeat(log.size[:, None], log.num_steps, axis=1)
     seen = [array[log.valid] for array in (log.position[..., :2], log.yaw, size)]
     result = np.zeros((*log.valid.shape, 4, 2))
-    result[log.valid] = np.asarray(_corners(*(_padded(array, len(array)) for array in seen)))[: len(seen[0])]
+    result[log.valid] = np.asarray(_corners(*(padded(array, len(array)) for array in seen)))[: len(seen[0])]
     return result
 
 
 _corners = jax.jit(corners)
 
 
-def _padded(array: np.ndarray, count: int) -> np.ndarray:
+def padded(array: np.ndarray, count: int) -> np.ndarray:
     """Zeros appended to the first axis up to a power of two, so that few sizes are compiled."""
     spare = (1 << max(count - 1, LEAST_PADDED - 1).bit_length()) - count
     return np.pad(array, [(0, spare)] + [(0, 0)] * (array.ndim - 1))
@@ -131,7 +131,7 @@ def _count_overlaps(report: SceneReport, log: TrafficLog, vehicle: np.ndarray, p
 def overlap_steps(log: TrafficLog) -> Bool[np.ndarray, "tracks tracks steps"]:
     """Which tracks overlap on one level, and when; the diagonal is False."""
     arrays = (log.position, log.yaw, log.size, log.valid)
-    xyz, yaw, size, valid = (_padded(array, log.num_tracks) for array in arrays)
+    xyz, yaw, size, valid = (padded(array, log.num_tracks) for array in arrays)
     steps = [_overlaps(xyz[:, t], yaw[:, t], size, valid[:, t]) for t in range(log.num_steps)]
     together = np.stack([np.asarray(step) for step in steps], axis=2)
     return together[: log.num_tracks, : log.num_tracks]

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from simulator.logs.action_report import NEAR_M, distances_to_log, moving
 from simulator.logs.build_map import build_log_map
 from simulator.logs.picture import draw_scene, track_colours
 from simulator.logs.report import log_report, report_lines, scene_report
@@ -107,3 +108,16 @@ def test_the_picture_shows_a_car_where_it_is_and_a_trail_where_it_was() -> None:
     assert columns[1].max() - columns[0].max() > 80  # 39 m of a window of about 67 m
     with pytest.raises(ValueError, match="step 40 of scene s is not in 0 to 39"):
         draw_scene(scene, 100, 40)
+
+
+def test_actions_follow_what_wheels_can_do_and_nothing_else() -> None:
+    """A car at constant speed is followed to the centimetre; one that slides sideways at 1 m/s is lost."""
+    scene = make_scene([(CAR, 50, 0, 0, 10.0), (CAR, 80, 0, 0, 0.0), (PEDESTRIAN, 90, 9, 0, 0)])
+    position = scene.log.position.copy()
+    position[1, :, 1] += 0.1 * np.arange(STEPS)
+    log = dataclasses.replace(scene.log, position=position)
+    apart, rows = distances_to_log(log, "steering_rate_continuous")
+    np.testing.assert_array_equal(rows, [0, 1])
+    assert np.nanmax(apart[0]) < 0.01
+    assert (apart[1, 15:] > NEAR_M).all()
+    np.testing.assert_array_equal(moving(log, rows), [True, True])
