@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from gigapixel.bench import Workload
@@ -163,11 +163,11 @@ class _Bench:
         keys = jax.random.split(key, len(parts.step))
         driven = jax.lax.map(lambda part: self._drive_chunk(row, atlas, *part), (parts, keys))
         moved, *rest = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), driven)
-        return moved.replace(scenario=worlds.scenario), *rest
+        return worlds.replace(**moved), *rest
 
     def _drive_chunk(self, row: str, atlas: Any, worlds: Any, key: Any) -> tuple[Any, ...]:
-        """`steps` steps; returns worlds without their scenarios, which do not change, agent-steps of each, rewards and
-        the last observation."""
+        """`steps` steps; returns the fields of the worlds but for their scenarios, which do not change, agent-steps of
+        each, rewards and the last observation."""
         import jax
         import jax.numpy as jnp
 
@@ -192,7 +192,8 @@ class _Bench:
         shape = (self.settings.steps, *worlds.yaw.shape)
         actions = jax.random.randint(key, shape, 0, environment.num_actions)
         (worlds, taken, total, seen), _ = jax.lax.scan(one, start, actions)
-        return worlds.replace(scenario=None), taken, total, seen
+        names = [entry.name for entry in fields(worlds) if entry.name != "scenario"]
+        return {name: getattr(worlds, name) for name in names}, taken, total, seen
 
     def facts(self) -> dict[str, Any]:
         """Shares of the slots that hold something, over agents that drive, in the worlds as they are now."""

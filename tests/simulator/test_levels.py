@@ -15,7 +15,7 @@ from simulator.maps import load_atlas, load_maps
 from simulator.road_map import RoadMap
 from simulator.spawn import reset
 from simulator.step import step
-from simulator.world import Events, WorldState
+from simulator.world import Events, WorldState, route_table
 
 TOWN = "Town04"
 
@@ -94,11 +94,12 @@ def _standing(somewhere: WorldState, town: RoadMap, pair: np.ndarray) -> WorldSt
     place = jnp.asarray(pair, jnp.float32).at[1, :2].set(pair[0, :2])
     nearest = [np.linalg.norm(town.point_xyz - point, axis=1).argmin() for point in pair]
     yaw = jnp.asarray(town.point_yaw[nearest])
-    route = somewhere.scenario.route_xyz
-    scenario = somewhere.scenario.replace(
-        route_xyz=jnp.broadcast_to(place[:, None], route.shape),
-        route_yaw=jnp.broadcast_to(yaw[:, None], route.shape[:2]),
+    old = somewhere.scenario
+    xyz, yaws = (
+        jnp.broadcast_to(place[:, None], old.route_xyz.shape),
+        jnp.broadcast_to(yaw[:, None], old.route.shape[:2]),
     )
+    scenario = old.replace(route=route_table(xyz, yaws, old.route_limit_mps))
     yes = jnp.ones(2, bool)
     return somewhere.replace(
         position=place, yaw=yaw, speed=jnp.zeros(2), active=yes, present=yes, spawned=yes, scenario=scenario
