@@ -81,6 +81,6 @@ def action_lines(scenes: Sequence[LoggedScene]) -> list[str]:
     return lines
 
 
-def _near_share(apart: Sequence[Float[np.ndarray, "vehicles steps"]]) -> float:
+def _near_share(apart: Sequence[Float[np.ndarray, "_ _"]]) -> float:
     metres = np.concatenate([one[np.isfinite(one)] for one in apart])
     return float(np.mean(metres < NEAR_M)) if len(metres) else float("nan")

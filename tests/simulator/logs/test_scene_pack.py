@@ -242,6 +242,7 @@ def test_check_knows_both_kinds_of_pack(
     assert "womd: 3 scenes, 3 with a named self-driving car" in printed
     assert "9: 9 cars, 0 trucks" in printed
     assert "0.00%  overlapping another vehicle" in printed
+    assert "100.0%" in next(line for line in printed.splitlines() if line.endswith("  jerk"))
     assert main(["check", str(logs), "--scene", "scene 1"]) == 0
     assert main(["check", str(town)]) == 0
     assert "Town02" in capsys.readouterr().out
