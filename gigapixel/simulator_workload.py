@@ -113,6 +113,8 @@ class _Bench:
         self.floats = sum(leaf.size for leaf in jax.tree.leaves(example_observation(self.config.observation))
                           if leaf.dtype == jnp.float32)  # fmt: skip
         self.mesh = jax.make_mesh((devices,), ("worlds",), axis_types=(jax.sharding.AxisType.Auto,))
+        # On every device once: an atlas that lies on one would be copied to the others in every call.
+        self.atlas = jax.device_put(self.atlas, jax.NamedSharding(self.mesh, jax.sharding.PartitionSpec()))
         self.key = jax.random.key(settings.seed)
         keys = jax.random.split(self.key, settings.worlds)
         self.worlds = self._on_worlds(self.environment.reset)(self.atlas, keys)
