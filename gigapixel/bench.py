@@ -126,16 +126,20 @@ def read_settings(path: str | None, room: str) -> dict[str, Any]:
 
 
 def make_settings(kind: type, values: dict[str, Any], origin: str) -> Any:
-    """A settings dataclass from plain values; unknown names and wrong types are refused."""
-    known = {name: type(value) for name, value in asdict(kind()).items()}
+    """A settings dataclass from plain values; unknown names and wrong types are refused. Numbers must be positive, or
+    at least 0 where 0 is the default."""
+    defaults = asdict(kind())
+    known = {name: type(value) for name, value in defaults.items()}
     for name, value in values.items():
         if name not in known:
             raise ValueError(f"{origin}: unknown setting {name!r}; expected {', '.join(known)}")
         wanted = (int, float) if known[name] is float else known[name]
         if not isinstance(value, wanted) or isinstance(value, bool) is not (known[name] is bool):
             raise ValueError(f"{origin}: {name}={value!r} must be {known[name].__name__}")
-        if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
-            raise ValueError(f"{origin}: {name}={value!r} must be positive")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            may_be_0 = defaults[name] == 0
+            if value < 0 or (value == 0 and not may_be_0):
+                raise ValueError(f"{origin}: {name}={value!r} must be positive{' or 0' if may_be_0 else ''}")
     return kind(**values)
 
 

@@ -7,6 +7,7 @@ from step to step, so that they are really written to memory and cannot be optim
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -25,12 +26,14 @@ class SimulatorSettings:
     """Worlds in several towns, all stages of a step.
 
     Attributes:
-        maps: towns, separated by commas; worlds are dealt over them in turn.
+        maps: towns, separated by commas; each episode draws one of them.
         worlds, agents: batch of worlds and agents in each.
         observation: `compact`, `lean` (GIGAFLOW's sets) or `full` (63 partners, 200 road elements).
-        chunk: worlds driven at a time, so that what a step touches stays in the cache of a CPU's core.
-        steps: steps per call; worlds whose episode is over or that are jammed are reset between calls. Under random
-            actions two in five agents have crashed after about 30 steps, so calls are short.
+        chunk: worlds driven at a time; 0 means 4 on a CPU (fewer where 4 does not divide them), so that what a step
+            touches stays in the cache of a core, and all at once elsewhere.
+        steps: steps per round; worlds whose episode is over or that are jammed are reset before each round. Under
+            random actions two in five agents have crashed after about 30 steps, so rounds are short.
+        rounds: rounds per call. Devices wait for each other only at the end of a call.
         timestep_s: length of a step.
         cpu_devices: parts that a CPU is split into; XLA computes on each with a thread of its own.
         seed: of the worlds and the actions.
@@ -41,8 +44,9 @@ class SimulatorSettings:
     worlds: int = 64
     agents: int = 45
     observation: str = "lean"
-    chunk: int = 4
+    chunk: int = 0
     steps: int = 8
+    rounds: int = 4
     timestep_s: float = 0.1
     cpu_devices: int = field(default_factory=core_count)
     seed: int = 0
@@ -67,9 +71,9 @@ def simulator_workload(settings: SimulatorSettings) -> Workload:
         raise ValueError(f"worlds={settings.worlds} must be a multiple of the {devices} devices")
     bench = _Bench(settings, devices)
     return Workload(
-        description=f"{settings.worlds} worlds x {settings.agents} agents x {settings.steps} steps of "
-        f"{settings.timestep_s} s in {settings.maps}, random actions: step, reward, {settings.observation} "
-        f"observation of {bench.floats} numbers, resets; only agents that drive are counted",
+        description=f"{settings.worlds} worlds x {settings.agents} agents x {settings.rounds} x "
+        f"{settings.steps} steps of {settings.timestep_s} s in {settings.maps}, random actions: step, reward, "
+        f"{settings.observation} observation of {bench.floats} numbers, resets; only agents that drive are counted",
         unit="agent_steps",
         device=f"{jax_device()}, {devices} devices" if devices > 1 else jax_device(),
         settings=asdict(settings),
@@ -98,9 +102,10 @@ class _Bench:
         self.atlas = load_atlas(settings.maps.split(","))
         check_capacity(self.atlas, settings.agents)
         per_device = settings.worlds // devices
-        self.chunk = min(settings.chunk, per_device)
+        unasked = math.gcd(4, per_device) if jax.default_backend() == "cpu" else per_device
+        self.chunk = settings.chunk or unasked
         if per_device % self.chunk:
-            raise ValueError(f"chunk={settings.chunk} must divide the {per_device} worlds of each device")
+            raise ValueError(f"chunk={self.chunk} must divide the {per_device} worlds of each device")
         self.config = TeacherConfig(
             maps=tuple(settings.maps.split(",")),
             num_worlds=per_device,
@@ -117,12 +122,11 @@ class _Bench:
         self.atlas = jax.device_put(self.atlas, jax.NamedSharding(self.mesh, jax.sharding.PartitionSpec()))
         self.key = jax.random.key(settings.seed)
         keys = jax.random.split(self.key, settings.worlds)
-        self.worlds = self._on_worlds(self.environment.reset)(self.atlas, keys)
-        self.reset = self._on_worlds(self._reset)
+        self.worlds = jax.jit(self._on_worlds(self.environment.reset))(self.atlas, keys)
         self.calls = {name: self._call(name) for name in ROWS}
 
     def _on_worlds(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Compile a function of (atlas, anything per world ...), dealt over the devices."""
+        """A function of (atlas, anything per world ...), dealt over the devices."""
         import jax
         from jax.sharding import PartitionSpec as Spec
 
@@ -133,29 +137,38 @@ class _Bench:
             )
             return mapped(atlas, *worlds)
 
-        return jax.jit(dealt)
+        return dealt
 
     def _call(self, row: str) -> Callable[[], int]:
         import jax
 
-        drive = self._on_worlds(lambda atlas, worlds, keys: self._drive(row, atlas, worlds, keys[0]))
+        work = self._on_worlds(lambda atlas, worlds, keys: self._work(row, atlas, worlds, keys[0]))
+        compiled = jax.jit(work, donate_argnums=1)  # worlds change in place
 
         def call() -> int:
-            self.key, reset_key, key = jax.random.split(self.key, 3)
-            worlds = self.reset(self.atlas, self.worlds, jax.random.split(reset_key, self.mesh.size))
-            driven = drive(self.atlas, worlds, jax.random.split(key, self.mesh.size))
-            self.worlds, taken, *_ = jax.block_until_ready(driven)
+            self.key, key = jax.random.split(self.key)
+            worked = compiled(self.atlas, self.worlds, jax.random.split(key, self.mesh.size))
+            self.worlds, taken, *_ = jax.block_until_ready(worked)
             return int(taken.sum())
 
         return call
 
-    def _reset(self, atlas: Any, worlds: Any, keys: Any) -> Any:
-        """Start anew what is over or jammed."""
+    def _work(self, row: str, atlas: Any, worlds: Any, key: Any) -> tuple[Any, ...]:
+        """`rounds` rounds of one device: start anew what is over or jammed, then drive."""
+        import jax
         import jax.numpy as jnp
 
         from teacher.rollout import reset_finished
 
-        return reset_finished(self.environment, atlas, worlds, jnp.zeros((), bool), keys[0])[0]
+        def one(worlds: Any, key: Any) -> tuple[Any, Any]:
+            reset_key, drive_key = jax.random.split(key)
+            blank = jnp.zeros((), bool)
+            worlds, _ = reset_finished(self.environment, atlas, worlds, blank, reset_key)
+            worlds, *rest = self._drive(row, atlas, worlds, drive_key)
+            return worlds, rest
+
+        worlds, rest = jax.lax.scan(one, worlds, jax.random.split(key, self.settings.rounds))
+        return worlds, *jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), rest)  # [worlds, rounds, ...]
 
     def _drive(self, row: str, atlas: Any, worlds: Any, key: Any) -> Any:
         """`steps` steps of all worlds, chunk by chunk; see `_drive_chunk`."""
@@ -169,7 +182,7 @@ class _Bench:
 
     def _drive_chunk(self, row: str, atlas: Any, worlds: Any, key: Any) -> tuple[Any, ...]:
         """`steps` steps; returns the fields of the worlds but for their scenarios, which do not change, agent-steps of
-        each, rewards and the last observation."""
+        each, rewards and the sum of the last observation: without a use, writing it could be optimised away."""
         import jax
         import jax.numpy as jnp
 
@@ -195,13 +208,14 @@ class _Bench:
         actions = jax.random.randint(key, shape, 0, environment.num_actions)
         (worlds, taken, total, seen), _ = jax.lax.scan(one, start, actions)
         names = [entry.name for entry in fields(worlds) if entry.name != "scenario"]
-        return {name: getattr(worlds, name) for name in names}, taken, total, seen
+        used = sum((leaf.sum(dtype=jnp.float32) for leaf in jax.tree.leaves(seen)), jnp.zeros(()))
+        return {name: getattr(worlds, name) for name in names}, taken, total, jnp.full(self.chunk, used)
 
     def facts(self) -> dict[str, Any]:
         """Shares of the slots that hold something, over agents that drive, in the worlds as they are now."""
         import jax
 
-        observation = self._on_worlds(self.environment.observe)(self.atlas, self.worlds)
+        observation = jax.jit(self._on_worlds(self.environment.observe))(self.atlas, self.worlds)
         driving = jax.device_get(self.worlds.active)
         shares = {"agents_driving": float(driving.mean())}
         for name in ("others", "lanes", "edges", "stops"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 
 import pytest
 
 from gigapixel.bench import WINDOWS, Workload, main, make_settings, measure, read_settings
-from gigapixel.simulator_workload import SimulatorSettings
+from gigapixel.simulator_workload import SimulatorSettings, simulator_workload
+from gigapixel.workloads import BUILDERS
 
 
 class Clock:
@@ -55,11 +57,16 @@ def test_the_median_forgives_one_disturbed_window():
         ({"worlds": "many"}, "worlds='many' must be int"),
         ({"worlds": True}, "worlds=True must be int"),
         ({"worlds": 0}, "worlds=0 must be positive"),
+        ({"seed": -1}, "seed=-1 must be positive or 0"),
     ],
 )
 def test_impossible_settings_are_refused(values, sentence):
     with pytest.raises(ValueError, match=sentence):
         make_settings(SimulatorSettings, values, "bench.yaml")
+
+
+def test_a_setting_that_is_0_by_itself_may_be_0():
+    assert make_settings(SimulatorSettings, {"seed": 0}, "bench.yaml") == SimulatorSettings()
 
 
 def test_an_unknown_room_in_a_file_is_refused(tmp_path):
@@ -69,18 +76,35 @@ def test_an_unknown_room_in_a_file_is_refused(tmp_path):
         read_settings(str(path), "simulator")
 
 
-def test_a_measurement_is_one_flat_json_object(tmp_path, repository, capsys):
+def test_a_measurement_is_one_flat_json_object(tmp_path, capsys, monkeypatch):
+    def build(settings: SimulatorSettings) -> Workload:
+        workload = fake_workload(Clock(), [1.0], units=3)
+        return replace(
+            workload, settings=asdict(settings), rows={"part": lambda: 7}, facts=lambda: {"full": 0.5}
+        )
+
+    monkeypatch.setitem(BUILDERS, "simulator", (SimulatorSettings, build))
     output = tmp_path / "deep" / "simulator.json"
-    config = str(repository / "benchmarks" / "debug.yaml")
-    assert (
-        main(["simulator", "--config", config, "--output", str(output), "--cpu_devices=1", "--worlds", "1"])
-        == 0
-    )
+    assert main(["simulator", "--output", str(output), "--window_s=0.01", "--worlds", "1"]) == 0
     result = json.loads(output.read_text())
     assert result["agent_steps_per_s"] > 0
+    assert result["part_per_s"] > 0
+    assert result["full"] == 0.5
     assert result["settings"]["worlds"] == 1
     assert {"device", "workload", "compile_s", "commit", "versions"} <= set(result)
-    assert {"dynamics_per_s", "step_reward_per_s"} <= set(result)
-    assert 0 < result["agents_driving"] <= 1
-    assert 0 < result["lanes_filled"] <= 1
     assert "agent-steps/s" in capsys.readouterr().out
+
+
+def test_only_agents_that_drive_are_counted():
+    settings = SimulatorSettings(
+        maps="Town02", worlds=2, agents=4, steps=6, rounds=2, observation="compact", cpu_devices=1
+    )
+    workload = simulator_workload(settings)
+    counts = [workload.call() for _ in range(4)]
+    slots = settings.worlds * settings.agents * settings.steps * settings.rounds
+    assert all(0 < count <= slots for count in counts)
+    assert len(set(counts)) > 1  # random actions: now more, now fewer have crashed
+    facts = workload.facts()
+    assert {"dynamics", "step_reward"} == set(workload.rows)
+    assert 0 < facts["agents_driving"] <= 1
+    assert 0 < facts["lanes_filled"] <= 1
