@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from simulator.grids import CELL_M, NODE_SPACING_M, TILE_NODES, Grids
 from simulator.road_map import RoadMap
+from simulator.variants import transformed
 from simulator.world import Leaf, route_table
 
 
@@ -89,8 +90,11 @@ class RoadAtlas:
         return len(self.names)
 
 
-_CROSSED = [1, 0, 3, 2, 4]
-"""Columns of a crossed row: its pairs the other way round."""
+def crossed_columns(pairs: int, width: int) -> list[int]:
+    """Columns of a crossed row of ``width`` numbers: its first ``pairs`` pairs the other way round; see
+    `teacher.frame`."""
+    swapped = [2 * pair + other for pair in range(pairs) for other in (1, 0)]
+    return [*swapped, *range(len(swapped), width)]
 
 
 def build_atlas(maps: Sequence[RoadMap], grids: Sequence[Grids] | None = None) -> RoadAtlas:
@@ -107,8 +111,13 @@ def build_atlas(maps: Sequence[RoadMap], grids: Sequence[Grids] | None = None) -
 
 
 def table_row(atlas: RoadAtlas, map_id: Int[Array, ""], xy: Float[Array, " 2"]) -> Int[Array, ""]:
-    """Row of the tables for one point (m, world); points off the grid use the nearest cell."""
+    """Row of the tables for one point (m, map); points off the grid use the nearest cell."""
     return _locate(atlas, map_id, xy)[0]
+
+
+def table_rows(atlas: RoadAtlas, map_id: Int[Array, ""], xy: Float[Array, "n 2"]) -> Int[Array, " n"]:
+    """`table_row` of points (m, map) in one town."""
+    return jax.vmap(table_row, (None, None, 0))(atlas, map_id, xy)
 
 
 def _locate(atlas: RoadAtlas, map_id: Array, xy: Array) -> tuple[Array, Array]:
@@ -149,7 +158,8 @@ def drivable_distance(
         above[0] * (1.0 - across) + above[1] * across,
     )
     slope = jnp.stack([right - left, north - south])
-    return distance * (jnp.linalg.norm(slope) + 1e-6) / (jnp.linalg.norm(slope @ map_inverse) + 1e-6)
+    in_world = transformed(map_inverse.T, slope)
+    return distance * (jnp.linalg.norm(slope) + 1e-6) / (jnp.linalg.norm(in_world) + 1e-6)
 
 
 def _lane_fields(maps: Sequence[RoadMap]) -> dict[str, np.ndarray | Array]:
@@ -220,7 +230,7 @@ def _sample_fields(maps: Sequence[RoadMap], grids: Sequence[Grids]) -> dict[str,
     pose = np.concatenate(poses).astype(np.float32)
     return {
         "sample_pose": pose,
-        "sample_crossed": pose[:, _CROSSED],
+        "sample_crossed": pose[:, crossed_columns(2, 5)],
         "sample_lane": np.concatenate(owners).astype(np.int32),
         "sample_point": _tables([g.lane_samples for g in grids], points),
     }
@@ -240,7 +250,7 @@ def _grid_fields(maps: Sequence[RoadMap], grids: Sequence[Grids]) -> dict[str, n
     line = np.concatenate([_edge_line(g) for g in grids])
     return {
         "edge_line": line,
-        "edge_crossed": line[:, _CROSSED],
+        "edge_crossed": line[:, crossed_columns(2, 5)],
         "map_origin": np.stack([g.origin for g in grids]).astype(np.float32),
         "map_cell_offset": _offsets(shape.prod(axis=1)),
         "map_cell_shape": shape,

@@ -16,17 +16,16 @@ a recorded car that drives through it, blind as it is, does not leave a wreck be
 its route, and vanishes at its last goal. A leader is where it is now; nobody's intentions are guessed.
 """
 
-import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from simulator import collision, lights
-from simulator.atlas import RoadAtlas, table_row
+from simulator.atlas import RoadAtlas, table_rows
 from simulator.config import ROUTE_SPACING_M, IdmConfig, SimulatorConfig
 from simulator.dynamics import MAX_SPEED, wrap_angle
 from simulator.variants import in_world, on_map
-from simulator.world import IDM, Leaf, WorldState, nearest_station, route_rows
+from simulator.world import IDM, Leaf, WorldState, nearest_station, route_rows, turns
 
 POINT_M = 4.0
 """Distance between the points of a corridor, two stations."""
@@ -45,7 +44,8 @@ class Corridor:
 
     x: Leaf  # m, world
     y: Leaf  # m, world
-    yaw: Leaf  # rad
+    cos: Leaf  # of the route's heading
+    sin: Leaf
     along: Leaf  # m along the route
     limit: Leaf  # m/s
 
@@ -55,7 +55,7 @@ class Corridor:
         ahead = state.route_m[:, None] + POINT_M * jnp.arange(POINTS)
         station = nearest_station(scenario, ahead)
         x, y, cos, sin, _, limit = jnp.moveaxis(route_rows(scenario, station), -1, 0)
-        return cls(x=x, y=y, yaw=jnp.arctan2(sin, cos), along=station * ROUTE_SPACING_M, limit=limit)
+        return cls(x=x, y=y, cos=cos, sin=sin, along=station * ROUTE_SPACING_M, limit=limit)
 
 
 @struct.dataclass
@@ -64,7 +64,8 @@ class Place:
 
     along: Leaf  # m along the route
     aside: Leaf  # m left of the route
-    yaw: Leaf  # rad: the route's there
+    cos: Leaf  # of the route's heading there
+    sin: Leaf
     inside: Leaf  # bool: between the corridor's ends
 
 
@@ -80,14 +81,14 @@ def locate(corridor: Corridor, x: Float[Array, "#agents n"], y: Float[Array, "#a
     def pick(values: Array) -> Array:
         return jnp.take_along_axis(values, nearest, axis=1)
 
-    yaw = pick(corridor.yaw)
-    cos, sin = jnp.cos(yaw), jnp.sin(yaw)
+    cos, sin = pick(corridor.cos), pick(corridor.sin)
     right, up = x - pick(corridor.x), y - pick(corridor.y)
     forward = right * cos + up * sin
     return Place(
         along=pick(corridor.along) + forward,
         aside=up * cos - right * sin,
-        yaw=yaw,
+        cos=cos,
+        sin=sin,
         inside=jnp.abs(forward) <= POINT_M,
     )
 
@@ -157,7 +158,7 @@ def _urgency(speed: Array, gap: Array, closing: Array, strongest: Array, rules: 
 
 def wanted_speed(state: WorldState, corridor: Corridor, rules: IdmConfig) -> Float[Array, " agents"]:
     """The speed (m/s) to drive at on a free road: limits and bends, here and ahead, and what the body can do."""
-    bend = jnp.abs(wrap_angle(jnp.diff(corridor.yaw, axis=1))) / POINT_M  # 1/m, from each point to the next
+    bend = jnp.abs(turns(corridor.cos, corridor.sin)) / POINT_M  # 1/m, from each point to the next
     bend = jnp.pad(bend, ((0, 0), (0, 1)))
     there = jnp.minimum(corridor.limit, jnp.sqrt(rules.bend_mps2 / jnp.maximum(bend, 1e-4)))
     left = jnp.maximum(corridor.along - state.route_m[:, None], 0.0)
@@ -171,8 +172,9 @@ def _gaps_to_agents(
     """Gap (m, infinite for those that are no leader) between agents' boxes, and how fast it closes (m/s)."""
     size, x, y = state.scenario.size, state.position[:, 0], state.position[:, 1]
     place = locate(corridor, x[None], y[None])
-    turn = state.yaw[None] - place.yaw
-    cos, sin = jnp.cos(turn), jnp.sin(turn)
+    own_cos, own_sin = jnp.cos(state.yaw), jnp.sin(state.yaw)
+    cos = own_cos * place.cos + own_sin * place.sin  # of j's heading against i's route
+    sin = own_sin * place.cos - own_cos * place.sin
     reach = 0.5 * (size[:, 0] * jnp.abs(cos) + size[:, 1] * jnp.abs(sin))  # half of j's box along i's route
     spread = 0.5 * (size[:, 0] * jnp.abs(sin) + size[:, 1] * jnp.abs(cos))  # and across it
     apart = jnp.abs(place.aside - state.route_offset_m[:, None])
@@ -189,7 +191,7 @@ def _gap_to_light(
 ) -> Float[Array, " agents"]:
     """Room (m) between each agent's front and the nearest stop line ahead at which it has to stop, else infinite."""
     own = on_map(state.scenario, state.position[:, :2], config)
-    rows = jax.vmap(table_row, (None, None, 0))(atlas, state.map_id, own)
+    rows = table_rows(atlas, state.map_id, own)
     stops: Int[Array, "agents stops"] = atlas.stop_candidates[rows]
     line = atlas.stop_line[jnp.maximum(stops, 0)]
     x, y = jnp.moveaxis(in_world(state.scenario, line[..., :2], config), -1, 0)
@@ -197,7 +199,7 @@ def _gap_to_light(
     half_width = line[..., 4]
     height = atlas.stop_xyz[jnp.maximum(stops, 0), 0, 2]
     place = locate(corridor, x, y)
-    same_way = jnp.cos(place.yaw) * cos + jnp.sin(place.yaw) * sin > 0.7
+    same_way = place.cos * cos + place.sin * sin > 0.7
     level = jnp.abs(state.position[:, 2, None] - height) < 2 * collision.MIN_HEIGHT_GAP_M
     on_route = place.inside & same_way & level & (jnp.abs(place.aside) < 1.1 * half_width) & (stops >= 0)
     gap = place.along - state.route_m[:, None] - 0.5 * state.scenario.size[:, 0, None]
@@ -223,8 +225,8 @@ def pose_on_route(
     share = jnp.clip(route_m / ROUTE_SPACING_M - below[:, 0], 0.0, 1.0)
     pair = jnp.concatenate([below, below + 1], axis=1)
     rows = route_rows(scenario, pair)
-    xyz, yaws = rows[..., jnp.array([0, 1, 4])], jnp.arctan2(rows[..., 3], rows[..., 2])
-    yaw = wrap_angle(yaws[:, 0] + share * wrap_angle(yaws[:, 1] - yaws[:, 0]))
+    xyz, cos, sin = rows[..., jnp.array([0, 1, 4])], rows[..., 2], rows[..., 3]
+    yaw = wrap_angle(jnp.arctan2(sin[:, 0], cos[:, 0]) + share * turns(cos, sin)[:, 0])
     left = jnp.stack([-jnp.sin(yaw), jnp.cos(yaw), jnp.zeros_like(yaw)], axis=-1)
     middle = xyz[:, 0] + share[:, None] * (xyz[:, 1] - xyz[:, 0])
     return middle + state.route_offset_m[:, None] * left, yaw

@@ -26,7 +26,6 @@ from simulator.dynamics import (
     MAX_STEERING,
     MIN_ACCELERATION,
 )
-from simulator.infractions.conduct import blank_conduct
 from simulator.logged_routes import Lanes, TrackRoute, route_of_track, straight_route
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog, parked_tracks
@@ -388,9 +387,7 @@ def _first(scenario: Scenario, logged: Logged, map_id: np.int32, config: Simulat
     aside = np.clip(speed**2 * curvature, -MAX_LATERAL_ACCELERATION, MAX_LATERAL_ACCELERATION)
     with jax.default_device(jax.devices("cpu")[0]):
         on_host = jax.tree.map(jnp.asarray, scenario)
-        state = first_state(on_host, jnp.asarray(there), jnp.asarray(map_id), jnp.asarray(speed))
-        if config.detailed_metrics:
-            state = state.replace(conduct=blank_conduct(config))
+        state = first_state(on_host, jnp.asarray(there), jnp.asarray(map_id), jnp.asarray(speed), config)
         state = jax.tree.map(np.asarray, state)
     return state.replace(
         scenario=scenario,

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from simulator.atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.variants import SCALE
+from simulator.variants import SCALE, transformed
 from simulator.world import Leaf
 
 ROUTE_LANES = 40
@@ -84,11 +84,11 @@ def route_along(
         return _rows_along(walk, start_m + ahead_m, shift_m, atlas), jnp.minimum(left_m, ahead_m[-1])
     # Stations 2 m apart in the world are not so on the map: find their places there from how much the way stretches.
     many = 2.0 * ROUTE_SPACING_M * jnp.arange(config.route_stations, dtype=jnp.float32) / SCALE[0]
-    along = _rows_along(walk, start_m + many, shift_m, atlas)[:, 2:4] @ map_matrix.T
+    along = transformed(map_matrix, _rows_along(walk, start_m + many, shift_m, atlas)[:, 2:4])
     stretch = jnp.sqrt(along[:, 0] ** 2 + along[:, 1] ** 2)
     world_m = jnp.concatenate([jnp.zeros(1), jnp.cumsum(0.5 * (stretch[1:] + stretch[:-1]) * jnp.diff(many))])
     rows = _rows_along(walk, start_m + jnp.interp(ahead_m, world_m, many), shift_m, atlas)
-    xy, along = rows[:, :2] @ map_matrix.T, rows[:, 2:4] @ map_matrix.T
+    xy, along = (transformed(map_matrix, pair) for pair in (rows[:, :2], rows[:, 2:4]))
     along = along * jax.lax.rsqrt((along**2).sum(axis=1, keepdims=True))
     return (
         jnp.concatenate([xy, along, rows[:, 4:]], axis=1),

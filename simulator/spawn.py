@@ -16,7 +16,7 @@ from simulator.infractions.conduct import blank_conduct
 from simulator.obstacles import place_obstacles
 from simulator.roles import draw_roles
 from simulator.routes import on_lane, route_along, walk_lanes
-from simulator.variants import inverse, variant_matrices
+from simulator.variants import inverse, transformed, variant_matrices
 from simulator.world import (
     CAR,
     CYCLIST,
@@ -29,6 +29,7 @@ from simulator.world import (
     Leaf,
     Scenario,
     WorldState,
+    turns,
 )
 
 PLACE_TRIES = 12
@@ -125,9 +126,8 @@ def _place_agents(
     agents = bodies.kind.shape[0]
     radius = 0.5 * jnp.sqrt(bodies.size[:, 0] ** 2 + bodies.size[:, 1] ** 2)
     lane, along = _draw_places(jax.random.uniform(key, (agents, PLACE_TRIES)), map_id, atlas)
-    x, y = jnp.moveaxis(
-        on_lane(lane, along / jnp.maximum(atlas.lane_length_m[lane], 1e-3), atlas)[..., :2], -1, 0
-    )
+    place = on_lane(lane, along / jnp.maximum(atlas.lane_length_m[lane], 1e-3), atlas)[..., :2]
+    x, y = jnp.moveaxis(transformed(map_matrix, place), -1, 0)
     allowed = atlas.lane_junction[lane] < 0
 
     def place_one(
@@ -205,9 +205,7 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
     cap = jnp.minimum(0.6 * route[:, 0, 5], 12.0 * bodies.speed_gain)
     cap = jnp.minimum(cap, _bend_speed(route))
     placed = placed & (num_goals > 0)
-    state = first_state(scenario, placed, map_id, cap * jax.random.uniform(keys[8], (agents,)))
-    if config.detailed_metrics:
-        state = state.replace(conduct=blank_conduct(config))
+    state = first_state(scenario, placed, map_id, cap * jax.random.uniform(keys[8], (agents,)), config)
     if config.parked_share + config.crashed_share > 0:
         state = place_obstacles(obstacle_key, state, roles.crashed, atlas, config)
     return state
@@ -218,16 +216,13 @@ def _bend_speed(route: Float[Array, "agents stations columns"]) -> Float[Array, 
 
     Nobody starts faster, or a crash in the first seconds could not be avoided.
     """
-    cos, sin = route[:, :11, 2], route[:, :11, 3]
-    turn = jnp.arctan2(
-        sin[:, 1:] * cos[:, :-1] - cos[:, 1:] * sin[:, :-1],
-        cos[:, 1:] * cos[:, :-1] + sin[:, 1:] * sin[:, :-1],
-    )
-    bend = jnp.abs(turn).max(axis=1) / ROUTE_SPACING_M
+    bend = jnp.abs(turns(route[:, :11, 2], route[:, :11, 3])).max(axis=1) / ROUTE_SPACING_M
     return jnp.sqrt(2.0 / jnp.maximum(bend, 1e-3))
 
 
-def first_state(scenario: Scenario, placed: Array, map_id: Array, speed: Array) -> WorldState:
+def first_state(
+    scenario: Scenario, placed: Array, map_id: Array, speed: Array, config: SimulatorConfig
+) -> WorldState:
     """The state in which an episode starts: agents that are ``placed`` [agents] stand at the start of their routes.
 
     ``speed`` [agents] is in m/s. Who is driven by policy is active, and counts in metrics unless something is wrong
@@ -260,4 +255,5 @@ def first_state(scenario: Scenario, placed: Array, map_id: Array, speed: Array) 
         distance_m=zeros,
         best_route_m=zeros,
         scenario=scenario,
+        conduct=blank_conduct(config) if config.detailed_metrics else None,
     )

@@ -51,15 +51,16 @@ def inverse(matrix: Float[Array, "2 2"]) -> Float[Array, "2 2"]:
 
 def on_map(scenario: Scenario, xy: Float[Array, "*n 2"], config: SimulatorConfig) -> Float[Array, "*n 2"]:
     """World places (m) on the original town, as the atlas knows them; nothing to do where there are no variants."""
-    return _applied(scenario.map_inverse, xy) if config.map_variants > 1 else xy
+    return transformed(scenario.map_inverse, xy) if config.map_variants > 1 else xy
 
 
 def in_world(scenario: Scenario, xy: Float[Array, "*n 2"], config: SimulatorConfig) -> Float[Array, "*n 2"]:
     """Places of the original town (m) in the world; directions get a length other than 1."""
-    return _applied(scenario.map_matrix, xy) if config.map_variants > 1 else xy
+    return transformed(scenario.map_matrix, xy) if config.map_variants > 1 else xy
 
 
-def _applied(matrix: Float[Array, "2 2"], xy: Float[Array, "*n 2"]) -> Float[Array, "*n 2"]:
+def transformed(matrix: Float[Array, "2 2"], xy: Float[Array, "*n 2"]) -> Float[Array, "*n 2"]:
+    """``matrix @ xy`` number by number: a matrix product may be rounded to 10 bits on a GPU."""
     x, y = xy[..., 0], xy[..., 1]
     return jnp.stack([matrix[0, 0] * x + matrix[0, 1] * y, matrix[1, 0] * x + matrix[1, 1] * y], axis=-1)
 

@@ -141,6 +141,14 @@ def route_table(xyz: Leaf, yaw: Leaf, limit_mps: Leaf) -> Leaf:
     return jnp.stack(columns, axis=-1)
 
 
+def turns(cos: Leaf, sin: Leaf) -> Leaf:
+    """Angles [..., n - 1] rad, left positive, from each direction [..., n] to the next."""
+    here, following = (cos[..., :-1], sin[..., :-1]), (cos[..., 1:], sin[..., 1:])
+    return jnp.arctan2(
+        following[1] * here[0] - following[0] * here[1], following[0] * here[0] + following[1] * here[1]
+    )
+
+
 def route_rows(scenario: Scenario, station: Leaf) -> Leaf:
     """Rows [agents, n, ROUTE_WIDTH] of each agent's route at stations [agents, n]."""
     return jax.vmap(lambda route, index: route.at[index].get(mode="promise_in_bounds"))(

@@ -16,6 +16,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
+from simulator.atlas import crossed_columns
 from simulator.world import Leaf, Scenario, WorldState
 
 NEAR_M = 30.0
@@ -65,11 +66,6 @@ class Frame:
         cos, sin = self.cos[:, None], self.sin[:, None]
         return east * cos + north * sin, north * cos - east * sin
 
-    def point(self, x: Column, y: Column) -> tuple[Column, Column]:
-        """World points (m) as (forward, left), in units of NEAR_M."""
-        forward, left = self.turn(x - self.x[:, None], y - self.y[:, None])
-        return forward / NEAR_M, left / NEAR_M
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -91,8 +87,7 @@ class Layout:
 
     def crossed(self) -> list[int]:
         """Columns in the order of crossed rows."""
-        swapped = [2 * pair + other for pair in range(len(self.pairs)) for other in (1, 0)]
-        return [*swapped, *range(len(swapped), self.width)]
+        return crossed_columns(len(self.pairs), self.width)
 
     def _columns(self, pairs: tuple[float, float], plain: float) -> Float[np.ndarray, " columns"]:
         """One over the unit of every column, times the given factors."""

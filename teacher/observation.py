@@ -16,13 +16,12 @@ their lights. Counts are settings; entities beyond a count are the farthest. Dis
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
 from simulator import lights
-from simulator.atlas import RoadAtlas, table_row
+from simulator.atlas import RoadAtlas, table_rows
 from simulator.config import SimulatorConfig
 from simulator.grids import EDGE_CANDIDATES, LANE_CANDIDATES, STOP_CANDIDATES
 from simulator.noise import unseen_by_blind
@@ -131,7 +130,7 @@ def observe(
     """Observations of all agents of one world. Rows of inactive agents are meaningless but finite."""
     frame = Frame.of(state)
     road = Road.of(state, frame, simulator)
-    row = jax.vmap(table_row, (None, None, 0))(atlas, state.map_id, road.xy)
+    row = table_rows(atlas, state.map_id, road.xy)
     candidates = atlas.stop_candidates[row]
     states = lights.light_states(state, candidates, atlas, simulator)
     others, others_mask = observe_others(state, frame, config.others, config.agent_range_m, config.derived)
@@ -202,6 +201,7 @@ def _route(state: WorldState, frame: Frame) -> Float[Array, "agents route"]:
     goal_m = jnp.take_along_axis(scenario.goal_m, jnp.minimum(goals, scenario.goal_m.shape[1] - 1), axis=1)
     place_m = jnp.concatenate([state.route_m[:, None] + jnp.array(PREVIEW_M), goal_m], axis=1)
     station = route_rows(scenario, nearest_station(scenario, place_m))[..., :4]
+    # As `_STATIONS.crossed()`: without plain numbers, turning pairs round is cheaper than picking columns.
     crossed = station.reshape(agents, -1, 2, 2)[..., ::-1].reshape(station.shape)
     shown = jnp.concatenate([jnp.ones((agents, len(PREVIEW_M)), bool), exists], axis=1)
     seen = jnp.clip(_STATIONS.seen(station, crossed, frame.pose(), frame.matrix, shown), -4.0, 4.0)

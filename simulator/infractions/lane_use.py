@@ -5,12 +5,11 @@ agent when the centre of its box is within half the lane's mean width of that li
 0.3 m off the middle of a bend's lane 0.2 % count as astray, of others none (CARLA's Town02 to Town05 and Town10HD).
 """
 
-import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-from simulator.atlas import RoadAtlas, table_row
+from simulator.atlas import RoadAtlas, table_rows
 from simulator.collision import MIN_HEIGHT_GAP_M
 from simulator.config import SimulatorConfig
 from simulator.variants import on_map
@@ -37,7 +36,7 @@ class LaneUse:
 def lane_use(state: WorldState, atlas: RoadAtlas, config: SimulatorConfig) -> LaneUse:
     """Looks the agents of one world up."""
     xy = on_map(state.scenario, state.position[:, :2], config)
-    rows = jax.vmap(table_row, (None, None, 0))(atlas, state.map_id, xy)
+    rows = table_rows(atlas, state.map_id, xy)
     found = atlas.lane_candidates[rows][:, :CANDIDATES]
     samples = jnp.maximum(found, 0)
     lanes = atlas.sample_lane[samples]

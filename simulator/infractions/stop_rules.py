@@ -10,13 +10,12 @@ A halt counts until the front leaves the zone: whoever crosses the line or backs
 the same. Thresholds are those of CARLA's leaderboard (0.1 m/s, 4 m); it measures to the sign's volume, we to the line.
 """
 
-import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
 from simulator import lights
-from simulator.atlas import RoadAtlas, table_row
+from simulator.atlas import RoadAtlas, table_rows
 from simulator.config import STANDSTILL_MPS, SimulatorConfig
 from simulator.road_map import StopKind
 from simulator.variants import on_map
@@ -48,7 +47,7 @@ def watch_stop_lines(
 ) -> StopLines:
     """Judges the move from ``before`` to ``after`` at the stop lines around each agent."""
     old, new = (on_map(before.scenario, front(state), config) for state in (before, after))
-    rows = jax.vmap(table_row, (None, None, 0))(atlas, before.map_id, old)
+    rows = table_rows(atlas, before.map_id, old)
     stops = atlas.stop_candidates[rows][:, :_CANDIDATES]
     was, _ = lights.line_coordinates(old[:, None], stops, atlas)
     now, aside = lights.line_coordinates(new[:, None], stops, atlas)

@@ -64,6 +64,8 @@ def open_field() -> Callable[..., WorldState]:
             control=none,
             noise=none,
         )
-        return first_state(scenario, jnp.ones(agents, bool), jnp.zeros((), jnp.int32), jnp.asarray(speed))
+        config = SimulatorConfig(num_agents=agents)
+        first = jnp.zeros((), jnp.int32)
+        return first_state(scenario, jnp.ones(agents, bool), first, jnp.asarray(speed), config)
 
     return build

@@ -17,6 +17,7 @@ from simulator.road_map import RoadMap
 from simulator.road_room import corner_room
 from simulator.rollout import reset_worlds, step_worlds
 from simulator.snapshot import world_of
+from simulator.spawn import SPAWN_GAP_M
 from simulator.variants import MAX_VARIANTS, SCALE, inverse, variant_matrices, varied_map
 from simulator.world import WorldState
 from teacher.observation import OBSERVATIONS, observe
@@ -53,6 +54,19 @@ def worlds(atlas: RoadAtlas) -> WorldState:
 
 def _mirrored() -> int:
     return int(np.flatnonzero(np.linalg.det(variant_matrices(MAX_VARIANTS)) < 0)[0])
+
+
+def test_agents_keep_their_gap_in_metres_of_the_world(atlas: RoadAtlas) -> None:
+    """The circles around any two boxes are as far apart as in the town itself, in shrunken variants too."""
+    crowded = SimulatorConfig(num_agents=40, map_variants=MAX_VARIANTS, kind_shares=(1.0, 0.0, 0.0, 0.0))
+    worlds = jax.jit(partial(reset_worlds, config=crowded, num_worlds=32))(jax.random.key(5), atlas)
+    xy, size = np.asarray(worlds.position[..., :2]), np.asarray(worlds.scenario.size)
+    radius = 0.5 * np.hypot(size[..., 0], size[..., 1])
+    apart = np.linalg.norm(xy[:, :, None] - xy[:, None], axis=-1) - radius[:, :, None] - radius[:, None]
+    present = np.asarray(worlds.present)
+    pairs = present[:, :, None] & present[:, None] & ~np.eye(40, dtype=bool)
+    assert apart[pairs].min() == pytest.approx(SPAWN_GAP_M, abs=0.5)  # somebody is close, nobody closer
+    assert apart[pairs].min() > SPAWN_GAP_M - 0.05
 
 
 def test_variants_are_what_they_say() -> None:
