@@ -26,7 +26,8 @@ import numpy as np
 from simulator.atlas import RoadAtlas, build_atlas
 from simulator.config import SimulatorConfig
 from simulator.grids import Grids
-from simulator.logged_world import ReplayConfig, logged_worlds, num_logged_steps, settle, stack_worlds
+from simulator.logged_tracks import num_logged_steps
+from simulator.logged_world import ReplayConfig, logged_worlds, settle, stack_worlds
 from simulator.logs.scene_atlas import scene_grids
 from simulator.logs.scene_pack import LoggedScene, ScenePack
 from simulator.padded_atlas import Shapes, first_overflow, pad_atlas, room_for, shapes_of, together

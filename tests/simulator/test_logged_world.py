@@ -217,7 +217,7 @@ def test_who_would_crash_at_once_replays_the_log(
 def test_the_nearest_moving_tracks_are_kept_and_the_rest_is_named(
     build: Callable[..., WorldState], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING, "simulator.logged_world"):
+    with caplog.at_level(logging.WARNING, "simulator.logged_tracks"):
         state = build(num_agents=3)
     assert "5 tracks for 3 agents" in caplog.text
     assert "still" in caplog.text
