@@ -26,18 +26,18 @@ ON_LANE_M, ON_LANE_RAD, LEVEL_M = 3.0, np.deg2rad(45.0), 2.5
 EASE_M = 20.0
 """Length over which the extension eases from the track's end to the middle of the lane (ours)."""
 _NEAREST = 16
-_DEFAULT_LIMIT_MPS = 13.9
+_DEFAULT_LIMIT_MPS = 13.9  # 50 km/h, for lanes without a limit
 
 
 @dataclass(frozen=True)
 class TrackRoute:
-    """The route of one track."""
+    """The route of one track: stations ROUTE_SPACING_M apart, in the frame of the scene's map."""
 
-    xyz: np.ndarray  # [stations, 3] f32 m
-    yaw: np.ndarray  # [stations] f32 rad
+    xyz: np.ndarray  # [stations, 3] f32, m
+    yaw: np.ndarray  # [stations] f32, rad
     limit_mps: np.ndarray  # [stations] f32
-    driven_m: float  # route length up to the last logged place
-    end_m: float  # route length up to where lanes (or logged places, where no lane follows) end
+    driven_m: float  # route length up to the last logged place, m
+    end_m: float  # route length up to where lanes (or logged places, where no lane follows) end, m
 
 
 class Lanes:

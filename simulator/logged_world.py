@@ -57,7 +57,7 @@ FORWARD_RAD = np.deg2rad(60.0)
 """A body whose heading differs more from its path backs up; it replays its track."""
 STANDS_MPS = 1.0
 """A track that ends slower than this stands where it ends."""
-_ABSENT_SIZE = (4.0, 2.0, 1.5)
+_ABSENT_SIZE = (4.0, 2.0, 1.5)  # m, of agents without a track
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,7 @@ class ReplayConfig:
 
     @property
     def has_idm(self) -> bool:
+        """Whether the intelligent driver model is compiled into the step of such worlds."""
         return self.idm_share > 0
 
 
@@ -166,7 +167,8 @@ def _check(
     count = num_logged_steps(scene.log, config, replay.start_step)
     if count < 2:
         raise ValueError(
-            f"{name}: start_step={replay.start_step} leaves none of its {scene.log.num_steps} steps; expected less"
+            f"{name}: start_step={replay.start_step} of {scene.log.num_steps} steps leaves {count} "
+            f"of {config.timestep_s:g} s; expected at least 2, a smaller start_step"
         )
     if replay.ego_only and scene.log.ego_track < 0:
         raise ValueError(f"{name}: does not name its recording car; ego_only expects scenes that do")
@@ -203,7 +205,7 @@ def _control(
     replay: ReplayConfig,
     generator: np.random.Generator,
 ) -> Int[np.ndarray, " tracks"]:
-    """Who drives each track."""
+    """Who drives each track: POLICY, IDM, LOG or PARKED."""
     control = np.full(len(tracks.number), LOG)
     is_ego = tracks.number == log.ego_track
     drivers = generator.permutation(np.flatnonzero(can_drive))
@@ -227,6 +229,7 @@ def _scenario(
     replay: ReplayConfig,
     generator: np.random.Generator,
 ) -> Scenario:
+    """What the episode fixes, all but the recording; agents beyond the tracks are absent."""
     agents, number = config.num_agents, tracks.number
     blank = TrackRoute(
         np.zeros((config.route_stations, 3), np.float32),
@@ -273,6 +276,7 @@ def _scenario(
 def _route(
     rows: Sequence[TrackRoute], limit_mps: Float[np.ndarray, "agents stations"]
 ) -> Float[np.ndarray, "agents stations 6"]:
+    """Routes as `Scenario.route` has them, with these limits."""
     xyz, yaw = np.stack([row.xyz for row in rows]), np.stack([row.yaw for row in rows])
     return np.asarray(route_table(jnp.asarray(xyz), jnp.asarray(yaw), jnp.asarray(limit_mps, jnp.float32)))
 
