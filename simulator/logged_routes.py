@@ -72,7 +72,7 @@ class Lanes:
             seen.add(lane)
             stop = int(self._map.lane_start[lane] + self._map.lane_count[lane])
             pieces.append(self._map.point_xyz[first:stop].astype(np.float64))
-            length += float(self._map.lane_length_m[lane])
+            length += _length_m(pieces[-1])  # of the first lane, only what lies ahead
             lane = self._straightest(lane)
             first = int(self._map.lane_start[lane]) if lane >= 0 else 0
         return np.concatenate(pieces)
