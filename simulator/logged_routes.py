@@ -14,6 +14,7 @@ import scipy.spatial
 from jaxtyping import Bool, Float, Float32
 
 from simulator.config import ROUTE_SPACING_M
+from simulator.polylines import arc_length, interpolated
 from simulator.road_map import RoadMap
 
 JITTER_M = 0.5
@@ -25,18 +26,18 @@ ON_LANE_M, ON_LANE_RAD, LEVEL_M = 3.0, np.deg2rad(45.0), 2.5
 EASE_M = 20.0
 """Length over which the extension eases from the track's end to the middle of the lane (ours)."""
 _NEAREST = 16
-_DEFAULT_LIMIT_MPS = 13.9
+_DEFAULT_LIMIT_MPS = 13.9  # 50 km/h, for lanes without a limit
 
 
 @dataclass(frozen=True)
 class TrackRoute:
-    """The route of one track."""
+    """The route of one track: stations ROUTE_SPACING_M apart, in the frame of the scene's map."""
 
-    xyz: np.ndarray  # [stations, 3] f32 m
-    yaw: np.ndarray  # [stations] f32 rad
+    xyz: np.ndarray  # [stations, 3] f32, m
+    yaw: np.ndarray  # [stations] f32, rad
     limit_mps: np.ndarray  # [stations] f32
-    driven_m: float  # route length up to the last logged place
-    end_m: float  # route length up to where lanes (or logged places, where no lane follows) end
+    driven_m: float  # route length up to the last logged place, m
+    end_m: float  # route length up to where lanes (or logged places, where no lane follows) end, m
 
 
 class Lanes:
@@ -71,7 +72,7 @@ class Lanes:
             seen.add(lane)
             stop = int(self._map.lane_start[lane] + self._map.lane_count[lane])
             pieces.append(self._map.point_xyz[first:stop].astype(np.float64))
-            length += float(self._map.lane_length_m[lane])
+            length += _length_m(pieces[-1])  # of the first lane, only what lies ahead
             lane = self._straightest(lane)
             first = int(self._map.lane_start[lane]) if lane >= 0 else 0
         return np.concatenate(pieces)
@@ -99,11 +100,11 @@ def route_of_track(
     """
     room_m = ROUTE_SPACING_M * (stations - 1)
     path = _smoothed(_thinned(position[valid].astype(np.float64)))
-    driven_m = _length(path)
+    driven_m = _length_m(path)
     heading = _heading(path, yaw)
     beyond = _beyond(path[-1], heading, lanes, max(room_m - driven_m, 0.0))
     whole = np.concatenate([path, beyond])
-    end_m = _length(whole)
+    end_m = _length_m(whole)
     last = _heading(whole, heading)
     straight = whole[-1] + (room_m + ROUTE_SPACING_M) * np.array([np.cos(last), np.sin(last), 0.0])
     xyz = _resampled(np.concatenate([whole, straight[None]]), stations + 1)
@@ -139,7 +140,7 @@ def _thinned(places: np.ndarray) -> np.ndarray:
 
 def _smoothed(path: np.ndarray) -> np.ndarray:
     """The path sampled every 2 m and smoothed; its first and last place stay."""
-    length = _length(path)
+    length = _length_m(path)
     if length < 2 * ROUTE_SPACING_M:
         return path if length > 0 else path[:1]
     count = int(np.ceil(length / ROUTE_SPACING_M)) + 1
@@ -159,7 +160,7 @@ def _beyond(end: np.ndarray, heading: float, lanes: Lanes, length_m: float) -> n
     line = lanes.ahead(point, length_m)
     if len(line) < 2:
         return np.zeros((0, 3))
-    count = int(_length(line) / ROUTE_SPACING_M) + 1
+    count = int(_length_m(line) / ROUTE_SPACING_M) + 1
     line = _resampled(line, count)
     ahead = (line[:, :2] - end[:2]) @ np.array([np.cos(heading), np.sin(heading)])
     begin = int(np.argmax(ahead > 0)) if (ahead > 0).any() else len(line)
@@ -183,12 +184,11 @@ def _heading(path: np.ndarray, fallback: float) -> float:
     return float(np.arctan2(move[1], move[0]))
 
 
-def _length(path: np.ndarray) -> float:
-    return float(np.linalg.norm(np.diff(path[:, :2], axis=0), axis=1).sum())
+def _length_m(path: np.ndarray) -> float:
+    """Length of a path seen from above."""
+    return float(arc_length(path[:, :2])[-1])
 
 
 def _resampled(path: np.ndarray, count: int, spacing_m: float = ROUTE_SPACING_M) -> np.ndarray:
     """``count`` places along the path (seen from above), ``spacing_m`` apart; its last place holds beyond its end."""
-    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path[:, :2], axis=0), axis=1))])
-    wanted = spacing_m * np.arange(count)
-    return np.column_stack([np.interp(wanted, along, path[:, axis]) for axis in range(3)])
+    return interpolated(path, arc_length(path[:, :2]), spacing_m * np.arange(count))

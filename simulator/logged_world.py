@@ -6,9 +6,8 @@ their recorded path by policy or by the intelligent driver model and may be wher
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -27,8 +26,16 @@ from simulator.dynamics import (
     MIN_ACCELERATION,
 )
 from simulator.logged_routes import Lanes, TrackRoute, route_of_track, straight_route
+from simulator.logged_tracks import (
+    LoggedTracks,
+    chosen_tracks,
+    for_agents,
+    num_logged_steps,
+    padded_recording,
+    tracks_at_simulator_steps,
+)
 from simulator.logs.scene_pack import LoggedScene
-from simulator.logs.traffic_log import TrafficLog, parked_tracks
+from simulator.logs.traffic_log import TrafficLog, parked_tracks, wrapped
 from simulator.road_room import corner_room
 from simulator.spawn import SPEED_SCALE, first_state
 from simulator.world import (
@@ -42,14 +49,14 @@ from simulator.world import (
     Scenario,
     WorldState,
     route_table,
+    wheelbase,
 )
 
-_log = logging.getLogger(__name__)
 FORWARD_RAD = np.deg2rad(60.0)
 """A body whose heading differs more from its path backs up; it replays its track."""
 STANDS_MPS = 1.0
 """A track that ends slower than this stands where it ends."""
-_ABSENT_SIZE = (4.0, 2.0, 1.5)
+_ABSENT_SIZE = (4.0, 2.0, 1.5)  # m, of agents without a track
 
 
 @dataclass(frozen=True)
@@ -96,29 +103,8 @@ class ReplayConfig:
 
     @property
     def has_idm(self) -> bool:
+        """Whether the intelligent driver model is compiled into the step of such worlds."""
         return self.idm_share > 0
-
-
-@dataclass(frozen=True)
-class _Tracks:
-    """The tracks of a scene at the simulator's step, from the start of the episode on."""
-
-    number: np.ndarray  # [tracks] int: which track of the log
-    position: np.ndarray  # [tracks, steps, 3] f32
-    yaw: np.ndarray  # [tracks, steps] f32
-    speed: np.ndarray  # [tracks, steps] f32
-    valid: np.ndarray  # [tracks, steps] bool
-    light_state: np.ndarray  # [stops, steps] i32
-
-    def take(self, rows: np.ndarray) -> _Tracks:
-        names = ("number", "position", "yaw", "speed", "valid")
-        return replace(self, **{name: getattr(self, name)[rows] for name in names})
-
-
-def num_logged_steps(log: TrafficLog, config: SimulatorConfig, start_step: int = 0) -> int:
-    """States (the first included) that a log gives an episode at the simulator's step."""
-    ratio = config.timestep_s / log.timestep_s
-    return max(int((log.num_steps - 1 - start_step) / ratio + 1e-6) + 1, 0)
 
 
 def logged_world(
@@ -156,13 +142,15 @@ def logged_worlds(
     ``tell`` says whether to log the tracks that find no room.
     """
     _check(scene, config, replay, steps, stops)
-    tracks = _at_simulator_steps(scene.log, config, replay.start_step)
-    tracks = _choose(scene.log, tracks, config.num_agents, tell)
+    tracks = tracks_at_simulator_steps(scene.log, config, replay.start_step)
+    tracks = chosen_tracks(scene.log, tracks, config.num_agents, tell)
     can_drive, routes = _drivable(scene.log, tracks, Lanes(scene.road_map), config, replay)
     worlds = []
     for _ in range(count):
-        control = _fill(_control(scene.log, tracks, can_drive, replay, generator), config.num_agents, PARKED)
-        logged = _padded(tracks, config.num_agents, steps, stops)
+        control = for_agents(
+            _control(scene.log, tracks, can_drive, replay, generator), config.num_agents, PARKED
+        )
+        logged = padded_recording(tracks, config.num_agents, steps, stops)
         for row in np.flatnonzero(control[: len(tracks.number)] == PARKED):
             middle = np.median(tracks.position[row, tracks.valid[row]], axis=0)
             logged.position[row], logged.speed[row] = middle, 0.0
@@ -178,7 +166,8 @@ def _check(
     count = num_logged_steps(scene.log, config, replay.start_step)
     if count < 2:
         raise ValueError(
-            f"{name}: start_step={replay.start_step} leaves none of its {scene.log.num_steps} steps; expected less"
+            f"{name}: start_step={replay.start_step} of {scene.log.num_steps} steps leaves {count} "
+            f"of {config.timestep_s:g} s; expected at least 2, a smaller start_step"
         )
     if replay.ego_only and scene.log.ego_track < 0:
         raise ValueError(f"{name}: does not name its recording car; ego_only expects scenes that do")
@@ -187,66 +176,8 @@ def _check(
             raise ValueError(f"{name}: has {found} {what}; expected at most {room}, the capacity")
 
 
-def _at_simulator_steps(log: TrafficLog, config: SimulatorConfig, start: int) -> _Tracks:
-    """Interpolates a log; where a step of the simulator is one of the log, the logged state is taken as it is."""
-    count = num_logged_steps(log, config, start)
-    place = start + np.arange(count) * (config.timestep_s / log.timestep_s)
-    nearest = np.round(place)
-    exact = np.abs(place - nearest) < 1e-4
-    low = np.where(exact, nearest, np.floor(place)).astype(int)
-    high = np.minimum(np.where(exact, low, low + 1), log.num_steps - 1)
-    weight = np.where(exact, 0.0, place - low).astype(np.float32)
-
-    def between(values: np.ndarray) -> np.ndarray:
-        share = weight.reshape(-1, *[1] * (values.ndim - 2))
-        return values[:, low] + share * (values[:, high] - values[:, low])
-
-    turn = np.angle(np.exp(1j * (log.yaw[:, high] - log.yaw[:, low]))).astype(np.float32)
-    yaw = np.where(exact, log.yaw[:, low], log.yaw[:, low] + weight * turn).astype(np.float32)
-    valid = log.valid[:, low] & log.valid[:, high]
-    tracks = _Tracks(
-        number=np.arange(log.num_tracks),
-        position=between(log.position).astype(np.float32),
-        yaw=yaw,
-        speed=between(log.speed).astype(np.float32),
-        valid=valid,
-        light_state=log.light_state[:, low],
-    )
-    return _held(tracks.take(valid.any(axis=1)))
-
-
-def _held(tracks: _Tracks) -> _Tracks:
-    """States that are not valid take the last valid ones before them, or the first ones after."""
-    steps = np.arange(tracks.valid.shape[1])
-    last = np.maximum.accumulate(np.where(tracks.valid, steps, -1), axis=1)
-    source = np.where(last >= 0, last, tracks.valid.argmax(axis=1)[:, None])
-    rows = np.arange(len(source))[:, None]
-    names = ("position", "yaw", "speed")
-    return replace(tracks, **{name: getattr(tracks, name)[rows, source] for name in names})
-
-
-def _choose(log: TrafficLog, tracks: _Tracks, room: int, tell: bool) -> _Tracks:
-    """The tracks to keep: the recording car, then moving ones, then those nearest to it. Names those left out."""
-    is_ego = tracks.number == log.ego_track
-    still = parked_tracks(tracks.position, tracks.valid)
-    if is_ego.any():
-        centre = tracks.position[is_ego][0]
-    else:
-        centre = tracks.position[~still if (~still).any() else still].mean(axis=(0, 1))
-    apart = np.linalg.norm(tracks.position[..., :2] - centre[..., :2], axis=2)
-    near = np.where(tracks.valid, apart, np.inf).min(axis=1)
-    order = np.lexsort((near, still, ~is_ego))
-    if len(order) > room and tell:
-        names = ", ".join(str(log.track_ids[number]) for number in tracks.number[order[room:]])
-        _log.warning(
-            "scene %s: %d tracks for %d agents; left out, parked and farthest first to go: %s",
-            log.name, len(order), room, names,
-        )  # fmt: skip
-    return tracks.take(order[:room])
-
-
 def _drivable(
-    log: TrafficLog, tracks: _Tracks, lanes: Lanes, config: SimulatorConfig, replay: ReplayConfig
+    log: TrafficLog, tracks: LoggedTracks, lanes: Lanes, config: SimulatorConfig, replay: ReplayConfig
 ) -> tuple[Bool[np.ndarray, " tracks"], list[TrackRoute]]:
     """Which tracks can be driven otherwise than recorded, and the routes of all."""
     kinds = [KIND_NAMES.index(kind) for kind in replay.kinds]
@@ -268,12 +199,12 @@ def _drivable(
 
 def _control(
     log: TrafficLog,
-    tracks: _Tracks,
+    tracks: LoggedTracks,
     can_drive: Bool[np.ndarray, " tracks"],
     replay: ReplayConfig,
     generator: np.random.Generator,
 ) -> Int[np.ndarray, " tracks"]:
-    """Who drives each track."""
+    """Who drives each track: POLICY, IDM, LOG or PARKED."""
     control = np.full(len(tracks.number), LOG)
     is_ego = tracks.number == log.ego_track
     drivers = generator.permutation(np.flatnonzero(can_drive))
@@ -288,43 +219,16 @@ def _control(
     return control
 
 
-def _fill(values: np.ndarray, agents: int, value: float) -> np.ndarray:
-    """Rows [tracks, ...] extended to [agents, ...] with ``value``."""
-    room = np.full((agents - len(values), *values.shape[1:]), value, values.dtype)
-    return np.concatenate([values, room])
-
-
-def _padded(tracks: _Tracks, agents: int, steps: int | None, stops: int | None) -> Logged:
-    """The recording with room for ``agents``, ``steps`` and ``stops`` (at least one)."""
-    count = tracks.valid.shape[1]
-    more_steps = (steps or count) - count
-    more_stops = max(stops or len(tracks.light_state), 1) - len(tracks.light_state)
-
-    def grow(values: np.ndarray) -> np.ndarray:
-        filled = _fill(values, agents, 0)
-        return np.concatenate([filled, np.repeat(filled[:, -1:], more_steps, axis=1)], axis=1)
-
-    lights = np.pad(tracks.light_state, ((0, more_stops), (0, more_steps))).astype(np.int32)
-    fields: dict[str, Any] = {
-        "position": grow(tracks.position),
-        "yaw": grow(tracks.yaw),
-        "speed": grow(tracks.speed),
-        "valid": grow(tracks.valid),
-        "light_state": lights,
-        "last_step": np.int32(count - 1),
-    }
-    return Logged(**fields)
-
-
 def _scenario(
     log: TrafficLog,
-    tracks: _Tracks,
+    tracks: LoggedTracks,
     routes: Sequence[TrackRoute],
     control: Int[np.ndarray, " agents"],
     config: SimulatorConfig,
     replay: ReplayConfig,
     generator: np.random.Generator,
 ) -> Scenario:
+    """What the episode fixes, all but the recording; agents beyond the tracks are absent."""
     agents, number = config.num_agents, tracks.number
     blank = TrackRoute(
         np.zeros((config.route_stations, 3), np.float32),
@@ -334,15 +238,15 @@ def _scenario(
         0.0,
     )
     rows = [*routes, *[blank] * (agents - len(routes))]
-    size = _fill(log.size[number], agents, 0.0)
+    size = for_agents(log.size[number], agents, 0.0)
     size[len(number) :] = _ABSENT_SIZE
-    kind = _fill(log.kind[number], agents, 0)
-    fastest = _fill(np.abs(np.where(tracks.valid, tracks.speed, 0.0)).max(axis=1), agents, 0.0)
+    kind = for_agents(log.kind[number], agents, 0)
+    fastest = for_agents(np.abs(np.where(tracks.valid, tracks.speed, 0.0)).max(axis=1), agents, 0.0)
     idm = control == IDM
     limit = np.stack([row.limit_mps for row in rows])
     limit = np.where(idm[:, None], np.maximum(limit, fastest[:, None]), limit)  # who hurried goes on hurrying
     goal = np.where(idm, [row.end_m for row in rows], [row.driven_m for row in rows]).astype(np.float32)
-    stands = _fill(np.abs(tracks.speed[:, -1]) < STANDS_MPS, agents, False)
+    stands = for_agents(np.abs(tracks.speed[:, -1]) < STANDS_MPS, agents, False)
     stands &= np.array([row.end_m <= row.driven_m for row in rows])
     one = np.ones(agents, np.float32)
     fields: dict[str, Any] = {
@@ -371,6 +275,7 @@ def _scenario(
 def _route(
     rows: Sequence[TrackRoute], limit_mps: Float[np.ndarray, "agents stations"]
 ) -> Float[np.ndarray, "agents stations 6"]:
+    """Routes as `Scenario.route` has them, with these limits."""
     xyz, yaw = np.stack([row.xyz for row in rows]), np.stack([row.yaw for row in rows])
     return np.asarray(route_table(jnp.asarray(xyz), jnp.asarray(yaw), jnp.asarray(limit_mps, jnp.float32)))
 
@@ -381,9 +286,9 @@ def _first(scenario: Scenario, logged: Logged, map_id: np.int32, config: Simulat
     both = there & logged.valid[:, 1]
     speed = logged.speed[:, 0]
     push = np.where(both, logged.speed[:, 1] - speed, 0.0) / config.timestep_s
-    turn = np.angle(np.exp(1j * (logged.yaw[:, 1] - logged.yaw[:, 0])))
+    turn = wrapped(np.subtract(logged.yaw[:, 1], logged.yaw[:, 0]))
     curvature = np.where(both & (speed > 1.0), turn / config.timestep_s / np.maximum(speed, 1.0), 0.0)
-    steering = np.clip(np.arctan(0.6 * scenario.size[:, 0] * curvature), -MAX_STEERING, MAX_STEERING)
+    steering = np.clip(np.arctan(wheelbase(scenario.size) * curvature), -MAX_STEERING, MAX_STEERING)
     aside = np.clip(speed**2 * curvature, -MAX_LATERAL_ACCELERATION, MAX_LATERAL_ACCELERATION)
     with jax.default_device(jax.devices("cpu")[0]):
         on_host = jax.tree.map(jnp.asarray, scenario)

@@ -113,6 +113,8 @@ def _table(path: Path, columns: tuple[str, ...]) -> dict[str, np.ndarray]:
     missing = [name for name in columns if name not in table.column_names]
     if missing:
         raise ValueError(f"{path}: has no column {missing[0]}; expected {', '.join(columns)}")
+    if table.num_rows == 0:
+        raise ValueError(f"{path}: has no rows; expected at least one")
     return {name: np.asarray(table[name].to_pylist()) for name in columns}
 
 

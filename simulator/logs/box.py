@@ -9,7 +9,7 @@ from simulator.logs.source_tracks import SourceTracks
 
 
 class Box:
-    """A rectangle whose sides can move."""
+    """A rectangle whose sides can move: centre `xy` [2] m, `size` [2] m (length, width), unit vectors `axes` [2, 2]."""
 
     def __init__(self, xy: Float[np.ndarray, " 2"], yaw: float, size: Float[np.ndarray, " 2"]) -> None:
         self.xy, self.size = xy.copy(), size.copy()
@@ -17,6 +17,7 @@ class Box:
 
     @classmethod
     def of(cls, tracks: SourceTracks, row: int | np.integer, step: int | np.integer) -> Box:
+        """The box of one track at one step."""
         return cls(tracks.position[row, step, :2], float(tracks.yaw[row, step]), tracks.size[row, :2])
 
     def depth(self, other: Box) -> Float[np.ndarray, " 2"]:
@@ -25,7 +26,7 @@ class Box:
         return 0.5 * self.size + reach - np.abs(self.axes @ (other.xy - self.xy))
 
     def trim(self, axis: int, towards: np.ndarray, by_m: float) -> None:
-        """Move the side that faces `towards` inwards."""
+        """Move the side across an axis (0 length, 1 width) that faces the place `towards` [2] inwards, in place."""
         side = 1.0 if self.axes[axis] @ (towards - self.xy) >= 0 else -1.0
         self.xy -= 0.5 * by_m * side * self.axes[axis]
         self.size[axis] -= by_m

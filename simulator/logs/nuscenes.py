@@ -86,7 +86,7 @@ def _nuscenes_lane(name: str, centre: np.ndarray, feature: dict[str, Any], resul
 
 
 def feature_line(path: Path, name: object, value: Any, axes: int) -> np.ndarray:
-    """A line [n, 3] of which the file has the first `axes` columns; the rest is 0."""
+    """A line [n, 3] of which the file has the first `axes` columns; the rest is 0. Raises ValueError for others."""
     try:
         points = np.asarray(value, np.float64)
     except (TypeError, ValueError) as error:

@@ -10,6 +10,7 @@ from simulator.draw import draw_map, draw_world
 from simulator.logs.scene_pack import LoggedScene, ScenePack
 from simulator.logs.traffic_log import TrafficLog
 from simulator.view import SLATE, Colour, Palette, View
+from simulator.world import CAR
 
 MARGIN_M = 14.0  # around the traffic
 LEAST_EXTENT_M = 60.0
@@ -75,7 +76,7 @@ def contact_sheet(pack: ScenePack, tile_px: int = 480, palette: Palette = SLATE)
 def track_colours(log: TrafficLog, palette: Palette = SLATE) -> Int[np.ndarray, "tracks 3"]:
     """Colour of every track: by kind, cars in turn, the recording car in yellow."""
     colours = [
-        palette.cars[row % len(palette.cars)] if kind == 0 else palette.kinds[kind - 1]
+        palette.cars[row % len(palette.cars)] if kind == CAR else palette.kinds[kind - 1]
         for row, kind in enumerate(log.kind.tolist())
     ]
     if log.ego_track >= 0:

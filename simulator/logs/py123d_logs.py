@@ -109,7 +109,11 @@ def _tracks(folder: Path, log: Any, steps: range, repairs: Repairs) -> SourceTra
 def _boxes(
     log: Any, step: int, at: int, repairs: Repairs
 ) -> Iterator[tuple[str, int, int, list[float], list[float]]]:
-    """(name, step, kind, [x, y, z of the ground, yaw, length, width, height], velocity) of everyone at one moment."""
+    """(name, step, kind, [x, y, z of the ground, yaw, length, width, height], velocity) of everyone at one moment.
+
+    Metres, radians and m/s; a velocity is [x, y], NaN where the box has none. `step` is one of the log, `at` its number
+    in the scene.
+    """
     ego = log.get_ego_state_se3_at_iteration(step)
     if ego is not None:
         yield _row(EGO_ID, at, CAR, ego.box_detection_se3)

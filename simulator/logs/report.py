@@ -1,7 +1,7 @@
 """How believable recorded scenes are: who is off the road, and who is inside someone else.
 
 Counted in vehicle-seconds (cars and trucks), with the simulator's own geometry: distance to the outline of
-`road_surface.drivable_area` for the road, `collision.overlap_pairs` on one level for overlaps. Nothing here is tuned
+`road_surface.drivable_area` for the road, `collision.colliding_pairs` for overlaps on one level. Nothing here is tuned
 to the logs: a log that is off the road says that its map, or its boxes, are wrong.
 """
 

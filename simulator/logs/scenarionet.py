@@ -71,6 +71,9 @@ def _tracks(
             trailers.append(_category(track).startswith(TRAILER))
     if not rows:
         raise ValueError(f"{path}: tracks holds no road user; expected at least one")
+    steps = sorted({len(states["valid"]) for _, _, states in rows})
+    if len(steps) > 1:
+        raise ValueError(f"{path}: tracks hold {steps[0]} to {steps[-1]} states each; expected equally many")
     result = SourceTracks(
         ids=[name for name, _, _ in rows],
         kind=np.array([kind for _, kind, _ in rows]),
@@ -96,7 +99,8 @@ def _kind(track: dict[str, Any]) -> int | None:
         if category.startswith(start):
             return kind
     if track.get("type") == "VEHICLE":
-        return vehicle_kind(np.nanmax(np.asarray(track["state"]["length"], np.float64), initial=0.0))
+        lengths = (track.get("state") or {}).get("length", ())  # `_states` refuses tracks without a state
+        return vehicle_kind(np.nanmax(np.asarray(lengths, np.float64), initial=0.0))
     return _TYPES.get(str(track.get("type")))
 
 

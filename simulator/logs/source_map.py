@@ -20,7 +20,6 @@ from simulator.road_map import MarkingType, StopKind
 class SurfaceRule(enum.Enum):
     """What makes up the drivable area."""
 
-    COMPLETE = "the source's surfaces"
     LANES = "the source's surfaces and its lanes"
     KERBS = "surfaces, lanes, and the asphalt between them up to the kerbs"
 
@@ -56,13 +55,11 @@ class Signal:
 
 @dataclass
 class SourceMap:
-    """All of one scene's road."""
+    """All of one scene's road. Lines and rings are float64, m, in the source's frame."""
 
     lanes: list[SourceLane] = field(default_factory=list)
     edges: list[np.ndarray] = field(default_factory=list)  # kerbs, [n, 3]
-    markings: list[tuple[np.ndarray, MarkingType | None]] = field(
-        default_factory=list
-    )  # None: paint of some kind
+    markings: list[tuple[np.ndarray, MarkingType | None]] = field(default_factory=list)  # None: any kind
     crosswalks: list[np.ndarray] = field(default_factory=list)  # rings [n, 3]
     walkways: list[np.ndarray] = field(default_factory=list)  # rings [n, 3]
     surfaces: list[shapely.Geometry] = field(default_factory=list)  # drivable, polygons in the plane, m

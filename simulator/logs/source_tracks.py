@@ -32,9 +32,7 @@ class SourceTracks:
     ids: list[str]
     kind: np.ndarray  # [tracks] int
     size: np.ndarray  # [tracks, 3] m: length, width, height; NaN where the source has none
-    position: (
-        np.ndarray
-    )  # [tracks, steps, 3] m: centre of the box, at ground height; z NaN where there is none
+    position: np.ndarray  # [tracks, steps, 3] m: centre of the box, at ground height; z NaN where unknown
     yaw: np.ndarray  # [tracks, steps] rad, or degrees until `mend_headings`
     velocity: np.ndarray | None  # [tracks, steps, 2] m/s, None where the source has none
     valid: np.ndarray  # [tracks, steps] bool
@@ -56,9 +54,11 @@ def tracks_from_rows(
     names: np.ndarray, step: np.ndarray, kind: np.ndarray, centre: np.ndarray, yaw: np.ndarray, size: np.ndarray,
     steps: int, velocity: np.ndarray | None = None,
 ) -> SourceTracks:  # fmt: skip
-    """Tracks from one row per box. A second box of a track at one step becomes a track of the same name.
+    """Tracks of `steps` steps from one row per box. A second box of a track at one step is a track of the same name.
 
-    `mend_tracks` then says which of them counts. Sizes are the median over a track's rows.
+    `mend_tracks` then says which of them counts. Sizes are the median over a track's rows. Rows are as the fields of
+    `SourceTracks`: names [n] str, step [n] int, kind [n] int, centre [n, 3] m, yaw [n] rad, size [n, 3] m, velocity
+    [n, 2] m/s.
     """
     turn: dict[tuple[str, int], int] = {}
     keys: dict[tuple[str, int], int] = {}

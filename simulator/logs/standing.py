@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from simulator.collision import MIN_HEIGHT_GAP_M
 from simulator.logs.box import Box
 from simulator.logs.source_tracks import Repairs, SourceTracks
-from simulator.logs.traffic_log import PARKED_M
+from simulator.logs.traffic_log import PARKED_M, wrapped
 from simulator.world import CAR, TRUCK
 
 ROLLED_M = 0.3
@@ -63,7 +63,7 @@ def _median_heading(yaw: Float[np.ndarray, " seen"]) -> float:
     axis = np.angle(np.exp(2j * yaw).mean()) / 2
     heading = axis if np.cos(yaw - axis).sum() >= 0 else axis + np.pi
     off = np.mod(yaw - heading + np.pi / 2, np.pi) - np.pi / 2
-    return float(np.angle(np.exp(1j * (heading + np.median(off)))))
+    return float(wrapped(heading + np.median(off)))
 
 
 def trim_loose_boxes(tracks: SourceTracks, still: Bool[np.ndarray, " tracks"], repairs: Repairs) -> None:

@@ -17,8 +17,8 @@ from simulator.logs.source_map import Signal
 from simulator.road_map import StopKind
 from simulator.stop_lines import Station, phase_groups, stop_line_fields
 
-SAME_LINE_M = 1.5
-SAME_LINE_RAD = np.deg2rad(30.0)
+SAME_LINE_M, SAME_LINE_RAD = 1.5, np.deg2rad(30.0)
+"""Lines whose middles lie this near and whose lanes head alike to this angle are one line."""
 SIGN_AHEAD_M = 8.0
 """A sign stands this near to the line it means, along the road ..."""
 SIGN_ASIDE_M = 12.0
@@ -30,12 +30,12 @@ _PERMISSIVE = {OFF: 0, RED: 1, YELLOW: 2, GREEN: 3}
 
 @dataclass
 class _Line:
-    left: np.ndarray
-    right: np.ndarray
-    yaw: float
+    left: np.ndarray  # [3] m, end on the left side of the lane
+    right: np.ndarray  # [3] m
+    yaw: float  # rad, of the lane that it lies across
     kind: StopKind
-    junction: object
-    states: np.ndarray
+    junction: object  # the one ahead, as the source calls it, or None
+    states: np.ndarray  # [steps] i32, lights.OFF/GREEN/YELLOW/RED
 
     @property
     def middle(self) -> np.ndarray:

@@ -26,7 +26,8 @@ import numpy as np
 from simulator.atlas import RoadAtlas, build_atlas
 from simulator.config import SimulatorConfig
 from simulator.grids import Grids
-from simulator.logged_world import ReplayConfig, logged_worlds, num_logged_steps, settle, stack_worlds
+from simulator.logged_tracks import num_logged_steps
+from simulator.logged_world import ReplayConfig, logged_worlds, settle, stack_worlds
 from simulator.logs.scene_atlas import scene_grids
 from simulator.logs.scene_pack import LoggedScene, ScenePack
 from simulator.padded_atlas import Shapes, first_overflow, pad_atlas, room_for, shapes_of, together
@@ -88,7 +89,8 @@ class SceneStream:
 
     ``capacity`` is derived from all scenes where it is not given, which bakes the grids of each one (once; they are
     cached beside those of towns). A given one saves that; scenes that do not fit are skipped, and named in the log.
-    ``position`` resumes the stream after a batch that had it.
+    ``position`` resumes the stream after a batch that had it. Raises OSError or ValueError for packs that cannot be
+    read, and ValueError where they hold fewer than ``num_scenes``.
     """
 
     def __init__(
@@ -257,12 +259,13 @@ class _Reader:
             pack.close()
 
     def scene(self, number: int) -> tuple[LoggedScene, Grids]:
+        """A scene and its grids, which are baked where no stream has met its map before."""
         pack, own = self._where[number]
         scene = pack[own]
         return scene, scene_grids(scene.road_map)
 
     def shapes(self, number: int, scene: LoggedScene, grids: Grids) -> Shapes:
-        """Shapes of the atlas of one scene; each is told once."""
+        """Shapes of the atlas of one scene; worked out once for each."""
         if number not in self._shapes:
             with jax.default_device(jax.devices("cpu")[0]):
                 self._shapes[number] = shapes_of(build_atlas([scene.road_map], [grids]))

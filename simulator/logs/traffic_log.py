@@ -99,6 +99,11 @@ def jumps(
     return result
 
 
+def wrapped(angle: Float[np.ndarray, "*shape"] | float) -> Float[np.ndarray, "*shape"]:
+    """The same angle (rad) in [-pi, pi]; `simulator.dynamics.wrap_angle` is its twin for JAX."""
+    return np.asarray(np.angle(np.exp(1j * angle)))
+
+
 def parked_tracks(
     position: Float[np.ndarray, "tracks steps 3"], valid: Bool[np.ndarray, "tracks steps"]
 ) -> Bool[np.ndarray, " tracks"]:

@@ -15,10 +15,15 @@ from simulator import lights
 from simulator.atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.dynamics import COAST
+from simulator.logged_routes import Lanes
 from simulator.logged_world import ReplayConfig, logged_world, settle, stack_worlds
+from simulator.logs.build_map import build_log_map
 from simulator.logs.scene_pack import LoggedScene
+from simulator.logs.source_map import Origins, SourceLane, SourceMap
+from simulator.logs.source_tracks import Repairs
 from simulator.logs.traffic_log import TrafficLog
 from simulator.maps import load_maps
+from simulator.polylines import arc_length
 from simulator.road_map import RoadMap
 from simulator.rollout import needs_reset, step_worlds
 from simulator.step import step
@@ -200,6 +205,22 @@ def test_a_route_is_the_driven_path_and_goes_on_along_the_lane(
     assert np.linalg.norm(route[:, :2] - ahead, axis=1).min() < 1.1
 
 
+def test_the_lanes_ahead_are_as_long_as_asked_for() -> None:
+    """Two lanes of 100 m in a row; from 10 m before the end of the first, 60 m end in the second."""
+    ends = ((0.0, 100.0), (100.0, 200.0))
+    lines = [np.stack([np.linspace(*end, 51), np.zeros(51), np.zeros(51)], axis=1) for end in ends]
+    source = SourceMap(
+        [SourceLane(name, line) for name, line in zip(("first", "second"), lines, strict=True)]
+    )
+    origins = Origins("by hand", "hand.json", "0" * 64, "test", "womd")
+    road_map, _ = build_log_map(source, origins, np.zeros(3), 13.0, 2, Repairs())
+    lanes = Lanes(road_map)
+    point = lanes.point_at(np.array([90.0, 0.0, 0.0]), 0.0)
+    assert point is not None
+    for wanted, found in ((5.0, 10.0), (60.0, 110.0), (500.0, 110.0)):  # whole lanes, as far as there are any
+        assert arc_length(lanes.ahead(point, wanted))[-1] == pytest.approx(found, abs=2.0)
+
+
 def test_who_would_crash_at_once_replays_the_log(
     build: Callable[..., WorldState], towns: RoadAtlas, small: SimulatorConfig
 ) -> None:
@@ -217,7 +238,7 @@ def test_who_would_crash_at_once_replays_the_log(
 def test_the_nearest_moving_tracks_are_kept_and_the_rest_is_named(
     build: Callable[..., WorldState], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING, "simulator.logged_world"):
+    with caplog.at_level(logging.WARNING, "simulator.logged_tracks"):
         state = build(num_agents=3)
     assert "5 tracks for 3 agents" in caplog.text
     assert "still" in caplog.text

@@ -164,6 +164,11 @@ def test_broken_logs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"annotations\.feather: has no column track_uuid; expected"):
         read_av2(folder)
     (folder / "annotations.feather").write_bytes(whole)
+    boxes = pyarrow.feather.read_table(folder / "annotations.feather")
+    pyarrow.feather.write_feather(boxes.slice(0, 0), folder / "annotations.feather")
+    with pytest.raises(ValueError, match=r"annotations\.feather: has no rows; expected at least one"):
+        read_av2(folder)
+    (folder / "annotations.feather").write_bytes(whole)
     (folder / "map" / "log_map_archive_x____PIT_city_1.json").write_text("{}")
     with pytest.raises(ValueError, match=r"log_map_archive_x.*: not a readable map \(KeyError"):
         read_av2(folder)

@@ -182,6 +182,16 @@ def test_truncated_pickles_are_refused(tmp_path: Path, name: str, share: float) 
             r"heading has shape \(4,\); expected \(30,",
         ),
         (
+            lambda s: s["tracks"].update(van={"type": "VEHICLE"}),
+            r"tracks\['van'\].state is missing; expected a dictionary of arrays",
+        ),
+        (
+            lambda s: s["tracks"]["bus"].update(
+                state={k: v[:9] for k, v in s["tracks"]["bus"]["state"].items()}
+            ),
+            "tracks hold 9 to 30 states each; expected equally many",
+        ),
+        (
             lambda s: s["map_features"]["lane"].update(polyline=[]),
             "map_features\\['lane'\\] has points of shape",
         ),

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from simulator.atlas import RoadAtlas, build_atlas, drivable_distance
+from simulator.bake import bake_grids
 from simulator.config import SimulatorConfig
 from simulator.dynamics import COAST
+from simulator.grids import Grids
 from simulator.logged_world import ReplayConfig, logged_world
 from simulator.logs import stream as stream_module
 from simulator.logs.build_map import build_log_map
@@ -24,6 +26,7 @@ from simulator.logs.stream import Capacity, SceneBatch, SceneStream, StreamConfi
 from simulator.logs.traffic_log import TrafficLog
 from simulator.maps import load_maps
 from simulator.padded_atlas import pad_atlas, room_for, shapes_of
+from simulator.road_map import RoadMap
 from simulator.rollout import step_worlds
 from simulator.world import CAR, LOG, POLICY
 
@@ -75,6 +78,13 @@ def take(stream: SceneStream, count: int) -> list[SceneBatch]:
     return [next(stream) for _ in range(count)]
 
 
+def assert_same(one: SceneBatch, other: SceneBatch) -> None:
+    assert one.scenes == other.scenes
+    leaves = (jax.tree.leaves((batch.atlas, batch.worlds)) for batch in (one, other))
+    for a, b in zip(*leaves, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 CONFIG = StreamConfig(num_worlds=4, num_scenes=2, replay=ReplayConfig(policy_share=0.5))
 
 
@@ -88,9 +98,7 @@ def test_one_pass_shows_every_scene_once_and_a_seed_fixes_everything(packs: list
     with SceneStream(packs, SIMULATOR, config, capacity, position=first[2].position) as stream:
         again = take(stream, 2)
     for one, other in zip(first[3:5], again, strict=True):
-        assert one.scenes == other.scenes
-        for a, b in zip(jax.tree.leaves(one.worlds), jax.tree.leaves(other.worlds), strict=True):
-            np.testing.assert_array_equal(a, b)
+        assert_same(one, other)
     with SceneStream(packs, SIMULATOR, dataclasses.replace(config, seed=1), capacity) as stream:
         assert [batch.scenes[0] for batch in take(stream, SCENES)] != names[:SCENES]
     with SceneStream(packs, SIMULATOR, dataclasses.replace(config, shuffle=False), capacity) as stream:
@@ -186,16 +194,24 @@ def test_errors_of_the_thread_reach_the_caller_and_closing_ends_it(
     assert threading.active_count() == before
 
 
-def test_grids_are_baked_once(packs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    with SceneStream(packs, SIMULATOR, CONFIG):
-        pass
+def test_grids_are_baked_once(packs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIGAPIXEL_CACHE", str(tmp_path))
+    baked: list[str] = []
 
-    def fail(*_: object) -> None:
-        raise AssertionError("baked again")
+    def count(road_map: RoadMap) -> Grids:
+        baked.append(road_map.name)
+        return bake_grids(road_map)
 
-    monkeypatch.setattr("simulator.bake.bake_grids", fail)
+    monkeypatch.setattr("simulator.bake.bake_grids", count)
     with SceneStream(packs, SIMULATOR, CONFIG) as stream:
-        next(stream)
+        first = take(stream, 3)
+    assert sorted(baked) == [f"scene {n}" for n in range(SCENES)]
+    baked.clear()
+    with SceneStream(packs, SIMULATOR, CONFIG) as stream:
+        second = take(stream, 3)
+    assert baked == []
+    for one, other in zip(first, second, strict=True):
+        assert_same(one, other)
 
 
 def test_impossible_streams_are_refused(packs: list[Path], folder: Path) -> None:
