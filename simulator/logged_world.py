@@ -209,10 +209,14 @@ def _control(
     is_ego = tracks.number == log.ego_track
     drivers = generator.permutation(np.flatnonzero(can_drive))
     drivers = drivers[np.argsort(~is_ego[drivers], kind="stable")]
-    by_policy = int(is_ego[drivers].sum()) if replay.ego_only else round(replay.policy_share * len(drivers))
-    by_idm = round(replay.idm_share * len(drivers))
+    if replay.ego_only:
+        by_policy = int(is_ego[drivers].sum())
+        driven = by_policy + round(replay.idm_share * len(drivers))
+    else:  # both ends are rounded, so that shares that add up to 1 leave nobody over
+        by_policy = round(replay.policy_share * len(drivers))
+        driven = round((replay.policy_share + replay.idm_share) * len(drivers))
     control[drivers[:by_policy]] = POLICY
-    control[drivers[by_policy : by_policy + by_idm]] = IDM
+    control[drivers[by_policy:driven]] = IDM
     if replay.freeze_parked:
         still = parked_tracks(tracks.position, tracks.valid) & tracks.valid[:, 0]
         control[still & (control == LOG)] = PARKED

@@ -177,6 +177,10 @@ def test_who_may_drive(build: Callable[..., WorldState]) -> None:
     walkers = np.asarray(build(ReplayConfig(kinds=("pedestrian",))).scenario.control)
     assert (walkers == POLICY).sum() == 1
     assert (walkers[[0, 2]] == LOG).all()
+    one = ReplayConfig(
+        kinds=("pedestrian",), policy_share=0.5, idm_share=0.5
+    )  # shares of 1 leave nobody over
+    assert np.isin(np.asarray(build(one).scenario.control), (POLICY, IDM)).sum() == 1
 
 
 def test_parked_tracks_can_be_frozen(build: Callable[..., WorldState], advance: Callable) -> None:
