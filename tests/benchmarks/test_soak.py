@@ -9,24 +9,23 @@ import jax.numpy as jnp
 import pytest
 
 from benchmarks import soak
-from simulator.atlas import RoadAtlas
-from simulator.config import SimulatorConfig
 from simulator.maps import load_atlas, load_maps
-from simulator.rollout import reset_worlds
 from simulator.world import WorldState
 
 TINY = ["--maps=Town02", "--worlds=4", "--chunk=2", "--steps=6", "--block=3", "--agents=2"]
 
 
-@pytest.fixture(scope="module")
-def atlas() -> RoadAtlas:
-    return load_atlas(["Town02"])
+FAULTS = jax.jit(soak.faults)
 
 
 @pytest.fixture(scope="module")
-def worlds(atlas: RoadAtlas) -> WorldState:
-    reset = jax.jit(reset_worlds, static_argnums=(2, 3))
-    return reset(jax.random.key(0), atlas, SimulatorConfig(num_agents=3), 2)
+def worlds(bounds: jax.Array) -> WorldState:
+    """Two worlds of three agents that stand in the middle of the town; nothing is wrong with them."""
+    environment = soak._environment(soak.SoakSettings(maps="Town02", worlds=2, chunk=2, agents=3))
+    blank = soak._blank_worlds(environment, load_atlas(["Town02"]))
+    ones = jnp.ones_like(blank.speed)
+    scenario = blank.scenario.replace(speed_gain=ones, acceleration_gain=ones)
+    return blank.replace(position=blank.position.at[..., :2].set(bounds[0].mean(axis=0)), scenario=scenario)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +34,7 @@ def bounds() -> jax.Array:
 
 
 def _broken(worlds: WorldState, bounds: jax.Array, observation: object) -> list[str]:
-    return [claim for claim, is_broken in soak.faults(worlds, observation, bounds).items() if bool(is_broken)]
+    return [claim for claim, is_broken in FAULTS(worlds, observation, bounds).items() if bool(is_broken)]
 
 
 def test_a_tiny_soak_reports_what_it_drove(tmp_path, capsys):

@@ -1,13 +1,20 @@
 """Small worlds shared by the simulator's tests."""
 
+import dataclasses
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import pytest
 
 from simulator.atlas import RoadAtlas
+from simulator.collision import collides
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
+from simulator.dynamics import COAST
 from simulator.maps import load_atlas
+from simulator.rollout import reset_worlds, step_worlds
 from simulator.spawn import first_state
 from simulator.world import TRAITS, Scenario, WorldState, route_table
 
@@ -24,6 +31,27 @@ def small() -> SimulatorConfig:
     return SimulatorConfig(
         timestep_s=0.25, num_agents=8, no_lights_share=0.0, removed_light_share=0.0, always_green_share=0.0
     )
+
+
+@pytest.fixture(scope="session")
+def populated(
+    towns: RoadAtlas, small: SimulatorConfig
+) -> tuple[SimulatorConfig, WorldState, Callable[[WorldState], Any]]:
+    """Six worlds of 24 agents of all parts: drivers by policy and by IDM, parked and crashed vehicles.
+
+    The configuration, the first states, and one step in which all coast: the next states, its events, and who
+    overlaps whom [worlds, agents].
+    """
+    shares = {"idm_share": 0.3, "parked_share": 0.35, "crashed_share": 0.13}
+    config = dataclasses.replace(small, num_agents=24, randomise_dynamics=False, **shares)
+
+    def coast(state: WorldState) -> Any:
+        after, events = step_worlds(state, jnp.full(state.yaw.shape, COAST), towns, config)
+        hits = jax.vmap(collides)(after.position, after.yaw, after.scenario.size, after.present)
+        return after, events, hits
+
+    start = jax.jit(partial(reset_worlds, config=config, num_worlds=6))(jax.random.key(5), towns)
+    return config, start, jax.jit(coast)
 
 
 @pytest.fixture(scope="session")

@@ -1,42 +1,40 @@
 """Parked and crashed vehicles in towns: where they stand, and that they stay."""
 
-import dataclasses
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from simulator.atlas import RoadAtlas
 from simulator.collision import collides
 from simulator.config import SimulatorConfig
-from simulator.dynamics import COAST
 from simulator.obstacles import BLOCKED_M, KERB_M
 from simulator.road_room import corner_room
-from simulator.rollout import reset_worlds, step_worlds
-from simulator.world import PARKED
+from simulator.world import PARKED, WorldState
 
 
 def test_obstacles_stand_beside_the_lanes_apart_from_everybody(
-    towns: RoadAtlas, small: SimulatorConfig
+    towns: RoadAtlas, populated: tuple[SimulatorConfig, WorldState, Callable[[WorldState], Any]]
 ) -> None:
     """Town02 (kerb beside the lane) and Town04 (wide): on the road but for the kerb, off the middle of the lane."""
-    config = dataclasses.replace(small, num_agents=16, parked_share=0.5, crashed_share=0.2)
-    start = jax.jit(partial(reset_worlds, config=config, num_worlds=6))(jax.random.key(5), towns)
+    config, start, coast = populated
     stands = np.asarray(start.scenario.control == PARKED) & np.asarray(start.present)
     turned = np.abs(np.asarray(start.yaw - start.scenario.route_yaw[:, :, 0])) > 1e-6
     parked, crashed = stands & ~turned, stands & turned
     assert parked.sum() > 20
     assert crashed.sum() > 5
     assert not (np.asarray(start.active) & stands).any()
-    assert not jax.vmap(collides)(start.position, start.yaw, start.scenario.size, start.present).any()
-    room = np.asarray(jax.vmap(partial(corner_room, atlas=towns, config=config))(start))[parked]
+    overlap = jax.jit(jax.vmap(collides))
+    assert not overlap(start.position, start.yaw, start.scenario.size, start.present).any()
+    room = np.asarray(jax.jit(jax.vmap(partial(corner_room, atlas=towns, config=config)))(start))[parked]
     assert (room > -KERB_M - 0.3).all()
     assert (room.min(axis=1) < 0.3).all(), "one side is at the edge"
     lane = np.asarray(start.scenario.route_xyz[:, :, 0])
     aside = np.linalg.norm(np.asarray(start.position) - lane, axis=-1)[parked]
     assert (0.5 * np.asarray(start.scenario.size)[..., 1][parked] - aside <= BLOCKED_M + 1e-3).all()
-    after, events = jax.jit(lambda s: step_worlds(s, jnp.full(s.yaw.shape, COAST), towns, config))(start)
+    after, events, _ = coast(start)
     np.testing.assert_array_equal(np.asarray(after.position)[stands], np.asarray(start.position)[stands])
     assert not np.asarray(events.offroad)[stands].any()
     assert np.asarray(after.present)[stands].all()

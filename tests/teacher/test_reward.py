@@ -13,12 +13,14 @@ from teacher.reward import TRAIT_NAMES, RewardConfig, careful_traits, reward, we
 
 SIMULATOR = SimulatorConfig(timestep_s=0.25, num_agents=3)
 CONFIG = RewardConfig()
+REWARD = jax.jit(reward, static_argnums=(3, 4))
 
 
 @pytest.fixture(scope="module")
 def state() -> WorldState:
     """Three active agents on their routes at 10 m/s, limit 20 m/s, all traits 1."""
-    world = reset(jax.random.key(0), load_atlas(["Town02"]), jnp.int32(0), SIMULATOR)
+    begin = jax.jit(reset, static_argnums=3)
+    world = begin(jax.random.key(0), load_atlas(["Town02"]), jnp.int32(0), SIMULATOR)
     scenario = world.scenario.replace(
         traits=jnp.ones((3, TRAITS)), route=world.scenario.route.at[..., 5].set(20.0)
     )
@@ -34,7 +36,7 @@ def events(**changes: object) -> Events:
 
 
 def terms(state: WorldState, what: Events, following: WorldState | None = None) -> dict[str, np.ndarray]:
-    _, named = reward(state, what, following or state, SIMULATOR, CONFIG)
+    _, named = REWARD(state, what, following or state, SIMULATOR, CONFIG)
     return {name: np.asarray(value) for name, value in named.items()}
 
 
@@ -78,7 +80,7 @@ def test_shaping_by_hand(state: WorldState) -> None:
 
 def test_total_is_the_sum_and_inactive_agents_get_nothing(state: WorldState) -> None:
     sleeping = state.replace(active=jnp.array([True, False, True]))
-    total, named = reward(sleeping, events(collision=jnp.ones(3, bool)), state, SIMULATOR, CONFIG)
+    total, named = REWARD(sleeping, events(collision=jnp.ones(3, bool)), state, SIMULATOR, CONFIG)
     np.testing.assert_allclose(total, sum(named.values()), rtol=1e-6)
     assert total[1] == 0.0
     assert (total[jnp.array([0, 2])] < 0).all()
