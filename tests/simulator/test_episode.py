@@ -52,11 +52,10 @@ def hold(state: WorldState, **fields: Array) -> WorldState:
 
 def test_agents_start_on_the_road_apart_and_on_their_route(start: WorldState, towns: RoadAtlas) -> None:
     assert start.spawned.mean() > 0.95
-    hit = jax.vmap(collides)(start.position, start.yaw, start.scenario.size, start.present)
+    hit = jax.jit(jax.vmap(collides))(start.position, start.yaw, start.scenario.size, start.present)
     assert not hit.any()
-    inside = jax.vmap(jax.vmap(drivable_distance, (None, None, 0)), (None, 0, 0))(
-        towns, start.map_id, start.position
-    )
+    distances = jax.vmap(jax.vmap(drivable_distance, (None, None, 0)), (None, 0, 0))
+    inside = jax.jit(distances)(towns, start.map_id, start.position)
     assert (np.asarray(inside)[np.asarray(start.spawned)] > 0).all()
     np.testing.assert_allclose(start.position, start.scenario.route_xyz[:, :, 0])
 
