@@ -16,10 +16,12 @@ from typing import Any
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
-# Tests compile for minutes what runs for seconds; without LLVM's optimisations they compile in half the time.
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
 # Programs that several tests, or the commands they start, compile alike are compiled once.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="gigapixel-compiled-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = (
+    os.environ["JAX_COMPILATION_CACHE_DIR"]
+    if "PYTEST_XDIST_WORKER" in os.environ  # started by a process that has made the folder
+    else tempfile.mkdtemp(prefix="gigapixel-compiled-")
+)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 # Compiling is most of a test's time, and fast machine code is not what is tested. `XLA_FLAGS= pytest` runs what ships.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
@@ -53,7 +55,8 @@ torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 def pytest_sessionfinish() -> None:
     """Leave nothing behind."""
-    shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
