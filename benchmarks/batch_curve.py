@@ -7,7 +7,6 @@ options are those of `gigapixel bench simulator`.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gigapixel.bench import Workload, make_settings, measure, override, report
+from gigapixel.report import save_figure
 from gigapixel.simulator_workload import SimulatorSettings, simulator_workload
 from student.run_folder import write_json
 
@@ -28,22 +28,20 @@ def batch_curve(
 
     `build` may raise ValueError where worlds of a size cannot be dealt over the devices.
     """
-    curve, best = [], None
+    reports = []
     for worlds in sizes:
         workload = build(replace(settings, worlds=worlds))
         measurement = measure(workload, settings.window_s)
         print(f"{worlds} worlds: {measurement.per_s:,.0f} agent-steps/s", flush=True)
-        curve.append(
-            {
-                "worlds": worlds,
-                "agent_steps_per_s": round(measurement.per_s, 1),
-                "windows_per_s": [round(speed, 1) for speed in measurement.windows_per_s],
-            }
+        reports.append(
+            report("simulator", workload, measurement, rows={}, facts={}, window_s=settings.window_s)
         )
-        if best is None or measurement.per_s > best[1].per_s:
-            best = workload, measurement
-    assert best is not None
-    return report("simulator", *best, rows={}, facts={"curve": curve}, window_s=settings.window_s)
+    speeds = ("agent_steps_per_s", "windows_per_s")
+    curve = [
+        {"worlds": worlds} | {name: one[name] for name in speeds}
+        for worlds, one in zip(sizes, reports, strict=True)
+    ]
+    return max(reports, key=lambda one: one["agent_steps_per_s"]) | {"curve": curve}
 
 
 def draw_curve(result: dict[str, Any], output: Path) -> None:
@@ -69,10 +67,7 @@ def draw_curve(result: dict[str, Any], output: Path) -> None:
     axes.set_ylabel("agent-steps per second")
     axes.set_title(f"{result['device']}, {result['settings']['observation']} observation")
     axes.grid(alpha=0.3)
-    partial = output.with_name(output.name + ".partial")
-    figure.savefig(partial, dpi=110, format="png")
-    plt.close(figure)
-    os.replace(partial, output)
+    save_figure(figure, output)
 
 
 def read_sizes(text: str) -> list[int]:

@@ -7,7 +7,10 @@ import csv
 import html
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ROWS = (
     ("teacher", "Teacher, sees the state of the world"),
@@ -143,6 +146,13 @@ def learning_curves(metrics: Path, output: Path) -> None:
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, output)
+
+
+def save_figure(figure: Figure, output: Path) -> None:
+    """A figure of matplotlib as a PNG, whole or not at all; the figure is closed."""
+    from matplotlib import pyplot as plt
+
     partial = output.with_name(f".{output.name}.part")
     figure.savefig(partial, dpi=110, format="png")
     plt.close(figure)

@@ -13,8 +13,6 @@ from simulator.maps import load_atlas, load_maps
 from simulator.world import WorldState
 
 TINY = ["--maps=Town02", "--worlds=4", "--chunk=2", "--steps=6", "--block=3", "--agents=2"]
-
-
 FAULTS = jax.jit(soak.faults)
 
 
