@@ -40,8 +40,12 @@ def evaluation_simulator(policy: Policy, num_agents: int, seconds: float) -> Sim
         episode_s=seconds,
         num_goals=EVALUATION_GOALS,
         goal_spacing_m=EVALUATION_GOAL_SPACING_M,
+        map_variants=1,
+        all_way_stop_share=0.0,
         blind_share=0.0,
         braker_share=0.0,
+        parked_share=0.0,
+        crashed_share=0.0,
     )
 
 
