@@ -177,7 +177,7 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
     shift = _shift_for(bodies.kind, bodies.size[:, 1], lane, atlas)
     routes: Callable = jax.vmap(route_along, (0, 0, 0, None, None, None))
     route, length = routes(walks, along, shift, matrix, atlas, config)
-    length = jnp.minimum(length, _steerable_m(route, bodies.size))
+    length = jnp.minimum(length, steerable_m(route, bodies.size))
     goal_m, num_goals = _sample_goals(keys[3], bodies, length, config)
     roles = draw_roles(role_key, bodies.kind, config)
     if config.idm_share > 0:  # they drive to the end of their route, which is their only goal
@@ -214,7 +214,7 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
     return state
 
 
-def _steerable_m(
+def steerable_m(
     route: Float[Array, "agents stations columns"], size: Float[Array, "agents 3"]
 ) -> Float[Array, " agents"]:
     """How far (m) each body can follow its route: up to the first six metres that curve more than its steering allows.

@@ -183,7 +183,7 @@ def test_it_stops_at_red_and_passes_at_green(
     towns: RoadAtlas, small: SimulatorConfig, field: Build, advance: Callable, colour: int, stops: bool
 ) -> None:
     lit = np.flatnonzero(
-        (np.asarray(towns.stop_map) == 0) & (np.asarray(towns.stop_kind) == lights.TRAFFIC_LIGHT)
+        (np.asarray(towns.stop_map) == 0) & (np.asarray(towns.stop_kind) == StopKind.TRAFFIC_LIGHT)
     )
     stop, yaw = int(lit[0]), float(towns.stop_yaw[int(lit[0])])
     middle = towns.stop_xyz[stop].mean(axis=0)
