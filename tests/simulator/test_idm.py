@@ -14,6 +14,7 @@ from simulator.atlas import RoadAtlas
 from simulator.collision import collides
 from simulator.config import IdmConfig, SimulatorConfig
 from simulator.dynamics import COAST
+from simulator.road_map import StopKind
 from simulator.rollout import needs_reset
 from simulator.step import step
 from simulator.world import IDM, PARKED, WorldState, route_table
