@@ -15,6 +15,8 @@ from simulator.world import WorldState
 
 OFF, GREEN, YELLOW, RED = range(4)
 TRAFFIC_LIGHT = 0  # value of ``stop_kind``
+JUNCTION_SHIFT = 0.618034
+"""Share of a cycle by which each junction is ahead of the one before it: (5^0.5 - 1) / 2."""
 
 
 def _fraction(value: Array) -> Array:
@@ -36,7 +38,7 @@ def light_states(
     slot = config.green_s + config.yellow_s + config.all_red_s
     cycle = slot * groups
     phase = state.scenario.light_phase
-    time_s = state.step * config.timestep_s + _fraction(phase + 0.618034 * junction) * cycle
+    time_s = state.step * config.timestep_s + _fraction(phase + JUNCTION_SHIFT * junction) * cycle
     within = jnp.mod(time_s, cycle)
     turn = jnp.floor(within / slot).astype(jnp.int32)
     since = within - turn * slot

@@ -23,7 +23,8 @@ from simulator.world import Leaf, WorldState
 
 HALT_WITHIN_M = 4.0
 _CANDIDATES = 4
-_REACH = 1.1  # of a line to either side, in half widths
+LINE_REACH = 1.1
+"""How far a line reaches to either side of its middle, in half widths."""
 
 
 @struct.dataclass
@@ -52,7 +53,7 @@ def watch_stop_lines(
     was, _ = lights.line_coordinates(old[:, None], stops, atlas)
     now, aside = lights.line_coordinates(new[:, None], stops, atlas)
     kind = jnp.where(stops >= 0, atlas.stop_kind[jnp.maximum(stops, 0)], -1)
-    on_line = aside < _REACH
+    on_line = aside < LINE_REACH
     crossed = on_line & (was < 0) & (now >= 0)
     red = lights.light_states(before, stops, atlas, config) == lights.RED
     sign = kind == StopKind.STOP_SIGN
