@@ -40,10 +40,9 @@ def draw(generator: np.random.Generator, number: int) -> Trial:
     obstacle = Driver(own, OBSTACLE_M, 0.0, _GOALS_M, random_car(generator), parked=True)
     if beside:
         places = generator.uniform(start_m - 30.0, start_m + 5.0, generator.integers(0, 3))
-        goals = _GOALS_M
     else:
         places = ROAD_M - OBSTACLE_M - generator.uniform(*_ONCOMING_M, generator.integers(1, 4))
-        goals = (_ONCOMING_GOAL_M,)
+    goals = _GOALS_M if beside else (_ONCOMING_GOAL_M,)
     others = [
         Driver(other, float(place), generator.uniform(*_SPEED_MPS), goals, random_car(generator))
         for place in _apart(places)

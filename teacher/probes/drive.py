@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,24 +18,24 @@ from simulator.config import SimulatorConfig
 from simulator.lights import light_states
 from simulator.road_map import RoadMap
 from simulator.rollout import Choose, step_worlds
-from simulator.world import Leaf, WorldState
+from simulator.world import WorldState
 from teacher.probes.starts import Trial
 
 
 class Trace(NamedTuple):
-    """What happened; leaves [steps + 1, trials, agents], the first row is the start."""
+    """What happened; leaves [steps + 1, trials, agents], JAX or numpy; the first row is the start."""
 
-    x: Leaf  # m, world, centre of the box
-    y: Leaf  # m
-    yaw: Leaf  # rad
-    speed: Leaf  # m/s
-    present: Leaf  # bool: occupies space; who has arrived does not
-    active: Leaf  # bool: is driven
-    touching: Leaf  # bool: its box overlaps another's
-    offroads: Leaf  # int32, departures so far
-    red_lights: Leaf  # int32, red lights run so far
-    stop_signs: Leaf  # int32, stop signs run so far
-    colour: Leaf  # [steps + 1, trials] int32, `simulator.lights`: of the watched stop line
+    x: Any  # m, world, centre of the box
+    y: Any  # m
+    yaw: Any  # rad
+    speed: Any  # m/s
+    present: Any  # bool: occupies space; who has arrived does not
+    active: Any  # bool: is driven
+    touching: Any  # bool: its box overlaps another's
+    offroads: Any  # int32, departures so far
+    red_lights: Any  # int32, red lights run so far
+    stop_signs: Any  # int32, stop signs run so far
+    colour: Any  # [steps + 1, trials] int32, `simulator.lights`: of the watched stop line
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from functools import cache
 from types import MappingProxyType
 
 import numpy as np
+from jaxtyping import Float
 
 from simulator.road_map import MarkingType, RoadMap, StopKind
 from teacher.probes.road import LANE_M, Lane, Line, LineAcross, hand_made
@@ -155,7 +156,7 @@ def _along_x(start: float, end: float, y: float) -> Line:
     return np.array([[start, y], [end, y]])
 
 
-def _arc(centre: Line, radius: float, start: float, end: float) -> Line:
+def _arc(centre: Float[np.ndarray, " 2"], radius: float, start: float, end: float) -> Line:
     """Places at `radius` around a centre, between two angles (rad)."""
     angle = np.linspace(start, end, 19)
     return centre + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)

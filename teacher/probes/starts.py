@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -104,18 +105,9 @@ def start_trials(trials: Sequence[Trial], atlas: RoadAtlas, config: SimulatorCon
             route[world, slot] = _stations(driver, config.route_stations)
             speed[world, slot], placed[world, slot] = driver.speed_mps, True
     scenario = _scenario(trials, fields, route, atlas, config)
-    map_ids = [atlas.names.index(trial.road) for trial in trials]
-    return first_states(scenario, placed, np.array(map_ids), speed, config)
-
-
-def first_states(
-    scenario: Scenario, placed: np.ndarray, map_id: np.ndarray, speed: np.ndarray, config: SimulatorConfig
-) -> WorldState:
-    """`simulator.spawn.first_state` of many worlds, leaves [worlds, ...]."""
-    start = jax.vmap(lambda *world: first_state(*world, config))
-    return start(
-        scenario, jnp.asarray(placed), jnp.asarray(map_id, jnp.int32), jnp.asarray(speed, jnp.float32)
-    )
+    map_id = jnp.array([atlas.names.index(trial.road) for trial in trials], jnp.int32)
+    start = jax.vmap(partial(first_state, config=config))
+    return start(scenario, jnp.asarray(placed), map_id, jnp.asarray(speed, jnp.float32))
 
 
 def _check(trial: Trial, config: SimulatorConfig) -> None:
@@ -145,10 +137,8 @@ def _scenario(
     worlds, agents = fields["control"].shape
     one = jnp.ones((worlds, agents))
     xyz = np.concatenate([route[..., :2], np.zeros((*route.shape[:-1], 1))], axis=-1)
-    table = route_table(
-        *(jnp.asarray(value, jnp.float32) for value in (xyz, route[..., 2])),
-        jnp.full(route.shape[:-1], LIMIT_MPS),
-    )
+    yaw, limit = jnp.asarray(route[..., 2], jnp.float32), jnp.full(route.shape[:-1], LIMIT_MPS)
+    table = route_table(jnp.asarray(xyz, jnp.float32), yaw, limit)
     identity = jnp.broadcast_to(jnp.eye(2), (worlds, 2, 2))
     traits = careful_traits()
     return Scenario(
