@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache
 
 import jax
 import numpy as np
@@ -27,8 +27,8 @@ PROBES: dict[str, Probe] = {
     module.PROBE.name: module.PROBE
     for module in (bottleneck, unprotected_turn, blocked_lane, red_light, four_way_stop, deadlock)
 }
-AGENTS, GOALS = 8, 6
-"""Room in every world, so that one compiled program serves all probes."""
+AGENTS, GOALS, STATIONS = 8, 6, 192
+"""Room in every world, so that one compiled program serves all probes; the longest way to a last goal is 208 m."""
 
 Drive = Callable[[Key[Array, ""], WorldState, np.ndarray, RoadAtlas], tuple[WorldState, Trace]]
 
@@ -47,6 +47,7 @@ def probe_simulator(simulator: SimulatorConfig, probes: Sequence[Probe] = ()) ->
         simulator,
         num_agents=AGENTS,
         num_goals=GOALS,
+        route_stations=STATIONS,
         episode_s=seconds,
         map_variants=1,
         blind_share=0.0,
@@ -67,18 +68,15 @@ def draw_trials(probe: Probe, count: int, seed: int) -> list[Trial]:
 
 def driver(choose: Choose, config: SimulatorConfig) -> Drive:
     """`record` with this driver, compiled; to be made once for all probes."""
-    return jax.jit(
-        lambda key, worlds, lines, atlas: record(key, worlds, lines, partial(choose), atlas, config)
-    )
+    return jax.jit(lambda key, worlds, lines, atlas: record(key, worlds, lines, choose, atlas, config))
 
 
 def run_trials(
-    probe: Probe, trials: Sequence[Trial], drive: Drive, seed: int, config: SimulatorConfig,
-    prepare: Callable[[WorldState], WorldState] = lambda worlds: worlds,
-) -> tuple[Run, WorldState]:  # fmt: skip
+    probe: Probe, trials: Sequence[Trial], drive: Drive, seed: int, config: SimulatorConfig
+) -> tuple[Run, WorldState]:
     """The trials driven to the end of the probe's time, and the worlds that they started as."""
     atlas = probe_atlas()
-    worlds = prepare(start_trials(trials, atlas, config))
+    worlds = start_trials(trials, atlas, config)
     key = jax.random.fold_in(jax.random.key(seed), list(PROBES).index(probe.name))
     _, trace = drive(key, worlds, lines_of(trials, atlas), atlas)
     rows = round(probe.seconds / config.timestep_s) + 1

@@ -75,6 +75,6 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _line(name: str, shares: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
     passed = shares["pass"]
-    wrong = [f"{event} {part['share']:.2f}" for event, part in shares["events"].items() if part["count"]]
+    wrong = [f"{event} {part['share']:.3f}" for event, part in shares["events"].items() if part["count"]]
     interval = f"{passed['low']:.2f} to {passed['high']:.2f}"
     return name, f"{passed['share']:.2f}", interval, str(passed["of"]), ", ".join(wrong) or "nothing"

@@ -68,7 +68,7 @@ class Trial:
 
 
 def random_car(generator: np.random.Generator) -> tuple[float, float, float]:
-    """Length, width and height (m) of a car, from the simulator's ranges."""
+    """Length, width and height (m) of a car; the ranges of the simulator's cars."""
     length, width, height = generator.uniform((3.8, 1.7, 1.4), (5.2, 2.1, 1.9))
     return float(length), float(width), float(height)
 
