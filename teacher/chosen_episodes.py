@@ -40,6 +40,11 @@ class Clip:
     progress: float
 
     @property
+    def outcome(self) -> str:
+        """The event in words."""
+        return f"{self.event}, to blame" if self.event == COLLISION and self.at_fault else self.event
+
+    @property
     def place(self) -> str:
         """Name of the town or of the recorded scene."""
         return self.episodes.names[int(self.episodes.final.map_id[self.world])]

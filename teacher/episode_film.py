@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from simulator.draw import draw_world
 from simulator.view import Colour, View
-from teacher.chosen_episodes import ARRIVAL, COLLISION, OFFROAD, RED_LIGHT, UNFINISHED, Clip
+from teacher.chosen_episodes import ARRIVAL, COLLISION, OFFROAD, UNFINISHED, Clip
 from teacher.episode_stage import COLOURS, Stage
 from teacher.sheet import in_a_row
 
@@ -61,12 +61,12 @@ def write_film(clip: Clip, title: str, folder: Path, name: str) -> list[Path]:
 
 
 def strip_steps(clip: Clip) -> list[int]:
-    """The instants of the strip: evenly up to the event, denser towards it where there is one to see."""
+    """The instants of the strip, the last one being the event: at most PANELS, denser towards something bad."""
     span = clip.event_step - clip.first_step
-    shares = np.linspace(0.0, 1.0, PANELS)
-    if clip.event not in (ARRIVAL, UNFINISHED):
-        shares = 1.0 - (1.0 - shares) ** 2
-    return [clip.first_step + round(share * span) for share in shares.tolist()]
+    shares = np.linspace(1.0, 0.0, PANELS)
+    if clip.event not in (ARRIVAL, UNFINISHED) and span >= 2 * PANELS:
+        shares = shares**2
+    return sorted({clip.event_step - round(share * span) for share in shares.tolist()})
 
 
 def _save_gif(pictures: Sequence[Image.Image], frame_s: float, path: Path) -> None:
@@ -95,13 +95,15 @@ def draw_frame(stage: Stage, step: int, share: float) -> tuple[Image.Image, str]
         stage.road_map, agents, stage.lights(step), centre=centre, extent_m=EXTENT_M, size_px=stage.size_px,
         background=background,
     )  # fmt: skip
-    bad = happened and clip.event in (*ENDINGS, RED_LIGHT)
-    image = _marked(image, view, lambda brush, big: _draw_halo(brush, big, here, bad))
-    if bad:
-        _banner(image, clip.event + (", to blame" if clip.at_fault and clip.event == COLLISION else ""))
+    colour = (
+        FOLLOWED if not happened or clip.event == UNFINISHED else GOAL if clip.event == ARRIVAL else ALARM
+    )
+    image = _marked(image, view, lambda brush, big: _ring(brush, big, here, 5.0, colour, 3))
+    if colour != FOLLOWED:
+        _banner(image, clip.outcome, colour)
     speed = 0.0 if happened and clip.event in ENDINGS else float(agents["speed"][clip.agent])
     time_s = (step + share) * clip.episodes.config.timestep_s
-    return image, f"{time_s:.1f} s   {3.6 * speed + 0.0:.0f} km/h"
+    return image, f"{time_s:.2f} s   {3.6 * speed + 0.0:.0f} km/h"
 
 
 def _marked(image: Image.Image, view: View, draw: Callable[[Brush, View], None]) -> Image.Image:
@@ -131,15 +133,15 @@ def _draw_way(brush: Brush, view: View, stage: Stage, agents: dict[str, np.ndarr
         _ring(brush, view, goal, 0.8, GOAL, 3)
 
 
-def _draw_halo(brush: Brush, view: View, here: np.ndarray, bad: bool) -> None:
-    _ring(brush, view, here, 5.0, ALARM if bad else FOLLOWED, 4 if bad else 2)
+def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=size)
 
 
-def _banner(image: Image.Image, text: str) -> None:
-    brush, font = ImageDraw.Draw(image), ImageFont.load_default(size=18)
+def _banner(image: Image.Image, text: str, colour: Colour) -> None:
+    brush, font = ImageDraw.Draw(image), _font(18)
     middle = image.width / 2
     half = 0.5 * brush.textlength(text.upper(), font=font) + 12
-    brush.rounded_rectangle((middle - half, 12, middle + half, 42), radius=6, fill=ALARM)
+    brush.rounded_rectangle((middle - half, 12, middle + half, 42), radius=6, fill=colour)
     brush.text((middle, 27), text.upper(), fill=INK, font=font, anchor="mm")
 
 
@@ -147,14 +149,11 @@ def framed(image: Image.Image, stage: Stage, title: str, numbers: str) -> Image.
     """The picture between its caption, two lines, and the legend of those who are there."""
     sheet = Image.new("RGB", (image.width, TITLE_PX + image.height + LEGEND_PX), INK)
     sheet.paste(image, (0, TITLE_PX))
-    brush, large, small = (
-        ImageDraw.Draw(sheet),
-        ImageFont.load_default(size=15),
-        ImageFont.load_default(size=12),
-    )
+    brush, large, small = ImageDraw.Draw(sheet), *map(_font, (15, 12))
     first, _, second = title.partition("\n")
     brush.text((8, 5), first, fill=PAPER, font=large)
-    brush.text((8, 25), second, fill=FAINT, font=small)
+    fitting = min(12.0, 12.0 * (image.width - 16) / max(brush.textlength(second, font=small), 1.0))
+    brush.text((8, 25), second, fill=FAINT, font=_font(fitting))
     brush.text((image.width - 8, 5), numbers, fill=PAPER, font=large, anchor="ra")
     present = stage.instants.present[:, stage.clip.world].any(axis=0)
     x, y = 8.0, sheet.height - LEGEND_PX / 2

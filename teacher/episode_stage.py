@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from PIL import Image
 
 from simulator.config import ROUTE_SPACING_M
@@ -105,10 +105,16 @@ class Stage:
             "speed": here["speed"] + move * (there["speed"] - here["speed"]),
             "route_m": here["route_m"] + move * (there["route_m"] - here["route_m"]),
             "size": np.asarray(self.state.scenario.size),
-            "present": here["present"],
+            "present": self._shown(here["present"], step),
             "crashed": here["present"] & ~here["active"] & driven,
             "colour": np.array(list(COLOURS.values()))[self.role],
         }
+
+    def _shown(self, present: Bool[np.ndarray, " agents"], step: int) -> Bool[np.ndarray, " agents"]:
+        """Who is there; who arrives is seen at its goal once more."""
+        shown = present.copy()
+        shown[self.clip.agent] |= step == self.clip.event_step
+        return shown
 
     def lights(self, step: int) -> Int[np.ndarray, " stops"]:
         """State of every stop line at an instant."""

@@ -134,8 +134,7 @@ def roll_to_the_end(
         following, _ = step_worlds(before, choose(before, step_key), atlas, config)
         running = ~is_over(before, config)
         drove = (before.active & before.spawned).sum(axis=1) * running
-        moves = [state.replace(scenario=None) for state in (following, before)]
-        following = select_worlds(running, *moves).replace(scenario=before.scenario)
+        following = select_worlds(running, following, before).replace(scenario=before.scenario)
         return (following, taken + drove), instant_of(following) if filmed else None
 
     start = (worlds, jnp.zeros(worlds.step.shape, jnp.int32))

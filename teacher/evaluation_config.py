@@ -95,11 +95,10 @@ class EvaluationConfig:
             return
         if not 0 < self.share <= 1:
             raise ValueError(f"--share {self.share} must be above 0 and at most 1")
-        for name in self.traffic:
-            if name not in SHARED:
-                raise ValueError(
-                    f"--share has no meaning with --traffic {name}; expected {' or '.join(SHARED)}"
-                )
+        if not set(self.traffic) & set(SHARED):
+            raise ValueError(
+                f"--share has no meaning with --traffic {','.join(self.traffic)}; expected {' or '.join(SHARED)}"
+            )
 
     @property
     def is_long(self) -> bool:

@@ -39,9 +39,8 @@ def plain(value: object) -> str:
 
 def title_of(clip: Clip, name: str, traffic: str, driver: str) -> str:
     """Two lines over a film: what it shows, and where it was."""
-    outcome = clip.event + (", to blame" if clip.at_fault and clip.event == "collision" else "")
     time_s = clip.event_step * clip.episodes.config.timestep_s
-    first = f"{name}: {outcome} after {time_s:.1f} s"
+    first = f"{name}: {clip.outcome} after {time_s:g} s"
     second = (
         f"{clip.place}, world {clip.world}, agent {clip.agent}   driver {driver}, traffic {traffic}   "
         f"score {clip.driving_score:.2f}"

@@ -6,6 +6,7 @@ is not driven replay the log, blind to what the others do differently. An episod
 """
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -60,6 +61,18 @@ def scenes_of(packs: Sequence[str], split: str) -> dict[str, str]:
     return dict(found)
 
 
+def check_recording_cars(packs: Sequence[str], split: str) -> None:
+    """Raises ValueError where a scene in the split does not name its recording car."""
+    for path in packs:
+        with ScenePack(path) as pack:
+            for name in pack.names:
+                if in_split(name, split) and pack[name].log.ego_track < 0:
+                    raise ValueError(
+                        f"{path}: scene {name} does not name its recording car, which --traffic replay is to drive; "
+                        "give --share, the share of vehicles to drive instead"
+                    )
+
+
 def drive_packs(
     policy: Policy,
     config: EvaluationConfig,
@@ -70,17 +83,21 @@ def drive_packs(
     """One episode in each scene, batch by batch, and the capacity that holds them all: to be handed in again, since
     measuring it reads every scene.
 
-    Scenes that cannot be driven as asked (with no recording car to drive) are left out, and the log says so.
+    Raises OSError or ValueError for packs that cannot be read or cannot be driven as asked.
     """
     scenes = scenes_of(config.packs, config.split)
+    replay = replay_in(traffic, config.share)
+    if replay.ego_only:
+        check_recording_cars(config.packs, config.split)
     simulator = log_simulator(policy, config)
-    size = min(config.worlds, len(scenes))
+    batches = math.ceil(len(scenes) / config.worlds)
+    size = math.ceil(len(scenes) / batches)  # as few as possible are driven twice to fill up the last one
     stream_config = StreamConfig(
         num_worlds=size,
         num_scenes=size,
         shuffle=False,
         seed=config.seed,
-        replay=replay_in(traffic, config.share),
+        replay=replay,
         split=config.split,
     )
     key = jax.random.key(config.seed)

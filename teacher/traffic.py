@@ -36,12 +36,12 @@ SHARED = ("replay", "idm")
 
 
 def in_traffic(config: SimulatorConfig, traffic: str, share: float | None = None) -> SimulatorConfig:
-    """Towns with this traffic. ``share`` of agents for the driver instead of half of them, with "idm" alone.
+    """Towns with this traffic. With "idm", ``share`` of the agents for the driver instead of half of them.
 
     Agents start in the same places with the same bodies, routes and goals whatever the traffic.
     """
     shares = TOWN_TRAFFIC[traffic]
-    if share is not None:
+    if share is not None and traffic in SHARED:
         shares = {"idm_share": 1.0 - share}
     changes: dict[str, Any] = {name: shares.get(name, 0.0) for name in ROLE_SHARES}
     return dataclasses.replace(config, **changes)
