@@ -198,9 +198,9 @@ def main(argv: list[str]) -> int:
 
         given.picture.parent.mkdir(parents=True, exist_ok=True)
         size = (config.agents_per_world, config.town_seconds, config.seed)
-        filmstrip(evaluation.policy, config.maps[0], *size, config.traffic[0], config.driver).save(
-            given.picture
-        )
+        filmstrip(
+            evaluation.policy, config.maps[0], *size, config.traffic[0], config.driver, config.share
+        ).save(given.picture)
     if given.videos:
         for path in write_videos(evaluation, given.videos, given.num_videos):
             print(path)

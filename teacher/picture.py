@@ -26,10 +26,11 @@ def filmstrip(
     seed: int,
     traffic: str = SELF,
     driver: str = POLICY_DRIVER,
+    share: float | None = None,
 ) -> Image.Image:
     """Six instants of one episode, evenly spaced over ``seconds``, around its busiest place at the start."""
     road_map, atlas = load_maps([map_name])[0], load_atlas([map_name])
-    config = in_traffic(evaluation_simulator(policy, num_agents, seconds), traffic)
+    config = in_traffic(evaluation_simulator(policy, num_agents, seconds), traffic, share)
     key, reset_key = jax.random.split(jax.random.key(seed))
     worlds = put_at_the_wheel(start_worlds(reset_key, atlas, config, 1), driver)
     centre = busiest_place(world_of(worlds, 0))
