@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from simulator import collision, lights
 from simulator.atlas import RoadAtlas, table_rows
+from simulator.baselines import IDM_BASELINE, driven_by
 from simulator.config import ROUTE_SPACING_M, IdmConfig, SimulatorConfig
 from simulator.dynamics import MAX_SPEED, wrap_angle
 from simulator.variants import in_world, on_map
@@ -94,8 +95,12 @@ def locate(corridor: Corridor, x: Float[Array, "#agents n"], y: Float[Array, "#a
 
 
 def drive(before: WorldState, moved: WorldState, atlas: RoadAtlas, config: SimulatorConfig) -> WorldState:
-    """``moved`` with its IDM agents one step further along their routes; all of them react to ``before``."""
-    drives = (before.scenario.control == IDM) & before.present
+    """``moved`` with its IDM agents one step further along their routes; all of them react to ``before``.
+
+    Those that the model drives as a baseline move alike; what becomes of them is for `step` to judge.
+    """
+    own = (before.scenario.control == IDM) & before.present
+    drives = own | driven_by(before, IDM_BASELINE)
     acceleration = accelerations(before, atlas, config)
     speed = jnp.maximum(before.speed + acceleration * config.timestep_s, 0.0)
     crashed = collision.collides(before.position, before.yaw, before.scenario.size, before.present)
@@ -120,7 +125,7 @@ def drive(before: WorldState, moved: WorldState, atlas: RoadAtlas, config: Simul
         lateral_acceleration=put(speed * turned, moved.lateral_acceleration),
         steering=put(jnp.zeros_like(speed), moved.steering),
         route_m=put(route_m, moved.route_m),
-        present=moved.present & ~(drives & leaves & (route_m >= end)),
+        present=moved.present & ~(own & leaves & (route_m >= end)),
     )
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Int, Key
 
 from simulator import idm, replay
 from simulator.atlas import RoadAtlas
+from simulator.baselines import IDM_BASELINE
 from simulator.config import ROLE_SHARES, SimulatorConfig
 from simulator.world import BLIND, BRAKER, CAR, IDM, NO_NOISE, PARKED, POLICY, TRUCK, Leaf, WorldState
 
@@ -46,9 +47,10 @@ def draw_roles(key: Key[Array, ""], kind: Int[Array, " agents"], config: Simulat
 def drive_others(
     before: WorldState, moved: WorldState, atlas: RoadAtlas, config: SimulatorConfig
 ) -> WorldState:
-    """``moved`` with the motion of the agents that no policy drives; they see the world as it was ``before``."""
+    """``moved`` with the motion of the agents that follow their log or the intelligent driver model, be it in place of
+    a policy (`simulator.baselines`); they see the world as it was ``before``."""
     if before.scenario.logged is not None:
         moved = replay.drive(before, moved, config)
-    if before.scenario.has_idm:
+    if before.scenario.has_idm or before.scenario.baseline == IDM_BASELINE:
         moved = idm.drive(before, moved, atlas, config)
     return moved

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from simulator import collision, dynamics, noise
+from simulator import baselines, collision, dynamics, noise
 from simulator.atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, STANDSTILL_MPS, SimulatorConfig
 from simulator.infractions.conduct import judge
@@ -54,7 +54,10 @@ def step(
 
 
 def move(state: WorldState, action: Int[Array, " agents"], config: SimulatorConfig) -> WorldState:
-    """The dynamics alone: active agents move on their plane, nothing is noticed."""
+    """The dynamics alone: active agents move on their plane, nothing is noticed.
+
+    Agents that are driven by the intelligent driver model or by their log move later (`roles.drive_others`).
+    """
     if state.scenario.has_noise:
         action = noise.override(state, action, config)
     motion = dynamics.motion_of(state)
@@ -68,7 +71,11 @@ def move(state: WorldState, action: Int[Array, " agents"], config: SimulatorConf
         lateral_acceleration=moved.lateral_acceleration,
         steering=moved.steering,
     )
-    return noise.hold(state, after, config) if state.scenario.has_noise else after
+    if state.scenario.has_noise:
+        after = noise.hold(state, after, config)
+    if state.scenario.baseline == baselines.CONSTANT_VELOCITY:
+        after = baselines.keep_velocity(state, after, config)
+    return after
 
 
 def _follow_route(state: WorldState) -> WorldState:

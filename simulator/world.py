@@ -69,6 +69,9 @@ class Scenario:
     logged: Any = None  # Logged where the world replays recorded traffic, else None: no leaves at all
     has_idm: bool = struct.field(pytree_node=False, default=False)  # compiled in only where agents may be IDM
     has_noise: bool = struct.field(pytree_node=False, default=False)  # ... may be BLIND or BRAKER
+    baseline: str = struct.field(
+        pytree_node=False, default=""
+    )  # stands in for the policy: `simulator.baselines`
 
     @property
     def route_xyz(self) -> Leaf:

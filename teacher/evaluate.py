@@ -1,70 +1,36 @@
-"""How well a teacher drives: closed-loop episodes in self-play, summarised by `simulator.infractions`.
+"""How well a driver drives: closed-loop episodes in towns or recorded scenes, summarised by `simulator.infractions`.
 
-An evaluation episode gives every agent a route with three goals 40 to 80 m apart and the careful driver's traits.
-Nothing is reset within it; agents that crash stay where they are and those behind them must cope.
+In towns every agent gets a route with three goals 40 to 80 m apart; in recorded scenes vehicles go where they were
+recorded to go. All agents have the careful driver's traits.
 """
 
 import argparse
-import dataclasses
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array
+from tqdm import tqdm
 
-from simulator.atlas import RoadAtlas
-from simulator.config import SimulatorConfig
-from simulator.infractions import Metrics, summarise
-from simulator.maps import load_atlas
-from simulator.rollout import reset_worlds, roll
-from simulator.spawn import check_capacity
+from simulator.infractions import Metrics
+from simulator.logs.stream import Capacity
 from simulator.world import WorldState
-from teacher.observation import observe
+from teacher.chosen_episodes import chosen_clips
+from teacher.episode_film import write_film
+from teacher.episodes import Episodes, choose_with
+from teacher.evaluation_config import POLICY_DRIVER, EvaluationConfig
+from teacher.evaluation_report import combined, lines, title_of
+from teacher.incidents import Totals
+from teacher.log_evaluation import drive_packs, pack_figures, scenes_of
+from teacher.long_evaluation import drive_long
 from teacher.policy import Policy, load_policy
-from teacher.reward import careful_traits
 from teacher.run_folder import write_json
+from teacher.town_evaluation import drive_towns, evaluation_simulator, rates_per_town, start_worlds
+from teacher.traffic import SELF
 
-EVALUATION_GOALS = 3
-EVALUATION_GOAL_SPACING_M = (40.0, 80.0)
+__all__ = ["choose_with", "evaluate", "evaluation_simulator", "main", "rates_per_town", "start_worlds"]
 
-
-def evaluation_simulator(policy: Policy, num_agents: int, seconds: float) -> SimulatorConfig:
-    """The world the policy was trained in, with evaluation's routes and nobody blind or braking for no reason."""
-    return dataclasses.replace(
-        policy.simulator,
-        num_agents=num_agents,
-        episode_s=seconds,
-        num_goals=EVALUATION_GOALS,
-        goal_spacing_m=EVALUATION_GOAL_SPACING_M,
-        map_variants=1,
-        all_way_stop_share=0.0,
-        blind_share=0.0,
-        braker_share=0.0,
-        parked_share=0.0,
-        crashed_share=0.0,
-    )
-
-
-def start_worlds(key: Array, atlas: RoadAtlas, config: SimulatorConfig, num_worlds: int) -> WorldState:
-    """Fresh worlds whose agents all have the careful driver's traits. The key is consumed."""
-    check_capacity(atlas, config.num_agents)
-    worlds = jax.jit(partial(reset_worlds, config=config, num_worlds=num_worlds))(key, atlas)
-    traits = jnp.broadcast_to(careful_traits(), worlds.scenario.traits.shape)
-    return worlds.replace(scenario=worlds.scenario.replace(traits=traits))
-
-
-def choose_with(policy: Policy, atlas: RoadAtlas, config: SimulatorConfig, greedy: bool):
-    """The policy as a function of batched worlds and a key, for `simulator.rollout.roll`."""
-
-    def choose(worlds: WorldState, key: Array) -> Array:
-        seen = jax.vmap(observe, (0, None, None, None))(worlds, atlas, config, policy.observation)
-        return policy.act(seen, key, greedy)
-
-    return choose
+INTERRUPTED = 130
+Values = dict[str, object]
 
 
 def evaluate(
@@ -75,78 +41,167 @@ def evaluate(
     seconds: float = 60.0,
     seed: int = 0,
     greedy: bool = True,
+    traffic: str = SELF,
+    driver: str = POLICY_DRIVER,
 ) -> tuple[Metrics, WorldState]:
     """Metrics of ``num_worlds`` episodes spread over ``maps``, and their last states.
 
     ``greedy`` takes the likeliest action, as labels do, instead of drawing one. Raises
     ValueError for more agents than a town holds.
     """
-    atlas = load_atlas(maps)
-    config = dataclasses.replace(evaluation_simulator(policy, num_agents, seconds), detailed_metrics=True)
-    reset_key, drive_key = jax.random.split(jax.random.key(seed))
-    worlds = start_worlds(reset_key, atlas, config, num_worlds)
-
-    @jax.jit
-    def drive(key: Array, worlds: WorldState, atlas: RoadAtlas) -> tuple[WorldState, Array]:
-        return roll(
-            key, worlds, choose_with(policy, atlas, config, greedy), atlas, config, config.episode_steps
-        )
-
-    began = time.perf_counter()
-    final, agent_steps = jax.block_until_ready(drive(drive_key, worlds, atlas))
-    return summarise(final, int(agent_steps), time.perf_counter() - began), final
+    config = EvaluationConfig(
+        maps=tuple(maps),
+        worlds=num_worlds,
+        agents=num_agents,
+        seconds=seconds,
+        seed=seed,
+        greedy=greedy,
+        traffic=(traffic,),
+        driver=driver,
+    )
+    episodes = drive_towns(policy, config, traffic)
+    return episodes.metrics(), episodes.final
 
 
-def rates_per_town(final: WorldState, maps: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Driving score and goal rate per town, for the report."""
-    rows = {}
-    for index, name in enumerate(maps):
-        chosen = np.asarray(final.map_id) == index
-        if chosen.any():
-            part = jax.tree.map(lambda leaf, chosen=chosen: np.asarray(leaf)[chosen], final)
-            metrics = summarise(part, 0, 0.0)
-            rows[name] = {"driving_score": metrics.driving_score, "goal_rate": metrics.goal_rate}
-    return rows
+class Evaluation:
+    """One evaluation as asked for, traffic by traffic."""
+
+    def __init__(self, policy: Policy, config: EvaluationConfig, filmed: bool) -> None:
+        self.policy, self.config, self.filmed = policy, config, filmed
+        self.episodes: dict[str, list[Episodes]] = {}
+        self.interrupted = False
+        self._capacity: Capacity | None = None
+
+    def run(self, traffic: str) -> Values:
+        """The figures in one kind of traffic."""
+        about: Values = {"traffic": traffic, "driver": self.config.driver}
+        if self.config.is_long:
+            return self._long(traffic, about)
+        if self.config.packs:
+            return self._packs(traffic, about)
+        part = drive_towns(self.policy, self.config, traffic, self.filmed)
+        self.episodes[traffic] = [part]
+        rows = rates_per_town(part.final, self.config.maps)
+        return {**part.metrics().to_json(), **about, "by_town": rows}
+
+    def _packs(self, traffic: str, about: Values) -> Values:
+        parts, self._capacity = drive_packs(self.policy, self.config, traffic, self.filmed, self._capacity)
+        self.episodes[traffic] = parts
+        packs = scenes_of(self.config.packs, self.config.split)
+        metrics, rows, scenes = pack_figures(parts, packs)
+        about |= {"split": self.config.split, "scenes": scenes}
+        return {**metrics.to_json(), **about, "by_pack": rows}
+
+    def _long(self, traffic: str, about: Values) -> Values:
+        began = time.perf_counter()
+        in_hours = self.config.hours is not None
+        target = float(self.config.hours or self.config.km or 0.0)
+        form = "{l_bar}{bar}| {n:.2f}/{total:g} {unit} [{elapsed}<{remaining}{postfix}]"
+        unit = "agent-hours" if in_hours else "km"
+        with tqdm(total=target, unit=unit, bar_format=form, desc=traffic) as bar:
+
+            def report(totals: Totals) -> None:
+                bar.set_postfix(km=f"{totals.km:.1f}", incidents=totals.incidents, refresh=False)
+                bar.update(min(totals.hours if in_hours else totals.km, target) - bar.n)
+
+            totals, self.interrupted = drive_long(self.policy, self.config, traffic, report)
+        about |= {"interrupted": self.interrupted, "wall_s": time.perf_counter() - began}
+        rows = {name: totals.figures(town) for town, name in enumerate(self.config.maps)}
+        return {**totals.figures(), **about, "by_town": rows}
+
+
+def write_videos(evaluation: Evaluation, folder: Path, count: int) -> list[Path]:
+    """Films of the best and the worst agent-episodes of every kind of traffic."""
+    written = []
+    for traffic, parts in evaluation.episodes.items():
+        chosen = zip(("best", "worst"), chosen_clips(parts, count), strict=True)
+        clips = [(f"{kind} {index + 1}", clip) for kind, some in chosen for index, clip in enumerate(some)]
+        for name, clip in tqdm(clips, desc=f"films, {traffic}", unit="film"):
+            title = title_of(clip, name, traffic, evaluation.config.driver)
+            event = clip.event.replace(" ", "_")
+            stem = f"{evaluation.config.driver}_{traffic}_{name.replace(' ', '_')}_{event}"
+            written += write_film(clip, title, folder, stem)
+    return written
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gigapixel teacher evaluate", description=__doc__)
-    parser.add_argument("--policy", default="pretrained", help="policy file, or 'pretrained' (default)")
-    parser.add_argument("--map", default="Town10HD", help="towns, separated by commas (default: Town10HD)")
-    parser.add_argument("--worlds", type=int, default=16, help="parallel worlds (default: 16)")
-    parser.add_argument("--agents", type=int, default=16, help="agents per world (default: 16)")
-    parser.add_argument("--seconds", type=float, default=60.0, help="length of an episode (default: 60)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--sample", action="store_true", help="draw actions instead of taking the likeliest")
-    parser.add_argument("--output", type=Path, help="write the metrics here as JSON")
-    parser.add_argument(
-        "--picture", type=Path, help="write a top-down filmstrip of the first world here (PNG)"
+    parser = argparse.ArgumentParser(
+        prog="gigapixel teacher evaluate", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    add = parser.add_argument
+    add("--policy", default="pretrained", help="policy file, or 'pretrained' (default)")
+    add("--driver", default=POLICY_DRIVER, help="who drives: policy (default), constant_velocity or idm")
+    add("--map", help="towns, separated by commas (default: Town10HD)")
+    add("--pack", help="packs of recorded scenes (.h5), separated by commas, instead of --map")
+    add("--split", default="all", help="scenes of the packs: all (default), train or held_out")
+    add(
+        "--traffic",
+        default=SELF,
+        help="who else drives, in towns: self (default), idm, mixed; in packs: self, replay, idm;\n"
+        "several separated by commas are driven one after the other",
+    )
+    add("--share", type=float, help="share of agents for the driver with --traffic idm or replay")
+    add("--worlds", type=int, default=16, help="parallel worlds; with --pack, scenes at a time (default: 16)")
+    add("--agents", type=int, help="agents per world (default: 16, with --pack 64)")
+    add("--seconds", type=float, help="length of an episode (default: 60, with --pack the whole recording)")
+    add("--hours", type=float, help="drive on for so many agent-hours and count the km between incidents")
+    add("--km", type=float, help="the same for so many kilometres")
+    add("--seed", type=int, default=0)
+    add("--sample", action="store_true", help="draw actions instead of taking the likeliest")
+    add("--output", type=Path, help="write the figures here as JSON")
+    add("--picture", type=Path, help="write a top-down filmstrip of one drive through the first town (PNG)")
+    add("--videos", type=Path, help="write films of the best and worst agent-episodes into this folder")
+    add("--num_videos", type=int, default=2, help="how many of either (default: 2)")
     return parser
+
+
+def parse(argv: list[str]) -> tuple[argparse.Namespace, EvaluationConfig]:
+    """The command line and what it asks for. Raises ValueError on impossible arguments."""
+    given = _parser().parse_args(argv)
+    several = {
+        name: tuple(part.strip() for part in (getattr(given, name) or "").split(",") if part.strip())
+        for name in ("map", "pack", "traffic")
+    }
+    config = EvaluationConfig(
+        maps=several["map"] if given.map is not None or several["pack"] else ("Town10HD",),
+        packs=several["pack"],
+        traffic=several["traffic"],
+        greedy=not given.sample,
+        **{
+            name: getattr(given, name)
+            for name in ("split", "share", "driver", "worlds", "agents", "seconds", "seed", "hours", "km")
+        },
+    )
+    if given.videos and config.is_long:
+        raise ValueError("--videos shows episodes from beginning to end; leave out --hours and --km")
+    if given.num_videos < 1:
+        raise ValueError(f"--num_videos {given.num_videos} must be at least 1")
+    if given.picture and config.packs:
+        raise ValueError("--picture shows a drive through a town; use --videos with --pack")
+    return given, config
 
 
 def main(argv: list[str]) -> int:
     """The command ``gigapixel teacher evaluate``. Raises ValueError on impossible arguments."""
-    arguments = _parser().parse_args(argv)
-    for name in ("worlds", "agents"):
-        if getattr(arguments, name) < 1:
-            raise ValueError(f"--{name} {getattr(arguments, name)} must be at least 1")
-    maps = [name.strip() for name in arguments.map.split(",") if name.strip()]
-    policy = load_policy(arguments.policy)
-    settings = (arguments.worlds, arguments.agents, arguments.seconds, arguments.seed, not arguments.sample)
-    metrics, final = evaluate(policy, maps, *settings)
-    values = metrics.to_json()
-    for name, value in values.items():
-        print(f"{name:>23}  {value if value is None or isinstance(value, int) else format(value, '.4f')}")
-    for town, row in rates_per_town(final, maps).items():
-        print(f"{town:>23}  driving_score {row['driving_score']:.3f}  goal_rate {row['goal_rate']:.3f}")
-    if arguments.output:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        write_json(arguments.output, values)
-    if arguments.picture:
+    given, config = parse(argv)
+    evaluation = Evaluation(load_policy(given.policy), config, filmed=given.videos is not None)
+    results: dict[str, Values] = {}
+    for traffic in config.traffic:
+        results[traffic] = evaluation.run(traffic)
+        if given.output:  # after each one, so that what is done is kept
+            write_json(given.output, combined(results))
+        print("\n".join(lines(results[traffic], heading=len(config.traffic) > 1)))
+        if evaluation.interrupted:
+            return INTERRUPTED
+    if given.picture:
         from teacher.picture import filmstrip
 
-        filmstrip(policy, maps[0], arguments.agents, arguments.seconds, arguments.seed).save(
-            arguments.picture
-        )
+        given.picture.parent.mkdir(parents=True, exist_ok=True)
+        size = (config.agents_per_world, config.town_seconds, config.seed)
+        filmstrip(
+            evaluation.policy, config.maps[0], *size, config.traffic[0], config.driver, config.share
+        ).save(given.picture)
+    if given.videos:
+        for path in write_videos(evaluation, given.videos, given.num_videos):
+            print(path)
     return 0

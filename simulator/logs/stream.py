@@ -30,6 +30,7 @@ from simulator.logged_tracks import num_logged_steps
 from simulator.logged_world import ReplayConfig, logged_worlds, settle, stack_worlds
 from simulator.logs.scene_atlas import scene_grids
 from simulator.logs.scene_pack import LoggedScene, ScenePack
+from simulator.logs.split import ALL, check_split, in_split
 from simulator.padded_atlas import Shapes, first_overflow, pad_atlas, room_for, shapes_of, together
 from simulator.road_map import RoadMap
 from simulator.world import WorldState
@@ -49,6 +50,7 @@ class StreamConfig:
         shuffle: Draw the scenes of each pass in a random order instead of the packs' own.
         seed: Decides on the order, on who drives what, and on the drivers' traits.
         replay: Who drives the recorded tracks.
+        split: Which of the packs' scenes are shown: "all", "train" or "held_out" (see `simulator.logs.split`).
     """
 
     num_worlds: int = 16
@@ -56,8 +58,10 @@ class StreamConfig:
     shuffle: bool = True
     seed: int = 0
     replay: ReplayConfig = field(default_factory=ReplayConfig)
+    split: str = ALL
 
     def __post_init__(self) -> None:
+        check_split(self.split)
         if self.num_worlds < 1 or self.num_scenes < 1 or self.num_worlds % self.num_scenes:
             raise ValueError(
                 f"num_scenes={self.num_scenes} must be at least 1 and divide num_worlds={self.num_worlds}"
@@ -102,11 +106,12 @@ class SceneStream:
         position: int = 0,
     ) -> None:
         self.simulator, self.config = simulator, config
-        self._reader = _Reader(packs)
+        self._reader = _Reader(packs, config.split)
         try:
             if len(self._reader) < config.num_scenes:
                 raise ValueError(
-                    f"num_scenes={config.num_scenes} is more than the {len(self._reader)} scenes of the packs"
+                    f"num_scenes={config.num_scenes} is more than the {len(self._reader)} scenes of the packs "
+                    f"(split: {config.split})"
                 )
             self.capacity = capacity or self._reader.measure(simulator, config)
         except BaseException:
@@ -238,7 +243,7 @@ class SceneStream:
 class _Reader:
     """The scenes of several packs by one number, with their grids."""
 
-    def __init__(self, packs: Sequence[str | os.PathLike[str]]) -> None:
+    def __init__(self, packs: Sequence[str | os.PathLike[str]], split: str) -> None:
         if isinstance(packs, (str, os.PathLike)) or not packs:
             raise ValueError(f"packs is {packs!r}; expected a list of paths of scene packs")
         self._packs: list[ScenePack] = []
@@ -249,7 +254,12 @@ class _Reader:
             self.close()
             raise
         self._shapes: dict[int, Shapes] = {}
-        self._where = [(pack, number) for pack in self._packs for number in range(len(pack))]
+        self._where = [
+            (pack, number)
+            for pack in self._packs
+            for number, name in enumerate(pack.names)
+            if in_split(name, split)
+        ]
 
     def __len__(self) -> int:
         return len(self._where)

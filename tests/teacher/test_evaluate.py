@@ -1,39 +1,89 @@
-"""Evaluation through its public door: the command and its JSON."""
+"""Evaluation in towns through its public door: the command and its JSON; and traffic that leaves scenes alone."""
 
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from simulator.infractions import Metrics
+from simulator.world import BLIND, BRAKER, IDM, PARKED, POLICY
 from teacher import evaluate
+from teacher.evaluation_config import EvaluationConfig
+from teacher.policy import load_policy
+from teacher.town_evaluation import drive_towns
 
 FIELDS = set(Metrics.__dataclass_fields__)
 
 
 def test_command_writes_the_flat_metrics(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    output, picture = tmp_path / "new" / "t.json", tmp_path / "strip.png"
+    output, picture, films = tmp_path / "new" / "t.json", tmp_path / "strip.png", tmp_path / "films"
+    arguments = ["--map", "Town02", "--worlds", "2", "--agents", "4", "--seconds", "5"]
+    arguments += ["--picture", str(picture), "--videos", str(films), "--num_videos", "1"]
+    assert evaluate.main([*arguments, "--output", str(output)]) == 0
+    values = json.loads(output.read_text())
+    assert set(values) == FIELDS | {"traffic", "driver", "by_town"}
+    assert (values["traffic"], values["driver"]) == ("self", "policy")
+    assert 0.0 <= values["driving_score"] <= 1.0
+    assert values["agents"] <= 8
+    assert values["agent_steps"] <= 8 * 20
+    assert set(values["by_town"]) == {"Town02"}
+    assert values["by_town"]["Town02"]["goal_rate"] == values["goal_rate"]
+    assert "driving_score" in capsys.readouterr().out
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert len(list(films.glob("policy_self_worst_1_*.gif"))) == 1
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".part", ".partial")]
+
+
+def test_traffic_changes_who_drives_and_nothing_else() -> None:
+    """Constant velocity, once everywhere and once in mixed traffic, whose blind and braking the policy drives."""
+    policy = load_policy("pretrained")
+    config = EvaluationConfig(
+        maps=("Town02",),
+        worlds=4,
+        agents=12,
+        seconds=1.0,
+        driver="constant_velocity",
+        traffic=("self", "mixed"),
+    )
+    alone, mixed = (drive_towns(policy, config, traffic).final for traffic in config.traffic)
+    everybody, counted = np.asarray(alone.spawned), np.asarray(mixed.spawned)
+    assert (everybody | ~counted).all(), "who counts in company counts alone, too"
+    assert 0.2 < counted.sum() / everybody.sum() < 0.8
+    for name in ("route", "size", "light_phase"):
+        np.testing.assert_array_equal(getattr(alone.scenario, name), getattr(mixed.scenario, name))
+    np.testing.assert_array_equal(alone.scenario.goal_m[counted], mixed.scenario.goal_m[counted])
+    still = counted & np.asarray(alone.active) & np.asarray(mixed.active)
+    np.testing.assert_array_equal(alone.position[still], mixed.position[still])
+    roles = np.asarray(mixed.scenario.control)[mixed.present]
+    assert {IDM, PARKED, POLICY} >= set(roles.tolist()) > {POLICY}
+    noisy = np.isin(mixed.scenario.noise, (BLIND, BRAKER)) & mixed.active
+    assert noisy.any()
+    assert (np.asarray(mixed.acceleration)[noisy] != 0.0).any(), "a policy's actions"
+    assert not (np.asarray(mixed.acceleration)[counted & mixed.active] != 0.0).any(), "constant velocity"
+
+
+def test_command_drives_in_several_kinds_of_traffic(tmp_path: Path) -> None:
+    output = tmp_path / "t.json"
     arguments = [
         "--map",
         "Town02",
         "--worlds",
-        "2",
-        "--agents",
         "4",
+        "--agents",
+        "12",
         "--seconds",
-        "5",
-        "--picture",
-        str(picture),
+        "1",
+        "--output",
+        str(output),
     ]
-    assert evaluate.main([*arguments, "--output", str(output)]) == 0
+    assert evaluate.main([*arguments, "--driver", "constant_velocity", "--traffic", "mixed,self"]) == 0
     values = json.loads(output.read_text())
-    assert set(values) == FIELDS
-    assert 0.0 <= values["driving_score"] <= 1.0
-    assert values["agents"] <= 8
-    assert values["agent_steps"] <= 8 * 20
-    assert "driving_score" in capsys.readouterr().out
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert not list(output.parent.glob("*.partial"))
+    assert (values["traffic"], values["driver"]) == ("mixed", "constant_velocity")
+    assert list(values["by_traffic"]) == ["mixed", "self"]
+    first = values["by_traffic"]["mixed"]
+    assert {name: values[name] for name in first} == first
+    assert values["by_traffic"]["self"]["agents"] > first["agents"]
 
 
 @pytest.mark.parametrize(
@@ -41,6 +91,7 @@ def test_command_writes_the_flat_metrics(tmp_path: Path, capsys: pytest.CaptureF
     [
         (["--worlds", "0"], "--worlds 0 must be at least 1"),
         (["--agents", "4000", "--map", "Town02"], "num_agents=4000 is more than"),
+        (["--agents", "4000", "--map", "Town02", "--hours", "1"], "num_agents=4000 is more than"),
         (["--map", "Atlantis"], "Atlantis"),
     ],
 )

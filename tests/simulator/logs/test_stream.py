@@ -105,6 +105,23 @@ def test_one_pass_shows_every_scene_once_and_a_seed_fixes_everything(packs: list
         assert [batch.scenes[0] for batch in take(stream, SCENES)] == [f"scene {n}" for n in range(SCENES)]
 
 
+def test_a_split_shows_its_own_scenes_alone(folder: Path) -> None:
+    """Of these three the name of one is held out."""
+    with ScenePackWriter(folder / "three.h5") as writer:
+        for number in (9, 10, 11):
+            writer.add(make_scene(number))
+    shown = {}
+    for split, count in (("held_out", 1), ("train", 2)):
+        config = StreamConfig(num_worlds=count, num_scenes=count, split=split)
+        with SceneStream([writer.path], SIMULATOR, config) as stream:
+            shown[split] = set(next(stream).scenes)
+    assert shown == {"held_out": {"scene 10"}, "train": {"scene 9", "scene 11"}}
+    with pytest.raises(ValueError, match=r"num_scenes=2 is more than the 1 scenes of .* \(split: held_out\)"):
+        SceneStream([writer.path], SIMULATOR, StreamConfig(2, 2, split="held_out"))
+    with pytest.raises(ValueError, match="split 'test' is unknown"):
+        StreamConfig(split="test")
+
+
 def test_nothing_is_compiled_again_and_worlds_are_those_of_their_scenes(packs: list[Path]) -> None:
     run = jax.jit(lambda w, a: step_worlds(w, jnp.full(w.yaw.shape, COAST), a, SIMULATOR)[0])
     with SceneStream(packs, SIMULATOR, CONFIG) as stream:
