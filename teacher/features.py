@@ -2,7 +2,8 @@
 
 An observation is any dataclass or NamedTuple whose fields follow one rule: a field `name` beside a field
 `name_mask` (or `name_set` beside `name_mask`) is a set, [..., elements, features] with its mask [..., elements];
-every other field is flat, [..., features]. A flat field whose name starts with `critic_` is for the critic alone.
+every other field is flat, [..., features]. A field that is None is not there. A flat field whose name starts with
+`critic_` is for the critic alone.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def sort_features(observation: Any) -> Features:
         if name.endswith("_mask"):
             continue
         value = getattr(observation, name)
+        if value is None:
+            continue
         if stem in masks and name.startswith(CRITIC_PREFIX):
             raise ValueError(
                 f"observation field {name} is a set; expected fields for the critic alone to be flat"

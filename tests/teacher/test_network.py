@@ -95,6 +95,9 @@ def test_fields_are_sorted_by_their_names(seen):
         "others": (7, 6, 4),
         "lanes": (7, 3, 2),
     }
+    without = sort_features(seen._replace(critic_remaining=None))
+    assert without.critic == []
+    assert len(without.flat) == 2
 
 
 def test_a_set_for_the_critic_alone_is_refused():
