@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from simulator.atlas import RoadAtlas
-from simulator.config import ROLE_SHARES, SimulatorConfig
+from simulator.config import SimulatorConfig
 from simulator.infractions import summarise
 from simulator.maps import load_atlas, load_maps
 from simulator.rollout import reset_worlds
@@ -32,14 +32,11 @@ Row = dict[str, float | int | None]
 def evaluation_simulator(policy: Policy, num_agents: int, seconds: float) -> SimulatorConfig:
     """The world the policy was trained in, but the towns as they are, evaluation's routes and nobody but drivers."""
     return dataclasses.replace(
-        policy.simulator,
+        policy.plain_simulator,
         num_agents=num_agents,
         episode_s=seconds,
         num_goals=EVALUATION_GOALS,
         goal_spacing_m=EVALUATION_GOAL_SPACING_M,
-        map_variants=1,
-        all_way_stop_share=0.0,
-        **dict.fromkeys(ROLE_SHARES, 0.0),
     )
 
 
