@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from simulator.logs.stream import SceneStream, StreamConfig
 from simulator.maps import load_atlas
@@ -12,6 +12,7 @@ from teacher.environment import Environment, make_environment
 from teacher.logged_environment import LoggedData, make_logged_environment
 
 
+@runtime_checkable  # tests check argument types at run time
 class Source(Protocol):
     """The `data` of an environment's functions, batch by batch."""
 
