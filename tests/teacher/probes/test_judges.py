@@ -126,10 +126,9 @@ def test_going_round_the_stop_line_is_seen(side, random_trials, drive_script, sc
     line_m = LINE_M - starts(trials)
     around = script().swerve(0, line_m - 6.0, line_m + 3.0, side * 3.5)
     found = happened("red_light", drive_script("red_light", trials, around))
-    assert "ran" not in found
     assert "pass" not in found
     expected = ALL if side > 0 else [trial.variant == "neighbour_lane" for trial in trials]
-    assert found["drove_around"] == expected
+    assert found["drove_around"] == found["ran"] == expected  # the simulator's rule is not got round either
     assert found.get("left_road", [False] * 3) == [not seen for seen in expected]
 
 
