@@ -107,7 +107,7 @@ def report(
 
 
 def read_settings(path: str | None, room: str) -> dict[str, Any]:
-    """The room's block of a YAML of settings ({} without a file)."""
+    """The room's block of a YAML of settings ({} without a file); the teacher also takes a training configuration."""
     if path is None:
         return {}
     import yaml
@@ -120,6 +120,8 @@ def read_settings(path: str | None, room: str) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get(room, {}), dict):
         raise ValueError(f"{path}: expected a mapping from a room ({', '.join(ROOMS)}) to its settings")
     unknown = set(content) - set(ROOMS)
+    if unknown and room == "teacher":
+        return {"config": path}
     if unknown:
         raise ValueError(f"{path}: unknown room {sorted(unknown)[0]!r}; expected {', '.join(ROOMS)}")
     return content.get(room, {})
@@ -148,7 +150,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="gigapixel bench", description=__doc__.split("\n", 1)[0])
     parser.add_argument("room", choices=ROOMS)
     parser.add_argument("--output", required=True, metavar="FILE.json", help="where the result is written")
-    parser.add_argument("--config", metavar="YAML", help="settings per room; see benchmarks/")
+    what = "settings per room, see benchmarks/; for the teacher also a training configuration"
+    parser.add_argument("--config", metavar="YAML", help=what)
     parser.epilog = "Every other setting of the room is an option too, for example --worlds 64."
     arguments, rest = parser.parse_known_args(argv)
     arguments.settings = override(rest)

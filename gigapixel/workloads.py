@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gigapixel.bench import Workload
-from gigapixel.machine import cpu_name, jax_device
+from gigapixel.machine import cpu_name
 from gigapixel.simulator_workload import SimulatorSettings, simulator_workload
+from gigapixel.teacher_workload import TeacherSettings, teacher_workload
 
 
 @dataclass(frozen=True)
@@ -31,19 +32,6 @@ class RendererSettings:
     height: int = 54
     backend: str = "auto"
     seed: int = 0
-    window_s: float = 5.0
-
-
-@dataclass(frozen=True)
-class TeacherSettings:
-    """One whole training update per call: rollout, advantages, filter and gradient steps.
-
-    Attributes:
-        config: training configuration (YAML) whose update is measured.
-        window_s: least length of a timed window.
-    """
-
-    config: str = "configs/teacher/cpu.yaml"
     window_s: float = 5.0
 
 
@@ -112,43 +100,6 @@ def torch_device(device: str) -> str:
     import torch
 
     return f"cuda: {torch.cuda.get_device_name()}" if device == "cuda" else f"cpu: {cpu_name()}"
-
-
-def teacher_workload(settings: TeacherSettings) -> Workload:
-    """Training from the first update on; agent-steps are counted as training counts them."""
-    from pathlib import Path
-
-    import jax
-
-    from simulator.maps import load_atlas
-    from simulator.spawn import check_capacity
-    from teacher.config import load_config
-    from teacher.environment import make_environment
-    from teacher.network import TeacherNetwork
-    from teacher.train import init_state, make_update
-
-    config = load_config(Path(settings.config))
-    atlas = load_atlas(config.maps)
-    check_capacity(atlas, config.simulator.num_agents)
-    environment = make_environment(config)
-    network = TeacherNetwork(config.network, environment.num_actions)
-    state = init_state(environment, network, config.ppo, atlas, config.seed)
-    update = make_update(environment, network, config.ppo, config.total_agent_steps)
-
-    def call() -> int:
-        nonlocal state  # the update reuses the buffers of the state that it is given
-        state, metrics = update(state, atlas)
-        return int(jax.block_until_ready(metrics["agent_steps"]))
-
-    return Workload(
-        description=f"training updates of {settings.config}: {config.num_worlds} worlds x "
-        f"{config.simulator.num_agents} agents x {config.ppo.rollout_steps} steps, then learning; "
-        "only agents that still drive are counted",
-        unit="agent_steps",
-        device=jax_device(),
-        settings=asdict(settings),
-        call=call,
-    )
 
 
 def student_workload(settings: StudentSettings) -> Workload:

@@ -55,6 +55,8 @@ class SimulatorConfig:
         no_lights_share: Share of episodes without traffic lights (GIGAFLOW: 0.2).
         removed_light_share: Share of junctions whose lights are off (GIGAFLOW: 0.2).
         always_green_share: Share of junctions that stay green (GIGAFLOW: 0.05).
+        all_way_stop_share: Share of junctions with lights that have stop signs at their lines instead (ours: few of
+            CARLA's towns have signs).
         offroad_margin_m: A corner this far outside the drivable area is a departure.
         detailed_metrics: Also notice fault, wrong-way driving, time to collision and comfort; costs time, so training
             leaves it off (see `simulator.infractions.conduct`).
@@ -84,6 +86,7 @@ class SimulatorConfig:
     no_lights_share: float = 0.2
     removed_light_share: float = 0.2
     always_green_share: float = 0.05
+    all_way_stop_share: float = 0.0
     offroad_margin_m: float = 0.3
     detailed_metrics: bool = False
     inactive_reset_share: float = 0.4
@@ -121,6 +124,7 @@ class SimulatorConfig:
             "no_lights_share",
             "removed_light_share",
             "always_green_share",
+            "all_way_stop_share",
             "inactive_reset_share",
             *ROLE_SHARES,
         )

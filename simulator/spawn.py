@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from simulator.atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
+from simulator.dynamics import MAX_STEERING
 from simulator.infractions.conduct import blank_conduct
 from simulator.obstacles import place_obstacles
 from simulator.roles import draw_roles
@@ -30,6 +31,7 @@ from simulator.world import (
     Scenario,
     WorldState,
     turns,
+    wheelbase,
 )
 
 PLACE_TRIES = 12
@@ -175,6 +177,7 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
     shift = _shift_for(bodies.kind, bodies.size[:, 1], lane, atlas)
     routes: Callable = jax.vmap(route_along, (0, 0, 0, None, None, None))
     route, length = routes(walks, along, shift, matrix, atlas, config)
+    length = jnp.minimum(length, steerable_m(route, bodies.size))
     goal_m, num_goals = _sample_goals(keys[3], bodies, length, config)
     roles = draw_roles(role_key, bodies.kind, config)
     if config.idm_share > 0:  # they drive to the end of their route, which is their only goal
@@ -209,6 +212,23 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
     if config.parked_share + config.crashed_share > 0:
         state = place_obstacles(obstacle_key, state, roles.crashed, atlas, config)
     return state
+
+
+def steerable_m(
+    route: Float[Array, "agents stations columns"], size: Float[Array, "agents 3"]
+) -> Float[Array, " agents"]:
+    """How far (m) each body can follow its route: up to the first six metres that curve more than its steering allows.
+
+    With the steering at its limit the rear axle turns around a point ``wheelbase / tan(limit)`` to its side, and the
+    centre of the box, half a wheelbase ahead, a little farther from it.
+    """
+    base = wheelbase(size)
+    least_radius = jnp.sqrt((base / jnp.tan(MAX_STEERING)) ** 2 + (0.5 * base) ** 2)
+    turn = turns(route[..., 2], route[..., 3])
+    over_6_m = jnp.abs(turn[:, :-2] + turn[:, 1:-1] + turn[:, 2:])
+    too_tight = over_6_m > 3 * ROUTE_SPACING_M / least_radius[:, None]
+    first = jnp.where(too_tight.any(axis=1), jnp.argmax(too_tight, axis=1), route.shape[1])
+    return ROUTE_SPACING_M * first.astype(jnp.float32)
 
 
 def _bend_speed(route: Float[Array, "agents stations columns"]) -> Float[Array, " agents"]:

@@ -19,8 +19,8 @@ from simulator.road_map import RoadMap
 from simulator.world import Scenario
 
 MAX_VARIANTS = 128
-SCALE = (0.9, 1.15)
-"""Least and greatest scale: lanes of 3.5 m get 3.2 to 4 m wide."""
+SCALE = (0.75, 1.15)
+"""Least and greatest scale: lanes of 3.5 m get 2.6 to 4 m wide, and bends as much tighter or wider."""
 MAX_SHEAR = 0.15
 _SEED = 20250206
 

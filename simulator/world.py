@@ -17,7 +17,7 @@ else:
     # JAX rebuilds pytrees with placeholders during transformations, so fields are not type-checked at run time.
     Leaf = Any
 
-TRAITS = 12
+TRAITS = 15
 """Driver traits per agent. The simulator carries them; ``teacher.reward`` gives each one its meaning."""
 
 ROUTE_WIDTH = 6

@@ -28,7 +28,7 @@ EGO_SCALES: dict[str, float] = {
 """Ego inputs in order, and what each is divided by. `stopped` is 1 below STOPPED_SPEED_MPS, else 0."""
 
 EGO_FEATURES = len(EGO_SCALES)
-CONDITIONING_FEATURES = 12
+CONDITIONING_FEATURES = 15
 """Driver traits in [-1, 1]; 0 is the average driver (used wherever the traits are not known)."""
 
 STOPPED_SPEED_MPS = 0.1

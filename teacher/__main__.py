@@ -6,6 +6,7 @@ import logging
 import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 USAGE = """usage: gigapixel teacher COMMAND ...
@@ -39,10 +40,14 @@ def fit_command(arguments: list[str]) -> int:
     from tqdm import tqdm
 
     from teacher.fit import Row, fit
+    from teacher.hosts import is_first, join
 
-    config, resume, stop_at_update = parse(arguments)
+    config, options = parse(arguments)
+    join(options.coordinator, options.num_processes, options.process_id)
     # Steps of agents that are out of play do not count. The first update takes long: it is compiled.
-    with tqdm(total=config.total_agent_steps, unit="agent-step", unit_scale=True, smoothing=0.05) as bar:
+    quiet = not is_first()
+    total = config.total_agent_steps
+    with tqdm(total=total, unit="agent-step", unit_scale=True, smoothing=0.05, disable=quiet) as bar:
 
         def report(row: Row) -> None:
             if (
@@ -52,7 +57,7 @@ def fit_command(arguments: list[str]) -> int:
             bar.set_postfix_str(postfix(row), refresh=False)
             bar.update(int(row["agent_steps"]) - bar.n)
 
-        finish = fit(config, resume, stop_at_update, report)
+        finish = fit(config, options.resume, options.stop_at_update, report)
     print(f"{finish.folder}: {finish.agent_steps} agent steps in {finish.updates} updates")
     if finish.interrupted:
         print("interrupted; the same command with --resume goes on", file=sys.stderr)
@@ -65,8 +70,19 @@ def postfix(row: dict[str, float]) -> str:
     return ", ".join(f"{name} {row.get(f'teacher/{key}', float('nan')):.3f}" for name, key in shown.items())
 
 
-def parse(arguments: list[str]) -> tuple[Any, bool, int | None]:
-    """Configuration, whether to resume, and the update to stop at. Raises ValueError with one sentence."""
+@dataclass(frozen=True)
+class FitOptions:
+    """Arguments of `fit` that are no part of the run's configuration."""
+
+    resume: bool
+    stop_at_update: int | None
+    coordinator: str | None
+    num_processes: int | None
+    process_id: int | None
+
+
+def parse(arguments: list[str]) -> tuple[Any, FitOptions]:
+    """Configuration and options. Raises ValueError with one sentence."""
     from jsonargparse import ArgumentParser
 
     from teacher.config import TeacherConfig, from_dict
@@ -82,16 +98,27 @@ def parse(arguments: list[str]) -> tuple[Any, bool, int | None]:
         default=None,
         help="stop, with a checkpoint, once this many updates are made",
     )
+    parser.add_argument(
+        "--coordinator",
+        type=str,
+        default=None,
+        help="HOST:PORT of process 0, or auto: train together with other processes",
+    )
+    for name, meaning in (
+        ("num_processes", "how many processes"),
+        ("process_id", "which of them this is, from 0"),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=None, help=f"with --coordinator: {meaning}")
     parser.add_class_arguments(TeacherConfig)
     try:
         values = parser.parse_args(arguments).as_dict()
     except ArgumentError as error:
         raise ValueError(" ".join(str(error).split())) from error
     source = ", ".join(str(path) for path in values.pop("config") or []) or "command line"
-    resume, stop_at_update = values.pop("resume"), values.pop("stop_at_update")
-    if stop_at_update is not None and stop_at_update < 0:
-        raise ValueError(f"--stop_at_update {stop_at_update} must be 0 or above")
-    return from_dict(TeacherConfig, values, source), resume, stop_at_update
+    options = FitOptions(**{field.name: values.pop(field.name) for field in fields(FitOptions)})
+    if options.stop_at_update is not None and options.stop_at_update < 0:
+        raise ValueError(f"--stop_at_update {options.stop_at_update} must be 0 or above")
+    return from_dict(TeacherConfig, values, source), options
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from teacher.hosts import is_key
+
 FORMAT = "gigapixel teacher checkpoint"
 VERSION = 2
 PREFIX, SUFFIX, PARTIAL = "update_", ".h5", ".part"
@@ -93,22 +95,18 @@ def _named_leaves(state: Any) -> list[tuple[str, Any]]:
     return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves]
 
 
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
 def _array_type(leaf: Any) -> str:
-    if _is_key(leaf):
+    if is_key(leaf):
         leaf = jax.eval_shape(jax.random.key_data, leaf)
     return f"{np.dtype(leaf.dtype)}{list(leaf.shape)}"
 
 
 def _to_numpy(leaf: Any) -> np.ndarray:
-    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+    return np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
 
 
 def _from_numpy(value: np.ndarray, leaf: Any) -> jax.Array:
-    return jax.random.wrap_key_data(jnp.array(value)) if _is_key(leaf) else jnp.array(value)
+    return jax.random.wrap_key_data(jnp.array(value)) if is_key(leaf) else jnp.array(value)
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -37,6 +37,8 @@ class TeacherConfig:
         checkpoint_every: updates between two checkpoints.
         keep_checkpoints: how many of the newest checkpoints stay on disk.
         reset_chunk: worlds that are reset at a time.
+        num_shards: equal parts in which worlds drive and minibatches form (see `teacher.shards`). It belongs to the
+            run: machines with any number of devices that divides it compute the same numbers.
         simulator: the worlds.
         observation: what a driver sees.
         reward: what a driver wants.
@@ -53,6 +55,7 @@ class TeacherConfig:
     checkpoint_every: int = 20
     keep_checkpoints: int = 2
     reset_chunk: int = 4
+    num_shards: int = 1
     simulator: SimulatorConfig = field(default_factory=SimulatorConfig)
     observation: ObservationConfig = field(default_factory=ObservationConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
@@ -70,12 +73,18 @@ class TeacherConfig:
             "checkpoint_every",
             "keep_checkpoints",
             "reset_chunk",
+            "num_shards",
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed={self.seed} must lie between 0 and 2^32 - 1")
-        self.ppo.kept_samples(self.samples_per_update)
+        if self.num_worlds % self.num_shards:
+            raise ValueError(
+                f"num_worlds={self.num_worlds} must be a multiple of num_shards={self.num_shards}; "
+                f"try {-(-self.num_worlds // self.num_shards) * self.num_shards}"
+            )
+        self.ppo.kept_samples(self.samples_per_update, self.num_shards)
 
     @property
     def samples_per_update(self) -> int:

@@ -7,7 +7,7 @@ town does. Every function takes `data` first: the arrays that worlds share and t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +19,7 @@ from simulator.infractions import agent_figures
 from simulator.rollout import needs_reset
 from simulator.spawn import reset
 from simulator.step import step
-from simulator.world import WorldState
+from simulator.world import Scenario, WorldState
 from teacher.config import TeacherConfig
 from teacher.observation import observe
 from teacher.reward import reward
@@ -45,13 +45,14 @@ class Environment:
     """Pure functions over a batch of worlds; hashable, so that `jit` can hold it static.
 
     Attributes:
-        num_worlds, num_agents, num_actions: sizes of the batch and of the action table.
+        num_worlds, num_agents, num_actions: sizes of the batch (of all shards together) and of the action table.
         reset: (data, keys [n]) -> states of n fresh worlds, leaves [n, ...]; the keys are consumed.
         step: (data, state, action [worlds, agents] i32) -> Transition.
         observe: (data, state) -> observation, leaves [worlds, agents, ...].
         needs_reset: (data, state) -> [worlds] bool: episode over, or too few agents left.
         episode_metrics: (data, state) -> name -> [worlds, agents] f32 of finished episodes, NaN for empty slots.
         reset_chunk: how many worlds are reset at a time; a reset costs in proportion to the worlds that need one.
+        split, join: states apart into (what stays fixed within an episode, what moves), and together again.
     """
 
     num_worlds: int
@@ -63,6 +64,8 @@ class Environment:
     needs_reset: Callable[[Any, Any], jax.Array]
     episode_metrics: Callable[[Any, Any], dict[str, jax.Array]] | None = None
     reset_chunk: int = 4
+    split: Callable[[Any], tuple[Any, Any]] = lambda state: (None, state)
+    join: Callable[[Any, Any], Any] = lambda fixed, moving: moving
 
 
 def make_environment(config: TeacherConfig) -> Environment:
@@ -105,7 +108,15 @@ def make_environment(config: TeacherConfig) -> Environment:
         needs_reset=lambda atlas, state: needs_reset(state, simulator),
         episode_metrics=lambda atlas, state: finished_metrics(state),
         reset_chunk=config.reset_chunk,
+        split=split_worlds,
+        join=lambda scenario, moving: WorldState(scenario=scenario, **moving),
     )
+
+
+def split_worlds(state: WorldState) -> tuple[Scenario, dict[str, Any]]:
+    """The scenarios, and by name everything that a step changes."""
+    moving = {field.name: getattr(state, field.name) for field in fields(state)}
+    return moving.pop("scenario"), moving
 
 
 def finished_metrics(state: WorldState) -> dict[str, jax.Array]:

@@ -6,7 +6,6 @@ The loop only calls the jitted update of `train.py` and writes down what it retu
 from __future__ import annotations
 
 import logging
-import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -22,10 +21,13 @@ from simulator.spawn import check_capacity
 from teacher.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 from teacher.config import TeacherConfig, first_difference, load_config, to_yaml
 from teacher.environment import Environment, make_environment
+from teacher.finite import first_broken
+from teacher.hosts import any_of, collect, is_first, meet, spread
 from teacher.network import TeacherNetwork
 from teacher.policy import save_policy
 from teacher.run_folder import MetricsLog, run_metadata, source_commit, write_json, write_text
-from teacher.train import TrainState, agent_steps, init_state, make_update
+from teacher.shards import training_mesh, whole
+from teacher.train import TrainState, agent_steps, init_state, make_update, state_places
 
 _log = logging.getLogger(__name__)
 
@@ -71,8 +73,10 @@ def fit(
     _check_folder(config, resume, bool(checkpoints))
     atlas = load_atlas(config.maps)
     check_capacity(atlas, config.simulator.num_agents)
-    write_text(folder / "config.yaml", to_yaml(config))
-    write_json(folder / "metadata.json", run_metadata(config.seed))
+    meet("every process has looked at the folder")
+    if is_first():
+        write_text(folder / "config.yaml", to_yaml(config))
+        write_json(folder / "metadata.json", run_metadata(config.seed))
     run = Run(config, make_environment(config), atlas, checkpoints[-1] if checkpoints else None, report)
     return run.train(stop_at_update)
 
@@ -110,34 +114,40 @@ class Run:
         checkpoint: Path | None,
         report: Report = lambda row: None,
     ) -> None:
-        self._config, self._data, self._report = config, data, report
+        mesh = training_mesh(config.num_shards)
+        self._config, self._report = config, report
+        self._data, self._whole = spread(data, whole(mesh)), whole(mesh)
         self._commit = source_commit()
         network = TeacherNetwork(config.network, environment.num_actions)
-        self._update = make_update(environment, network, config.ppo, config.total_agent_steps)
+        self._update = make_update(
+            environment, network, config.ppo, config.total_agent_steps, config.num_shards, mesh
+        )
         self.progress = Progress()
 
         def start() -> TrainState:
-            return init_state(environment, network, config.ppo, data, config.seed)
+            return init_state(environment, network, config.ppo, self._data, config.seed, mesh)
 
         if checkpoint is None:
             self.state = start()
         else:
-            self.state, progress = load_checkpoint(checkpoint, jax.eval_shape(start))
+            loaded, progress = load_checkpoint(checkpoint, jax.eval_shape(start))
+            self.state = spread(loaded, state_places(config.ppo, mesh))
             self.progress = Progress(**progress)
 
     def train(self, stop_at_update: int | None = None) -> Finish:
         """Update until the budget is spent, until `stop_at_update`, or until interrupted; then save."""
         config, progress = self._config, self.progress
         config.folder.mkdir(parents=True, exist_ok=True)
-        log = MetricsLog(config.folder, progress.update, progress.agent_steps)
+        log = MetricsLog(config.folder, progress.update, progress.agent_steps) if is_first() else None
         if progress.update == 0:
             self._save(log)
         saved = progress.update
         try:
             with interruptions() as interrupted:
-                while not (interrupted() or self._finished(stop_at_update)):
+                while not (any_of(interrupted()) or self._finished(stop_at_update)):
                     row = self._advance()
-                    log.write(row)
+                    if log:
+                        log.write(row)
                     self._report(row)
                     if progress.update % config.checkpoint_every == 0:
                         self._save(log)
@@ -146,7 +156,8 @@ class Run:
                     self._save(log)
                 return Finish(config.folder, progress.update, progress.agent_steps, interrupted())
         finally:
-            log.close()
+            if log:
+                log.close()
 
     def _finished(self, stop_at_update: int | None) -> bool:
         done = self.progress.agent_steps >= self._config.total_agent_steps
@@ -155,10 +166,11 @@ class Run:
     def _advance(self) -> Row:
         began = time.perf_counter()
         self.state, metrics = self._update(self.state, self._data)
-        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        metrics = jax.device_get(metrics)
+        self._refuse_broken(metrics.pop("finite"))
+        values = {name: float(value) for name, value in metrics.items()}
         wall_s = time.perf_counter() - began
         gathered = values.pop("agent_steps")
-        self._refuse_nan(values)
         progress = self.progress
         progress.update += 1
         progress.agent_steps = agent_steps(jax.device_get(self.state.experience))
@@ -171,24 +183,26 @@ class Run:
         row["teacher/agent_steps_per_s"] = round(gathered / wall_s, 1)
         return row | {f"teacher/{name}": value for name, value in values.items()}
 
-    def _refuse_nan(self, values: Row) -> None:
-        """Stop before a broken state is saved; means over finished episodes are NaN where none finished."""
-        for name, value in values.items():
-            if not math.isfinite(value) and not name.startswith("episode/"):
-                raise ValueError(
-                    f"update {self.progress.update + 1}: {name} is {value}, so the run stops; the newest checkpoint in "
-                    f"{self._config.folder / 'checkpoints'} is good: try a lower ppo.learning_rate in a new run"
-                )
+    def _refuse_broken(self, finite: dict[str, Any]) -> None:
+        """Stop before a broken state is saved."""
+        broken = first_broken(finite)
+        if broken:
+            raise ValueError(
+                f"update {self.progress.update + 1}: {broken} is the first tensor with a number that is not "
+                f"finite, so the run stops; the newest checkpoint in {self._config.folder / 'checkpoints'} is good: "
+                "--resume goes on from there, a new run may try a lower ppo.learning_rate"
+            )
 
-    def _save(self, log: MetricsLog) -> None:
+    def _save(self, log: MetricsLog | None) -> None:
         config, progress = self._config, self.progress
+        state = collect(self.state, self._whole)
+        if log is None:
+            return
         log.flush()  # first the rows, then the checkpoint that says they exist
-        save_policy(
-            config.folder / "policy.h5", self.state.params, config, self._commit, progress.agent_steps
-        )
+        save_policy(config.folder / "policy.h5", state.params, config, self._commit, progress.agent_steps)
         save_checkpoint(
             config.folder / "checkpoints",
-            self.state,
+            state,
             progress.update,
             dict(vars(progress)),
             config.keep_checkpoints,

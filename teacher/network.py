@@ -5,7 +5,8 @@ encoder per set (an MLP per element, then a maximum over the elements that exist
 
 An observation is any dataclass or NamedTuple whose fields follow one rule: a field `name` beside a field
 `name_mask` (or `name_set` beside `name_mask`) is a set, [..., elements, features] with its mask [..., elements];
-every other field is flat, [..., features]. The network works for any leading axes and any number of sets.
+every other field is flat, [..., features], and None where it is not asked for. Fields named `critic_...` are read by
+the critic alone. The network works for any leading axes and any number of sets.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": nn.relu, "gelu": nn.gelu, "tanh": nn.tanh}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+CRITIC_ONLY = "critic_"
 HEAD_SCALES = {"actor": 0.01, "critic": 1.0}  # nearly uniform first actions (the usual PPO start)
 
 
@@ -63,7 +65,7 @@ class Features(NamedTuple):
     sets: dict[str, tuple[Array, Array]]  # name -> ([..., elements, features], [..., elements] bool)
 
 
-def sort_features(observation: Any) -> Features:
+def sort_features(observation: Any, critic: bool = True) -> Features:
     """Split an observation into flat fields and sets, by the rule in the module's docstring."""
     if dataclasses.is_dataclass(observation):
         names = [field.name for field in dataclasses.fields(observation)]
@@ -76,6 +78,8 @@ def sort_features(observation: Any) -> Features:
         if name.endswith("_mask"):
             continue
         value = getattr(observation, name)
+        if value is None or (name.startswith(CRITIC_ONLY) and not critic):
+            continue
         if stem in masks:
             features.sets[stem] = (value, getattr(observation, f"{stem}_mask"))
         else:
@@ -159,12 +163,13 @@ class Tower(nn.Module):
 
     config: NetworkConfig
     outputs: int
+    critic: bool = False
 
     @nn.compact
     def __call__(self, observation: Any) -> Array:
         """An observation with leading axes [...] -> [..., outputs] in float32."""
         config, dtype = self.config, DTYPES[self.config.dtype]
-        features = sort_features(observation)
+        features = sort_features(observation, self.critic)
         flat = jnp.concatenate(features.flat, axis=-1)
         parts = [Perceptron(config.flat_widths, config.activation, dtype, name="flat")(flat)]
         for name, (elements, mask) in features.sets.items():
@@ -187,7 +192,7 @@ class TeacherNetwork(nn.Module):
 
     def setup(self) -> None:
         self.actor = Tower(self.config, self.num_actions)
-        self.critic = Tower(self.config, 1)
+        self.critic = Tower(self.config, 1, critic=True)
 
     def __call__(self, observation: Any) -> tuple[Array, Array]:
         """Logits [..., num_actions] and value [...]."""

@@ -7,6 +7,7 @@ from jaxtyping import Array, Bool, Float
 from simulator.neighbours import nearest_others
 from simulator.world import WorldState, nearest_station, route_rows
 from teacher.frame import NEAR_M, Column, Frame, Layout, rows
+from teacher.visibility import first_of, visible
 
 OTHERS_WIDTH, DERIVED_WIDTH = 12, 6
 CONFLICT_M = tuple(4.0 * i for i in range(16))
@@ -37,18 +38,23 @@ def _table(state: WorldState, frame: Frame) -> Float[Array, "agents 12"]:
 
 
 def observe_others(
-    state: WorldState, frame: Frame, count: int, range_m: float, derived: bool
+    state: WorldState, frame: Frame, count: int, range_m: float, derived: bool, hide_occluded: bool = False
 ) -> tuple[Float[Array, "agents count columns"], Bool[Array, "agents count"]]:
     """The nearest agents, and which slots hold one.
 
     Columns: x, y, cos, sin, relative velocity x, y, length, width, speed, standing, acceleration, yaw rate; with
     ``derived`` also `_on_route` (4) and `_closest_approach` (2). What these say follows from the rest and the route;
-    given outright, a network of a few ten thousand weights learns to yield.
+    given outright, a network of a few ten thousand weights learns to yield. ``hide_occluded`` leaves out those of the
+    nearest that others hide; see `teacher.visibility`.
     """
     squared = (frame.x[:, None] - frame.x) ** 2 + (frame.y[:, None] - frame.y) ** 2
     rise = jnp.abs(frame.z[:, None] - frame.z)
     seen = state.present & (squared < range_m**2) & (rise < LEVEL_GAP_M)
-    index, mask = nearest_others(state.position[:, :2], seen, count)
+    looked_at = min(2 * count, state.yaw.shape[0] - 1) if hide_occluded else count
+    index, mask = nearest_others(state.position[:, :2], seen, looked_at)
+    if hide_occluded:  # those left in view move up
+        slots, mask = first_of(visible(state, index, mask), count)
+        index = jnp.take_along_axis(index, slots, axis=1)
     table = _table(state, frame)
     picked, crossed = (
         t.at[index].get(mode="promise_in_bounds") for t in (table, table[:, _LAYOUT.crossed()])

@@ -1,4 +1,4 @@
-"""What a driver knows of the road around it: lanes, road edges, stop lines and the next light on its route."""
+"""What a driver knows of the road around it: lanes, road edges, stop lines and the next one that it owes something."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from simulator.world import Leaf, WorldState, nearest_station, route_rows
 from teacher.frame import NEAR_M, Frame, Layout, Matrix, rows
 from teacher.observed_agents import LEVEL_GAP_M
 
-LANES_WIDTH, EDGES_WIDTH, EDGE_POINTS_WIDTH, STOPS_WIDTH = 5, 5, 4, 9
+LANES_WIDTH, EDGES_WIDTH, EDGE_POINTS_WIDTH = 5, 5, 4
+STOPS_WIDTH = 5 + lights.LINE_STATES
 EDGE_UNIT_M = 2.5
 """Half the longest road edge segment."""
 _ON_ROAD = (True, False, True)
@@ -23,8 +24,9 @@ _EDGES = Layout(pairs=(NEAR_M, EDGE_UNIT_M), plain=(LEVEL_GAP_M,), relative=_ON_
 _STOPS = Layout(pairs=(NEAR_M, 1.0), plain=(NEAR_M,), relative=_ON_ROAD)
 _LIGHT_STRIDE = 2  # stations between two looks along the route for the next stop line
 _LIGHT_LOOKS = 13
-NO_LIGHT_M = 60.0
-"""Distance given where no lit stop line is ahead."""
+NEXT_LINE_WIDTH = lights.LINE_STATES + 2
+NO_LINE_M = 60.0
+"""Distance given where no stop line that asks for anything is ahead."""
 Mask = Bool[Array, "agents n"]
 Seen = Float[Array, "agents n columns"]
 
@@ -106,26 +108,28 @@ def _on_level(
 
 def observe_stops(
     stops: Int[Array, "agents n"], states: Int[Array, "agents n"], road: Road, atlas: RoadAtlas
-) -> tuple[Float[Array, "agents n 9"], Mask]:
-    """Stop lines: x, y, cos, sin, half width (/ NEAR_M), then the light's state one-hot (off, green, yellow, red)."""
+) -> tuple[Float[Array, "agents n 11"], Mask]:
+    """Stop lines: x, y, cos, sin, half width (/ NEAR_M), then what the line asks for, one-hot in the order of
+    `simulator.lights` (off, green, yellow, red, stop sign, yield sign)."""
     mask = stops >= 0
     line = atlas.stop_line[jnp.maximum(stops, 0)]
     crossed = line[..., jnp.array(_STOPS.crossed())]
-    colours = [jnp.where(mask, states == colour, 0.0) for colour in range(4)]
+    asked = [jnp.where(mask, states == what, 0.0) for what in range(lights.LINE_STATES)]
     own = road.own.at[:, 4].set(0.0)
     place = road.replace(own=own).seen(_STOPS, line, crossed, mask)
-    return jnp.concatenate([place, rows(*colours)], axis=-1), mask
+    return jnp.concatenate([place, rows(*asked)], axis=-1), mask
 
 
-def next_light(
+def next_line(
     state: WorldState,
     stops: Int[Array, "agents n"],
     states: Int[Array, "agents n"],
     atlas: RoadAtlas,
     simulator: SimulatorConfig,
 ) -> list[Float[Array, " agents"]]:
-    """The nearest lit stop line ahead on the own route: its state one-hot (off, green, yellow, red), and its distance
-    from the front (/ NEAR_M). A line is on the route where the route crosses it in its direction."""
+    """The nearest stop line ahead on the own route that asks for anything: what, one-hot as in `observe_stops`; its
+    distance from the front (/ NEAR_M); whether the agent has halted before it. A line is on the route where the route
+    crosses it in its direction."""
     scenario = state.scenario
     stride_m = _LIGHT_STRIDE * ROUTE_SPACING_M
     window = nearest_station(scenario, state.route_m)[:, None] + _LIGHT_STRIDE * jnp.arange(_LIGHT_LOOKS)
@@ -144,8 +148,9 @@ def next_light(
         before = past
     gap = jnp.where((stops >= 0) & (states != lights.OFF), gap, jnp.inf)
     nearest = jnp.argmin(gap, axis=1)
-    gap, colour = (jnp.take_along_axis(a, nearest[:, None], axis=1)[:, 0] for a in (gap, states))
+    gap, asked = (jnp.take_along_axis(a, nearest[:, None], axis=1)[:, 0] for a in (gap, states))
     seen = jnp.isfinite(gap)
-    distance = jnp.where(seen, gap, NO_LIGHT_M) / NEAR_M
-    colour = jnp.where(seen, colour, lights.OFF)
-    return [*((colour == number).astype(jnp.float32) for number in range(4)), distance]
+    distance = jnp.where(seen, gap, NO_LINE_M) / NEAR_M
+    asked = jnp.where(seen, asked, lights.OFF)
+    one_hot = [(asked == what).astype(jnp.float32) for what in range(lights.LINE_STATES)]
+    return [*one_hot, distance, state.halted.astype(jnp.float32)]

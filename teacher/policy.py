@@ -91,7 +91,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     return Policy(
         params=traverse_util.unflatten_dict(params, sep="/"),
         network=config.network,
-        observation=config.observation,
+        observation=config.observation.without_dropout(),
         simulator=config.simulator,
     )
 

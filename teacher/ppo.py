@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from teacher.shards import ALONE, Shards
+
 SCHEDULES = ("constant", "linear", "cosine")
 SELECTIONS = ("largest", "random")
 TINY = 1e-8
@@ -38,6 +40,12 @@ class PPOConfig:
         learning_rate, schedule: step size and how it falls to zero over the run (`constant`, `linear`, `cosine`).
         weight_decay: AdamW's decoupled decay, on kernels only.
         max_grad_norm: global norm to which a gradient is shortened.
+        recompute_observations: keep what moved in the worlds instead of every observation, and compute the observations
+            of the samples that pass the filter again (GIGAFLOW): saves memory, costs time.
+        actor_refresh: updates between two moments at which the acting policy takes over the learner's weights; 1 acts
+            with the newest. Above 1 imitates the asynchronous actors of log-replay RL (arXiv 2312.15122, 3.4.3).
+        v_trace: correct advantages and targets for what the learner would do by now (arXiv 1802.01561); another look at
+            the whole rollout with the present network.
     """
 
     rollout_steps: int = 64
@@ -56,9 +64,12 @@ class PPOConfig:
     schedule: str = "cosine"
     weight_decay: float = 0.01
     max_grad_norm: float = 0.5
+    recompute_observations: bool = False
+    actor_refresh: int = 1
+    v_trace: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("rollout_steps", "epochs", "minibatch_size"):
+        for name in ("rollout_steps", "epochs", "minibatch_size", "actor_refresh"):
             if getattr(self, name) < 1:
                 raise ValueError(f"ppo.{name}={getattr(self, name)} must be at least 1")
         for name in ("keep_fraction", "filter_decay", "discount", "trace_decay"):
@@ -76,15 +87,23 @@ class PPOConfig:
                     f"ppo.{name}={getattr(self, name)!r} is unknown; try one of {', '.join(known)}"
                 )
 
-    def kept_samples(self, samples: int) -> int:
-        """How many of a rollout's samples an update keeps: `keep_fraction`, rounded to whole minibatches."""
+    def kept_samples(self, samples: int, shards: int = 1) -> int:
+        """How many of a rollout's samples each shard keeps: `keep_fraction`, rounded to whole minibatches.
+
+        `samples` is the size of the whole rollout; each shard gives its equal part to every minibatch.
+        """
         if self.minibatch_size > samples:
             raise ValueError(
                 f"ppo.minibatch_size={self.minibatch_size} is larger than the {samples} samples of one rollout "
                 f"(worlds x agents x rollout_steps); try {samples}"
             )
+        if self.minibatch_size % shards:
+            raise ValueError(
+                f"ppo.minibatch_size={self.minibatch_size} must be a multiple of num_shards={shards}; "
+                f"try {-(-self.minibatch_size // shards) * shards}"
+            )
         minibatches = max(1, round(samples * self.keep_fraction / self.minibatch_size))
-        return min(minibatches, samples // self.minibatch_size) * self.minibatch_size
+        return min(minibatches, samples // self.minibatch_size) * self.minibatch_size // shards
 
 
 def gae(
@@ -117,11 +136,50 @@ def gae(
     return advantage, advantage + value
 
 
+def v_trace(
+    reward: Float[Array, "steps *batch"],
+    value: Float[Array, "steps *batch"],
+    last_value: Float[Array, "*batch"],
+    log_ratio: Float[Array, "steps *batch"],
+    terminated: Bool[Array, "steps *batch"],
+    valid: Bool[Array, "steps *batch"],
+    discount: float,
+    trace_decay: float,
+) -> tuple[Float[Array, "steps *batch"], Float[Array, "steps *batch"]]:
+    """V-trace advantages and value targets for a rollout of another policy (IMPALA, arXiv 1802.01561, equation 1).
+
+    `log_ratio` is the log-probability of the action under the present policy minus that when it was taken; ratios are
+    cut at 1. `value` is the present critic's. With ratios of 1 both results equal `gae`'s: traces decay by
+    `trace_decay` here as well, and the advantage is that of the mixed return over one and more steps. The ratio
+    in front of the advantage is left to PPO's loss, which has it already.
+    """
+    ratio = jnp.minimum(jnp.exp(log_ratio), 1.0)
+
+    def backwards(carry: tuple[Array, Array], step: tuple[Array, ...]) -> tuple[tuple[Array, Array], Any]:
+        next_gain, next_value = carry  # gain: value target - value
+        reward, value, ratio, terminated, valid = step
+        goes_on = 1.0 - terminated.astype(reward.dtype)
+        error = reward + discount * goes_on * next_value - value
+        beyond = discount * trace_decay * goes_on * next_gain
+        gain, advantage = (jnp.where(valid, term, 0.0) for term in (ratio * (error + beyond), error + beyond))
+        return (gain, value), (advantage, gain)
+
+    start = (jnp.zeros_like(last_value), last_value)
+    _, (advantage, gain) = jax.lax.scan(
+        backwards, start, (reward, value, ratio, terminated, valid), reverse=True
+    )
+    return advantage, gain + value
+
+
 def update_scale(
-    scale: Float[Array, ""], advantage: Float[Array, "*batch"], valid: Bool[Array, "*batch"], decay: float
+    scale: Float[Array, ""],
+    advantage: Float[Array, "*batch"],
+    valid: Bool[Array, "*batch"],
+    decay: float,
+    shards: Shards = ALONE,
 ) -> Float[Array, ""]:
     """Exponentially weighted average of max |advantage|; 0 means "no batch seen yet" and is replaced outright."""
-    largest = jnp.max(jnp.where(valid, jnp.abs(advantage), jnp.zeros_like(advantage)))
+    largest = shards.max(jnp.max(jnp.where(valid, jnp.abs(advantage), jnp.zeros_like(advantage))))
     return jnp.where(scale > 0.0, (1.0 - decay) * scale + decay * largest, largest)
 
 
@@ -157,16 +215,17 @@ def normalise(
     valid: Bool[Array, "samples"],
     index: Int[Array, "keep"],
     passes: Bool[Array, "keep"],
+    shards: Shards = ALONE,
 ) -> Float[Array, "keep"]:
     """The kept advantages, centred on the mean of ALL valid samples and scaled to root mean square 1.
 
     The mean of the kept ones would not do: a filter that keeps mostly crashes would turn the mildest crash into praise.
     """
-    weight = valid.astype(advantage.dtype)
-    mean = jnp.sum(advantage * weight) / jnp.maximum(jnp.sum(weight), 1.0)
-    kept = (advantage[index] - mean) * passes.astype(advantage.dtype)
-    mean_square = jnp.sum(kept**2) / jnp.maximum(jnp.sum(passes.astype(advantage.dtype)), 1.0)
-    return kept / (jnp.sqrt(mean_square) + TINY)
+    weight, passing = valid.astype(advantage.dtype), passes.astype(advantage.dtype)
+    total, count = shards.sum((jnp.sum(advantage * weight), jnp.sum(weight)))
+    kept = (advantage[index] - total / jnp.maximum(count, 1.0)) * passing
+    squares, count = shards.sum((jnp.sum(kept**2), jnp.sum(passing)))
+    return kept / (jnp.sqrt(squares / jnp.maximum(count, 1.0)) + TINY)
 
 
 class Samples(NamedTuple):
@@ -187,9 +246,12 @@ def ppo_loss(
     clip_ratio: float,
     value_weight: float,
     entropy_weight: float,
+    total: Float[Array, ""],
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """Clipped policy loss + value_weight x squared error / 2 - entropy_weight x entropy, averaged by weight."""
-    total = jnp.maximum(jnp.sum(samples.weight), 1.0)
+    """Clipped policy loss + value_weight x squared error / 2 - entropy_weight x entropy, summed by weight over `total`.
+
+    `total` is the weight of the whole minibatch: of these samples, or of all shards' where they are a part of it.
+    """
 
     def average(values: Array) -> Array:
         return jnp.sum(values * samples.weight) / total

@@ -9,8 +9,8 @@ implements it; where a range differs from theirs the docstring says so.
 | collision      | -(w + 0.1 speed) when a collision starts                                                     |
 | offroad        | -w when the box leaves the drivable area                                                     |
 | red_light      | -w when the front crosses a stop line on red                                                 |
-| comfort        | -w x number of violations (longitudinal or lateral acceleration above 3 m/s2)                |
-| lane_align     | +w dt (min(cos, 0) + 0.1 min(cos v, 0) + 0.05 (1 - angle / (pi / 2))), relative to the route |
+| comfort        | -w x number of violations (either acceleration above 3 m/s2, either jerk above 5 m/s3)       |
+| lane_align     | +w dt (min(cos, 0) + b min(cos v, 0) + 0.05 (1 - angle / (pi / 2))), relative to the route   |
 | lane_center    | -w dt (distance from the preferred line), at most 2 m of it                                  |
 | center_bias    | the preferred line's offset from the middle of the route, m                                  |
 | progress       | +w per metre gained along the route                                                          |
@@ -18,6 +18,9 @@ implements it; where a range differs from theirs the docstring says so.
 | overspeed      | -w dt x (speed above the limit, m/s)                                                         |
 | idle           | -w dt while standing                                                                        |
 | goal           | +w at each goal                                                                              |
+| stop_sign      | -w when the front crosses a stop sign's line without a halt                                  |
+| align_speed    | b in lane_align's term                                                                       |
+| moving         | -w dt while moving                                                                           |
 """
 
 from dataclasses import dataclass, fields
@@ -25,10 +28,12 @@ from dataclasses import dataclass, fields
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from simulator.config import SimulatorConfig
+from simulator.config import STANDSTILL_MPS, SimulatorConfig
 from simulator.world import TRAITS, Events, WorldState, nearest_station, route_rows
 
 Range = tuple[float, float]
+MOST_COMFORTABLE_MPS2, MOST_COMFORTABLE_MPS3 = 3.0, 5.0
+"""Acceleration and jerk that count as violations (GIGAFLOW)."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,9 @@ class RewardConfig:
     overspeed: Range = (0.0, 0.05)
     idle: Range = (0.0, 0.02)  # our choice, against standing still for ever
     goal: Range = (0.8, 1.2)
+    stop_sign: Range = (1.0, 3.0)  # ours: a halt costs a few seconds of progress
+    align_speed: Range = (0.0, 0.2)  # GIGAFLOW: (0, 1)
+    moving: Range = (2.5e-5, 2.5e-5)  # GIGAFLOW's, the same for everybody
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -60,7 +68,7 @@ assert len(TRAIT_NAMES) == TRAITS
 
 
 # Where evaluation departs from the middle of every range: a driver that minds crashes, lights and limits.
-_CAREFUL = {"collision": 1.0, "offroad": 1.0, "red_light": 1.0, "overspeed": 1.0}
+_CAREFUL = {"collision": 1.0, "offroad": 1.0, "red_light": 1.0, "overspeed": 1.0, "stop_sign": 1.0}
 
 
 def careful_traits() -> Float[Array, " traits"]:
@@ -104,21 +112,33 @@ def _terms(
     cos, sin = yaw_cos * route_cos + yaw_sin * route_sin, yaw_sin * route_cos - yaw_cos * route_sin
     speed = state.speed  # before the step: a crash sets the next one to zero
     off_angle = jnp.abs(jnp.arctan2(sin, cos)) / (0.5 * jnp.pi)
-    align = jnp.minimum(cos, 0.0) + 0.1 * jnp.minimum(cos * speed, 0.0) + 0.05 * (1.0 - off_angle)
+    against = jnp.minimum(cos, 0.0) + weight["align_speed"] * jnp.minimum(cos * speed, 0.0)
+    align = against + 0.05 * (1.0 - off_angle)
     aside = jnp.minimum(jnp.abs(following.route_offset_m - weight["center_bias"]), 2.0)
-    violations = (jnp.abs(following.acceleration) > 3.0) * 1.0 + (
-        jnp.abs(following.lateral_acceleration) > 3.0
-    )
     return {
         "goal": weight["goal"] * events.goal,
         "collision": -(weight["collision"] + 0.1 * jnp.abs(speed)) * events.collision,
         "offroad": -weight["offroad"] * events.offroad,
         "red_light": -weight["red_light"] * events.red_light,
-        "comfort": -weight["comfort"] * violations,
+        "comfort": -weight["comfort"] * _violations(state, following, dt),
         "lane_align": weight["lane_align"] * dt * align,
         "lane_center": -weight["lane_center"] * dt * aside,
         "progress": weight["progress"] * events.progress_m,
         "reverse": -weight["reverse"] * dt * (speed < 0),
         "overspeed": -weight["overspeed"] * dt * jnp.maximum(speed - limit, 0.0),
-        "idle": -weight["idle"] * dt * (jnp.abs(speed) < 0.1),
+        "idle": -weight["idle"] * dt * (jnp.abs(speed) < STANDSTILL_MPS),
+        "stop_sign": -weight["stop_sign"] * events.stop_sign,
+        "moving": -weight["moving"] * dt * (jnp.abs(speed) >= STANDSTILL_MPS),
     }
+
+
+def _violations(state: WorldState, following: WorldState, dt: float) -> Float[Array, " agents"]:
+    """How many of GIGAFLOW's four comfort limits the step breaks."""
+    count = jnp.zeros(state.speed.shape)
+    for before, after in (
+        (state.acceleration, following.acceleration),
+        (state.lateral_acceleration, following.lateral_acceleration),
+    ):
+        count += (jnp.abs(after) > MOST_COMFORTABLE_MPS2) * 1.0
+        count += (jnp.abs(after - before) / dt > MOST_COMFORTABLE_MPS3) * 1.0
+    return count

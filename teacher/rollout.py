@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from teacher.environment import Environment, Transition
+from teacher.finite import all_finite
 from teacher.network import TeacherNetwork, sample_actions
+from teacher.shards import ALONE, Shards
 
 if TYPE_CHECKING:
     from jax import Array as Leaf
@@ -19,9 +21,9 @@ Metrics = dict[str, Any]
 
 
 class Trajectories(NamedTuple):
-    """One rollout; leaves [steps, worlds, agents, ...]."""
+    """One rollout; leaves [steps, worlds, agents, ...] but for `seen`."""
 
-    observation: Any
+    seen: Any  # observations; or, where they are to be computed again, what moves in the worlds [steps, worlds, ...]
     action: Leaf  # i32
     log_prob: Leaf  # f32
     value: Leaf  # f32
@@ -31,7 +33,12 @@ class Trajectories(NamedTuple):
 
 
 def reset_finished(
-    environment: Environment, data: Any, worlds: Any, blank: jax.Array, key: jax.Array
+    environment: Environment,
+    data: Any,
+    worlds: Any,
+    blank: jax.Array,
+    key: jax.Array,
+    shards: Shards = ALONE,
 ) -> tuple[Any, Metrics]:
     """Start new episodes in the worlds that need one, a few worlds at a time; the key is consumed.
 
@@ -39,11 +46,14 @@ def reset_finished(
     ended (NaN where none did).
     """
     needed = environment.needs_reset(data, worlds) & ~blank
-    chunk = min(environment.reset_chunk, environment.num_worlds)
-    metrics: Metrics = {"episode/finished": jnp.sum(needed.astype(jnp.int32))}
+    chunk = min(environment.reset_chunk, needed.shape[0])
+    metrics: Metrics = {"episode/finished": shards.sum(jnp.sum(needed.astype(jnp.int32)))}
     if environment.episode_metrics is not None:
         for name, values in environment.episode_metrics(data, worlds).items():
-            metrics[f"episode/{name}"] = jnp.nanmean(jnp.where(needed[:, None], values, jnp.nan))
+            known = needed[:, None] & ~jnp.isnan(values)
+            metrics[f"episode/{name}"] = shards.sum(jnp.sum(jnp.where(known, values, 0.0))) / shards.sum(
+                jnp.sum(known.astype(jnp.float32))
+            )
 
     def reset_some(carry: tuple[jax.Array, Any, jax.Array]) -> tuple[jax.Array, Any, jax.Array]:
         needed, worlds, key = carry
@@ -71,24 +81,36 @@ def roll_out(
     params: Any,
     worlds: Any,
     key: jax.Array,
-) -> tuple[Any, Trajectories, Metrics]:
-    """Drive every agent for `steps` with actions drawn from the policy; the key is consumed."""
+    keep_observations: bool = True,
+) -> tuple[Any, Trajectories, Metrics, dict[str, jax.Array]]:
+    """Drive every agent for `steps` with actions drawn from the policy; the key is consumed.
 
-    def act(worlds: Any, key: jax.Array) -> tuple[Any, tuple[Trajectories, Metrics]]:
+    Returns the worlds afterwards, the rollout, sums over its valid agents of rewards and events, and which of its
+    tensors held finite numbers only.
+    """
+
+    def act(worlds: Any, key: jax.Array) -> tuple[Any, tuple[Trajectories, Metrics, dict[str, jax.Array]]]:
         observation = environment.observe(data, worlds)
         logits, value = network.apply(params, observation)
         action = sample_actions(logits, key)
-        log_prob = jnp.take_along_axis(jax.nn.log_softmax(logits), action[..., None], axis=-1)[..., 0]
+        log_prob = log_prob_of(logits, action)
         transition = environment.step(data, worlds, action)
+        seen = observation if keep_observations else environment.split(worlds)[1]
         step = Trajectories(
-            observation, action, log_prob, value, transition.reward, transition.terminated, transition.valid
+            seen, action, log_prob, value, transition.reward, transition.terminated, transition.valid
         )
-        return transition.state, (step, count_events(transition))
+        finite = all_finite("observation", observation) | all_finite("reward", transition.reward_terms)
+        finite |= all_finite("policy", {"logits": logits, "value": value})
+        return transition.state, (step, count_events(transition), finite)
 
-    worlds, (trajectories, sums) = jax.lax.scan(act, worlds, jax.random.split(key, steps))
-    valid_steps = jnp.maximum(jnp.sum(trajectories.valid.astype(jnp.float32)), 1.0)
-    logs = {name: jnp.sum(values) / valid_steps for name, values in sums.items()}
-    return worlds, trajectories, logs
+    worlds, (trajectories, sums, finite) = jax.lax.scan(act, worlds, jax.random.split(key, steps))
+    logs = {name: jnp.sum(values) for name, values in sums.items()}
+    return worlds, trajectories, logs, {name: jnp.all(values) for name, values in finite.items()}
+
+
+def log_prob_of(logits: jax.Array, action: jax.Array) -> jax.Array:
+    """Log-probability [...] of actions [...] under logits [..., actions]."""
+    return jnp.take_along_axis(jax.nn.log_softmax(logits), action[..., None], axis=-1)[..., 0]
 
 
 def count_events(transition: Transition) -> Metrics:

@@ -30,15 +30,20 @@ Row = dict[str, float | int | None]
 
 
 def evaluation_simulator(policy: Policy, num_agents: int, seconds: float) -> SimulatorConfig:
-    """The world the policy was trained in, with evaluation's routes and nobody blind or braking for no reason."""
+    """The world the policy was trained in, with evaluation's routes, in the towns themselves instead of variants, and
+    with nobody blind, braking for no reason, parked or crashed."""
     return dataclasses.replace(
         policy.simulator,
         num_agents=num_agents,
         episode_s=seconds,
         num_goals=EVALUATION_GOALS,
         goal_spacing_m=EVALUATION_GOAL_SPACING_M,
+        map_variants=1,
+        all_way_stop_share=0.0,
         blind_share=0.0,
         braker_share=0.0,
+        parked_share=0.0,
+        crashed_share=0.0,
     )
 
 

@@ -1,6 +1,8 @@
 """What an agent owes to the stop lines it crosses: red lights, stop signs and yield signs.
 
-A line is crossed when the middle of the front edge passes it in its direction, within 1.1 half widths of its middle.
+A line is crossed when the middle of the front edge passes it in its direction, within 1.1 half widths of its middle; or
+beside it, where the agent's route crosses it: whoever drives around a line that it owes something to has not avoided it
+(policies learn to; see arXiv 2608.30819).
 
     red light   its light is red when the line is crossed
     stop sign   since the front came within ``HALT_WITHIN_M`` of the line, the agent has not stood still there once
@@ -12,18 +14,19 @@ the same. Thresholds are those of CARLA's leaderboard (0.1 m/s, 4 m); it measure
 
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from simulator import lights
 from simulator.atlas import RoadAtlas, table_rows
 from simulator.config import STANDSTILL_MPS, SimulatorConfig
-from simulator.road_map import StopKind
 from simulator.variants import on_map
-from simulator.world import Leaf, WorldState
+from simulator.world import Leaf, WorldState, nearest_station, route_rows
 
 HALT_WITHIN_M = 4.0
 _CANDIDATES = 4
 _REACH = 1.1  # of a line to either side, in half widths
+AROUND_M = 15.0
+"""A line on the own route counts as crossed within this distance of its middle."""
 
 
 @struct.dataclass
@@ -51,17 +54,32 @@ def watch_stop_lines(
     stops = atlas.stop_candidates[rows][:, :_CANDIDATES]
     was, _ = lights.line_coordinates(old[:, None], stops, atlas)
     now, aside = lights.line_coordinates(new[:, None], stops, atlas)
-    kind = jnp.where(stops >= 0, atlas.stop_kind[jnp.maximum(stops, 0)], -1)
     on_line = aside < _REACH
-    crossed = on_line & (was < 0) & (now >= 0)
-    red = lights.light_states(before, stops, atlas, config) == lights.RED
-    sign = kind == StopKind.STOP_SIGN
+    around = _on_route(after, stops, atlas, config) & (aside * _half_width(stops, atlas) < AROUND_M)
+    crossed = (on_line | around) & (was < 0) & (now >= 0)
+    asked = lights.line_states(before, stops, atlas, config)
+    red, sign = asked == lights.RED, asked == lights.STOP
     passes_sign = (crossed & sign).any(axis=1)
     at_sign = (on_line & sign & (now < 0) & (now >= -HALT_WITHIN_M)).any(axis=1)
     stands = jnp.abs(after.speed) < STANDSTILL_MPS
     return StopLines(
         red_light=(crossed & red).any(axis=1) & before.active,
         stop_sign=passes_sign & ~before.halted & before.active,
-        yield_line=(crossed & (kind == StopKind.YIELD)).any(axis=1) & before.active,
+        yield_line=(crossed & (asked == lights.YIELD)).any(axis=1) & before.active,
         halted=at_sign & (stands | before.halted),
     )
+
+
+def _half_width(stops: Int[Array, "agents n"], atlas: RoadAtlas) -> Float[Array, "agents n"]:
+    return atlas.stop_line[jnp.maximum(stops, 0), 4]
+
+
+def _on_route(
+    state: WorldState, stops: Int[Array, "agents n"], atlas: RoadAtlas, config: SimulatorConfig
+) -> Bool[Array, "agents n"]:
+    """Whether the own route, where the front is now, lies within the width of each line."""
+    scenario = state.scenario
+    station = nearest_station(scenario, state.route_m + 0.5 * scenario.size[:, 0])
+    place = on_map(scenario, route_rows(scenario, station[:, None])[:, 0, :2], config)
+    _, aside = lights.line_coordinates(place[:, None], stops, atlas)
+    return aside < 1.0

@@ -15,9 +15,10 @@ from simulator.atlas import RoadAtlas, drivable_distance
 from simulator.collision import collides
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.dynamics import COAST
+from simulator.road_map import StopKind
 from simulator.rollout import needs_reset, reset_worlds, select_worlds, step_worlds
-from simulator.spawn import check_capacity
-from simulator.world import WorldState, rear_axle
+from simulator.spawn import check_capacity, steerable_m
+from simulator.world import WorldState, rear_axle, route_table
 
 Key = Callable[[], Array]
 WORLDS = 6
@@ -145,7 +146,7 @@ def crossing(
     """A world whose first agent is 0.3 m before a stop line at 8 m/s when its light shows ``colour``."""
     world = jax.tree.map(lambda leaf: leaf[0], start)
     lit = np.flatnonzero(
-        (np.asarray(towns.stop_map) == 0) & (np.asarray(towns.stop_kind) == lights.TRAFFIC_LIGHT)
+        (np.asarray(towns.stop_map) == 0) & (np.asarray(towns.stop_kind) == StopKind.TRAFFIC_LIGHT)
     )
     stop = int(lit[0])
     states = jax.jit(lambda w: lights.light_states(w, jnp.array([stop]), towns, small)[0])
@@ -203,7 +204,7 @@ def test_never_two_groups_of_a_junction_green_at_once(
         seen |= set(np.flatnonzero(going).tolist())
         for j in np.unique(junction[going]):
             assert len(np.unique(group[going & (junction == j)])) == 1
-    lit = np.flatnonzero(np.asarray(towns.stop_kind) == lights.TRAFFIC_LIGHT)
+    lit = np.flatnonzero(np.asarray(towns.stop_kind) == StopKind.TRAFFIC_LIGHT)
     assert set(lit.tolist()) == seen, "every light turns green within a minute"
 
 
@@ -259,3 +260,17 @@ def test_more_agents_than_the_road_can_hold_is_refused(towns: RoadAtlas) -> None
 def test_impossible_settings_are_refused(change: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         dataclasses.replace(SimulatorConfig(), **change)
+
+
+@pytest.mark.parametrize(("radius_m", "passes"), [(8.0, False), (11.0, True)])
+def test_routes_of_long_bodies_end_before_bends_they_cannot_steer_through(
+    radius_m: float, passes: bool
+) -> None:
+    """A body of 9 m has a wheelbase of 5.4 m; its rear axle turns at 5.4 / tan(0.55) = 8.8 m, its centre at 9.2 m."""
+    turned = np.clip(2.0 * np.arange(60) - 40.0, 0.0, None) / radius_m  # 40 m straight on, then around
+    place = np.cumsum(2.0 * np.column_stack([np.cos(turned), np.sin(turned), 0.0 * turned]), axis=0)
+    table = route_table(*(jnp.asarray(part, jnp.float32) for part in (place, turned, 0.0 * turned)))
+    size = jnp.array([[9.0, 2.5, 3.0], [4.0, 1.8, 1.5]])
+    long, short = steerable_m(jnp.stack([table, table]), size)
+    assert short == 120.0
+    assert (long == 120.0) if passes else (34.0 <= long <= 42.0)

@@ -14,6 +14,7 @@ from simulator.atlas import RoadAtlas
 from simulator.collision import collides
 from simulator.config import IdmConfig, SimulatorConfig
 from simulator.dynamics import COAST
+from simulator.road_map import StopKind
 from simulator.rollout import needs_reset
 from simulator.step import step
 from simulator.world import IDM, PARKED, WorldState, route_table
@@ -183,7 +184,7 @@ def test_it_stops_at_red_and_passes_at_green(
     towns: RoadAtlas, small: SimulatorConfig, field: Build, advance: Callable, colour: int, stops: bool
 ) -> None:
     lit = np.flatnonzero(
-        (np.asarray(towns.stop_map) == 0) & (np.asarray(towns.stop_kind) == lights.TRAFFIC_LIGHT)
+        (np.asarray(towns.stop_map) == 0) & (np.asarray(towns.stop_kind) == StopKind.TRAFFIC_LIGHT)
     )
     stop, yaw = int(lit[0]), float(towns.stop_yaw[int(lit[0])])
     middle = towns.stop_xyz[stop].mean(axis=0)

@@ -14,9 +14,9 @@ CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "teacher").glob("*.yam
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_shipped_configurations_are_accepted(path):
-    config, resume, stop_at_update = parse(["--config", str(path)])
+    config, options = parse(["--config", str(path)])
     assert config.name == path.stem
-    assert (resume, stop_at_update) == (False, None)
+    assert (options.resume, options.stop_at_update, options.coordinator) == (False, None, None)
     assert set(config.maps).isdisjoint({"Town07", "Town10HD"})  # kept for evaluation
 
 
@@ -34,8 +34,8 @@ def test_overrides_count():
         "[24]",
         "--resume",
     ]
-    config, resume, _ = parse([*arguments, "--maps", "[Town02]"])
-    assert (config.ppo.learning_rate, config.network.set_widths, config.maps, resume) == (
+    config, options = parse([*arguments, "--maps", "[Town02]"])
+    assert (config.ppo.learning_rate, config.network.set_widths, config.maps, options.resume) == (
         3e-4,
         (24,),
         ("Town02",),

@@ -10,6 +10,7 @@ import signal
 
 import h5py
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import yaml
@@ -127,18 +128,29 @@ def test_the_first_ctrl_c_ends_the_update_and_saves(make_run, tmp_path):
     assert make_run("stopped", resume=True).train().updates == 10
 
 
-def test_a_broken_update_is_not_saved(make_run, tmp_path, monkeypatch):
+def with_nan(state, place):
+    """The state with one number broken: of a world, or of a weight."""
+    if place == "world":
+        return state.replace(worlds=state.worlds._replace(signal=state.worlds.signal.at[1, 2].set(jnp.nan)))
+    kernel = state.params["params"]["critic"]["head"]["kernel"].at[0, 0].set(jnp.nan)
+    params = jax.tree.map(lambda leaf: leaf, state.params)
+    params["params"]["critic"]["head"]["kernel"] = kernel
+    return state.replace(params=params)
+
+
+@pytest.mark.parametrize(
+    ("place", "first"), [("world", "observation/bystanders"), ("weight", "policy/value")]
+)
+def test_a_broken_number_is_traced_to_where_it_came_from(make_run, tmp_path, place, first):
     run = make_run("broken")
-    update = run._update
-
-    def broken(state, data):
-        state, metrics = update(state, data)
-        return state, metrics | {"loss/value": metrics["loss/value"] * float("nan")}
-
-    monkeypatch.setattr(run, "_update", broken)
-    with pytest.raises(ValueError, match="update 1: loss/value is nan"):
+    run.train(stop_at_update=1)
+    run.state = with_nan(run.state, place)
+    with pytest.raises(
+        ValueError, match=f"update 2: {first} is the first tensor with a number that is not finite"
+    ):
         run.train()
-    assert newest(tmp_path / "broken").stem == "update_000000000"
+    assert newest(tmp_path / "broken").stem == "update_000000001"
+    assert make_run("broken", resume=True).train().updates == 10
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """What a driver sees must depend on its surroundings alone: not on the town's orientation, the order of agents or
 the company in its batch."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 
@@ -169,13 +170,85 @@ def test_the_next_red_light_on_the_route_is_announced(town: RoadAtlas) -> None:
         yaw=world.yaw.at[0].set(yaw),
         route_m=jnp.zeros_like(world.route_m),
     )
-    look = jax.jit(lambda state: observe(state, town, simulator, CONFIG).ego[0, -5:])
+    look = jax.jit(lambda state: observe(state, town, simulator, CONFIG).ego[0, -8:])
     colours = set()
     for step in range(0, 320, 10):
         light = look(world.replace(step=jnp.int32(step)))
-        np.testing.assert_allclose(light[4], front_m / 30.0, atol=0.02)
-        colours.add(int(jnp.argmax(light[:4])))
+        np.testing.assert_allclose(light[6], front_m / 30.0, atol=0.02)
+        colours.add(int(jnp.argmax(light[:6])))
+        assert light[7] == 0.0
     assert colours == {1, 2, 3}, "green, yellow and red, never off"
+    signs = dataclasses.replace(simulator, all_way_stop_share=1.0)
+    halted = world.replace(halted=world.halted.at[0].set(True))
+    sign = jax.jit(lambda state: observe(state, town, signs, CONFIG))(halted)
+    np.testing.assert_allclose(sign.ego[0, -8:], [0, 0, 0, 0, 1, 0, front_m / 30.0, 1], atol=0.02)
+    nearest = sign.stops[0, jnp.argmax(sign.stops_mask[0])]
+    np.testing.assert_array_equal(nearest[5:], [0, 0, 0, 0, 1, 0])
+
+
+def test_dropout_leaves_out_its_share_and_follows_from_the_state(world: WorldState, town: RoadAtlas) -> None:
+    counts = {"lanes": 40, "edges": 40, "others": 4}
+    full = ObservationConfig(**counts)
+    config = dataclasses.replace(full, lane_dropout=0.5, edge_dropout=0.4, goal_dropout=0.5)
+    look = jax.jit(jax.vmap(lambda state: observe(state, town, SIMULATOR, config)))
+    times = jnp.arange(50, dtype=jnp.int32)
+    worlds = jax.vmap(lambda step: world.replace(step=step))(times)
+    seen, again = look(worlds), look(worlds)
+    whole = jax.jit(lambda state: observe(state, town, SIMULATOR, full))(world)
+    for name, share in (("lanes", 0.5), ("edges", 0.6)):
+        mask = np.asarray(getattr(seen, f"{name}_mask"))[:, np.asarray(getattr(whole, f"{name}_mask"))]
+        np.testing.assert_allclose(mask.mean(), share, atol=0.02)  # of about 10,000
+        assert (mask.any(axis=0) & ~mask.all(axis=0)).all(), "drawn anew in every step"
+        np.testing.assert_array_equal(getattr(seen, name), getattr(again, name))
+    goals = np.asarray(seen.route)[..., -2:]
+    assert (goals == goals[:1]).all(), "for a whole episode"
+    traits = jax.random.uniform(jax.random.key(9), (300, *world.scenario.traits.shape))
+    others = jax.vmap(lambda some: world.replace(scenario=world.scenario.replace(traits=some)))(traits)
+    told = np.asarray(look(others).route)[..., -2][:, np.asarray(whole.route)[:, -2] > 0]
+    np.testing.assert_allclose(told.mean(), 0.5, atol=0.06)  # of about 1,800: five standard deviations
+    assert config.without_dropout() == full
+
+
+def test_only_the_critic_is_told_the_time(world: WorldState, town: RoadAtlas) -> None:
+    config = dataclasses.replace(CONFIG, critic_time=True)
+    late = world.replace(step=jnp.int32(180))  # of 240
+    seen = jax.jit(lambda state: observe(state, town, SIMULATOR, config))(late)
+    np.testing.assert_allclose(seen.critic_time, 0.25, rtol=1e-6)
+    assert observe(late, town, SIMULATOR, CONFIG).critic_time is None
+
+
+def test_who_stands_behind_a_lorry_is_hidden(world: WorldState, town: RoadAtlas) -> None:
+    """Along a line: the own car, a lorry 12 m ahead, a car 24 m ahead behind it; and one 20 m to the left."""
+    heading = jnp.array([jnp.cos(world.yaw[0]), jnp.sin(world.yaw[0]), 0.0])
+    left = jnp.array([-heading[1], heading[0], 0.0])
+    here = world.position[0]
+    size = world.scenario.size.at[:].set(jnp.array([4.5, 1.8, 1.5])).at[1].set(jnp.array([9.0, 2.5, 3.4]))
+    places = jnp.stack([here, here + 12 * heading, here + 24 * heading, here + 20 * left, here, here])
+    state = world.replace(
+        position=places,
+        yaw=jnp.full(6, world.yaw[0]),
+        present=jnp.arange(6) < 4,
+        scenario=world.scenario.replace(size=size),
+    )
+    config = dataclasses.replace(CONFIG, others=2, hide_occluded=True)
+    look = jax.jit(lambda state: observe(state, town, SIMULATOR, config))
+
+    def distances(state: WorldState) -> list[float]:
+        seen = look(state)
+        away = 30.0 * np.linalg.norm(np.asarray(seen.others)[0, :, :2], axis=-1)
+        return sorted(np.round(away[np.asarray(seen.others_mask)[0]].astype(float), 3).tolist())
+
+    assert distances(state) == [12.0, 20.0]
+    aside = state.replace(
+        position=state.position.at[2].add(3.5 * left)
+    )  # pulls out: it comes into view, is nearest
+    assert distances(aside.replace(present=jnp.array([True, True, True, False, False, False]))) == [
+        12.0,
+        round(float(np.hypot(24.0, 3.5)), 3),
+    ]
+    low = state.replace(scenario=state.scenario.replace(size=size.at[1, 2].set(1.2)))
+    assert distances(low.replace(present=jnp.arange(6) < 3)) == [12.0, 24.0], "seen over a low car"
+    assert distances(state.replace(present=jnp.arange(6) < 3)) == [12.0]
 
 
 @pytest.mark.parametrize(

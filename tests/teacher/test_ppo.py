@@ -17,6 +17,7 @@ from teacher.ppo import (
     select_samples,
     selection_priority,
     update_scale,
+    v_trace,
 )
 
 
@@ -70,6 +71,38 @@ def test_gae_is_the_exponentially_weighted_sum_of_errors(rng):
     arrays = [jnp.asarray(part, jnp.float32) for part in (reward, value, last)]
     found, _ = gae(*arrays, jnp.asarray(terminated), jnp.ones_like(terminated), discount, trace_decay)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_v_trace_follows_its_definition(rng):
+    """IMPALA's equation 1, written as a sum over all later steps of products of cut ratios."""
+    steps, batch, discount, trace_decay = 9, (4,), 0.9, 0.8
+    reward, value, log_ratio = rng.normal(size=(3, steps, *batch))
+    last = rng.normal(size=batch)
+    terminated = rng.random((steps, *batch)) < 0.2
+    following = np.concatenate([value[1:], last[None]])
+    ratio = np.minimum(np.exp(log_ratio), 1.0)
+    errors = ratio * (reward + discount * following * ~terminated - value)
+    target = value.copy()
+    for start in range(steps):
+        weight = np.ones(batch)
+        for step in range(start, steps):
+            target[start] += weight * errors[step]
+            weight = weight * discount * trace_decay * ratio[step] * ~terminated[step]
+    arrays = [jnp.asarray(part, jnp.float32) for part in (reward, value, last, log_ratio)]
+    valid = jnp.ones_like(terminated)
+    advantage, found = v_trace(*arrays, jnp.asarray(terminated), valid, discount, trace_decay)
+    np.testing.assert_allclose(found, target, atol=1e-5)
+    np.testing.assert_allclose(advantage * ratio, target - value, atol=1e-5)
+
+
+def test_v_trace_of_the_own_policy_is_gae(rng):
+    reward, value = jnp.asarray(rng.normal(size=(2, 12, 3)), jnp.float32)
+    last = jnp.asarray(rng.normal(size=3), jnp.float32)
+    terminated, valid = (jnp.asarray(rng.random((12, 3)) < share) for share in (0.2, 0.8))
+    plain = gae(reward, value, last, terminated, valid, 0.97, 0.9)
+    same = v_trace(reward, value, last, jnp.zeros((12, 3)), terminated, valid, 0.97, 0.9)
+    for one, other in zip(plain, same):
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_moving_maximum_starts_at_the_first_batch_and_ignores_agents_out_of_play():
@@ -130,7 +163,7 @@ def test_loss_by_hand():
     # ratios 1 and 0.8 / 0.5 = 1.6, clipped to 1.2: policy -(2 + 2.4) / 2 = -2.2
     # value errors 0 - 1 and 1 - 3: 0.5 * (1 + 4) / 2 = 1.25
     # entropies ln 2 and -(0.8 ln 0.8 + 0.2 ln 0.2): mean 0.5967747
-    loss, metrics = ppo_loss(LOGITS, jnp.asarray([0.0, 1.0]), samples(), 0.2, 0.5, 0.1)
+    loss, metrics = ppo_loss(LOGITS, jnp.asarray([0.0, 1.0]), samples(), 0.2, 0.5, 0.1, jnp.asarray(2.0))
     np.testing.assert_allclose(metrics["policy"], -2.2, rtol=1e-6)
     np.testing.assert_allclose(metrics["value"], 1.25, rtol=1e-6)
     np.testing.assert_allclose(metrics["entropy"], 0.5967747, rtol=1e-6)
@@ -140,7 +173,9 @@ def test_loss_by_hand():
 
 def test_loss_does_not_reward_moving_farther_than_the_clip():
     def policy_loss(logits, advantage):
-        return ppo_loss(logits, jnp.zeros(2), samples(advantage=(0.0, advantage)), 0.2, 0.0, 0.0)[0]
+        return ppo_loss(
+            logits, jnp.zeros(2), samples(advantage=(0.0, advantage)), 0.2, 0.0, 0.0, jnp.asarray(2.0)
+        )[0]
 
     assert (jax.grad(policy_loss)(LOGITS, 2.0)[1] == 0).all()  # already above 1.2: no more
     assert (jax.grad(policy_loss)(LOGITS, -2.0)[1] != 0).all()  # the way back stays open
@@ -148,9 +183,11 @@ def test_loss_does_not_reward_moving_farther_than_the_clip():
 
 def test_padding_weighs_nothing():
     value = jnp.asarray([0.0, 1.0])
-    both = ppo_loss(LOGITS, value, samples(weight=(1.0, 0.0)), 0.2, 0.5, 0.1)[0]
+    both = ppo_loss(LOGITS, value, samples(weight=(1.0, 0.0)), 0.2, 0.5, 0.1, jnp.asarray(1.0))[0]
     one = Samples(*[None if part is None else part[:1] for part in samples()])
-    np.testing.assert_allclose(both, ppo_loss(LOGITS[:1], value[:1], one, 0.2, 0.5, 0.1)[0], rtol=1e-6)
+    np.testing.assert_allclose(
+        both, ppo_loss(LOGITS[:1], value[:1], one, 0.2, 0.5, 0.1, jnp.asarray(1.0))[0], rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize(("schedule", "half"), [("constant", 1.0), ("linear", 0.5), ("cosine", 0.5)])

@@ -46,9 +46,10 @@ def test_events_by_hand(state: WorldState) -> None:
     np.testing.assert_allclose(named["collision"], [-(CONFIG.collision[1] + 0.1 * 10.0), 0, 0], rtol=1e-6)
     np.testing.assert_allclose(named["goal"], [0, CONFIG.goal[1], CONFIG.goal[1]], rtol=1e-6)
     np.testing.assert_allclose(named["progress"], CONFIG.progress[1] * np.array([0, 2.5, -1.0]), rtol=1e-6)
-    off = terms(state, events(offroad=first, red_light=first))
+    off = terms(state, events(offroad=first, red_light=first, stop_sign=~first))
     np.testing.assert_allclose(off["offroad"], [-CONFIG.offroad[1], 0, 0], rtol=1e-6)
     np.testing.assert_allclose(off["red_light"], [-CONFIG.red_light[1], 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(off["stop_sign"], [0, -CONFIG.stop_sign[1], -CONFIG.stop_sign[1]], rtol=1e-6)
 
 
 def test_shaping_by_hand(state: WorldState) -> None:
@@ -57,10 +58,10 @@ def test_shaping_by_hand(state: WorldState) -> None:
     np.testing.assert_allclose(
         terms(state, events())["lane_align"], CONFIG.lane_align[1] * dt * 0.05, rtol=1e-5
     )
-    # against traffic at 10 m/s: -1 + 0.1 * (-10) + 0.05 * (1 - 2) = -2.05
+    # against traffic at 10 m/s: -1 + 0.2 * (-10) + 0.05 * (1 - 2) = -3.05
     wrong = state.replace(yaw=state.yaw + np.pi)
     np.testing.assert_allclose(
-        terms(state, events(), wrong)["lane_align"], CONFIG.lane_align[1] * dt * -2.05, rtol=1e-4
+        terms(state, events(), wrong)["lane_align"], CONFIG.lane_align[1] * dt * -3.05, rtol=1e-4
     )
     # preferred line 0.5 m to the left (trait 1); driving 1.5 m right of the route is 2 m from it
     aside = state.replace(route_offset_m=jnp.full(3, -1.5))
@@ -72,10 +73,14 @@ def test_shaping_by_hand(state: WorldState) -> None:
     np.testing.assert_allclose(named["overspeed"], [-CONFIG.overspeed[1] * dt * 4.0, 0, 0], rtol=1e-5)
     np.testing.assert_allclose(named["reverse"], [0, -CONFIG.reverse[1] * dt, 0], rtol=1e-5)
     np.testing.assert_allclose(named["idle"], [0, 0, -CONFIG.idle[1] * dt], rtol=1e-5)
-    rough = state.replace(acceleration=jnp.array([-4.0, 0, 0]), lateral_acceleration=jnp.array([3.5, 3.5, 0]))
-    np.testing.assert_allclose(
-        terms(state, events(), rough)["comfort"], -CONFIG.comfort[1] * np.array([2, 1, 0]), rtol=1e-5
-    )
+    np.testing.assert_allclose(named["moving"], -2.5e-5 * dt * np.array([1, 1, 0]), rtol=1e-5)
+    # from nothing: 4 m/s2 in 0.25 s is a jerk of 16 m/s3 as well; 1 m/s2 is one of 4 m/s3, which is fine
+    still = state.replace(acceleration=jnp.zeros(3), lateral_acceleration=jnp.zeros(3))
+    rough = still.replace(acceleration=jnp.array([-4.0, 0, 1]), lateral_acceleration=jnp.array([3.5, 3.5, 1]))
+    comfort = terms(still, events(), rough)["comfort"]
+    np.testing.assert_allclose(comfort, -CONFIG.comfort[1] * np.array([4, 2, 0]), rtol=1e-5)
+    held = terms(rough, events(), rough)["comfort"]
+    np.testing.assert_allclose(held, -CONFIG.comfort[1] * np.array([2, 1, 0]), rtol=1e-5)
 
 
 def test_total_is_the_sum_and_inactive_agents_get_nothing(state: WorldState) -> None:

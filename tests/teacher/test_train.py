@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import jax
@@ -126,6 +127,37 @@ def test_agents_out_of_play_are_neither_counted_nor_learnt_from(train):
     assert history[0]["agent_steps"] == agent_steps(state.experience) == SAMPLES * 7 // 8
     np.testing.assert_allclose(history[0]["filter/trained_share"], 0.5 * 8 / 7, rtol=1e-6)
     assert history[0]["reward/total"] == history[0]["reward/probe"] == history[0]["event/over"] == 1.0
+
+
+def test_observations_computed_again_are_those_that_were_kept(train, environment, choose_probe):
+    """Two updates that differ in nothing but memory end in the same weights."""
+    _, kept, _ = train("action and signal", updates=2)
+    config = dataclasses.replace(CONFIG, recompute_observations=True)
+    network = TeacherNetwork(NETWORK, environment.num_actions)
+    again = make_update(environment, network, config, UPDATES * SAMPLES)
+    state = init_state(environment, network, config, choose_probe("action and signal"), 0)
+    for _ in range(2):
+        state, _ = again(state, choose_probe("action and signal"))
+    for one, other in zip(jax.tree.leaves(kept.params), jax.tree.leaves(state.params)):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_stale_actors_with_v_trace_still_learn(environment, choose_probe, judge):
+    """Actors that are up to seven updates old; what they gather is corrected for what the learner would do by now."""
+    config = dataclasses.replace(CONFIG, actor_refresh=8, v_trace=True, recompute_observations=True)
+    network = TeacherNetwork(NETWORK, environment.num_actions)
+    update = make_update(environment, network, config, 2 * UPDATES * SAMPLES)
+    state = init_state(environment, network, config, choose_probe("action and signal"), 0)
+    for number in range(2 * UPDATES):
+        before = jax.device_get(state.acting)
+        state, _ = update(state, choose_probe("action and signal"))
+        refreshed = (number + 1) % 8 == 0
+        kernel = lambda params: np.asarray(params["params"]["actor"]["head"]["kernel"])  # noqa: E731
+        assert np.array_equal(kernel(before), kernel(state.acting)) is not refreshed
+    ego, probabilities, value = judge(network, state.worlds, state.params)
+    right = jnp.where(ego[..., 0] > 0, probabilities[..., 0], probabilities[..., 1])
+    assert float(right.min()) > 0.9
+    np.testing.assert_allclose(value, 1.0, atol=0.2)
 
 
 def test_only_finished_worlds_are_reset(make_probe, getkey):

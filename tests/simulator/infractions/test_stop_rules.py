@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 from simulator import lights
+from simulator.dynamics import COAST
+from simulator.step import step
 
 EASTWARD, WESTWARD, NORTHWARD = 0.0, np.pi, np.pi / 2
 FRONT_M = 2.0  # from the centre of a box to its front
@@ -102,3 +105,46 @@ def test_everybody_is_charged_on_red_and_nobody_otherwise(place: Any, colour: in
         _, events = place.coast(world, 1)
         assert (ran(events, "red_light") == 1) is charged
         assert ran(events) == 0
+
+
+def at_red(place: Any, agent: tuple[float, float, float, float]) -> Any:
+    """A world at a moment when the northward light has just turned red."""
+    world = place.world(agent)
+    shown = jax.vmap(
+        lambda step: lights.light_states(world.replace(step=step), jnp.array([2]), place.atlas, place.config)[
+            0
+        ]
+    )(jnp.arange(400))
+    return world.replace(step=jnp.argmax(shown == lights.RED).astype(jnp.int32))
+
+
+def test_driving_around_a_red_light_is_running_it(place: Any) -> None:
+    """The route crosses the line; the agent passes beside it, over the oncoming lane or the pavement."""
+    world = at_red(place, (1.75, -12.5, NORTHWARD, 8.0))
+    for aside in (-3.5, 3.5):
+        beside = world.replace(position=world.position.at[0, 0].add(aside))
+        _, events = place.coast(beside, 1)
+        assert ran(events, "red_light") == 1
+
+
+def test_a_light_of_somebody_elses_lane_is_not_ones_own(place: Any) -> None:
+    world = at_red(place, (-1.75, -12.5, NORTHWARD, 8.0))  # its route lies in the other lane as well
+    _, events = place.coast(world, 1)
+    assert ran(events, "red_light") == 0
+
+
+def test_lit_junctions_can_become_all_way_stops(place: Any) -> None:
+    """With a share of 1 every lit line asks for a halt, its light is off, and who drives on is charged for the sign."""
+    config = dataclasses.replace(place.config, all_way_stop_share=1.0)
+    world = place.world((1.75, -15.0, NORTHWARD, 8.0))
+    lines = jnp.arange(4)
+    asked = lights.line_states(world, lines, place.atlas, config)
+    np.testing.assert_array_equal(asked, [lights.STOP, lights.STOP, lights.STOP, lights.YIELD])
+    assert not lights.light_states(world, lines, place.atlas, config).any()
+    advance = jax.jit(lambda state: step(state, jnp.full(4, COAST, jnp.int32), place.atlas, config))
+    charged = 0
+    for _ in range(8):  # 0.8 m a step: the front passes the line in the fourth
+        world, events = advance(world)
+        charged += int(events.stop_sign[0])
+        assert not events.red_light[0]
+    assert charged == 1

@@ -1,0 +1,182 @@
+"""What `gigapixel bench teacher` measures: whole training updates, and how their time is spent."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gigapixel.bench import Workload
+from gigapixel.machine import jax_device
+
+REPEATS = 7
+
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    """One whole training update per call: resets, rollout, advantages, filter and gradient steps.
+
+    Attributes:
+        config: training configuration (YAML) whose update is measured.
+        policy: policy that the measured training starts from; empty: new weights, whose agents crash early, so that
+            fewer of them are left to be counted.
+        window_s: least length of a timed window.
+    """
+
+    config: str = "configs/teacher/cpu.yaml"
+    policy: str = ""
+    window_s: float = 5.0
+
+
+def teacher_workload(settings: TeacherSettings) -> Workload:
+    """Training from the first update on; agent-steps are counted as training counts them."""
+    from teacher.config import load_config
+
+    config = load_config(Path(settings.config))
+    bench = _Bench(config, settings.policy)
+    return Workload(
+        description=f"training updates of {settings.config}: {config.num_worlds} worlds x "
+        f"{config.simulator.num_agents} agents x {config.ppo.rollout_steps} steps, then learning, "
+        f"{bench.start}; only agents that still drive are counted",
+        unit="agent_steps",
+        device=f"{jax_device()}, {bench.mesh.size} devices" if bench.mesh.size > 1 else jax_device(),
+        settings=asdict(settings),
+        call=bench.update,
+        facts=bench.facts,
+    )
+
+
+class _Bench:
+    """A run in memory, and the parts of its update as programs of their own."""
+
+    def __init__(self, config: Any, policy: str) -> None:
+        from simulator.maps import load_atlas
+        from simulator.spawn import check_capacity
+        from teacher.environment import make_environment
+        from teacher.hosts import spread
+        from teacher.network import TeacherNetwork
+        from teacher.shards import training_mesh, whole
+        from teacher.train import init_state, make_update
+
+        self.config, self.mesh = config, training_mesh(config.num_shards)
+        atlas = load_atlas(config.maps)
+        check_capacity(atlas, config.simulator.num_agents)
+        self.atlas = spread(atlas, whole(self.mesh))
+        self.environment = make_environment(config)
+        self.network = TeacherNetwork(config.network, self.environment.num_actions)
+        self.state = init_state(
+            self.environment, self.network, config.ppo, self.atlas, config.seed, self.mesh
+        )
+        self.start = "from new weights"
+        if policy:
+            self.state = self._with_weights(policy)
+            self.start = f"from the weights of {policy}"
+        self.compiled = make_update(
+            self.environment, self.network, config.ppo, config.total_agent_steps, config.num_shards, self.mesh
+        )
+        self.spent_s: list[float] = []
+        self.gathered = 0
+
+    def _with_weights(self, policy: str) -> Any:
+        import jax
+
+        from teacher.policy import load_policy
+
+        given = load_policy(policy).params
+        same = jax.tree.map(lambda new, old: new.shape == old.shape, given, self.state.params)
+        if not all(jax.tree.leaves(same)):
+            raise ValueError(f"{policy}: its network is not the one that the training configuration names")
+        params = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), given, self.state.params)
+        return self.state.replace(params=params)
+
+    def update(self) -> int:
+        """One update; returns the agent-steps it gathered."""
+        import jax
+
+        began = time.perf_counter()
+        self.state, metrics = self.compiled(self.state, self.atlas)
+        gathered = int(jax.block_until_ready(metrics["agent_steps"]))
+        self.spent_s.append(time.perf_counter() - began)
+        self.gathered += gathered
+        return gathered
+
+    def facts(self) -> dict[str, Any]:
+        """Shares of an update's time by part, each timed as a program of its own, and how full the worlds are."""
+        import jax
+
+        from teacher.network import count_parameters
+
+        update_s = statistics.median(self.spent_s[2:] or self.spent_s)
+        simulation_s, rollout_s = (self._time(part) for part in (self._simulate, self._roll_out))
+        slots = self.config.samples_per_update * len(self.spent_s)
+        return {
+            "share_simulation": round(simulation_s / update_s, 3),
+            "share_inference": round((rollout_s - simulation_s) / update_s, 3),
+            "share_update": round(1.0 - rollout_s / update_s, 3),
+            "agents_driving": round(self.gathered / slots, 3),
+            "parameters": count_parameters(jax.eval_shape(lambda: self.state.params)),
+        }
+
+    def _time(self, part: Callable[[Any, Any, Any], tuple[Any, Any]]) -> float:
+        """Median seconds of a part of the update, in the worlds as they are."""
+        import jax
+
+        from teacher.shards import deal
+        from teacher.train import LAYOUT
+
+        program = jax.jit(deal(part, LAYOUT, self.config.num_shards, self.mesh))
+        spent = []
+        for _ in range(REPEATS + 1):
+            began = time.perf_counter()
+            jax.block_until_ready(program(self.state, self.atlas)[1])
+            spent.append(time.perf_counter() - began)
+        return statistics.median(spent[1:])
+
+    def _simulate(self, shards: Any, state: Any, atlas: Any) -> tuple[Any, Any]:
+        """Resets, observations, steps and rewards, with random actions instead of a network."""
+        import jax
+        import jax.numpy as jnp
+
+        from teacher.rollout import reset_finished
+
+        environment = self.environment
+        reset_key, drive_key = jax.random.split(state.key)
+        worlds, _ = reset_finished(
+            environment, atlas, state.worlds, state.update == 0, shards.own(reset_key), shards
+        )
+
+        def one(worlds: Any, key: Any) -> tuple[Any, Any]:
+            observation = environment.observe(atlas, worlds)
+            shape = observation.ego.shape[:2]
+            transition = environment.step(
+                atlas, worlds, jax.random.randint(key, shape, 0, environment.num_actions)
+            )
+            return transition.state, (observation, transition.reward)
+
+        keys = jax.random.split(shards.own(drive_key), self.config.ppo.rollout_steps)
+        _, made = jax.lax.scan(one, worlds, keys)
+        used = [jnp.sum(leaf.astype(jnp.float32)) for leaf in jax.tree.leaves(made)]
+        return state, shards.sum(sum(used))
+
+    def _roll_out(self, shards: Any, state: Any, atlas: Any) -> tuple[Any, Any]:
+        """Resets and a rollout, without learning from it."""
+        import jax
+        import jax.numpy as jnp
+
+        from teacher.rollout import reset_finished, roll_out
+
+        reset_key, drive_key = jax.random.split(state.key)
+        worlds, _ = reset_finished(
+            self.environment, atlas, state.worlds, state.update == 0, shards.own(reset_key), shards
+        )
+        ppo = self.config.ppo
+        keep = not ppo.recompute_observations
+        _, trajectories, _, _ = roll_out(
+            self.environment, self.network, ppo.rollout_steps, atlas, state.params, worlds,
+            shards.own(drive_key), keep,
+        )  # fmt: skip
+        used = [jnp.sum(leaf.astype(jnp.float32)) for leaf in jax.tree.leaves(trajectories)]
+        return state, shards.sum(sum(used))
