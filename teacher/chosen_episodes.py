@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,6 @@ class Clip:
     first_step: int
     last_step: int
     driving_score: float
-    progress: float
 
     @property
     def outcome(self) -> str:
@@ -63,9 +62,7 @@ def chosen_clips(parts: Sequence[Episodes], count: int) -> tuple[list[Clip], lis
         figures = {name: np.asarray(value) for name, value in agent_figures(final).items()}
         collided, departed = figures["collision_rate"] > 0, figures["offroad_rate"] > 0
         score, ran_red = figures["driving_score"], figures["red_light_rate"] > 0
-        blamed = (
-            np.zeros(score.shape, bool) if final.conduct is None else np.asarray(final.conduct.at_fault) > 0
-        )
+        blamed = figures.get("at_fault_collision_rate", np.zeros_like(score)) > 0
         failed = collided | departed
         harm = np.select([blamed, failed, ran_red], [0, 1, 2], 3)
         good = np.asarray(arrived(final)) & ~failed & ~ran_red
@@ -75,18 +72,18 @@ def chosen_clips(parts: Sequence[Episodes], count: int) -> tuple[list[Clip], lis
             worst.append(((int(harm[world, agent]), float(score[world, agent])), place))
             if good[world, agent]:
                 best.append(((-float(driven_m[world, agent]),), place))
-    return _first_of_worlds(best, count, clip_of), _first_of_worlds(worst, count, clip_of)
+    return _first_of_worlds(best, count), _first_of_worlds(worst, count)
 
 
-def _first_of_worlds(ranked: list, count: int, make: Callable[[Episodes, int, int], Clip]) -> list[Clip]:
-    """The first ``count`` by rank, worlds that have one already last."""
+def _first_of_worlds(ranked: list, count: int) -> list[Clip]:
+    """Clips of the first ``count`` (rank, (episodes, world, agent)), worlds that have one already last."""
     ranked = sorted(ranked, key=lambda entry: entry[0])
     seen: set[tuple[int, int]] = set()
     first, later = [], []
     for _, (part, world, agent) in ranked:
         (later if (id(part), world) in seen else first).append((part, world, agent))
         seen.add((id(part), world))
-    return [make(*place) for place in (first + later)[:count]]
+    return [clip_of(*place) for place in (first + later)[:count]]
 
 
 def clip_of(episodes: Episodes, world: int, agent: int) -> Clip:
@@ -112,7 +109,7 @@ def clip_of(episodes: Episodes, world: int, agent: int) -> Clip:
     timestep_s = episodes.config.timestep_s
     before_s = JOURNEY_S if event == ARRIVAL else BEFORE_S
     conduct = episodes.final.conduct
-    figures = agent_figures(episodes.final)
+    score = agent_figures(episodes.final)["driving_score"]
     return Clip(
         episodes=episodes,
         world=world,
@@ -122,6 +119,5 @@ def clip_of(episodes: Episodes, world: int, agent: int) -> Clip:
         event_step=step,
         first_step=max(0, step - round(before_s / timestep_s)),
         last_step=min(end, step + round(AFTER_S / timestep_s)),
-        driving_score=float(figures["driving_score"][world, agent]),
-        progress=float(figures["progress"][world, agent]),
+        driving_score=float(score[world, agent]),
     )

@@ -95,9 +95,8 @@ def draw_frame(stage: Stage, step: int, share: float) -> tuple[Image.Image, str]
         stage.road_map, agents, stage.lights(step), centre=centre, extent_m=EXTENT_M, size_px=stage.size_px,
         background=background,
     )  # fmt: skip
-    colour = (
-        FOLLOWED if not happened or clip.event == UNFINISHED else GOAL if clip.event == ARRIVAL else ALARM
-    )
+    told = {ARRIVAL: GOAL, UNFINISHED: FOLLOWED}.get(clip.event, ALARM)
+    colour = told if happened else FOLLOWED
     image = _marked(image, view, lambda brush, big: _ring(brush, big, here, 5.0, colour, 3))
     if colour != FOLLOWED:
         _banner(image, clip.outcome, colour)

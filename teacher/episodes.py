@@ -56,9 +56,7 @@ class Episodes:
     final: WorldState  # last states, numpy, leaves [worlds, ...]
     agent_steps: int  # steps of agents that count and still drove
     wall_s: float  # compilation included
-    instants: Instant | None = (
-        None  # numpy, leaves [steps + 1, worlds, agents, ...], where they were asked for
-    )
+    instants: Instant | None = None  # numpy, leaves [steps + 1, worlds, agents, ...], where asked for
 
     def metrics(self) -> Metrics:
         """The figures of these episodes."""

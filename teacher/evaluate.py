@@ -46,8 +46,8 @@ def evaluate(
 ) -> tuple[Metrics, WorldState]:
     """Metrics of ``num_worlds`` episodes spread over ``maps``, and their last states.
 
-    ``greedy`` takes the likeliest action, as labels do, instead of drawing one. Raises
-    ValueError for more agents than a town holds.
+    ``greedy`` takes the likeliest action, as labels do, instead of drawing one; ``traffic`` and ``driver`` are names of
+    `teacher.traffic` and of `EvaluationConfig`. Raises ValueError for more agents than a town holds.
     """
     config = EvaluationConfig(
         maps=tuple(maps),
@@ -163,7 +163,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, EvaluationConfig]:
         for name in ("map", "pack", "traffic")
     }
     config = EvaluationConfig(
-        maps=several["map"] if given.map is not None or several["pack"] else ("Town10HD",),
+        maps=("Town10HD",) if given.map is None and given.pack is None else several["map"],
         packs=several["pack"],
         traffic=several["traffic"],
         greedy=not given.sample,

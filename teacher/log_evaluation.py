@@ -35,9 +35,7 @@ def log_simulator(policy: Policy, config: EvaluationConfig) -> SimulatorConfig:
     seconds = _UNTIL_THE_END_S if config.seconds is None else config.seconds
     plain = in_traffic(evaluation_simulator(policy, config.agents_per_world, seconds), SELF)
     stations = max(plain.route_stations, LOG_ROUTE_STATIONS)
-    return dataclasses.replace(
-        plain, num_goals=1, map_variants=1, route_stations=stations, detailed_metrics=True
-    )
+    return dataclasses.replace(plain, num_goals=1, route_stations=stations, detailed_metrics=True)
 
 
 def scenes_of(packs: Sequence[str], split: str) -> dict[str, str]:

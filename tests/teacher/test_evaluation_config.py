@@ -30,6 +30,7 @@ from teacher.traffic import TOWN_TRAFFIC, in_traffic, replay_in
         (["--driver", "constant_velocity", "--sample"], "--driver constant_velocity takes none"),
         (["--map", "Town02", "--pack", "a.h5"], "--map and --pack are two places to drive in"),
         (["--map", ","], "give exactly one of them"),
+        (["--pack", ","], "give exactly one of them"),
         (["--split", "held_out"], "--split held_out parts recorded scenes; it needs --pack"),
         (
             ["--pack", "a.h5", "--split", "test"],
