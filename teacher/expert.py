@@ -37,7 +37,7 @@ class Demonstration:
     action: Leaf  # i32, index into the action table
     target: Leaf  # f32: discounted return from this step on
     acts: Leaf  # bool: is an expert's; the rest means nothing
-    valued: Leaf  # bool: the drive came to its own end, so `target` is the whole return
+    valued: Leaf  # bool: the drive arrives, so `target` is the whole return
     apart_m: Leaf  # f32, m: from the log after the step
 
 
@@ -46,8 +46,9 @@ def demonstrate(
 ) -> Demonstration:
     """Drives one recorded world to the end of its log; `simulator` may differ from the run's in the number of agents.
 
-    A drive that ends in arrival or in a crash is worth the discounted rewards up to there. One that the end of the
-    recording cuts off would be worth more than was recorded: it is marked as not `valued`.
+    A drive that ends in arrival is worth the discounted rewards up to there. Other drives are not `valued`: one that
+    the recording cuts off would have gone on, and one that ends in a crash did not end so (boxes are annotated to
+    decimetres, and maps leave out driveways).
     """
     logged = state.scenario.logged
     seen = logged.valid & (jnp.arange(logged.valid.shape[1]) <= logged.last_step)
@@ -59,19 +60,19 @@ def demonstrate(
         following, events = step(state, action, atlas, simulator)
         earned, _ = reward(state, events, following, simulator, config.reward)
         acts = state.active & following_seen
-        ends = acts & (events.collision | events.offroad | events.arrived)
+        arrives = acts & events.arrived
         apart = jnp.linalg.norm(following.position[:, :2] - place, axis=-1)
-        kept = observe(state, atlas, simulator, config.observation), action, earned, acts, ends, apart
+        kept = observe(state, atlas, simulator, config.observation), action, earned, acts, arrives, apart
         return _replay_the_rest(state, following, following_seen), kept
 
     steps = (seen[:, 1:].T, _by_step(ahead), jnp.swapaxes(logged.position, 0, 1)[1:, :, :2])
-    _, (observation, action, earned, acts, ends, apart) = jax.lax.scan(drive, state, steps)
+    _, (observation, action, earned, acts, arrives, apart) = jax.lax.scan(drive, state, steps)
     return Demonstration(
         observation=observation,
         action=action,
         target=discounted(jnp.where(acts, earned, 0.0), config.ppo.discount),
         acts=acts,
-        valued=acts & ends.any(axis=0),
+        valued=acts & arrives.any(axis=0),
         apart_m=apart,
     )
 
