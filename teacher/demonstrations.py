@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -12,13 +11,13 @@ import jax
 import numpy as np
 
 from simulator.logs.scene_pack import ScenePack
+from simulator.logs.split import is_held_out
 from simulator.logs.stream import SceneBatch, SceneStream, StreamConfig
 from teacher.config import TeacherConfig
 from teacher.expert import Demonstration, demonstrate
 from teacher.pretrain_config import PretrainConfig
 
 _log = logging.getLogger(__name__)
-HELD_OUT_EVERY = 5
 NEAR_M = 0.3
 
 
@@ -38,12 +37,6 @@ class Demonstrations(NamedTuple):
     held_out: Samples | None  # None where no scene is held out, or nobody drives in those that are
     scenes: int
     near_share: float  # of all steps: the expert is within NEAR_M of the log
-
-
-def is_held_out(name: str) -> bool:
-    """Whether the scene of this name is kept from training: one in five is, by the SHA-256 of the name."""
-    digest = hashlib.sha256(name.encode()).digest()
-    return int.from_bytes(digest[:8], "big") % HELD_OUT_EVERY == 0
 
 
 def gather(config: PretrainConfig, teacher: TeacherConfig, seed: int) -> Demonstrations:

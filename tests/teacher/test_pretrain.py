@@ -18,11 +18,12 @@ from simulator.logs.scene_atlas import load_scene_atlas
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
 from simulator.logs.source_map import Origins, SourceLane, SourceMap
 from simulator.logs.source_tracks import Repairs
+from simulator.logs.split import is_held_out
 from simulator.logs.traffic_log import TrafficLog
 from simulator.step import step
 from simulator.world import CAR
 from teacher.config import TeacherConfig
-from teacher.demonstrations import Demonstrations, Samples, gather, is_held_out
+from teacher.demonstrations import Demonstrations, Samples, gather
 from teacher.expert import demonstrate, discounted
 from teacher.network import NetworkConfig, TeacherNetwork, init_params
 from teacher.observation import ObservationConfig, example_observation
