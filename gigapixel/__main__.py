@@ -38,7 +38,9 @@ COMMANDS = {
         "import road maps and traffic logs into scene packs, check packs",
         "towns|womd|check ...",
     ),
-    "teacher": Command("teacher.__main__", "train and evaluate the privileged driver", "fit|evaluate ..."),
+    "teacher": Command(
+        "teacher.__main__", "train and evaluate the privileged driver", "fit|evaluate|probe|sweep ..."
+    ),
     "render": Command(
         "gigapixel.render_command", "what every camera of one agent sees", "--map M --output PNG"
     ),

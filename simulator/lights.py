@@ -19,6 +19,8 @@ from simulator.world import WorldState
 OFF, GREEN, YELLOW, RED, STOP, YIELD = range(6)
 LINE_STATES = 6
 """What a line can ask for: nothing, a light's three colours, a halt (stop sign), priority to others (yield sign)."""
+JUNCTION_SHIFT = 0.618034
+"""Share of a cycle by which each junction is ahead of the one before it: (5^0.5 - 1) / 2."""
 
 
 def _fraction(value: Array) -> Array:
@@ -61,7 +63,7 @@ def _scheduled(
     slot = config.green_s + config.yellow_s + config.all_red_s
     cycle = slot * groups
     phase = state.scenario.light_phase
-    time_s = state.step * config.timestep_s + _fraction(phase + 0.618034 * junction) * cycle
+    time_s = state.step * config.timestep_s + _fraction(phase + JUNCTION_SHIFT * junction) * cycle
     within = jnp.mod(time_s, cycle)
     turn = jnp.floor(within / slot).astype(jnp.int32)
     since = within - turn * slot

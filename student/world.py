@@ -82,7 +82,7 @@ class PixelWorld:
         self.device = torch.device(device)
         self.teacher = load_policy(config.teacher) if teacher is None else teacher
         self.simulator = replace(
-            self.teacher.simulator,
+            self.teacher.plain_simulator,
             num_agents=config.num_agents,
             episode_s=config.episode_s,
             num_goals=config.num_goals,
@@ -97,9 +97,7 @@ class PixelWorld:
         self.ground = bridge.ground_library(load_maps(config.maps)).to(self.device)
         self.lights = bridge.light_table(self.atlas)
         # Compiled functions are shared between worlds of one size, whatever their episodes' length.
-        self._rules = replace(
-            self.simulator, episode_s=SimulatorConfig.episode_s, blind_share=0.0, braker_share=0.0
-        )
+        self._rules = replace(self.simulator, episode_s=SimulatorConfig.episode_s)
         self.reset(0)
 
     def reset(self, seed: int, stagger: bool = False) -> None:

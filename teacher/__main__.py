@@ -1,4 +1,4 @@
-"""The command `gigapixel teacher`, also `python -m teacher`: `fit` trains the driver, `evaluate` judges it."""
+"""The command `gigapixel teacher`, also `python -m teacher`: `fit` trains the driver, the others judge it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ USAGE = """usage: gigapixel teacher COMMAND ...
 commands:
   fit       train a teacher:    gigapixel teacher fit --config configs/teacher/cpu.yaml [--ppo.epochs 3] [--resume]
   evaluate  drive and measure:  gigapixel teacher evaluate --policy pretrained --map Town10HD --output t.json
+  probe     known situations:   gigapixel teacher probe --policy pretrained --output p.json [--pictures DIR]
+  sweep     vary one trait:     gigapixel teacher sweep --policy pretrained --coefficient collision --output s.json
 
 Each takes --help."""
 REFUSED, INTERRUPTED = 2, 130
@@ -32,7 +34,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         from teacher.evaluate import main as evaluate
 
         return evaluate(rest)
-    raise ValueError(f"unknown teacher command {command!r}; known commands: fit, evaluate")
+    if command == "probe":
+        from teacher.probes.command import main as probe
+
+        return probe(rest)
+    if command == "sweep":
+        from teacher.sweep.command import main as sweep
+
+        return sweep(rest)
+    raise ValueError(f"unknown teacher command {command!r}; known commands: fit, evaluate, probe, sweep")
 
 
 def fit_command(arguments: list[str]) -> int:

@@ -49,6 +49,15 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(f"{PREFIX}*{SUFFIX}") if path.stem[len(PREFIX) :].isdigit())
 
 
+def read_progress(path: Path) -> dict[str, Any]:
+    """The `progress` of a checkpoint alone. Raises ValueError for a damaged file."""
+    try:
+        with h5py.File(path, "r") as file:
+            return json.loads(file.attrs["progress"])
+    except (OSError, KeyError) as error:
+        raise _damaged(path, error) from error
+
+
 def load_checkpoint(path: Path, template: State) -> tuple[State, dict[str, Any]]:
     """State and progress of a checkpoint. `template` has the structure, shapes and dtypes that the state must have.
 
@@ -69,13 +78,15 @@ def load_checkpoint(path: Path, template: State) -> tuple[State, dict[str, Any]]
                 )
             )
     except (OSError, KeyError) as error:
-        raise ValueError(
-            f"{path} is a damaged checkpoint ({error}); delete it to go on from the one before"
-        ) from error
+        raise _damaged(path, error) from error
     _check_architecture(path, stored, template)
     treedef = jax.tree.structure(template)
     leaves = [_from_numpy(stored[name], leaf) for name, leaf in _named_leaves(template)]
     return jax.tree.unflatten(treedef, leaves), progress
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path} is a damaged checkpoint ({error}); delete it to go on from the one before")
 
 
 def _check_architecture(path: Path, stored: dict[str, np.ndarray], template: Any) -> None:

@@ -15,9 +15,11 @@ from typing import Any, TypeVar
 import yaml
 
 from simulator.config import SimulatorConfig
+from teacher.log_config import LogConfig
 from teacher.network import NetworkConfig
 from teacher.observation import ObservationConfig
 from teacher.ppo import PPOConfig
+from teacher.pretrain_config import PretrainConfig
 from teacher.reward import RewardConfig
 
 Config = TypeVar("Config")
@@ -39,6 +41,8 @@ class TeacherConfig:
         reset_chunk: worlds that are reset at a time.
         num_shards: equal parts in which worlds drive and minibatches form (see `teacher.shards`). It belongs to the
             run: machines with any number of devices that divides it compute the same numbers.
+        logs: recorded traffic to train in instead of `maps`.
+        pretrain: imitation of recorded drivers before the first update.
         simulator: the worlds.
         observation: what a driver sees.
         reward: what a driver wants.
@@ -56,6 +60,8 @@ class TeacherConfig:
     keep_checkpoints: int = 2
     reset_chunk: int = 4
     num_shards: int = 1
+    logs: LogConfig = field(default_factory=LogConfig)
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     simulator: SimulatorConfig = field(default_factory=SimulatorConfig)
     observation: ObservationConfig = field(default_factory=ObservationConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
@@ -83,6 +89,15 @@ class TeacherConfig:
             raise ValueError(
                 f"num_worlds={self.num_worlds} must be a multiple of num_shards={self.num_shards}; "
                 f"try {-(-self.num_worlds // self.num_shards) * self.num_shards}"
+            )
+        if self.logs.packs and self.num_worlds % self.logs.num_scenes:
+            raise ValueError(
+                f"num_worlds={self.num_worlds} must be a multiple of logs.num_scenes={self.logs.num_scenes}"
+            )
+        if self.logs.packs and self.simulator.map_variants > 1:
+            raise ValueError(
+                f"simulator.map_variants={self.simulator.map_variants} must be 1 in recorded traffic: "
+                "its tracks fit the map as it is"
             )
         self.ppo.kept_samples(self.samples_per_update, self.num_shards)
 

@@ -16,23 +16,27 @@ from typing import Any
 
 import jax
 
-from simulator.maps import load_atlas
-from simulator.spawn import check_capacity
-from teacher.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from teacher.checkpoint import list_checkpoints, load_checkpoint, read_progress, save_checkpoint
 from teacher.config import TeacherConfig, first_difference, load_config, to_yaml
-from teacher.environment import Environment, make_environment
+from teacher.environment import Environment
 from teacher.finite import first_broken
 from teacher.hosts import any_of, collect, is_first, meet, spread
+from teacher.logged_environment import retired
 from teacher.network import TeacherNetwork
 from teacher.policy import save_policy
-from teacher.run_folder import MetricsLog, run_metadata, source_commit, write_json, write_text
+from teacher.pretrain import pretrain
+from teacher.run_folder import MetricsLog, run_metadata, source_commit, write_json, write_table, write_text
 from teacher.shards import training_mesh, whole
+from teacher.sources import Source, open_source
 from teacher.train import TrainState, agent_steps, init_state, make_update, state_places
 
 _log = logging.getLogger(__name__)
 
 CHANGEABLE = ("name", "output", "total_agent_steps", "checkpoint_every", "keep_checkpoints")
 """Fields that a resumed run may change: they do not touch what has been learnt so far."""
+
+PRETRAIN_STREAM = 1
+"""Folded into the seed's key, so that pre-training draws other numbers than the run."""
 
 Row = dict[str, float]
 Report = Callable[[Row], None]
@@ -55,6 +59,7 @@ class Progress:
     update: int = 0
     agent_steps: int = 0
     wall_s: float = 0.0
+    position: int = 0  # where the present batch of worlds begins; see `teacher.sources`
 
 
 def fit(
@@ -71,14 +76,16 @@ def fit(
     folder = config.folder
     checkpoints = list_checkpoints(folder / "checkpoints")
     _check_folder(config, resume, bool(checkpoints))
-    atlas = load_atlas(config.maps)
-    check_capacity(atlas, config.simulator.num_agents)
-    meet("every process has looked at the folder")
-    if is_first():
-        write_text(folder / "config.yaml", to_yaml(config))
-        write_json(folder / "metadata.json", run_metadata(config.seed))
-    run = Run(config, make_environment(config), atlas, checkpoints[-1] if checkpoints else None, report)
-    return run.train(stop_at_update)
+    newest = checkpoints[-1] if checkpoints else None
+    environment, source = open_source(config, read_progress(newest).get("position", 0) if newest else 0)
+    try:
+        meet("every process has looked at the folder")
+        if is_first():
+            write_text(folder / "config.yaml", to_yaml(config))
+            write_json(folder / "metadata.json", run_metadata(config.seed))
+        return Run(config, environment, source, newest, report).train(stop_at_update)
+    finally:
+        source.close()
 
 
 def _check_folder(config: TeacherConfig, resume: bool, begun: bool) -> None:
@@ -101,7 +108,7 @@ class Run:
 
     Args:
         config: the configuration; its simulator, observation and reward are already inside `environment`.
-        environment, data: the worlds and the arrays they share.
+        environment, source: the worlds and the arrays they share, batch by batch.
         checkpoint: where to go on from; None starts anew.
         report: gets each update's row of metrics.
     """
@@ -110,13 +117,14 @@ class Run:
         self,
         config: TeacherConfig,
         environment: Environment,
-        data: Any,
+        source: Source,
         checkpoint: Path | None,
         report: Report = lambda row: None,
     ) -> None:
         mesh = training_mesh(config.num_shards)
         self._config, self._report = config, report
-        self._data, self._whole = spread(data, whole(mesh)), whole(mesh)
+        self._source, self._whole = source, whole(mesh)
+        self._data = spread(source.next(), self._whole)
         self._commit = source_commit()
         network = TeacherNetwork(config.network, environment.num_actions)
         self._update = make_update(
@@ -128,11 +136,31 @@ class Run:
             return init_state(environment, network, config.ppo, self._data, config.seed, mesh)
 
         if checkpoint is None:
-            self.state = start()
+            self.state = self._pretrained(start(), network)
         else:
             loaded, progress = load_checkpoint(checkpoint, jax.eval_shape(start))
             self.state = spread(loaded, state_places(config.ppo, mesh))
             self.progress = Progress(**progress)
+
+    def _pretrained(self, state: TrainState, network: TeacherNetwork) -> TrainState:
+        """The first state, its weights pre-trained where the configuration asks for it."""
+        if not self._config.pretrain.packs:
+            return state
+        rows: list[Row] = []
+        key = jax.random.fold_in(jax.random.key(self._config.seed), PRETRAIN_STREAM)
+        params = collect(state.params, self._whole)
+        params = pretrain(params, network, self._config.pretrain, self._config, key, rows.append)
+        if is_first():
+            write_table(self._config.folder / "pretrain.csv", rows)
+        params = spread(params, self._whole)
+        return state.replace(params=params, acting=None if state.acting is None else params)
+
+    def _next_batch(self) -> None:
+        """Take the next batch, where one is due; episodes in the old one are over."""
+        if self._source.is_due(self.progress.update):
+            self._data = spread(self._source.next(), self._whole)
+            self.state = self.state.replace(worlds=retired(self.state.worlds))
+            self.progress.position = self._source.position
 
     def train(self, stop_at_update: int | None = None) -> Finish:
         """Update until the budget is spent, until `stop_at_update`, or until interrupted; then save."""
@@ -165,6 +193,7 @@ class Run:
 
     def _advance(self) -> Row:
         began = time.perf_counter()
+        self._next_batch()
         self.state, metrics = self._update(self.state, self._data)
         metrics = jax.device_get(metrics)
         self._refuse_broken(metrics.pop("finite"))

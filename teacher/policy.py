@@ -6,6 +6,7 @@ script: the configuration as YAML, the commit, the experience and the seed.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import yaml
 from flax import struct, traverse_util
 from jaxtyping import Array, Int, Key
 
-from simulator.config import SimulatorConfig
+from simulator.config import ROLE_SHARES, SimulatorConfig
 from simulator.dynamics import NUM_ACTIONS
 from teacher.config import TeacherConfig, from_dict, to_yaml
 from teacher.network import NetworkConfig, TeacherNetwork, sample_actions
@@ -37,6 +38,12 @@ class Policy:
     network: NetworkConfig = struct.field(pytree_node=False)
     observation: ObservationConfig = struct.field(pytree_node=False)
     simulator: SimulatorConfig = struct.field(pytree_node=False)
+
+    @property
+    def plain_simulator(self) -> SimulatorConfig:
+        """The simulator it was trained in, without what training adds: the towns as they are, nobody but drivers."""
+        nobody = dict.fromkeys(ROLE_SHARES, 0.0)
+        return dataclasses.replace(self.simulator, map_variants=1, all_way_stop_share=0.0, **nobody)  # type: ignore
 
     def act(self, observation: Observation, key: Key[Array, ""], greedy: bool) -> Int[Array, "*agents"]:
         """Actions for observations with any leading axes: drawn with ``key`` (consumed), or the likeliest."""

@@ -3,6 +3,7 @@
 runs/teacher/<name>/config.yaml          resolved configuration
                     metadata.json        commit, versions, device, seed
                     metrics.csv          one row per update
+                    pretrain.csv         one row per epoch of pre-training, where there was any
                     events.out.tfevents* the same numbers; the step is agent steps
                     checkpoints/         see `teacher.checkpoint`
                     policy.h5            the newest policy, see `teacher.policy`
@@ -11,13 +12,14 @@ runs/teacher/<name>/config.yaml          resolved configuration
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
 import platform
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
@@ -137,6 +139,16 @@ def cut_rows(path: Path, update: int) -> list[str]:
     lines = [header, *kept] if kept else []
     write_text(path, "".join(",".join(row) + "\r\n" for row in lines))
     return header if kept else []
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Write rows as CSV, with a column for every name that any of them has; the file appears whole or not at all."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

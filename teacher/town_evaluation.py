@@ -30,20 +30,13 @@ Row = dict[str, float | int | None]
 
 
 def evaluation_simulator(policy: Policy, num_agents: int, seconds: float) -> SimulatorConfig:
-    """The world the policy was trained in, with evaluation's routes, in the towns themselves instead of variants, and
-    with nobody blind, braking for no reason, parked or crashed."""
+    """The world the policy was trained in, but the towns as they are, evaluation's routes and nobody but drivers."""
     return dataclasses.replace(
-        policy.simulator,
+        policy.plain_simulator,
         num_agents=num_agents,
         episode_s=seconds,
         num_goals=EVALUATION_GOALS,
         goal_spacing_m=EVALUATION_GOAL_SPACING_M,
-        map_variants=1,
-        all_way_stop_share=0.0,
-        blind_share=0.0,
-        braker_share=0.0,
-        parked_share=0.0,
-        crashed_share=0.0,
     )
 
 

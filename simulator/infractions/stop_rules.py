@@ -24,7 +24,8 @@ from simulator.world import Leaf, WorldState, nearest_station, route_rows
 
 HALT_WITHIN_M = 4.0
 _CANDIDATES = 4
-_REACH = 1.1  # of a line to either side, in half widths
+LINE_REACH = 1.1
+"""How far a line reaches to either side of its middle, in half widths."""
 AROUND_M = 15.0
 """A line on the own route counts as crossed within this distance of its middle."""
 
@@ -54,7 +55,7 @@ def watch_stop_lines(
     stops = atlas.stop_candidates[rows][:, :_CANDIDATES]
     was, _ = lights.line_coordinates(old[:, None], stops, atlas)
     now, aside = lights.line_coordinates(new[:, None], stops, atlas)
-    on_line = aside < _REACH
+    on_line = aside < LINE_REACH
     around = _on_route(after, stops, atlas, config) & (aside * _half_width(stops, atlas) < AROUND_M)
     crossed = (on_line | around) & (was < 0) & (now >= 0)
     asked = lights.line_states(before, stops, atlas, config)

@@ -24,6 +24,7 @@ from teacher.network import NetworkConfig, TeacherNetwork
 from teacher.policy import describe_policy, load_policy
 from teacher.ppo import PPOConfig
 from teacher.run_folder import cut_rows
+from teacher.sources import Fixed
 from teacher.train import make_update
 
 CONFIG = TeacherConfig(
@@ -55,7 +56,7 @@ def make_run(compiled, choose_probe, tmp_path, monkeypatch):
     def make(name, resume=False, report=lambda row: None):
         config = dataclasses.replace(CONFIG, name=name, output=str(tmp_path))
         checkpoint = list_checkpoints(config.folder / "checkpoints")[-1] if resume else None
-        return Run(config, environment, choose_probe("action and signal"), checkpoint, report)
+        return Run(config, environment, Fixed(choose_probe("action and signal")), checkpoint, report)
 
     return make
 

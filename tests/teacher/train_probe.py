@@ -19,6 +19,7 @@ from teacher.fit import Run
 from teacher.hosts import join
 from teacher.network import NetworkConfig
 from teacher.ppo import PPOConfig
+from teacher.sources import Fixed
 
 
 def probe_conftest():
@@ -47,7 +48,7 @@ def main(folder, devices, coordinator=None, processes=None, process=None):
     )
     environment = probes.Probe(num_worlds=8, num_agents=4, world_age=12).build()
     data = probes.Choice(jax.numpy.asarray(4, jax.numpy.int32), jax.numpy.asarray(False))
-    run = Run(config, environment, data, None)
+    run = Run(config, environment, Fixed(data), None)
     run.train()
     print(len(jax.devices()), len(run.state.worlds.signal.sharding.device_set))
 

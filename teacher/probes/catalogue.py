@@ -1,0 +1,84 @@
+"""The probes by name, and how one is run with any driver.
+
+Adding a probe: a file with a `draw`, a `judge` and a `PROBE`, and its line here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import jax
+import numpy as np
+from jaxtyping import Array, Key
+
+from simulator.atlas import RoadAtlas, build_atlas
+from simulator.config import SimulatorConfig
+from simulator.rollout import Choose
+from simulator.world import WorldState
+from teacher.probes import blocked_lane, bottleneck, deadlock, four_way_stop, red_light, unprotected_turn
+from teacher.probes.drive import Run, Trace, lines_of, record
+from teacher.probes.maps import roads
+from teacher.probes.probe import Probe
+from teacher.probes.starts import Trial, start_trials
+
+PROBES: dict[str, Probe] = {
+    module.PROBE.name: module.PROBE
+    for module in (bottleneck, unprotected_turn, blocked_lane, red_light, four_way_stop, deadlock)
+}
+AGENTS, GOALS, STATIONS = 8, 6, 192
+"""Room in every world, so that one compiled program serves all probes; the longest way to a last goal is 208 m."""
+
+Drive = Callable[[Key[Array, ""], WorldState, np.ndarray, RoadAtlas], tuple[WorldState, Trace]]
+
+
+@cache
+def probe_atlas() -> RoadAtlas:
+    """One atlas with all maps."""
+    return build_atlas(list(roads().values()))
+
+
+def probe_simulator(simulator: SimulatorConfig, probes: Sequence[Probe] = ()) -> SimulatorConfig:
+    """These rules in a world that probes fit in, long enough for the given ones (all of them by default); lights that
+    are there work."""
+    seconds = max(probe.seconds for probe in probes or PROBES.values())
+    return dataclasses.replace(
+        simulator,
+        num_agents=AGENTS,
+        num_goals=GOALS,
+        route_stations=STATIONS,
+        episode_s=seconds,
+        map_variants=1,
+        blind_share=0.0,
+        braker_share=0.0,
+        removed_light_share=0.0,
+        always_green_share=0.0,
+        green_s=10.0,
+        yellow_s=3.0,
+        all_red_s=2.0,
+    )
+
+
+def draw_trials(probe: Probe, count: int, seed: int) -> list[Trial]:
+    """Random trials of a probe. More of them begin with the same; other probes do not matter."""
+    generator = np.random.default_rng([seed, list(PROBES).index(probe.name)])
+    return [probe.draw(generator, number) for number in range(count)]
+
+
+def driver(choose: Choose, config: SimulatorConfig) -> Drive:
+    """`record` with this driver, compiled; to be made once for all probes."""
+    return jax.jit(lambda key, worlds, lines, atlas: record(key, worlds, lines, choose, atlas, config))
+
+
+def run_trials(
+    probe: Probe, trials: Sequence[Trial], drive: Drive, seed: int, config: SimulatorConfig
+) -> tuple[Run, WorldState]:
+    """The trials driven to the end of the probe's time, and the worlds that they started as."""
+    atlas = probe_atlas()
+    worlds = start_trials(trials, atlas, config)
+    key = jax.random.fold_in(jax.random.key(seed), list(PROBES).index(probe.name))
+    _, trace = drive(key, worlds, lines_of(trials, atlas), atlas)
+    rows = round(probe.seconds / config.timestep_s) + 1
+    cut = Trace(*(np.asarray(leaf)[:rows] for leaf in trace))
+    return Run(trials, roads(), cut, config.timestep_s), worlds

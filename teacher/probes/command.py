@@ -1,0 +1,97 @@
+"""The command `gigapixel teacher probe`: how often a policy masters each of the probe scenarios.
+
+Everybody is driven by the policy with the careful driver's traits. The scenarios and what passes: docs/teacher.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from teacher.evaluate import choose_with, evaluation_simulator
+from teacher.policy import Policy, describe_policy, load_policy
+from teacher.probes.catalogue import (
+    AGENTS,
+    PROBES,
+    draw_trials,
+    driver,
+    probe_atlas,
+    probe_simulator,
+    run_trials,
+)
+from teacher.probes.probe import Probe
+from teacher.probes.report import result_of, table
+from teacher.run_folder import write_json
+
+
+def probe_policy(
+    policy: Policy,
+    probes: list[Probe],
+    trials: int,
+    seed: int,
+    greedy: bool = True,
+    pictures: Path | None = None,
+) -> dict[str, Any]:
+    """Results by probe, as the JSON has them; one program is compiled for all. Pictures go into a folder."""
+    config = probe_simulator(evaluation_simulator(policy, AGENTS, 1.0), probes)
+    atlas = probe_atlas()
+    drive = driver(choose_with(policy, atlas, config, greedy), config)
+    results = {}
+    for probe in probes:
+        run, worlds = run_trials(probe, draw_trials(probe, trials, seed), drive, seed, config)
+        events = probe.judge(run)
+        results[probe.name] = result_of(probe, run, events)
+        if pictures is not None:
+            from teacher.probes.pictures import save_pictures
+
+            save_pictures(pictures, probe, run, worlds, events, atlas, config)
+    return results
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gigapixel teacher probe", description=__doc__)
+    parser.add_argument("--policy", default="pretrained", help="policy file, or 'pretrained' (default)")
+    parser.add_argument(
+        "--probe", default=",".join(PROBES), help="probes, separated by commas (default: all): %(default)s"
+    )
+    parser.add_argument("--trials", type=int, default=100, help="random trials of each probe (default: 100)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sample", action="store_true", help="draw actions instead of taking the likeliest")
+    parser.add_argument("--output", type=Path, required=True, help="write the shares here as JSON")
+    parser.add_argument("--pictures", type=Path, help="draw scenes and failures into this folder (PNG)")
+    return parser
+
+
+def chosen_probes(names: str) -> list[Probe]:
+    """Probes by a list of names. Raises ValueError for one that is unknown."""
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    for name in wanted:
+        if name not in PROBES:
+            raise ValueError(f"--probe {name!r} is unknown; known probes: {', '.join(PROBES)}")
+    if not wanted:
+        raise ValueError(f"--probe names no probe; known probes: {', '.join(PROBES)}")
+    return [PROBES[name] for name in dict.fromkeys(wanted)]
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command. Raises ValueError on impossible arguments."""
+    arguments = _parser().parse_args(argv)
+    if arguments.trials < 1:
+        raise ValueError(f"--trials {arguments.trials} must be at least 1")
+    if arguments.seed < 0:
+        raise ValueError(f"--seed {arguments.seed} must be 0 or above")
+    probes = chosen_probes(arguments.probe)
+    policy = load_policy(arguments.policy)
+    greedy = not arguments.sample
+    results = probe_policy(policy, probes, arguments.trials, arguments.seed, greedy, arguments.pictures)
+    print(table(results))
+    source = {name: _plain(value) for name, value in describe_policy(arguments.policy).items()}
+    settings = {"policy": source, "trials": arguments.trials, "seed": arguments.seed, "greedy": greedy}
+    write_json(arguments.output, settings | {"probes": results})
+    return 0
+
+
+def _plain(value: Any) -> Any:
+    """A number or text that JSON knows."""
+    return value.item() if hasattr(value, "item") else value

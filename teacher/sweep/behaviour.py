@@ -1,0 +1,130 @@
+"""How agents drive at one instant: what a sweep records of every step."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from simulator.atlas import RoadAtlas, table_rows
+from simulator.collision import MIN_HEIGHT_GAP_M, corners
+from simulator.config import SimulatorConfig
+from simulator.dynamics import wrap_angle
+from simulator.idm import Corridor, locate
+from simulator.infractions.stop_rules import LINE_REACH, front
+from simulator.lights import RED, light_states, line_coordinates
+from simulator.road_room import corner_room
+from simulator.rollout import Choose, step_worlds
+from simulator.variants import on_map
+from simulator.world import WorldState, nearest_station, route_rows
+
+FOLLOWS_M = 30.0
+"""Whoever has a leader within this follows it (our choice: about 3 s at 10 m/s)."""
+SAME_WAY_COS = 0.7
+"""Cosine of the angle within which a leader goes the same way, and within which a stop line is one's own."""
+AT_LINE_M = 15.0
+"""Whose front is this close before a line whose light is red has met a red light."""
+
+
+class Behaviour(NamedTuple):
+    """One instant; leaves [agents], over a drive [steps, worlds, agents]."""
+
+    drives: Any  # bool: is driven by the policy and counts
+    speed: Any  # m/s
+    limit: Any  # m/s, speed limit where the agent is
+    acceleration: Any  # m/s2
+    lateral_acceleration: Any  # m/s2
+    offset_m: Any  # from the middle of the route, left positive
+    angle: Any  # rad, against the route's direction
+    gap_m: Any  # to the leader's box, along the route; infinite without one within FOLLOWS_M
+    clearance_m: Any  # to the nearest other box; infinite without one
+    edge_room_m: Any  # from the nearest corner to the edge of the road, negative outside
+    red_line: Any  # int32: stop line with a red light at most AT_LINE_M ahead, -1 for none
+
+
+def record_behaviour(
+    key: Key[Array, ""], worlds: WorldState, choose: Choose, atlas: RoadAtlas, config: SimulatorConfig
+) -> tuple[WorldState, Behaviour]:
+    """Drives the worlds for `config.episode_steps` steps; the key is consumed. Steps are seen as they begin."""
+
+    def one(state: WorldState, step_key: Array) -> tuple[WorldState, Behaviour]:
+        seen = jax.vmap(lambda world: behaviour(world, atlas, config))(state)
+        following, _ = step_worlds(state, choose(state, step_key), atlas, config)
+        return following, seen
+
+    return jax.lax.scan(one, worlds, jax.random.split(key, config.episode_steps))
+
+
+def behaviour(state: WorldState, atlas: RoadAtlas, config: SimulatorConfig) -> Behaviour:
+    """Of all agents of one world."""
+    station = nearest_station(state.scenario, state.route_m[:, None])
+    _, _, cos, sin, _, limit = jnp.moveaxis(route_rows(state.scenario, station)[:, 0], -1, 0)
+    return Behaviour(
+        drives=state.active & state.spawned,
+        speed=state.speed,
+        limit=limit,
+        acceleration=state.acceleration,
+        lateral_acceleration=state.lateral_acceleration,
+        offset_m=state.route_offset_m,
+        angle=wrap_angle(state.yaw - jnp.arctan2(sin, cos)),
+        gap_m=gaps(state),
+        clearance_m=clearances(state),
+        edge_room_m=corner_room(state, atlas, config).min(axis=1),
+        red_line=red_lines(state, atlas, config),
+    )
+
+
+def gaps(state: WorldState) -> Float[Array, " agents"]:
+    """Distance (m) along the route from each agent's front to the rear of the nearest agent ahead that goes its way and
+    is in its way; infinite where there is none within FOLLOWS_M."""
+    size, xy = state.scenario.size, state.position[:, :2]
+    place = locate(Corridor.of(state), xy[None, :, 0], xy[None, :, 1])
+    own_cos, own_sin = jnp.cos(state.yaw), jnp.sin(state.yaw)
+    cos = own_cos * place.cos + own_sin * place.sin
+    ahead = place.along - state.route_m[:, None]
+    apart = jnp.abs(place.aside - state.route_offset_m[:, None])
+    in_the_way = place.inside & (apart < 0.5 * (size[:, 1, None] + size[:, 1])) & (ahead > 0)
+    leads = in_the_way & (cos > SAME_WAY_COS) & _others(state)
+    gap = jnp.where(leads, ahead - 0.5 * (size[:, 0, None] + size[:, 0]), jnp.inf).min(axis=1)
+    return jnp.where(gap < FOLLOWS_M, jnp.maximum(gap, 0.0), jnp.inf)
+
+
+def clearances(state: WorldState) -> Float[Array, " agents"]:
+    """Distance (m) from each agent's box to the nearest other box on its level; 0 where they overlap by a corner,
+    infinite where the agent is alone.
+
+    Boxes that are apart are nearest at a corner of one of them.
+    """
+    xy, size = state.position[:, :2], state.scenario.size
+    away = corners(xy, state.yaw, size)[None] - xy[:, None, None]  # [i, j, corner]: corners of j seen from i
+    cos, sin = jnp.cos(state.yaw)[:, None, None], jnp.sin(state.yaw)[:, None, None]
+    along = jnp.abs(away[..., 0] * cos + away[..., 1] * sin) - 0.5 * size[:, 0, None, None]
+    across = jnp.abs(away[..., 1] * cos - away[..., 0] * sin) - 0.5 * size[:, 1, None, None]
+    to_corner = jnp.hypot(jnp.maximum(along, 0.0), jnp.maximum(across, 0.0)).min(axis=2)
+    return jnp.where(_others(state), jnp.minimum(to_corner, to_corner.T), jnp.inf).min(axis=1)
+
+
+def red_lines(state: WorldState, atlas: RoadAtlas, config: SimulatorConfig) -> Int[Array, " agents"]:
+    """The stop line (index into the atlas) with a red light that each agent is about to reach, -1 for none."""
+    own = on_map(state.scenario, front(state), config)
+    stops = atlas.stop_candidates[table_rows(atlas, state.map_id, own)]
+    past, aside = line_coordinates(own[:, None], stops, atlas)
+    ahead = on_map(state.scenario, front(state) + _heading(state), config)
+    approach, _ = line_coordinates(ahead[:, None], stops, atlas)
+    red = light_states(state, stops, atlas, config) == RED
+    here = red & (past < 0) & (past > -AT_LINE_M) & (aside < LINE_REACH) & (approach - past > SAME_WAY_COS)
+    nearest = jnp.argmax(jnp.where(here, past, -jnp.inf), axis=1)[:, None]
+    line = jnp.take_along_axis(stops, nearest, axis=1)[:, 0]
+    return jnp.where(here.any(axis=1), line, -1)
+
+
+def _heading(state: WorldState) -> Float[Array, "agents 2"]:
+    return jnp.stack([jnp.cos(state.yaw), jnp.sin(state.yaw)], axis=-1)
+
+
+def _others(state: WorldState) -> Bool[Array, "agents agents"]:
+    """Who else is there on one's level."""
+    level = jnp.abs(state.position[:, 2, None] - state.position[:, 2]) < MIN_HEIGHT_GAP_M
+    return level & state.present & ~jnp.eye(len(level), dtype=bool)
