@@ -48,7 +48,7 @@ class RewardConfig:
     lane_center: Range = (0.0, 0.2)  # GIGAFLOW's order is 0.05; few steps need a firmer hand in turns
     center_bias: Range = (-0.5, 0.5)
     progress: Range = (0.01, 0.02)  # our choice: a dense signal for small budgets
-    reverse: Range = (0.0, 0.05)
+    reverse: Range = (0.05, 0.3)  # GIGAFLOW's order is 0.005: drivers rocked to and fro at red lights
     overspeed: Range = (0.0, 0.05)
     idle: Range = (0.0, 0.02)  # our choice, against standing still for ever
     goal: Range = (0.8, 1.2)
@@ -68,7 +68,14 @@ assert len(TRAIT_NAMES) == TRAITS
 
 
 # Where evaluation departs from the middle of every range: a driver that minds crashes, lights and limits.
-_CAREFUL = {"collision": 1.0, "offroad": 1.0, "red_light": 1.0, "overspeed": 1.0, "stop_sign": 1.0}
+_CAREFUL = {
+    "collision": 1.0,
+    "offroad": 1.0,
+    "red_light": 1.0,
+    "reverse": 1.0,
+    "overspeed": 1.0,
+    "stop_sign": 1.0,
+}
 
 
 def careful_traits() -> Float[Array, " traits"]:
