@@ -62,7 +62,7 @@ def test_a_label_is_what_the_teacher_then_does(world: PixelWorld) -> None:
 def test_tracking_the_teachers_plans_stays_with_the_teacher(world: PixelWorld) -> None:
     """Plans renewed at 2 Hz from labels: after 4 s the mean distance to the first label's end is under 0.7 m."""
     distances = []
-    for seed in (3, 4):
+    for seed in (3, 4, 5, 6):
         world.reset(seed)
         world.draw_drivers(0.0)
         first, viewers, start = world.label(), world.viewers, axles(world)[world.viewers]
@@ -71,7 +71,7 @@ def test_tracking_the_teachers_plans_stays_with_the_teacher(world: PixelWorld) -
         kept = (first.weight > 0) & torch.isin(viewers, world.viewers)
         end = first.trajectory.in_world(start)[:, -1]
         distances.append((axles(world)[viewers] - end)[kept, :2].norm(dim=-1))
-    assert len(torch.cat(distances)) > 8
+    assert len(torch.cat(distances)) > 16
     assert float(torch.cat(distances).mean()) < 0.7
 
 
