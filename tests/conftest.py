@@ -50,7 +50,8 @@ def check_types_of_our_packages() -> None:
 
 
 check_types_of_our_packages()
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+# Processes that share the cores would wait for each other at the end of every operation.
+torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
 
 
 def pytest_sessionfinish() -> None:

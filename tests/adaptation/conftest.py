@@ -84,11 +84,10 @@ def write_log(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-@pytest.fixture
-def small_student() -> StudentPolicy:
-    """An untrained student of a few thousand weights, for four 32 x 18 cameras, whose plans depend on pictures."""
+def untrained_student(seed: int) -> StudentPolicy:
+    """A student of a few thousand weights, for four 32 x 18 cameras, whose plans depend on pictures."""
     state = torch.get_rng_state()
-    torch.manual_seed(3)
+    torch.manual_seed(seed)
     encoder = EncoderConfig(features=16, channels=(8, 8))
     policy = StudentPolicy(
         PolicyConfig(encoder, PlannerConfig(hidden=32, layers=1), 4, height_px=18, width_px=32)
@@ -96,3 +95,15 @@ def small_student() -> StudentPolicy:
     torch.nn.init.normal_(policy.planner.trajectory_head.project.weight, std=0.3)
     torch.set_rng_state(state)
     return policy.eval()
+
+
+@pytest.fixture
+def make_student() -> Callable[[int], StudentPolicy]:
+    """Untrained students by seed."""
+    return untrained_student
+
+
+@pytest.fixture
+def small_student() -> StudentPolicy:
+    """One untrained student."""
+    return untrained_student(3)

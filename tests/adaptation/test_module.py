@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import pytest
 import torch
 
@@ -85,16 +87,24 @@ def test_the_feature_loss_ignores_missing_cameras() -> None:
     assert float(feature_loss(tokens, target, torch.tensor([[False, False]]))) == 0.0
 
 
-@pytest.mark.usefixtures("torch_seed")
-def test_it_learns_to_see_the_stand_in(pairs: list[Pair], small_student: StudentPolicy) -> None:
-    """On scenes that it did not train on the error falls by more than it would by chance: well over a third."""
-    module = AdaptationModule(small_student, optimiser=OptimiserConfig(learning_rate=5e-3, warmup_steps=0))
+def test_it_learns_to_see_the_stand_in(make_student: Callable[[int], StudentPolicy]) -> None:
+    """On scenes that it did not train on the error falls by well over a third: the mean over untrained students.
+
+    One student says little: how far its plans bend with its features is a matter of its random weights.
+    """
+    scenes = StandInConfig(scenes=24, moments_per_scene=4, held_out_scenes=1)
     mild = AugmentConfig(zoom=0.0, shift=0.0, exposure=0.1, contrast=0.1, saturation=0.1, tint=0.0)
-    data = data_of(pairs, augment=mild)
-    trainer(max_epochs=25, limit_val_batches=0).fit(module, data)
-    trainer().test(module, datamodule=data, verbose=False)
-    errors = mean_errors(module.test_errors)
-    assert errors["adapted_m"] < 0.65 * errors["unadapted_m"]
+    data = data_of(stand_in_pairs(scenes, CameraRig.nuplan(18, 32), backend="reference"), augment=mild)
+    falls = []
+    for seed in range(4):
+        lightning.seed_everything(seed, verbose=False)
+        optimiser = OptimiserConfig(learning_rate=2e-3, warmup_steps=0)
+        module = AdaptationModule(make_student(seed), optimiser=optimiser)
+        trainer(max_epochs=50, limit_val_batches=0).fit(module, data)
+        trainer().test(module, datamodule=data, verbose=False)
+        errors = mean_errors(module.test_errors)
+        falls.append(math.log(errors["adapted_m"] / errors["unadapted_m"]))
+    assert np.mean(falls) < math.log(0.65)
 
 
 @pytest.mark.usefixtures("torch_seed")
