@@ -16,10 +16,10 @@ from flax import struct
 from jaxtyping import Array, Bool, Float
 
 from simulator.actions.jerk import JerkActions
-from simulator.actions.logged_ahead import Ahead, LoggedTrack, windows
+from simulator.actions.logged_ahead import Ahead, LoggedTrack, logged_motion, windows
 from simulator.atlas import RoadAtlas
 from simulator.config import SimulatorConfig
-from simulator.dynamics import motion_of, vehicle_of
+from simulator.dynamics import Motion, Vehicle, motion_of, vehicle_of
 from simulator.step import step
 from simulator.world import LOG, Leaf, WorldState
 from teacher.config import TeacherConfig
@@ -52,7 +52,7 @@ def demonstrate(
     """
     logged = state.scenario.logged
     seen = logged.valid & (jnp.arange(logged.valid.shape[1]) <= logged.last_step)
-    ahead = _ahead(state, seen, simulator.timestep_s)
+    state, ahead = begin(state, seen, simulator.timestep_s)
 
     def drive(state: WorldState, now: tuple[Array, Ahead, Array]) -> tuple[WorldState, tuple]:
         following_seen, window, place = now
@@ -77,12 +77,27 @@ def demonstrate(
     )
 
 
-def _ahead(state: WorldState, seen: Bool[Array, "agents steps"], timestep_s: float) -> Ahead:
-    """The next poses of every track, fields [agents, steps, poses]."""
+def begin(
+    state: WorldState, seen: Bool[Array, "agents steps"], timestep_s: float
+) -> tuple[WorldState, Ahead]:
+    """The first state, and the next poses of every track at each step, fields [agents, steps, poses].
+
+    Experts begin with the accelerations and the steering of their first second: those of one step are noise where steps
+    are short.
+    """
     logged = state.scenario.logged
     tracks = LoggedTrack(logged.position[..., 0], logged.position[..., 1], logged.yaw, logged.speed, seen)
     poses = max(1, round(_MODEL.horizon_s / timestep_s))
-    return jax.vmap(lambda track: windows(track, poses, timestep_s))(tracks)
+
+    def one(track: LoggedTrack, vehicle: Vehicle) -> tuple[Motion, Ahead]:
+        ahead = windows(track, poses, timestep_s)
+        motion = logged_motion(track, ahead, vehicle, timestep_s)
+        return jax.tree.map(lambda field: field[0], motion), ahead
+
+    first, ahead = jax.vmap(one)(tracks, vehicle_of(state))
+    names = ("acceleration", "lateral_acceleration", "steering")
+    begun = {name: jnp.where(state.active, getattr(first, name), getattr(state, name)) for name in names}
+    return state.replace(**begun), ahead
 
 
 def _by_step(ahead: Ahead) -> Ahead:
