@@ -16,6 +16,7 @@ commands:
   evaluate  drive and measure:  gigapixel teacher evaluate --policy pretrained --map Town10HD --output t.json
   probe     known situations:   gigapixel teacher probe --policy pretrained --output p.json [--pictures DIR]
   sweep     vary one trait:     gigapixel teacher sweep --policy pretrained --coefficient collision --output s.json
+  ablate    compare trainings:  gigapixel teacher ablate --config configs/teacher/ablation/filter.yaml --output DIR
 
 Each takes --help."""
 REFUSED, INTERRUPTED = 2, 130
@@ -42,7 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         from teacher.sweep.command import main as sweep
 
         return sweep(rest)
-    raise ValueError(f"unknown teacher command {command!r}; known commands: fit, evaluate, probe, sweep")
+    if command == "ablate":
+        from teacher.ablation.command import main as ablate
+
+        return ablate(rest)
+    raise ValueError(
+        f"unknown teacher command {command!r}; known commands: fit, evaluate, probe, sweep, ablate"
+    )
 
 
 def fit_command(arguments: list[str]) -> int:

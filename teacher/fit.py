@@ -6,6 +6,7 @@ The loop only calls the jitted update of `train.py` and writes down what it retu
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -67,10 +68,12 @@ def fit(
     resume: bool = False,
     stop_at_update: int | None = None,
     report: Report = lambda row: None,
+    stop_after_s: float | None = None,
 ) -> Finish:
-    """Train until `total_agent_steps` of experience, until `stop_at_update`, or until interrupted.
+    """Train until `total_agent_steps` of experience, until `stop_at_update` or `stop_after_s`, or until interrupted.
 
-    A resumed run goes on exactly where its newest checkpoint stands. `report` gets each update's row of metrics.
+    `stop_after_s` counts seconds of updates, without the first of this life of the run, which compiles. A resumed run
+    goes on exactly where its newest checkpoint stands. `report` gets each update's row of metrics.
     Raises ValueError for a folder that already holds a run (without `resume`) and for a changed configuration (with).
     """
     folder = config.folder
@@ -83,7 +86,7 @@ def fit(
         if is_first():
             write_text(folder / "config.yaml", to_yaml(config))
             write_json(folder / "metadata.json", run_metadata(config.seed))
-        return Run(config, environment, source, newest, report).train(stop_at_update)
+        return Run(config, environment, source, newest, report).train(stop_at_update, stop_after_s)
     finally:
         source.close()
 
@@ -162,18 +165,23 @@ class Run:
             self.state = self.state.replace(worlds=retired(self.state.worlds))
             self.progress.position = self._source.position
 
-    def train(self, stop_at_update: int | None = None) -> Finish:
-        """Update until the budget is spent, until `stop_at_update`, or until interrupted; then save."""
+    def train(self, stop_at_update: int | None = None, stop_after_s: float | None = None) -> Finish:
+        """Update until the budget is spent, a limit of `fit` is reached, or until interrupted; then save."""
         config, progress = self._config, self.progress
         config.folder.mkdir(parents=True, exist_ok=True)
         log = MetricsLog(config.folder, progress.update, progress.agent_steps) if is_first() else None
         if progress.update == 0:
             self._save(log)
         saved = progress.update
+        until_s = math.inf
         try:
             with interruptions() as interrupted:
-                while not (any_of(interrupted()) or self._finished(stop_at_update)):
+                while not (
+                    any_of(interrupted() or progress.wall_s >= until_s) or self._finished(stop_at_update)
+                ):
                     row = self._advance()
+                    if stop_after_s is not None and math.isinf(until_s):
+                        until_s = progress.wall_s + stop_after_s
                     if log:
                         log.write(row)
                     self._report(row)

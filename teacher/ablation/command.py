@@ -1,0 +1,152 @@
+"""The command `gigapixel teacher ablate`: what one part of the training is worth, at equal time, over several seeds.
+
+Trains every arm of a study with every seed, drives the finished policies, and writes `ablation.json`, `ablation.png`
+and the runs themselves into a folder. The same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import yaml
+from tqdm import tqdm
+
+from teacher.ablation.plot import save_plot
+from teacher.ablation.run import FIGURES, Interrupted, Outcome, conduct
+from teacher.ablation.study import Arm, Study, load_study
+from teacher.config import to_dict
+from teacher.fit import Row
+from teacher.run_folder import run_metadata, write_json, write_text
+
+INTERRUPTED = 130
+
+
+def summary(study: Study, outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
+    """By arm and figure: mean and standard deviation over the seeds, and the seeds' values; None where unknown."""
+    rows: dict[str, dict[str, Any]] = {}
+    for arm in study.arms:
+        own = [one for one in outcomes if one.arm == arm.name]
+        rows[arm.name] = {"agent_steps": statistics.mean(one.agent_steps for one in own)}
+        for name in (*FIGURES, "progress_ratio"):
+            values = [value for one in own if (value := one.figures.get(name)) is not None]
+            if values:
+                spread = statistics.stdev(values) if len(values) > 1 else None
+                rows[arm.name][name] = {"mean": statistics.mean(values), "std": spread, "seeds": values}
+    return rows
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """One line per arm: experience, then the mean of every figure with its standard deviation."""
+    names = [name for name in (*FIGURES, "progress_ratio") if any(name in row for row in rows.values())]
+    width = max(len(name) for name in rows)
+    lines = [f"{'':<{width}}  {'agent steps':>12}" + "".join(f"  {name:>16}" for name in names)]
+    for arm, row in rows.items():
+        cells = "".join(f"  {_shown(row.get(name)):>16}" for name in names)
+        lines.append(f"{arm:<{width}}  {row['agent_steps'] / 1e6:>11.2f}M{cells}")
+    return "\n".join(lines)
+
+
+def _shown(figure: dict[str, Any] | None) -> str:
+    if figure is None:
+        return "-"
+    spread = "" if figure["std"] is None else f" ± {figure['std']:.3f}"
+    return f"{figure['mean']:.3f}{spread}"
+
+
+def progress(study: Study) -> Callable[[Arm, int], Callable[[Row], None]]:
+    """Shows for every run how much of its time is used."""
+
+    def begin(arm: Arm, seed: int) -> Callable[[Row], None]:
+        form = "{l_bar}{bar}| {n:.1f}/{total:g} min{postfix}"
+        bar = tqdm(total=study.minutes, desc=f"{arm.name}, seed {seed}", bar_format=form)
+        compiled: list[float] = []
+
+        def report(row: Row) -> None:
+            compiled[:] = compiled or [row["wall_s"]]
+            score = row.get("teacher/episode/driving_score", float("nan"))
+            bar.set_postfix_str(f", {row['agent_steps'] / 1e6:.2f}M steps, score {score:.2f}", refresh=False)
+            bar.update(min((row["wall_s"] - compiled[0]) / 60, study.minutes) - bar.n)
+            if bar.n >= study.minutes:
+                bar.close()
+
+        return report
+
+    return begin
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gigapixel teacher ablate", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    add = parser.add_argument
+    add(
+        "--config",
+        type=Path,
+        required=True,
+        help="the study, for example configs/teacher/ablation/filter.yaml",
+    )
+    add("--output", type=Path, required=True, help="folder for its runs, figures and plot")
+    add("--minutes", type=float, help="time of every run, instead of the study's")
+    add("--seeds", help="seeds separated by commas, instead of the study's")
+    add("--packs", default="", help="packs of recorded scenes, for studies that drive in them")
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command. Raises ValueError on impossible arguments."""
+    given = _parser().parse_args(argv)
+    study = load_study(given.config, tuple(part.strip() for part in given.packs.split(",") if part.strip()))
+    if given.minutes is not None:
+        if not given.minutes > 0:
+            raise ValueError(f"--minutes {given.minutes} must be above 0")
+        study = dataclasses.replace(study, minutes=given.minutes)
+    if given.seeds is not None:
+        study = dataclasses.replace(study, seeds=_seeds(given.seeds))
+    _check_same(study, given.output)
+    _share_compiled(given.output)
+    try:
+        outcomes = conduct(study, given.output, progress(study))
+    except Interrupted:
+        print("interrupted; the same command goes on with the next run", file=sys.stderr)
+        return INTERRUPTED
+    rows = summary(study, outcomes)
+    content = {"question": study.question, "minutes": study.minutes, "seeds": list(study.seeds), "arms": rows}
+    about = run_metadata(study.seeds[0])
+    write_json(given.output / "ablation.json", content | {key: about[key] for key in ("commit", "device")})
+    save_plot(given.output / "ablation.png", study, outcomes)
+    print(table(rows))
+    return 0
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdigit() for part in parts) or len(set(parts)) < len(parts):
+        raise ValueError(f"--seeds {text!r} must be different whole numbers, such as 0,1,2")
+    return tuple(int(part) for part in parts)
+
+
+def _check_same(study: Study, output: Path) -> None:
+    """Refuse a folder that holds runs of another study: they would be mixed into this one's figures."""
+    described = {
+        "question": study.question,
+        "minutes": study.minutes,
+        "arms": {arm.name: arm.values for arm in study.arms},
+        "evaluate": to_dict(study.evaluation),
+    }
+    path, text = output / "study.yaml", yaml.safe_dump(described, sort_keys=False)
+    if path.is_file() and path.read_text() != text:
+        raise ValueError(f"{path} is of another study or other minutes; choose another --output")
+    write_text(path, text)
+
+
+def _share_compiled(output: Path) -> None:
+    """Seeds of an arm run the same program: compile it once."""
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(output / "compiled"))

@@ -1,0 +1,139 @@
+"""What a study compares, as its YAML file says it: configs/teacher/ablation/*.yaml.
+
+| field     | meaning                                                                                          |
+|-----------|--------------------------------------------------------------------------------------------------|
+| question  | what the study asks; the title of its plot                                                       |
+| base      | a teacher's configuration, a path from the study's own folder                                    |
+| arms      | by name, what differs from the base: nested as in a teacher's configuration, `{}` for nothing    |
+| minutes   | time for updates that every run gets; compiling, evaluating and pre-training come on top         |
+| seeds     | every arm is trained once with each                                                              |
+| evaluate  | how the finished policies are judged: fields of `EvaluationConfig`                               |
+
+`PACKS` in place of a list of packs stands for those of the command line, so that no study knows anybody's disk.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from teacher.config import TeacherConfig, from_dict
+from teacher.evaluation_config import EvaluationConfig
+
+PACKS = "PACKS"
+RUNS = "runs"
+"""Folder of a study's training runs, inside its output."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side of a comparison: its name and a teacher's configuration, still without name, output and seed."""
+
+    name: str
+    values: dict[str, Any]
+
+    @property
+    def stem(self) -> str:
+        """The name as part of a folder's."""
+        return "".join(letter if letter.isalnum() else "_" for letter in self.name)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study, checked: every run's configuration can be made."""
+
+    question: str
+    arms: tuple[Arm, ...]
+    minutes: float
+    seeds: tuple[int, ...]
+    evaluation: EvaluationConfig
+    source: str = field(default="", compare=False)
+
+    def config(self, arm: Arm, seed: int, output: Path) -> TeacherConfig:
+        """The configuration of one run. Raises ValueError naming the study's file and the field."""
+        values = arm.values | {
+            "name": f"{arm.stem}_{seed}",
+            "output": str(output / RUNS),
+            "seed": seed,
+        }
+        return from_dict(TeacherConfig, values, f"{self.source}, arm {arm.name!r}")
+
+
+def load_study(path: Path, packs: tuple[str, ...] = ()) -> Study:
+    """Read a study. Raises ValueError, naming file and field, for what it cannot mean."""
+    values = _mapping(path)
+    known = ("question", "base", "arms", "minutes", "seeds", "evaluate")
+    for key in values:
+        if key not in known:
+            raise ValueError(f"{path}: unknown key {key!r}; known keys: {', '.join(known)}")
+    for key in ("question", "base", "arms"):
+        if key not in values:
+            raise ValueError(f"{path}: {key} is missing")
+    minutes, seeds = values.get("minutes", 5.0), values.get("seeds", [0, 1, 2])
+    if isinstance(minutes, bool) or not isinstance(minutes, (int, float)) or not minutes > 0:
+        raise ValueError(f"{path}: minutes={minutes!r} must be a number above 0")
+    if not isinstance(seeds, list) or not seeds or len({repr(seed) for seed in seeds}) < len(seeds):
+        raise ValueError(
+            f"{path}: seeds={seeds!r} must be a list of different whole numbers, such as [0, 1, 2]"
+        )
+    arms = values["arms"]
+    if not isinstance(arms, dict) or len(arms) < 2:
+        raise ValueError(
+            f"{path}: arms={arms!r} must name at least two, such as {{with: {{}}, without: ...}}"
+        )
+    base = _mapping(path.parent / str(values["base"]))
+    judged = _with_packs(values.get("evaluate", {}), packs, path)
+    study = Study(
+        question=str(values["question"]),
+        arms=tuple(
+            Arm(str(name), _with_packs(merged(base, changes or {}), packs, path))
+            for name, changes in arms.items()
+        ),
+        minutes=float(minutes),
+        seeds=tuple(seeds),
+        evaluation=from_dict(EvaluationConfig, judged, f"{path}, evaluate"),
+        source=str(path),
+    )
+    for arm in study.arms:
+        for seed in study.seeds:
+            study.config(arm, seed, Path())
+    if len({arm.stem for arm in study.arms}) < len(study.arms):
+        raise ValueError(f"{path}: two arms have names that differ in punctuation only")
+    return study
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` written over it, mapping by mapping; neither is touched."""
+    result = copy.deepcopy(base)
+    for key, value in changes.items():
+        inside = result.get(key)
+        if isinstance(value, dict) and isinstance(inside, dict):
+            result[key] = merged(inside, value)
+        else:
+            result[key] = copy.deepcopy(value)
+    return result
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: expected a mapping, found {values!r}")
+    return values
+
+
+def _with_packs(value: Any, packs: tuple[str, ...], path: Path) -> Any:
+    """`value` with the command line's packs wherever PACKS stands."""
+    if isinstance(value, dict):
+        return {key: _with_packs(entry, packs, path) for key, entry in value.items()}
+    if value != PACKS:
+        return value
+    if not packs:
+        raise ValueError(f"{path} drives in recorded scenes; name packs: --packs a.h5,b.h5")
+    return list(packs)
