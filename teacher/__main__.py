@@ -56,6 +56,7 @@ def fit_command(arguments: list[str]) -> int:
     """Train, with a progress line; Ctrl-C leaves a run that --resume continues."""
     from tqdm import tqdm
 
+    from teacher.curves import save_curves
     from teacher.fit import Row, fit
     from teacher.hosts import is_first, join
 
@@ -76,6 +77,8 @@ def fit_command(arguments: list[str]) -> int:
 
         finish = fit(config, options.resume, options.stop_at_update, report)
     print(f"{finish.folder}: {finish.agent_steps} agent steps in {finish.updates} updates")
+    if is_first() and finish.updates:
+        save_curves(finish.folder / "metrics.csv", finish.folder / "curves.png")
     if finish.interrupted:
         print("interrupted; the same command with --resume goes on", file=sys.stderr)
     return INTERRUPTED if finish.interrupted else 0

@@ -5,6 +5,7 @@ runs/teacher/<name>/config.yaml          resolved configuration
                     metrics.csv          one row per update
                     pretrain.csv         one row per epoch of pre-training, where there was any
                     events.out.tfevents* the same numbers; the step is agent steps
+                    curves.png           the most telling columns of metrics.csv, see `teacher.curves`
                     checkpoints/         see `teacher.checkpoint`
                     policy.h5            the newest policy, see `teacher.policy`
 """

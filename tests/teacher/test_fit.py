@@ -19,6 +19,7 @@ from simulator.config import SimulatorConfig
 from teacher.__main__ import main
 from teacher.checkpoint import list_checkpoints
 from teacher.config import TeacherConfig, load_config
+from teacher.curves import read_curves
 from teacher.fit import Run
 from teacher.network import NetworkConfig, TeacherNetwork
 from teacher.policy import describe_policy, load_policy
@@ -178,6 +179,21 @@ def test_a_town_resumes_exactly(town_run):
     output, _ = town_run
     assert arrays(newest(output / "debug")) == arrays(newest(output / "whole"))
     assert table(output / "debug") == table(output / "whole")
+
+
+def test_a_finished_run_draws_its_curves(town_run):
+    output, _ = town_run
+    from PIL import Image
+
+    assert Image.open(output / "debug" / "curves.png").width > 1000
+
+
+def test_curves_are_means_over_stretches_of_updates(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("update,teacher/a\n1,1.0\n2,\n3,5.0\n4,7.0\n")
+    curves = read_curves(path, points=2)
+    assert curves["update"].tolist() == [1.5, 3.5]
+    assert curves["teacher/a"].tolist() == [1.0, 6.0]
 
 
 def test_a_run_folder_is_enough(town_run, repository):
