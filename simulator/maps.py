@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from simulator.atlas import RoadAtlas, build_atlas
 from simulator.grids import GRIDS_VERSION, Grids
+from simulator.made_names import made_number, made_sha256
 from simulator.opendrive import IMPORTER_VERSION, find_source, import_town, known_towns, source_sha256
 from simulator.packs import PackFormat, read_pack, write_pack
 from simulator.road_map import SCHEMA_VERSION, RoadMap
@@ -29,7 +30,8 @@ def cache_folder() -> Path:
 
 
 def load_maps(names: Sequence[str]) -> list[RoadMap]:
-    """Road maps by town name, by path of an OpenDRIVE file, or by path of a scene pack (.h5)."""
+    """Road maps by town name (also `Made-0`, see `simulator.made_town`), or by path of an OpenDRIVE file or of a scene
+    pack (.h5)."""
     if isinstance(names, str):
         raise ValueError(f"names is the single text {names!r}; expected a list such as [{names!r}]")
     return [_load_map(str(name)) for name in names]
@@ -44,18 +46,32 @@ def load_atlas(names: Sequence[str]) -> RoadAtlas:
 def _load_map(name: str) -> RoadMap:
     if name.endswith((".h5", ".hdf5")):
         return _load_pack(name)
+    number = made_number(name)
+    if number is not None:
+        return _cached(name, made_sha256(name), lambda: _make(number))
     if not known_towns() and "." not in name and "/" not in name:
         return _load_without_reader(name)
     source = find_source(name)
     town = source.name.removesuffix(".gz").removesuffix(".xodr")
-    entry = cache_folder() / f"{town}-{source_sha256(source)[:16]}-s{SCHEMA_VERSION}i{IMPORTER_VERSION}.h5"
+    return _cached(town, source_sha256(source), lambda: import_town(source))
+
+
+def _make(number: int) -> RoadMap:
+    from simulator.made_town import make_town  # needs Shapely; a machine that reads the cache may lack it
+
+    return make_town(number)
+
+
+def _cached(town: str, sha256: str, build: Callable[[], RoadMap]) -> RoadMap:
+    """The town from the cache, or built and put there."""
+    entry = cache_folder() / f"{town}-{sha256[:16]}-s{SCHEMA_VERSION}i{IMPORTER_VERSION}.h5"
     if entry.is_file():
         try:
             return RoadMap.load(entry)
         except ValueError as error:
             _log.warning("rebuilding damaged cache entry %s (%s)", entry, error)
-    _log.info("importing %s from %s", town, source.name)
-    road_map = import_town(source)
+    _log.info("building %s", town)
+    road_map = build()
     road_map.save(entry)
     return road_map
 

@@ -66,7 +66,8 @@ def find_source(name_or_path: str | Path) -> Path:
     towns = known_towns()
     if str(name_or_path) not in towns:
         raise ValueError(
-            f"map {str(name_or_path)!r} is unknown; expected one of {', '.join(towns)} or a path to a .xodr[.gz] file"
+            f"map {str(name_or_path)!r} is unknown; expected one of {', '.join(towns)}, Made-<number> or a path to a "
+            ".xodr[.gz] file"
         )
     return towns[str(name_or_path)]
 

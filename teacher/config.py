@@ -41,6 +41,7 @@ class TeacherConfig:
         reset_chunk: worlds that are reset at a time.
         num_shards: equal parts in which worlds drive and minibatches form (see `teacher.shards`). It belongs to the
             run: machines with any number of devices that divides it compute the same numbers.
+        start_from: a policy's file, or `pretrained`, whose weights a new run begins with; empty for new weights.
         logs: recorded traffic to train in instead of `maps`.
         pretrain: imitation of recorded drivers before the first update.
         simulator: the worlds.
@@ -60,6 +61,7 @@ class TeacherConfig:
     keep_checkpoints: int = 2
     reset_chunk: int = 4
     num_shards: int = 1
+    start_from: str = ""
     logs: LogConfig = field(default_factory=LogConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     simulator: SimulatorConfig = field(default_factory=SimulatorConfig)

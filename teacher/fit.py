@@ -24,7 +24,7 @@ from teacher.finite import first_broken
 from teacher.hosts import any_of, collect, is_first, meet, spread
 from teacher.logged_environment import retired
 from teacher.network import TeacherNetwork
-from teacher.policy import save_policy
+from teacher.policy import save_policy, weights_from
 from teacher.pretrain import pretrain
 from teacher.run_folder import MetricsLog, run_metadata, source_commit, write_json, write_table, write_text
 from teacher.shards import training_mesh, whole
@@ -139,11 +139,21 @@ class Run:
             return init_state(environment, network, config.ppo, self._data, config.seed, mesh)
 
         if checkpoint is None:
-            self.state = self._pretrained(start(), network)
+            self.state = self._pretrained(self._begun(start()), network)
         else:
             loaded, progress = load_checkpoint(checkpoint, jax.eval_shape(start))
             self.state = spread(loaded, state_places(config.ppo, mesh))
             self.progress = Progress(**progress)
+
+    def _begun(self, state: TrainState) -> TrainState:
+        """The first state, with the weights of another run where the configuration names one."""
+        if not self._config.start_from:
+            return state
+        return self._with_weights(state, weights_from(self._config.start_from, state.params))
+
+    def _with_weights(self, state: TrainState, params: Any) -> TrainState:
+        params = spread(params, self._whole)
+        return state.replace(params=params, acting=None if state.acting is None else params)
 
     def _pretrained(self, state: TrainState, network: TeacherNetwork) -> TrainState:
         """The first state, its weights pre-trained where the configuration asks for it."""
@@ -155,8 +165,7 @@ class Run:
         params = pretrain(params, network, self._config.pretrain, self._config, key, rows.append)
         if is_first():
             write_table(self._config.folder / "pretrain.csv", rows)
-        params = spread(params, self._whole)
-        return state.replace(params=params, acting=None if state.acting is None else params)
+        return self._with_weights(state, params)
 
     def _next_batch(self) -> None:
         """Take the next batch, where one is due; episodes in the old one are over."""

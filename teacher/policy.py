@@ -103,6 +103,23 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     )
 
 
+def weights_from(path: str | os.PathLike[str], params: Any) -> Any:
+    """The weights in a policy's file, for a network whose own weights are `params`.
+
+    Raises what `load_policy` raises, and ValueError where the network or its observation is another one.
+    """
+    found = load_policy(path).params
+    theirs, ours = (traverse_util.flatten_dict(one, sep="/") for one in (found, params))
+    for name in sorted(set(theirs) | set(ours)):
+        there, here = (one[name].shape if name in one else "missing" for one in (theirs, ours))
+        if there != here:
+            raise ValueError(
+                f"start_from={path}: weight {name} is {there} in the file and {here} in this run; network and "
+                "observation must be those of the file"
+            )
+    return found
+
+
 def describe_policy(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Where a policy file comes from: commit, agent_steps, seed."""
     source = PRETRAINED if str(path) == "pretrained" else Path(path)
