@@ -40,8 +40,8 @@ MOST_COMFORTABLE_MPS2, MOST_COMFORTABLE_MPS3 = 3.0, 5.0
 class RewardConfig:
     """Range of every weight; a trait of 0 gives the first value and 1 the second. Order is the order of traits."""
 
-    collision: Range = (0.5, 6.0)  # GIGAFLOW: (0, 3)
-    offroad: Range = (0.5, 5.0)  # GIGAFLOW: (0, 3)
+    collision: Range = (1.0, 10.0)  # GIGAFLOW: (0, 3)
+    offroad: Range = (1.0, 8.0)  # GIGAFLOW: (0, 3)
     red_light: Range = (4.0, 8.0)  # GIGAFLOW: (0, 1), less than what waiting 10 s for green forgoes here
     comfort: Range = (0.0, 0.02)  # GIGAFLOW: (0, 0.1)
     lane_align: Range = (0.0, 0.1)

@@ -71,7 +71,7 @@ def progress(study: Study) -> Callable[[Arm, int], Callable[[Row], None]]:
         def report(row: Row) -> None:
             compiled[:] = compiled or [row["wall_s"]]
             score = row.get("teacher/episode/driving_score", float("nan"))
-            bar.set_postfix_str(f", {row['agent_steps'] / 1e6:.2f}M steps, score {score:.2f}", refresh=False)
+            bar.set_postfix_str(f"{row['agent_steps'] / 1e6:.2f}M steps, score {score:.2f}", refresh=False)
             bar.update(min((row["wall_s"] - compiled[0]) / 60, study.minutes) - bar.n)
             if bar.n >= study.minutes:
                 bar.close()

@@ -40,6 +40,7 @@ BEHAVIOURS: dict[str, str] = {
     "collision_rate": "agents that collided",
     "offroad_rate": "agents that left the road",
     "red_run_share": "share of red lights met that were run",
+    "stop_sign_rate": "agents that passed a stop sign without a halt",
     "progress": "mean route progress",
     "goal_rate": "agents that reached every goal",
 }
@@ -80,6 +81,7 @@ def row_of(seen: Behaviour, final: WorldState) -> Row:
         "collision_rate": metrics.collision_rate,
         "offroad_rate": metrics.offroad_rate,
         "red_run_share": red_run_share(seen, final),
+        "stop_sign_rate": metrics.stop_sign_rate,
         "progress": metrics.progress,
         "goal_rate": metrics.goal_rate,
     }

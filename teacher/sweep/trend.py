@@ -27,6 +27,7 @@ MEANT: Mapping[str, tuple[str, int]] = {
     "overspeed": ("excess_mps", -1),
     "idle": ("standing_share", -1),
     "goal": ("goal_rate", 1),
+    "stop_sign": ("stop_sign_rate", -1),
 }
 """The behaviour that a coefficient of the reward is meant to move, and which way when the coefficient rises (ours)."""
 

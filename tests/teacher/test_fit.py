@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from simulator.config import SimulatorConfig
 from teacher.__main__ import main
@@ -181,10 +182,22 @@ def test_a_town_resumes_exactly(town_run):
     assert table(output / "debug") == table(output / "whole")
 
 
+def test_a_run_starts_from_the_weights_of_another(town_run):
+    output, arguments = town_run
+    taught = output / "debug" / "policy.h5"
+    begun = [*arguments, "--start_from", str(taught), "--stop_at_update", "0"]
+    assert main([*begun, "--name", "begun"]) == 0
+    ours, theirs = (load_policy(output / run / "policy.h5").params for run in ("begun", "debug"))
+    assert all(
+        jax.tree.leaves(jax.tree.map(lambda one, other: bool(jnp.array_equal(one, other)), ours, theirs))
+    )
+    with pytest.raises(ValueError, match="network and observation must be those of the file"):
+        main([*begun, "--name", "wider", "--network.trunk_widths", "[24]"])
+    assert not (output / "wider" / "policy.h5").exists()
+
+
 def test_a_finished_run_draws_its_curves(town_run):
     output, _ = town_run
-    from PIL import Image
-
     assert Image.open(output / "debug" / "curves.png").width > 1000
 
 
