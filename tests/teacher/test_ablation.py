@@ -13,6 +13,8 @@ import yaml
 from teacher.ablation.command import main, summary
 from teacher.ablation.run import Outcome, curve_of
 from teacher.ablation.study import load_study, merged
+from teacher.evaluate import Evaluation
+from teacher.train import make_update
 
 STUDIES = Path(__file__).parents[2] / "configs" / "teacher" / "ablation"
 TINY = Path(__file__).parents[2] / "configs" / "teacher" / "debug.yaml"
@@ -24,9 +26,9 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
     def make(**changes: Any) -> Path:
         values = {
-            "question": "does a longer trace help?",
+            "question": "do checkpoints help?",
             "base": str(TINY),
-            "arms": {"long": {}, "short": {"ppo": {"trace_decay": 0.5}}},
+            "arms": {"rarely": {}, "often": {"checkpoint_every": 1}},
             "minutes": 1e-3,
             "seeds": [0, 1],
             "evaluate": {"maps": ["Town02"], "worlds": 2, "agents": 2, "seconds": 2.0},
@@ -79,21 +81,41 @@ def test_what_a_study_cannot_mean_is_refused(
     assert said in str(refused.value)
 
 
+@pytest.fixture
+def compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trains by one compiled update, which serves all runs of one shape, and drives only the first policy."""
+    updates: list[Any] = []
+    figures: list[Any] = []
+
+    def update(*settings: Any) -> Any:
+        updates[:] = updates or [make_update(*settings)]
+        return updates[0]
+
+    def run(evaluation: Evaluation, traffic: str) -> Any:
+        figures[:] = figures or [drive(evaluation, traffic)]
+        return figures[0]
+
+    drive = Evaluation.run
+    monkeypatch.setattr("teacher.fit.make_update", update)
+    monkeypatch.setattr(Evaluation, "run", run)
+
+
+@pytest.mark.usefixtures("compiled_once")
 def test_a_study_is_conducted_and_goes_on(write: Callable[..., Path], tmp_path: Path) -> None:
     """All arms; what is finished is not made again, what was cut short is."""
     output = tmp_path / "out"
     arguments = ["--config", str(write(seeds=[3])), "--output", str(output)]
     assert main(arguments) == 0
     first = {path.parent.name: path.stat().st_mtime_ns for path in output.glob("runs/*/policy.h5")}
-    assert set(first) == {"long_3", "short_3"}
-    (output / "runs" / "short_3" / "ablation.json").unlink()
+    assert set(first) == {"rarely_3", "often_3"}
+    (output / "runs" / "often_3" / "ablation.json").unlink()
     assert main(arguments) == 0
     again = {path.parent.name: path.stat().st_mtime_ns for path in output.glob("runs/*/policy.h5")}
-    assert again["long_3"] == first["long_3"]
-    assert again["short_3"] > first["short_3"]
+    assert again["rarely_3"] == first["rarely_3"]
+    assert again["often_3"] > first["often_3"]
     result = json.loads((output / "ablation.json").read_text())
-    own = json.loads((output / "runs" / "long_3" / "ablation.json").read_text())
-    assert result["arms"]["long"]["driving_score"]["seeds"] == [own["figures"]["driving_score"]]
+    own = json.loads((output / "runs" / "rarely_3" / "ablation.json").read_text())
+    assert result["arms"]["rarely"]["driving_score"]["seeds"] == [own["figures"]["driving_score"]]
     assert (output / "ablation.png").stat().st_size > 10_000
     with pytest.raises(ValueError, match="of another study"):
         main([*arguments, "--minutes", "2"])
@@ -106,7 +128,7 @@ def test_means_and_deviations_are_over_seeds(write: Callable[..., Path]) -> None
         for arm in study.arms
         for seed in (0, 1)
     ]
-    row = summary(study, outcomes)["short"]
+    row = summary(study, outcomes)["often"]
     assert row["agent_steps"] == 1500
     assert row["goal_rate"]["mean"] == pytest.approx(0.3)
     assert row["goal_rate"]["std"] == pytest.approx(0.2 / 2**0.5)
