@@ -64,7 +64,7 @@ def _make(number: int) -> RoadMap:
 
 def _cached(town: str, sha256: str, build: Callable[[], RoadMap]) -> RoadMap:
     """The town from the cache, or built and put there."""
-    entry = cache_folder() / f"{town}-{sha256[:16]}-s{SCHEMA_VERSION}i{IMPORTER_VERSION}.h5"
+    entry = cache_folder() / f"{_key(town, sha256)}.h5"
     if entry.is_file():
         try:
             return RoadMap.load(entry)
@@ -102,8 +102,12 @@ def _load_without_reader(name: str) -> RoadMap:
 
 
 def _load_grids(road_map: RoadMap) -> Grids:
-    key = f"{road_map.name}-{road_map.source_sha256[:16]}-s{SCHEMA_VERSION}i{IMPORTER_VERSION}"
-    return cached_grids(road_map, key)
+    return cached_grids(road_map, _key(road_map.name, road_map.source_sha256))
+
+
+def _key(town: str, sha256: str) -> str:
+    """Names what was made from a source by these programs."""
+    return f"{town}-{sha256[:16]}-s{SCHEMA_VERSION}i{IMPORTER_VERSION}"
 
 
 def cached_grids(road_map: RoadMap, key: str) -> Grids:

@@ -159,13 +159,17 @@ def from_dict(kind: type[Config], values: Any, source: str) -> Config:
         raise ValueError(f"{source}: {error}") from error
 
 
-def load_config(path: Path) -> TeacherConfig:
-    """Read a resolved configuration that a run folder keeps."""
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds. Raises ValueError naming a file that is no YAML."""
     try:
-        values = yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
-    return from_dict(TeacherConfig, values, str(path))
+
+
+def load_config(path: Path) -> TeacherConfig:
+    """Read a resolved configuration that a run folder keeps."""
+    return from_dict(TeacherConfig, read_yaml(path), str(path))
 
 
 def first_difference(one: Any, other: Any, ignore: tuple[str, ...] = ()) -> str | None:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from teacher.run_folder import write_figure
+
 POINTS = 200
 """Points of a curve; each is the mean over an equal stretch of updates."""
 
@@ -40,20 +42,24 @@ PANELS: dict[str, dict[str, str]] = {
 """Panels of the picture: legend and column of metrics.csv."""
 
 
-def read_curves(path: Path, points: int = POINTS) -> dict[str, Float[np.ndarray, " points"]]:
-    """Columns of a run's metrics.csv, averaged over equal stretches of updates; NaN where a stretch has no value."""
+def read_metrics(path: Path) -> dict[str, Float[np.ndarray, " updates"]]:
+    """Columns of a run's metrics.csv; NaN for what an update does not know. Raises ValueError without any update."""
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     if not rows:
         raise ValueError(f"{path} holds no update yet")
-    parts = np.array_split(np.arange(len(rows)), min(points, len(rows)))
+    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}
 
-    def column(name: str) -> np.ndarray:
-        values = np.array([float(row[name]) if row[name] else np.nan for row in rows])
-        means = [values[part][np.isfinite(values[part])] for part in parts]
-        return np.array([some.mean() if some.size else np.nan for some in means])
 
-    return {name: column(name) for name in rows[0]}
+def read_curves(path: Path, points: int = POINTS) -> dict[str, Float[np.ndarray, " points"]]:
+    """The same, averaged over equal stretches of updates; NaN where a stretch has no value."""
+
+    def averaged(values: np.ndarray) -> np.ndarray:
+        parts = np.array_split(values, min(points, len(values)))
+        known = [part[np.isfinite(part)] for part in parts]
+        return np.array([some.mean() if some.size else np.nan for some in known])
+
+    return {name: averaged(values) for name, values in read_metrics(path).items()}
 
 
 def save_curves(metrics: Path, output: Path) -> None:
@@ -69,10 +75,7 @@ def save_curves(metrics: Path, output: Path) -> None:
     figure.suptitle(
         f"{metrics.parent.name}: {millions[-1]:.1f} million agent-steps in {hours:.1f} h", fontsize=11
     )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.part")
-    figure.savefig(partial, dpi=100, format="png")
-    partial.replace(output)
+    write_figure(output, figure)
 
 
 def _draw(panel: Any, title: str, millions: np.ndarray, lines: dict[str, np.ndarray | None]) -> None:

@@ -16,21 +16,21 @@ from jaxtyping import Array, Float
 
 from simulator.atlas import RoadAtlas
 from simulator.config import SimulatorConfig
-from simulator.dynamics import NUM_ACTIONS
 from simulator.maps import load_atlas
 from simulator.rollout import Choose, needs_reset, step_worlds
 from simulator.spawn import check_capacity, reset
 from simulator.world import Events, WorldState
-from teacher.environment import Environment
 from teacher.episodes import careful, choose_for, put_at_the_wheel
 from teacher.evaluation_config import EvaluationConfig
 from teacher.incidents import COUNTED, Totals
 from teacher.policy import Policy
-from teacher.rollout import reset_finished
+from teacher.rollout import renewed
 from teacher.town_evaluation import start_worlds, town_simulator
 
 CHUNK_S = 5.0
 REFILL_SHARE = 0.4
+REFILL_CHUNK = 4
+"""Worlds that begin anew at a time."""
 
 Report = Callable[[Totals], None]
 
@@ -93,9 +93,8 @@ def drive_chunk(
         name: jnp.zeros(atlas.num_maps).at[town].add(value.astype(jnp.float32).sum(axis=0))
         for name, value in counts.items()
     }
-    refill = refilled_worlds(config, driver, len(town))
-    worlds, _ = reset_finished(refill, atlas, worlds, jnp.asarray(False), refill_key)
-    return worlds, sums
+    fresh = partial(fresh_worlds, atlas=atlas, config=config, driver=driver)
+    return renewed(worlds, needs_reset(worlds, config), fresh, refill_key, REFILL_CHUNK), sums
 
 
 def counted(before: WorldState, after: WorldState, events: Events) -> dict[str, Float[Array, " worlds"]]:
@@ -118,26 +117,12 @@ def counted(before: WorldState, after: WorldState, events: Events) -> dict[str, 
     return sums
 
 
-def refilled_worlds(config: SimulatorConfig, driver: str, num_worlds: int) -> Environment:
-    """Towns as `reset_finished` wants them: it looks at nothing but when and how a world begins anew."""
+def fresh_worlds(keys: Array, atlas: RoadAtlas, config: SimulatorConfig, driver: str) -> WorldState:
+    """As many worlds as there are keys, each in a town drawn for it. The keys are consumed."""
 
-    def begin(atlas: RoadAtlas, keys: Array) -> WorldState:
-        def one(key: Array) -> WorldState:
-            map_key, world_key = jax.random.split(key)
-            town = jax.random.randint(map_key, (), 0, atlas.num_maps)
-            return reset(world_key, atlas, town, config)
+    def one(key: Array) -> WorldState:
+        map_key, world_key = jax.random.split(key)
+        town = jax.random.randint(map_key, (), 0, atlas.num_maps)
+        return reset(world_key, atlas, town, config)
 
-        return put_at_the_wheel(careful(jax.vmap(one)(keys)), driver)
-
-    def unused(*_: object) -> None:
-        raise NotImplementedError("only resets are asked of this environment")
-
-    return Environment(
-        num_worlds=num_worlds,
-        num_agents=config.num_agents,
-        num_actions=NUM_ACTIONS,
-        reset=begin,
-        step=unused,  # type: ignore[arg-type]
-        observe=unused,
-        needs_reset=lambda atlas, worlds: needs_reset(worlds, config),
-    )
+    return put_at_the_wheel(careful(jax.vmap(one)(keys)), driver)

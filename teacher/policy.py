@@ -86,14 +86,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     config, stored = _read(source)
     network = TeacherNetwork(config.network, NUM_ACTIONS)
     expected = jax.eval_shape(network.init, jax.random.key(0), example_observation(config.observation))
-    wanted = traverse_util.flatten_dict(expected, sep="/")
-    for name in sorted(set(wanted) | set(stored)):
-        there = stored[name].shape if name in stored else "missing"
-        here = wanted[name].shape if name in wanted else "unknown"
-        if there != here:
-            raise ValueError(
-                f"{source}: weight {name} is {there} in the file and {here} in the architecture it names"
-            )
+    _refuse_other_shapes(stored, expected, f"{source}: ", "the architecture it names")
     params = {name: jnp.asarray(value, jnp.float32) for name, value in stored.items()}
     return Policy(
         params=traverse_util.unflatten_dict(params, sep="/"),
@@ -109,15 +102,20 @@ def weights_from(path: str | os.PathLike[str], params: Any) -> Any:
     Raises what `load_policy` raises, and ValueError where the network or its observation is another one.
     """
     found = load_policy(path).params
-    theirs, ours = (traverse_util.flatten_dict(one, sep="/") for one in (found, params))
-    for name in sorted(set(theirs) | set(ours)):
-        there, here = (one[name].shape if name in one else "missing" for one in (theirs, ours))
-        if there != here:
-            raise ValueError(
-                f"start_from={path}: weight {name} is {there} in the file and {here} in this run; network and "
-                "observation must be those of the file"
-            )
+    stored = traverse_util.flatten_dict(found, sep="/")
+    here = "this run, whose network and observation must be those of the file"
+    _refuse_other_shapes(stored, params, f"start_from={path}: ", here)
     return found
+
+
+def _refuse_other_shapes(stored: dict[str, Any], expected: Any, where: str, what: str) -> None:
+    """ValueError about the first weight whose shape differs; `stored` by path, `expected` as a tree of arrays."""
+    wanted = traverse_util.flatten_dict(expected, sep="/")
+    for name in sorted(set(wanted) | set(stored)):
+        there = stored[name].shape if name in stored else "missing"
+        here = wanted[name].shape if name in wanted else "unknown"
+        if there != here:
+            raise ValueError(f"{where}weight {name} is {there} in the file and {here} in {what}")
 
 
 def describe_policy(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -46,7 +48,6 @@ def reset_finished(
     ended (NaN where none did).
     """
     needed = environment.needs_reset(data, worlds) & ~blank
-    chunk = min(environment.reset_chunk, needed.shape[0])
     metrics: Metrics = {"episode/finished": shards.sum(jnp.sum(needed.astype(jnp.int32)))}
     if environment.episode_metrics is not None:
         for name, values in environment.episode_metrics(data, worlds).items():
@@ -55,22 +56,32 @@ def reset_finished(
                 jnp.sum(known.astype(jnp.float32))
             )
 
+    fresh = partial(environment.reset, data)
+    return renewed(worlds, needed | blank, fresh, key, environment.reset_chunk), metrics
+
+
+def renewed(
+    worlds: Any, needed: jax.Array, fresh: Callable[[jax.Array], Any], key: jax.Array, chunk: int
+) -> Any:
+    """Worlds with those that are `needed` [worlds] made anew, `chunk` at a time; the key is consumed.
+
+    `fresh` makes as many worlds as it gets keys.
+    """
+    chunk = min(chunk, needed.shape[0])
+
     def reset_some(carry: tuple[jax.Array, Any, jax.Array]) -> tuple[jax.Array, Any, jax.Array]:
         needed, worlds, key = carry
         key, fresh_key = jax.random.split(key)
         _, index = jax.lax.top_k(needed.astype(jnp.int32), chunk)
-        fresh = environment.reset(data, jax.random.split(fresh_key, chunk))
+        made = fresh(jax.random.split(fresh_key, chunk))
 
         def replace(old: jax.Array, new: jax.Array) -> jax.Array:
             use = needed[index].reshape((chunk,) + (1,) * (old.ndim - 1))
             return old.at[index].set(jnp.where(use, new, old[index]))
 
-        return needed.at[index].set(False), jax.tree.map(replace, worlds, fresh), key
+        return needed.at[index].set(False), jax.tree.map(replace, worlds, made), key
 
-    _, worlds, _ = jax.lax.while_loop(
-        lambda carry: jnp.any(carry[0]), reset_some, (needed | blank, worlds, key)
-    )
-    return worlds, metrics
+    return jax.lax.while_loop(lambda carry: jnp.any(carry[0]), reset_some, (needed, worlds, key))[1]
 
 
 def roll_out(

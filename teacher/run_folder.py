@@ -152,6 +152,14 @@ def write_table(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
     write_text(path, text.getvalue())
 
 
+def write_figure(path: Path, figure: Any, dpi: int = 100) -> None:
+    """Write a matplotlib figure as PNG; the file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    figure.savefig(partial, dpi=dpi, format="png")
+    partial.replace(path)
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON object; the file appears whole or not at all."""
     write_text(path, json.dumps(content, indent=2) + "\n")

@@ -10,7 +10,7 @@ import argparse
 import dataclasses
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ import yaml
 from tqdm import tqdm
 
 from teacher.ablation.plot import save_plot
-from teacher.ablation.run import FIGURES, Interrupted, Outcome, conduct
+from teacher.ablation.run import FIGURES, Begin, Interrupted, Outcome, conduct
 from teacher.ablation.study import Arm, Study, load_study
 from teacher.config import to_dict
-from teacher.fit import Row
+from teacher.fit import Report, Row
 from teacher.run_folder import run_metadata, write_json, write_text
 
 INTERRUPTED = 130
@@ -34,7 +34,7 @@ def summary(study: Study, outcomes: Sequence[Outcome]) -> dict[str, dict[str, An
     for arm in study.arms:
         own = [one for one in outcomes if one.arm == arm.name]
         rows[arm.name] = {"agent_steps": statistics.mean(one.agent_steps for one in own)}
-        for name in (*FIGURES, "progress_ratio"):
+        for name in FIGURES:
             values = [value for one in own if (value := one.figures.get(name)) is not None]
             if values:
                 spread = statistics.stdev(values) if len(values) > 1 else None
@@ -44,7 +44,7 @@ def summary(study: Study, outcomes: Sequence[Outcome]) -> dict[str, dict[str, An
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """One line per arm: experience, then the mean of every figure with its standard deviation."""
-    names = [name for name in (*FIGURES, "progress_ratio") if any(name in row for row in rows.values())]
+    names = [name for name in FIGURES if any(name in row for row in rows.values())]
     width = max(len(name) for name in rows)
     lines = [f"{'':<{width}}  {'agent steps':>12}" + "".join(f"  {name:>16}" for name in names)]
     for arm, row in rows.items():
@@ -60,10 +60,10 @@ def _shown(figure: dict[str, Any] | None) -> str:
     return f"{figure['mean']:.3f}{spread}"
 
 
-def progress(study: Study) -> Callable[[Arm, int], Callable[[Row], None]]:
+def progress(study: Study) -> Begin:
     """Shows for every run how much of its time is used."""
 
-    def begin(arm: Arm, seed: int) -> Callable[[Row], None]:
+    def begin(arm: Arm, seed: int) -> Report:
         form = "{l_bar}{bar}| {n:.1f}/{total:g} min{postfix}"
         bar = tqdm(total=study.minutes, desc=f"{arm.name}, seed {seed}", bar_format=form)
         compiled: list[float] = []

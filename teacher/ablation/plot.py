@@ -10,6 +10,7 @@ import numpy as np
 
 from teacher.ablation.run import Outcome
 from teacher.ablation.study import Study
+from teacher.run_folder import write_figure
 
 COLOURS = ("#1d6fb8", "#d1495b", "#3a9d5d", "#8a5fbf", "#c98a1b")
 SHOWN = {
@@ -41,10 +42,7 @@ def save_plot(path: Path, study: Study, outcomes: Sequence[Outcome]) -> None:
     bars.set(ylim=(0, 1.02), ylabel=f"evaluation, {_places(study)}")
     bars.grid(alpha=0.25, axis="y")
     figure.suptitle(study.question, fontsize=11)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    figure.savefig(partial, dpi=110, format="png")
-    partial.replace(path)
+    write_figure(path, figure, dpi=110)
 
 
 def _draw_curves(axes: Any, outcomes: Sequence[Outcome], colour: str, label: str) -> None:

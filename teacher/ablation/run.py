@@ -6,24 +6,36 @@ because a run's time would otherwise be measured in two parts.
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from teacher.ablation.study import Arm, Study
+from teacher.curves import read_metrics
 from teacher.evaluate import Evaluation
-from teacher.fit import Finish, Row, fit
+from teacher.fit import Finish, Report, fit
 from teacher.policy import load_policy
 from teacher.run_folder import write_json
 
-FIGURES = ("driving_score", "goal_rate", "collision_rate", "offroad_rate", "red_light_rate", "failure_rate")
-"""What is kept of an evaluation, besides the share of the recorded way in recorded scenes."""
+FIGURES = (
+    "driving_score",
+    "goal_rate",
+    "collision_rate",
+    "offroad_rate",
+    "red_light_rate",
+    "failure_rate",
+    "progress_ratio",
+)
+"""What is kept of an evaluation; the last is known in recorded scenes only."""
 RESULT = "ablation.json"
 CURVE_POINTS = 40
+
+Begin = Callable[[Arm, int], Report]
+"""Told of a run that begins; gives what gets its rows."""
 
 
 @dataclass(frozen=True)
@@ -44,34 +56,20 @@ class Outcome:
     figures: dict[str, float | None]
     curve: list[tuple[float, float]]
 
-    def to_json(self) -> dict[str, Any]:
-        """As written beside the policy."""
-        return vars(self) | {"curve": [list(point) for point in self.curve]}
-
 
 class Interrupted(Exception):
     """Somebody asked to stop; what is finished stays."""
 
 
-def conduct(
-    study: Study,
-    output: Path,
-    begin: Callable[[Arm, int], Callable[[Row], None]] = lambda arm, seed: lambda row: None,
-) -> list[Outcome]:
+def conduct(study: Study, output: Path, begin: Begin) -> list[Outcome]:
     """Outcomes of all runs, arm by arm within a seed, so that an early look at the folder compares all arms.
 
     `begin` is told of every run that is made and gives what gets its rows. Raises `Interrupted`.
     """
-    outcomes = []
-    for seed in study.seeds:
-        for arm in study.arms:
-            outcomes.append(_one(study, arm, seed, output, begin))
-    return outcomes
+    return [_one(study, arm, seed, output, begin) for seed in study.seeds for arm in study.arms]
 
 
-def _one(
-    study: Study, arm: Arm, seed: int, output: Path, begin: Callable[[Arm, int], Callable[[Row], None]]
-) -> Outcome:
+def _one(study: Study, arm: Arm, seed: int, output: Path, begin: Begin) -> Outcome:
     config = study.config(arm, seed, output)
     result = config.folder / RESULT
     if result.is_file():
@@ -88,10 +86,9 @@ def _judge(study: Study, arm: Arm, seed: int, finish: Finish) -> Outcome:
     policy = load_policy(str(finish.folder / "policy.h5"))
     traffic = study.evaluation.traffic[0]
     values = Evaluation(policy, study.evaluation, filmed=False).run(traffic)
-    names = (*FIGURES, "progress_ratio")
-    figures = {name: _number(values.get(name)) for name in names}
+    figures = {name: _number(values.get(name)) for name in FIGURES}
     outcome = Outcome(arm.name, seed, finish.agent_steps, figures, curve_of(finish.folder / "metrics.csv"))
-    write_json(finish.folder / RESULT, outcome.to_json())
+    write_json(finish.folder / RESULT, vars(outcome))
     return outcome
 
 
@@ -111,18 +108,9 @@ def _read(path: Path) -> Outcome:
 
 def curve_of(path: Path, points: int = CURVE_POINTS) -> list[tuple[float, float]]:
     """[(minutes since the first update, driving score)] of a run's metrics, averaged over equal stretches of time."""
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    name = "teacher/episode/driving_score"
-    seen = [(float(row["wall_s"]), float(row[name])) for row in rows if row.get(name)]
-    if not seen:
-        return []
-    first, last = float(rows[0]["wall_s"]), float(rows[-1]["wall_s"])
-    stretch = max((last - first) / points, 1e-9)
-    boxes: dict[int, list[tuple[float, float]]] = {}
-    for wall_s, score in seen:
-        boxes.setdefault(min(int((wall_s - first) / stretch), points - 1), []).append((wall_s - first, score))
-    return [
-        (sum(x for x, _ in box) / len(box) / 60, sum(y for _, y in box) / len(box))
-        for _, box in sorted(boxes.items())
-    ]
+    metrics = read_metrics(path)
+    score, spent_s = metrics["teacher/episode/driving_score"], metrics["wall_s"] - metrics["wall_s"][0]
+    stretch = np.minimum(points * spent_s // max(spent_s[-1], 1e-9), points - 1)
+    known = np.isfinite(score)
+    boxes = [known & (stretch == box) for box in np.unique(stretch[known])]
+    return [(float(spent_s[box].mean() / 60), float(score[box].mean())) for box in boxes]

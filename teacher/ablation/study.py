@@ -15,13 +15,11 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from teacher.config import TeacherConfig, from_dict
+from teacher.config import TeacherConfig, from_dict, read_yaml
 from teacher.evaluation_config import EvaluationConfig
 
 PACKS = "PACKS"
@@ -51,7 +49,7 @@ class Study:
     minutes: float
     seeds: tuple[int, ...]
     evaluation: EvaluationConfig
-    source: str = field(default="", compare=False)
+    source: str  # its file, for refusals
 
     def config(self, arm: Arm, seed: int, output: Path) -> TeacherConfig:
         """The configuration of one run. Raises ValueError naming the study's file and the field."""
@@ -119,10 +117,7 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mapping(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
+    values = read_yaml(path)
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected a mapping, found {values!r}")
     return values

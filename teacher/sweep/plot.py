@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from teacher.run_folder import write_figure
 from teacher.sweep.figures import BEHAVIOURS, Row
 from teacher.sweep.trend import FOLLOWS_ERRORS, FOLLOWS_RANK, MEANT, Trend
 
@@ -41,10 +42,7 @@ def save_plot(
         f"{FOLLOWS_ERRORS:g} standard errors). Red frame: is meant to.",
         fontsize=11,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    figure.savefig(partial, dpi=100, format="png")
-    partial.replace(path)
+    write_figure(path, figure)
 
 
 def _draw(
