@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,7 +11,8 @@ from typing import Any
 from gigapixel.bench import Workload
 from gigapixel.machine import jax_device
 
-REPEATS = 7
+COMPARED = 16
+"""Updates whose time is divided into parts: worlds that began together end together, so it takes whole episodes."""
 
 
 @dataclass(frozen=True)
@@ -104,36 +104,51 @@ class _Bench:
         return gathered
 
     def facts(self) -> dict[str, Any]:
-        """Shares of an update's time by part, each timed as a program of its own, and how full the worlds are."""
+        """Shares of an update's time by part, and how full the worlds are.
+
+        Each part is timed as a program of its own, just before the update that does the same from the same worlds. An
+        update takes as long as the number of worlds that it begins anew, so that only whole updates can be compared.
+        """
         import jax
 
         from teacher.network import count_parameters
 
-        update_s = statistics.median(self.spent_s[2:] or self.spent_s)
-        simulation_s, rollout_s = (self._time(part) for part in (self._simulate, self._roll_out))
         slots = self.config.samples_per_update * len(self.spent_s)
+        agents_driving = self.gathered / slots
+        simulate, roll_out = self._program(self._simulate), self._program(self._roll_out)
+        simulation_s = rollout_s = 0.0
+        before = len(self.spent_s)
+        for _ in range(COMPARED):
+            simulation_s += self._time(simulate)
+            rollout_s += self._time(roll_out)
+            self.update()
+        update_s = sum(self.spent_s[before:])
         return {
             "share_simulation": round(simulation_s / update_s, 3),
             "share_inference": round((rollout_s - simulation_s) / update_s, 3),
             "share_update": round(1.0 - rollout_s / update_s, 3),
-            "agents_driving": round(self.gathered / slots, 3),
+            "agents_driving": round(agents_driving, 3),
             "parameters": count_parameters(jax.eval_shape(lambda: self.state.params)),
         }
 
-    def _time(self, part: Callable[[Any, Any, Any], tuple[Any, Any]]) -> float:
-        """Median seconds of a part of the update, in the worlds as they are."""
+    def _program(self, part: Callable[[Any, Any, Any], tuple[Any, Any]]) -> Callable[[Any, Any], Any]:
+        """A part of the update, compiled."""
         import jax
 
         from teacher.shards import deal
         from teacher.train import LAYOUT
 
         program = jax.jit(deal(part, LAYOUT, self.config.num_shards, self.mesh))
-        spent = []
-        for _ in range(REPEATS + 1):
-            began = time.perf_counter()
-            jax.block_until_ready(program(self.state, self.atlas)[1])
-            spent.append(time.perf_counter() - began)
-        return statistics.median(spent[1:])
+        jax.block_until_ready(program(self.state, self.atlas)[1])
+        return program
+
+    def _time(self, program: Callable[[Any, Any], Any]) -> float:
+        """Seconds of a part of the update, from the worlds as they are."""
+        import jax
+
+        began = time.perf_counter()
+        jax.block_until_ready(program(self.state, self.atlas)[1])
+        return time.perf_counter() - began
 
     def _simulate(self, shards: Any, state: Any, atlas: Any) -> tuple[Any, Any]:
         """Resets, observations, steps and rewards, with random actions instead of a network."""

@@ -10,7 +10,7 @@ implements it; where a range differs from theirs the docstring says so.
 | offroad        | -w when the box leaves the drivable area                                                     |
 | red_light      | -w when the front crosses a stop line on red                                                 |
 | comfort        | -w x number of violations (either acceleration above 3 m/s2, either jerk above 5 m/s3)       |
-| lane_align     | +w dt (min(cos, 0) + b min(cos v, 0) + 0.5 (1 - angle / (pi / 2))), relative to the route    |
+| lane_align     | +w dt (min(cos, 0) + b min(cos v, 0) - 5 angle / (pi / 2)), relative to the route           |
 | lane_center    | -w dt (distance from the preferred line), at most 2 m of it                                  |
 | center_bias    | the preferred line's offset from the middle of the route, m                                  |
 | progress       | +w per metre gained along the route                                                          |
@@ -32,9 +32,10 @@ from simulator.config import STANDSTILL_MPS, SimulatorConfig
 from simulator.world import TRAITS, Events, WorldState, nearest_station, route_rows
 
 Range = tuple[float, float]
-STRAIGHT = 0.5
-"""What driving straight along the route earns, of lane_align's weight (GIGAFLOW: 0.0025, which only asks not to drive
-against traffic; with a tenth of ours, drivers do not heed the weight)."""
+CROOKED = 5.0
+"""What standing across the route costs, of lane_align's weight (our choice: a few degrees then cost what a few
+centimetres beside the preferred line do). GIGAFLOW pays 0.0025 for being straight instead, so little that drivers do not
+heed the weight; paid enough to be heeded, they go slower, since it is paid for as long as an episode lasts."""
 MOST_COMFORTABLE_MPS2, MOST_COMFORTABLE_MPS3 = 3.0, 5.0
 """Acceleration and jerk that count as violations (GIGAFLOW)."""
 
@@ -47,7 +48,7 @@ class RewardConfig:
     offroad: Range = (1.0, 8.0)  # GIGAFLOW: (0, 3)
     red_light: Range = (4.0, 8.0)  # GIGAFLOW: (0, 1), less than what waiting 10 s for green forgoes here
     comfort: Range = (0.0, 0.02)  # GIGAFLOW: (0, 0.1)
-    lane_align: Range = (0.0, 0.2)  # GIGAFLOW: (0.00025, 0.025), see STRAIGHT
+    lane_align: Range = (0.0, 0.2)  # GIGAFLOW: (0.00025, 0.025), see CROOKED
     lane_center: Range = (0.0, 0.2)  # GIGAFLOW's order is 0.05; few steps need a firmer hand in turns
     center_bias: Range = (-0.5, 0.5)
     progress: Range = (0.01, 0.02)  # our choice: a dense signal for small budgets
@@ -123,7 +124,7 @@ def _terms(
     speed = state.speed  # before the step: a crash sets the next one to zero
     off_angle = jnp.abs(jnp.arctan2(sin, cos)) / (0.5 * jnp.pi)
     against = jnp.minimum(cos, 0.0) + weight["align_speed"] * jnp.minimum(cos * speed, 0.0)
-    align = against + STRAIGHT * (1.0 - off_angle)
+    align = against - CROOKED * off_angle
     aside = jnp.minimum(jnp.abs(following.route_offset_m - weight["center_bias"]), 2.0)
     return {
         "goal": weight["goal"] * events.goal,

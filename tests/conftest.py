@@ -32,6 +32,8 @@ import torch
 from jaxtyping import install_import_hook
 
 ROOMS = ("simulator", "teacher", "renderer", "student", "adaptation", "gigapixel")
+TESTS = Path(__file__).resolve().parent
+LONGEST_FIRST = ("teacher", "benchmarks", "gigapixel", "student", "adaptation", "simulator", "renderer")
 LIBRARIES = ("jax", "flax.linen", "optax", "scipy.spatial", "shapely", "numba", "lightning", "timm", "h5py")
 
 
@@ -61,7 +63,9 @@ def pytest_sessionfinish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked `cuda` where there is no GPU."""
+    """Long files come first, so that no process works on one when the others are done; tests marked `cuda` are skipped
+    where there is no GPU."""
+    items.sort(key=lambda item: LONGEST_FIRST.index(item.path.relative_to(TESTS).parts[0]))
     if torch.cuda.is_available():
         return
     skip = pytest.mark.skip(reason="needs an NVIDIA GPU that torch can see")

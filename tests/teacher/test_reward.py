@@ -54,14 +54,17 @@ def test_events_by_hand(state: WorldState) -> None:
 
 def test_shaping_by_hand(state: WorldState) -> None:
     dt = 0.25
-    # aligned: min(1, 0) + 0 + 0.5 * (1 - 0) = 0.5
+    # aligned: min(1, 0) + 0 - 5 * 0 = 0
+    np.testing.assert_allclose(terms(state, events())["lane_align"], 0.0, atol=1e-6)
+    # a tenth of a right angle to the left: 0 + 0 - 5 * 0.1 = -0.5
+    askew = state.replace(yaw=state.yaw + 0.05 * np.pi)
     np.testing.assert_allclose(
-        terms(state, events())["lane_align"], CONFIG.lane_align[1] * dt * 0.5, rtol=1e-5
+        terms(state, events(), askew)["lane_align"], CONFIG.lane_align[1] * dt * -0.5, rtol=1e-4
     )
-    # against traffic at 10 m/s: -1 + 0.2 * (-10) + 0.5 * (1 - 2) = -3.5
+    # against traffic at 10 m/s: -1 + 0.2 * (-10) - 5 * 2 = -13
     wrong = state.replace(yaw=state.yaw + np.pi)
     np.testing.assert_allclose(
-        terms(state, events(), wrong)["lane_align"], CONFIG.lane_align[1] * dt * -3.5, rtol=1e-4
+        terms(state, events(), wrong)["lane_align"], CONFIG.lane_align[1] * dt * -13.0, rtol=1e-4
     )
     # preferred line 0.5 m to the left (trait 1); driving 1.5 m right of the route is 2 m from it
     aside = state.replace(route_offset_m=jnp.full(3, -1.5))
