@@ -34,8 +34,8 @@ from simulator.world import TRAITS, Events, WorldState, nearest_station, route_r
 Range = tuple[float, float]
 CROOKED = 5.0
 """What standing across the route costs, of lane_align's weight (our choice: a few degrees then cost what a few
-centimetres beside the preferred line do). GIGAFLOW pays 0.0025 for being straight instead, so little that drivers do not
-heed the weight; paid enough to be heeded, they go slower, since it is paid for as long as an episode lasts."""
+centimetres beside the preferred line do). GIGAFLOW pays 0.0025 for being straight instead, so little that drivers do
+not heed the weight; paid enough to be heeded, they go slower, since it is paid for as long as an episode lasts."""
 MOST_COMFORTABLE_MPS2, MOST_COMFORTABLE_MPS3 = 3.0, 5.0
 """Acceleration and jerk that count as violations (GIGAFLOW)."""
 
