@@ -40,7 +40,7 @@ def swept_traits(coefficient: str, value: float, others: str) -> Float[Array, " 
 
 
 def sweep(
-    policy: Policy, coefficient: str, values: Sequence[float], maps: Sequence[str], num_worlds: int = 32,
+    policy: Policy, coefficient: str, values: Sequence[float], maps: Sequence[str], num_worlds: int = 64,
     num_agents: int = 16, seconds: float = 60.0, seed: int = 0, others: str = "careful", greedy: bool = True,
 ) -> tuple[list[Row], dict[str, Trend]]:  # fmt: skip
     """One row of figures per value, and how each behaviour follows the coefficient. One program serves all values."""
@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         "--others", choices=OTHERS, default="careful", help="all other traits (default: careful)"
     )
     parser.add_argument("--map", default="Town10HD", help="towns, separated by commas (default: Town10HD)")
-    parser.add_argument("--worlds", type=int, default=32, help="parallel worlds (default: 32)")
+    parser.add_argument("--worlds", type=int, default=64, help="parallel worlds (default: 64)")
     parser.add_argument("--agents", type=int, default=16, help="agents per world (default: 16)")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of an episode (default: 60)")
     parser.add_argument("--seed", type=int, default=0)

@@ -30,7 +30,7 @@ BEHAVIOURS: dict[str, str] = {
     "least_clearance_m": "median over agents of their least distance to others, m",
     "offset_m": "mean distance from the middle of the lane, m",
     "side_m": "mean offset from the middle of the lane, left positive, m",
-    "angle_deg": "mean angle to the lane while moving, degrees",
+    "angle_deg": "mean angle to the lane per metre driven, degrees",
     "angle_std_deg": "standard deviation of the heading against the lane, degrees",
     "edge_room_p05_m": "5th percentile of the room to the road's edge, m",
     "acceleration_mps2": "mean |acceleration|, m/s2",
@@ -71,7 +71,7 @@ def row_of(seen: Behaviour, final: WorldState) -> Row:
         "least_clearance_m": _percentile(_least(seen.clearance_m, near), 50),
         "offset_m": _mean(np.abs(seen.offset_m[drives])),
         "side_m": _mean(seen.offset_m[drives]),
-        "angle_deg": _mean(np.abs(angle)),
+        "angle_deg": _weighted(np.abs(angle), np.abs(seen.speed[moves])),
         "angle_std_deg": float(angle.std()) if angle.size else None,
         "edge_room_p05_m": _percentile(seen.edge_room_m[moves], 5),
         "acceleration_mps2": _mean(np.abs(seen.acceleration[drives])),
@@ -110,6 +110,10 @@ def red_run_share(seen: Behaviour, final: WorldState) -> float | None:
 
 def _mean(values: np.ndarray) -> float | None:
     return float(values.mean(dtype=np.float64)) if values.size else None
+
+
+def _weighted(values: np.ndarray, weights: np.ndarray) -> float | None:
+    return float(np.average(values, weights=weights)) if values.size else None
 
 
 def _percentile(values: np.ndarray, percent: float) -> float | None:

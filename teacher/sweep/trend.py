@@ -15,7 +15,7 @@ FOLLOWS_RANK, FOLLOWS_ERRORS = 0.9, 2.0
 """A behaviour follows the coefficient from this |rank correlation| on, if it changes by this many standard errors."""
 
 MEANT: Mapping[str, tuple[str, int]] = {
-    "collision": ("gap_m", 1),
+    "collision": ("gap_p10_m", 1),  # the mean is of many whom nobody holds up
     "offroad": ("edge_room_p05_m", 1),
     "red_light": ("red_run_share", -1),
     "comfort": ("acceleration_mps2", -1),

@@ -32,12 +32,12 @@ def test_command_writes_rows_and_trends(tmp_path, capsys):
     assert [row["value"] for row in result["rows"]] == [0.0, 0.5, 1.0]
     assert all(set(row) == {"value", *BEHAVIOURS} for row in result["rows"])
     assert set(result["trends"]) == set(BEHAVIOURS)
-    assert result["meant"]["behaviour"] == "gap_m"
+    assert result["meant"]["behaviour"] == "gap_p10_m"
     speeds = [row["speed_mps"] for row in result["rows"]]
     assert len(set(speeds)) == 3  # the policy is told something else each time
     assert max(speeds) - min(speeds) < 2.0  # in the same worlds
     assert plot.read_bytes().startswith(b"\x89PNG")
-    assert "collision is meant to move gap_m" in capsys.readouterr().out
+    assert "collision is meant to move gap_p10_m" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

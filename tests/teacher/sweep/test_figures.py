@@ -44,7 +44,7 @@ def seen():
 
 def test_a_row_by_hand(seen, final):
     seen.gap_m[:, 0, 0], seen.gap_m[:, 2, 0] = 8.0, 1.0  # who stands does not count
-    seen.angle[:, 0, 0], seen.angle[:, 1, 0] = 0.1, -0.1
+    seen.angle[:2, 0, 0], seen.angle[2:, 0, 0], seen.angle[:, 1, 0] = 0.1, 0.2, -0.1
     seen.offset_m[:, 0, 0], seen.offset_m[:, 1, 0] = 0.3, -0.6
     seen.red_line[1:3, 1, 0], seen.red_line[3, 1, 0], seen.red_line[0, 0, 0] = 7, 8, 7
     row = row_of(seen, final)
@@ -55,8 +55,9 @@ def test_a_row_by_hand(seen, final):
     assert row["standing_share"] == pytest.approx(1 / 3)
     assert row["gap_m"] == pytest.approx(8.0)
     assert row["headway_s"] == pytest.approx((8 / 2 + 8 / 4) / 2)
-    assert row["angle_deg"] == pytest.approx(np.degrees(0.1))
-    assert row["angle_std_deg"] == pytest.approx(np.degrees(0.1))
+    per_metre = (2 * 2.0 * 0.1 + 2 * 4.0 * 0.2 + 4 * 4.0 * 0.1) / (2 * 2.0 + 2 * 4.0 + 4 * 4.0)
+    assert row["angle_deg"] == pytest.approx(np.degrees(per_metre))
+    assert row["angle_std_deg"] == pytest.approx(np.degrees(np.std([0.1, 0.1, 0.2, 0.2, *[-0.1] * 4])))
     assert row["offset_m"] == pytest.approx(0.3)
     assert row["side_m"] == pytest.approx(-0.1)
     assert row["red_run_share"] == pytest.approx(1 / 3)  # lines 7 and 8 by one agent, 7 by another
