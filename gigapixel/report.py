@@ -153,7 +153,7 @@ def save_figure(figure: Figure, output: Path) -> None:
     """A figure of matplotlib as a PNG, whole or not at all; the figure is closed."""
     from matplotlib import pyplot as plt
 
-    partial = output.with_name(f".{output.name}.part")
-    figure.savefig(partial, dpi=110, format="png")
+    from teacher.run_folder import write_figure
+
+    write_figure(output, figure, dpi=110)
     plt.close(figure)
-    partial.replace(output)

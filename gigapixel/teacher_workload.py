@@ -58,8 +58,9 @@ class _Bench:
         from teacher.environment import make_environment
         from teacher.hosts import spread
         from teacher.network import TeacherNetwork
+        from teacher.policy import weights_from
         from teacher.shards import training_mesh, whole
-        from teacher.train import init_state, make_update
+        from teacher.train import init_state, make_update, with_weights
 
         self.config, self.mesh = config, training_mesh(config.num_shards)
         atlas = load_atlas(config.maps)
@@ -72,25 +73,14 @@ class _Bench:
         )
         self.start = "from new weights"
         if policy:
-            self.state = self._with_weights(policy)
+            given = weights_from(policy, self.state.params)
+            self.state = with_weights(self.state, given, whole(self.mesh))
             self.start = f"from the weights of {policy}"
         self.compiled = make_update(
             self.environment, self.network, config.ppo, config.total_agent_steps, config.num_shards, self.mesh
         )
         self.spent_s: list[float] = []
         self.gathered = 0
-
-    def _with_weights(self, policy: str) -> Any:
-        import jax
-
-        from teacher.policy import load_policy
-
-        given = load_policy(policy).params
-        same = jax.tree.map(lambda new, old: new.shape == old.shape, given, self.state.params)
-        if not all(jax.tree.leaves(same)):
-            raise ValueError(f"{policy}: its network is not the one that the training configuration names")
-        params = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), given, self.state.params)
-        return self.state.replace(params=params)
 
     def update(self) -> int:
         """One update; returns the agent-steps it gathered."""
@@ -117,12 +107,11 @@ class _Bench:
         agents_driving = self.gathered / slots
         simulate, roll_out = self._program(self._simulate), self._program(self._roll_out)
         simulation_s = rollout_s = 0.0
-        before = len(self.spent_s)
         for _ in range(COMPARED):
             simulation_s += self._time(simulate)
             rollout_s += self._time(roll_out)
             self.update()
-        update_s = sum(self.spent_s[before:])
+        update_s = sum(self.spent_s[-COMPARED:])
         return {
             "share_simulation": round(simulation_s / update_s, 3),
             "share_inference": round((rollout_s - simulation_s) / update_s, 3),

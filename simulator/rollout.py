@@ -24,6 +24,16 @@ def reset_worlds(
     return jax.vmap(reset, (0, None, 0, None))(jax.random.split(key, num_worlds), atlas, map_ids, config)
 
 
+def reset_anywhere(keys: Key[Array, " worlds"], atlas: RoadAtlas, config: SimulatorConfig) -> WorldState:
+    """As many new episodes as there are keys, each in a town of the atlas that its key draws. The keys are consumed."""
+
+    def one(key: Array) -> WorldState:
+        map_key, world_key = jax.random.split(key)
+        return reset(world_key, atlas, jax.random.randint(map_key, (), 0, atlas.num_maps), config)
+
+    return jax.vmap(one)(keys)
+
+
 def step_worlds(
     state: WorldState, action: Int[Array, "worlds agents"], atlas: RoadAtlas, config: SimulatorConfig
 ) -> tuple[WorldState, Events]:

@@ -16,8 +16,7 @@ import jax.numpy as jnp
 from simulator.atlas import RoadAtlas
 from simulator.dynamics import ACTIONS
 from simulator.infractions import agent_figures
-from simulator.rollout import needs_reset
-from simulator.spawn import reset
+from simulator.rollout import needs_reset, reset_anywhere
 from simulator.step import step
 from simulator.world import Scenario, WorldState
 from teacher.config import TeacherConfig
@@ -75,13 +74,6 @@ def make_environment(config: TeacherConfig) -> Environment:
     """
     simulator = config.simulator
 
-    def reset_worlds(atlas: RoadAtlas, keys: jax.Array) -> WorldState:
-        def one(key: jax.Array) -> WorldState:
-            map_key, world_key = jax.random.split(key)
-            return reset(world_key, atlas, jax.random.randint(map_key, (), 0, atlas.num_maps), simulator)
-
-        return jax.vmap(one)(keys)
-
     def step_worlds(atlas: RoadAtlas, state: WorldState, action: jax.Array) -> Transition:
         def one(state: WorldState, action: jax.Array) -> Transition:
             following, events = step(state, action, atlas, simulator)
@@ -100,7 +92,7 @@ def make_environment(config: TeacherConfig) -> Environment:
         num_worlds=config.num_worlds,
         num_agents=simulator.num_agents,
         num_actions=ACTIONS.shape[0],
-        reset=reset_worlds,
+        reset=lambda atlas, keys: reset_anywhere(keys, atlas, simulator),
         step=step_worlds,
         observe=lambda atlas, state: jax.vmap(lambda one: observe(one, atlas, simulator, config.observation))(
             state

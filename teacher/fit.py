@@ -29,7 +29,7 @@ from teacher.pretrain import pretrain
 from teacher.run_folder import MetricsLog, run_metadata, source_commit, write_json, write_table, write_text
 from teacher.shards import training_mesh, whole
 from teacher.sources import Source, open_source
-from teacher.train import TrainState, agent_steps, init_state, make_update, state_places
+from teacher.train import TrainState, agent_steps, init_state, make_update, state_places, with_weights
 
 _log = logging.getLogger(__name__)
 
@@ -149,11 +149,7 @@ class Run:
         """The first state, with the weights of another run where the configuration names one."""
         if not self._config.start_from:
             return state
-        return self._with_weights(state, weights_from(self._config.start_from, state.params))
-
-    def _with_weights(self, state: TrainState, params: Any) -> TrainState:
-        params = spread(params, self._whole)
-        return state.replace(params=params, acting=None if state.acting is None else params)
+        return with_weights(state, weights_from(self._config.start_from, state.params), self._whole)
 
     def _pretrained(self, state: TrainState, network: TeacherNetwork) -> TrainState:
         """The first state, its weights pre-trained where the configuration asks for it."""
@@ -165,7 +161,7 @@ class Run:
         params = pretrain(params, network, self._config.pretrain, self._config, key, rows.append)
         if is_first():
             write_table(self._config.folder / "pretrain.csv", rows)
-        return self._with_weights(state, params)
+        return with_weights(state, params, self._whole)
 
     def _next_batch(self) -> None:
         """Take the next batch, where one is due; episodes in the old one are over."""

@@ -17,8 +17,8 @@ from jaxtyping import Array, Float
 from simulator.atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.maps import load_atlas
-from simulator.rollout import Choose, needs_reset, step_worlds
-from simulator.spawn import check_capacity, reset
+from simulator.rollout import Choose, needs_reset, reset_anywhere, step_worlds
+from simulator.spawn import check_capacity
 from simulator.world import Events, WorldState
 from teacher.episodes import careful, choose_for, put_at_the_wheel
 from teacher.evaluation_config import EvaluationConfig
@@ -93,7 +93,10 @@ def drive_chunk(
         name: jnp.zeros(atlas.num_maps).at[town].add(value.astype(jnp.float32).sum(axis=0))
         for name, value in counts.items()
     }
-    fresh = partial(fresh_worlds, atlas=atlas, config=config, driver=driver)
+
+    def fresh(keys: Array) -> WorldState:
+        return put_at_the_wheel(careful(reset_anywhere(keys, atlas, config)), driver)
+
     return renewed(worlds, needs_reset(worlds, config), fresh, refill_key, REFILL_CHUNK), sums
 
 
@@ -115,14 +118,3 @@ def counted(before: WorldState, after: WorldState, events: Events) -> dict[str, 
     sums["moments"] = incident.any(axis=1).astype(jnp.float32)
     assert set(sums) == set(COUNTED)
     return sums
-
-
-def fresh_worlds(keys: Array, atlas: RoadAtlas, config: SimulatorConfig, driver: str) -> WorldState:
-    """As many worlds as there are keys, each in a town drawn for it. The keys are consumed."""
-
-    def one(key: Array) -> WorldState:
-        map_key, world_key = jax.random.split(key)
-        town = jax.random.randint(map_key, (), 0, atlas.num_maps)
-        return reset(world_key, atlas, town, config)
-
-    return put_at_the_wheel(careful(jax.vmap(one)(keys)), driver)

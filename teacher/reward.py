@@ -10,7 +10,7 @@ implements it; where a range differs from theirs the docstring says so.
 | offroad        | -w when the box leaves the drivable area                                                     |
 | red_light      | -w when the front crosses a stop line on red                                                 |
 | comfort        | -w x number of violations (either acceleration above 3 m/s2, either jerk above 5 m/s3)       |
-| lane_align     | +w dt (min(cos, 0) + b min(cos v, 0) - 5 angle / (pi / 2)), relative to the route           |
+| lane_align     | +w dt (min(cos, 0) + b min(cos v, 0) - 5 angle / (pi / 2)), relative to the route            |
 | lane_center    | -w dt (distance from the preferred line), at most 2 m of it                                  |
 | center_bias    | the preferred line's offset from the middle of the route, m                                  |
 | progress       | +w per metre gained along the route                                                          |

@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from teacher.environment import Environment
 from teacher.finite import all_finite
+from teacher.hosts import spread
 from teacher.learning import estimate, learn, make_optimiser
 from teacher.network import TeacherNetwork, init_params
 from teacher.ppo import PPOConfig, learning_rate_factor, update_scale
@@ -96,6 +97,12 @@ def init_state(
 
     places = state_places(config, mesh or training_mesh(1))
     return jax.jit(build, out_shardings=places)(np.uint32(seed))
+
+
+def with_weights(state: TrainState, params: Any, place: NamedSharding) -> TrainState:
+    """The state with other weights, the actors' own copy included where there is one."""
+    params = spread(params, place)
+    return state.replace(params=params, acting=None if state.acting is None else params)
 
 
 def state_places(config: PPOConfig, mesh: Mesh) -> TrainState:

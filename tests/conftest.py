@@ -65,7 +65,8 @@ def pytest_sessionfinish() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files come first, so that no process works on one when the others are done; tests marked `cuda` are skipped
     where there is no GPU."""
-    items.sort(key=lambda item: LONGEST_FIRST.index(item.path.relative_to(TESTS).parts[0]))
+    turns = {TESTS / folder: turn for turn, folder in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: min(turns.get(parent, len(turns)) for parent in item.path.parents))
     if torch.cuda.is_available():
         return
     skip = pytest.mark.skip(reason="needs an NVIDIA GPU that torch can see")
