@@ -102,7 +102,8 @@ def render_frame(
     backend: str = "auto",
 ) -> UInt8[np.ndarray, "height width 3"]:
     """The rendering of one real picture's moment through the (only) camera of `rig`."""
-    return render(scene_of(frame, normal_rig, lane_map), rig, backend=backend).rgb[0, 0].cpu().numpy()
+    drawn = render(scene_of(frame, normal_rig, lane_map), rig, channels=("rgb",), backend=backend)
+    return drawn.rgb[0, 0].cpu().numpy()
 
 
 class PairedFrames(Sequence[Pair]):

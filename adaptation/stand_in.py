@@ -246,7 +246,7 @@ def _observe(road: _Road, moments: list[_Traffic], rig: CameraRig, backend: str)
     )
     zero = torch.zeros(count)
     return Observation(
-        images=render(scene, rig, backend=backend).rgb,
+        images=render(scene, rig, channels=("rgb",), backend=backend).rgb,
         camera_mask=torch.ones(count, rig.num_cameras, dtype=torch.bool),
         ego=ego_features(real("speed_mps"), zero, zero, zero, torch.tensor([EGO_SIZE_M]).repeat(count, 1)),
         command=one_hot_command(torch.full((count,), int(Command.STRAIGHT))),

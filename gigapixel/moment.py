@@ -104,8 +104,8 @@ def draw_cameras(
     seen = jax.jit(partial(drawable, config=moment.config))(moment.state, stops, moment.atlas)
     ground = ground_library([moment.road_map])
     drawn = scene(moment.state, seen, table, ground, torch.tensor(list(agents))).to(device)
-    frame = render(drawn, rig.to(device), backend)
-    return Frame(frame.rgb.cpu(), frame.depth.cpu(), frame.class_id.cpu())
+    frame = render(drawn, rig.to(device), backend=backend)
+    return frame.to("cpu")
 
 
 def draw_above(

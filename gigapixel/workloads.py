@@ -80,7 +80,7 @@ def renderer_workload(settings: RendererSettings) -> Workload:
     rig = CameraRig.nuplan(settings.height, settings.width).to(device)
 
     def call() -> int:
-        render(drawn, rig, settings.backend)
+        render(drawn, rig, channels=("rgb",), backend=settings.backend)
         if device == "cuda":
             torch.cuda.synchronize()
         return len(viewers) * rig.num_cameras

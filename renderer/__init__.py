@@ -1,7 +1,7 @@
 """Perspective pictures of driving worlds: scenes in, frames out. Speaks torch, imports no other room."""
 
 from renderer.camera import Camera, CameraRig
-from renderer.frame import Frame
+from renderer.frame import CHANNELS, Frame
 from renderer.ground import GroundLibrary, GroundMesh
 from renderer.palette import BOX_CLASSES, GROUND_CLASSES, ClassId, Face, LightState
 from renderer.parity import Parity, compare_frames
@@ -12,6 +12,7 @@ from renderer.shapes import dashed_quads, polygon_quads, ribbon_quads, strip_qua
 __all__ = [
     "BACKENDS",
     "BOX_CLASSES",
+    "CHANNELS",
     "GROUND_CLASSES",
     "Camera",
     "CameraRig",

@@ -7,6 +7,7 @@ z forward). Pixel (row 0, column 0) covers 0..1 in both directions; its centre i
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,10 @@ class CameraRig:
 
     def rays(self) -> Float[Tensor, "cameras height width 3"]:
         """Through every pixel centre, camera frame, scaled to z = 1: a point at depth d is `d * ray`."""
+        return self._rays
+
+    @cached_property
+    def _rays(self) -> Tensor:
         device = self.intrinsics.device
         y = torch.arange(self.height, device=device, dtype=torch.float64) + 0.5
         x = torch.arange(self.width, device=device, dtype=torch.float64) + 0.5
@@ -202,6 +207,11 @@ class CameraRig:
         pixels = torch.stack([grid_x, grid_y, torch.ones_like(grid_x)], dim=-1)
         camera_from_pixel = torch.linalg.inv(self.intrinsics.double())
         return torch.einsum("cij,hwj->chwi", camera_from_pixel, pixels).float()
+
+    @cached_property
+    def ray_lengths(self) -> Float[Tensor, "cameras height width"]:
+        """Of `rays`."""
+        return self._rays.norm(dim=-1)
 
     def project(
         self, points: Float[Tensor, "points 3"]

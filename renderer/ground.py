@@ -1,7 +1,8 @@
 """The painted ground of a map, and several maps packed for drawing in one batch.
 
 A map never changes while it is driven on, so everything that helps to skip what a camera cannot see is prepared once:
-quads are sorted into square cells, and cells and quads carry a bounding sphere.
+quads are sorted into square cells, which a grid finds by place, so that a picture costs the same in a large town as
+in a small one; cells and quads carry a bounding sphere.
 """
 
 from collections.abc import Sequence
@@ -13,9 +14,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from renderer.palette import GROUND_CLASSES
+from renderer.palette import GROUND_CLASSES, ClassId
 
-CELL_M = 16.0  # side of a culling cell
+CELL_M = 24.0  # side of a culling cell
 FLAT_TOLERANCE_M = 5e-4  # a quad whose corners are this close to one plane is drawn in one piece
 
 
@@ -74,13 +75,20 @@ class GroundMesh:
 class GroundLibrary:
     """Several maps in one batch, on one device. Built once, then only read.
 
+    A cell of a map is a square of CELL_M; its grid lists them row by row from the least x and y. Only cells that hold
+    something are numbered.
+
     Attributes:
-        quads: [quads, 4, 3] f32 world metres, sorted by map, then by cell.
+        quads: [quads, 4, 3] f32 world metres, sorted by map, then by cell, then by class.
         class_id: [quads] i64.
         sphere: [quads, 4] f32, centre and radius around each quad.
         flat: [quads] bool, convex and in one plane: may be drawn as one polygon.
-        cell_start: [cells + 1] i64 into quads. cell_sphere: [cells, 4] f32. Only cells that hold something exist.
-        map_cell_start: [maps + 1] i64 into cells. map_quad_start: [maps + 1] i64 into quads.
+        cell_start: [cells, classes + 1] i64, first quad of each ground class in a cell, and the end of the last one's.
+        cell_sphere: [cells, 4] f32, around all of its quads.
+        grid_cell: [grid squares] i64, number of the cell; -1 where nothing is.
+        map_grid: [maps, 3] i64, first grid square, columns, rows.
+        map_origin: [maps, 3] f32 m, least x and y of the grid, and how far quads reach out of their cell's square.
+        map_quad_start: [maps + 1] i64 into quads.
     """
 
     quads: Tensor
@@ -89,7 +97,9 @@ class GroundLibrary:
     flat: Tensor
     cell_start: Tensor
     cell_sphere: Tensor
-    map_cell_start: Tensor
+    grid_cell: Tensor
+    map_grid: Tensor
+    map_origin: Tensor
     map_quad_start: Tensor
 
     FIELDS = (
@@ -99,7 +109,9 @@ class GroundLibrary:
         "flat",
         "cell_start",
         "cell_sphere",
-        "map_cell_start",
+        "grid_cell",
+        "map_grid",
+        "map_origin",
         "map_quad_start",
     )
 
@@ -108,31 +120,40 @@ class GroundLibrary:
             raise ValueError(
                 "GroundLibrary holds no map; give at least one GroundMesh (GroundMesh.empty() is one)"
             )
-        orders: list[Tensor] = []
-        cell_counts: list[int] = []
-        quads_per_cell: list[Tensor] = []
+        parts = []
         for index, mesh in enumerate(meshes):
             try:
                 mesh.validate()
             except ValueError as error:
                 raise ValueError(f"map {index} of the GroundLibrary: {error}") from error
-            order, counts = _sort_into_cells(mesh.quads)
-            orders.append(order + sum(len(earlier) for earlier in orders))
-            cell_counts.append(len(counts))
-            quads_per_cell.append(counts)
-        order = torch.cat(orders)
-        self.quads = torch.cat([mesh.quads for mesh in meshes])[order].contiguous()
-        self.class_id = torch.cat([mesh.class_id for mesh in meshes])[order].contiguous()
+            parts.append(_sorted_into_cells(mesh))
+        quads_before = _starts(torch.tensor([mesh.num_quads for mesh in meshes]))
+        cells_before = _starts(torch.tensor([len(part.cell_start) for part in parts]))
+        squares_before = _starts(torch.tensor([len(part.grid_cell) for part in parts]))
+        self.quads = torch.cat([part.quads for part in parts]).contiguous()
+        self.class_id = torch.cat([part.class_id for part in parts]).contiguous()
         self.sphere = _spheres(self.quads)
         self.flat = _flat(self.quads)
-        self.cell_start = _starts(torch.cat(quads_per_cell))
+        self.cell_start = torch.cat([part.cell_start + first for part, first in zip(parts, quads_before)])
         self.cell_sphere = _enclosing_spheres(self.sphere, self.cell_start)
-        self.map_cell_start = _starts(torch.tensor(cell_counts))
-        self.map_quad_start = _starts(torch.tensor([mesh.num_quads for mesh in meshes]))
+        self.grid_cell = torch.cat(
+            [
+                torch.where(part.grid_cell >= 0, part.grid_cell + first, -1)
+                for part, first in zip(parts, cells_before)
+            ]
+        )
+        sizes = torch.tensor([[part.columns, part.rows] for part in parts])
+        self.map_grid = torch.cat([squares_before[:-1, None], sizes], dim=1)
+        reach = [
+            2 * float(self.sphere[begin:end, 3].max()) if end > begin else 0.0
+            for begin, end in zip(quads_before.tolist(), quads_before[1:].tolist())
+        ]
+        self.map_origin = torch.tensor([[*part.origin, out] for part, out in zip(parts, reach)])
+        self.map_quad_start = quads_before
 
     @property
     def num_maps(self) -> int:
-        return len(self.map_cell_start) - 1
+        return len(self.map_grid)
 
     @property
     def device(self) -> torch.device:
@@ -150,15 +171,47 @@ def _starts(counts: Int[Tensor, "n"]) -> Int[Tensor, "starts"]:
     return torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
 
 
-def _sort_into_cells(quads: Float[Tensor, "quads 4 3"]) -> tuple[Int[Tensor, "quads"], Int[Tensor, "cells"]]:
-    """Order that puts quads of one cell beside each other, and how many each non-empty cell holds."""
-    column, row = (quads[:, :, :2].mean(1) / CELL_M).floor().long().unbind(1)
-    if len(quads) == 0:
-        return column, column
-    cell = (row - row.min()) * (int(column.max() - column.min()) + 1) + column - column.min()
-    order = torch.argsort(cell, stable=True)
-    counts = torch.unique_consecutive(cell[order], return_counts=True)[1]
-    return order, counts
+@dataclass(frozen=True)
+class _Cells:
+    """One map's quads in order, and where its cells begin among them; see `GroundLibrary`."""
+
+    quads: Tensor
+    class_id: Tensor
+    cell_start: Tensor  # [cells, classes + 1]
+    grid_cell: Tensor  # [rows x columns]
+    columns: int
+    rows: int
+    origin: tuple[float, float]  # m
+
+
+def _sorted_into_cells(mesh: GroundMesh) -> _Cells:
+    """Quads of one cell beside each other, class by class; a quad belongs to the cell of its middle."""
+    if mesh.num_quads == 0:
+        starts = torch.zeros(0, len(GROUND_CLASSES) + 1, dtype=torch.int64)
+        return _Cells(mesh.quads, mesh.class_id, starts, torch.zeros(0, dtype=torch.int64), 0, 0, (0.0, 0.0))
+    place = (mesh.quads[:, :, :2].mean(1) / CELL_M).floor().long()
+    least = place.amin(0)
+    columns, rows = (place.amax(0) - least + 1).tolist()
+    column, row = (place - least).unbind(1)
+    square = row * columns + column
+    order = torch.argsort(square * len(ClassId) + mesh.class_id, stable=True)
+    occupied, cell = torch.unique(square, return_inverse=True)
+    grid_cell = torch.full((rows * columns,), -1)
+    grid_cell[occupied] = torch.arange(len(occupied))
+    slot = cell * len(GROUND_CLASSES) + mesh.class_id - GROUND_CLASSES[0]
+    end = torch.bincount(slot, minlength=len(occupied) * len(GROUND_CLASSES)).cumsum(0)
+    end = end.reshape(len(occupied), len(GROUND_CLASSES))
+    first = torch.cat([end.new_zeros(1), end[:-1, -1]])
+    origin = (least * CELL_M).tolist()
+    return _Cells(
+        quads=mesh.quads[order],
+        class_id=mesh.class_id[order],
+        cell_start=torch.cat([first[:, None], end], dim=1),
+        grid_cell=grid_cell,
+        columns=columns,
+        rows=rows,
+        origin=(origin[0], origin[1]),
+    )
 
 
 def _spheres(polygons: Float[Tensor, "polygons corners 3"]) -> Float[Tensor, "polygons 4"]:
@@ -169,17 +222,15 @@ def _spheres(polygons: Float[Tensor, "polygons corners 3"]) -> Float[Tensor, "po
 
 
 def _enclosing_spheres(
-    spheres: Float[Tensor, "quads 4"], start: Int[Tensor, "starts"]
+    spheres: Float[Tensor, "quads 4"], start: Int[Tensor, "cells starts"]
 ) -> Float[Tensor, "cells 4"]:
-    """Around the spheres of each stretch start[i] : start[i + 1], none of them empty."""
-    if len(start) == 1:
+    """Around the spheres of each cell, none of which is empty."""
+    if len(start) == 0:
         return torch.zeros(0, 4)
-    first, centre = start[:-1].numpy(), spheres[:, :3].numpy()
+    first, centre = start[:, 0].numpy(), spheres[:, :3].numpy()
     middle = (np.minimum.reduceat(centre, first) + np.maximum.reduceat(centre, first)) / 2
-    reach = (
-        np.linalg.norm(centre - np.repeat(middle, np.diff(start.numpy()), axis=0), axis=1)
-        + spheres[:, 3].numpy()
-    )
+    count = (start[:, -1] - start[:, 0]).numpy()
+    reach = np.linalg.norm(centre - np.repeat(middle, count, axis=0), axis=1) + spheres[:, 3].numpy()
     radius = np.maximum.reduceat(reach, first)[:, None] * 1.0001 + 1e-3
     return torch.from_numpy(np.concatenate([middle, radius], axis=1).astype(np.float32))
 

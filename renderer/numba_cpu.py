@@ -1,28 +1,41 @@
 """The fast renderer for CPUs: tensors become numpy arrays without a copy, and `numba_kernels` draws into the frame."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 import torch
 
 from renderer.camera import CameraRig
-from renderer.frame import Frame
-from renderer.numba_kernels import draw_views
+from renderer.frame import CHANNEL_TYPES, CHANNELS, Frame
+from renderer.ground import CELL_M
+from renderer.numba_views import draw_views, make_rooms
 from renderer.palette import (
     BOX_MATERIAL,
+    GROUND_CLASSES,
     HAZE_RGB,
     HAZE_START,
+    LAYER_MATERIALS,
+    LAYER_OPACITY,
     LIGHT_MATERIAL,
     MATERIAL_CLASS,
     MATERIAL_DIMMING,
+    MATERIAL_LAYER,
     MATERIAL_PRECEDENCE,
     MATERIAL_RGB,
+    PAINT_CLASSES,
+    ROUTE_MATERIAL,
+    TOP_PRECEDENCE,
     ZENITH_RGB,
     ZENITH_SINE,
+    ClassId,
 )
 from renderer.reference import NEAR_M
 from renderer.scene import LIGHT_RADIUS_M, Scene
 from renderer.triangles import FACE_CORNERS, LIGHT_SIDES
+
+STRANDS_PER_THREAD = 4  # pieces of work for each thread, so that none waits long for the last one
 
 
 class Eyes(NamedTuple):
@@ -33,7 +46,7 @@ class Eyes(NamedTuple):
     height: Any  # [viewers, cameras] above the viewer's ground, m
     lens: Any  # [cameras, 5] fx, fy, cx, cy, skew in px
     planes: Any  # [cameras, 4, 3] inward unit normals of the four sides of the view, camera frame
-    rays: Any  # [cameras, height, width, 3] scaled to z = 1
+    rays: Any  # [cameras, 2, height, width] x and y where z is 1
     length: Any  # [cameras, height, width] of those rays, in draw distances
     near: Any  # [] m
     reach: Any  # [] draw distance, m
@@ -43,12 +56,14 @@ class Ground(NamedTuple):
     """`GroundLibrary` as numpy arrays."""
 
     quads: Any
-    class_id: Any
-    sphere: Any
     flat: Any
+    sphere: Any
     cell_start: Any
     cell_sphere: Any
-    map_cell_start: Any
+    grid_cell: Any
+    map_grid: Any
+    map_origin: Any
+    cell_m: Any  # [] side of a cell
 
 
 class Things(NamedTuple):
@@ -56,45 +71,62 @@ class Things(NamedTuple):
 
     box_position: Any
     box_size: Any
-    box_yaw: Any
+    box_turn: Any  # [worlds, boxes, 2] cosine and sine of the yaw
     box_class: Any
     light_position: Any
-    light_yaw: Any
+    light_turn: Any  # [worlds, lights, 2]
     light_state: Any
     map_id: Any
     viewer_world: Any
     viewer_box: Any
+    route: Any
 
 
 class Look(NamedTuple):
     """Tables of the palette."""
 
-    rgb: Any  # [materials, 3]
-    dimming: Any  # [materials]
+    base: Any  # [3, materials] colour; the sky's at its zenith
     class_id: Any  # [materials] u8
     precedence: Any  # [materials]
+    top_precedence: Any  # [] of boxes and thin things
+    ground_dimming: Any  # [] of road and bare ground
+    box_dimming: Any  # []
+    road: Any  # [] material
+    first_box: Any  # [] material of the first kind's front
+    layers: Any  # [layers, 5] colour, dimming, opacity
+    layer_class: Any  # [layers] u8
+    paint_order: Any  # [paints, 2] place among ground classes, and layer, from the lowest
+    light_layer: Any  # [] of the green light
+    route_layer: Any  # []
+    air: Any  # [6] haze's colour; where it starts; 1 / (1 - where it starts); 1 / zenith sine
     face_corners: Any  # [6, 4, 3] signs
     disc: Any  # [sides, 2] right, up, m
-    haze_rgb: Any  # [3]
-    zenith_rgb: Any  # [3]
-    air: Any  # [2] haze start, zenith sine
-    first_material: Any  # [2] of lights, of boxes
 
 
-def render_numba(scene: Scene, rig: CameraRig) -> Frame:
+def render_numba(scene: Scene, rig: CameraRig, channels: Sequence[str] = CHANNELS) -> Frame:
     """Draw a valid scene on the CPU; see `renderer.render.render`."""
     if scene.device.type != "cpu":
         raise ValueError(
             f"backend='numba' draws on the CPU and the scene lies on {scene.device}; use Scene.to('cpu')"
         )
-    shape = (scene.num_viewers, rig.num_cameras, rig.height, rig.width)
-    rgb = torch.empty((*shape, 3), dtype=torch.uint8)
-    depth = torch.empty(shape, dtype=torch.float32)
-    class_id = torch.empty(shape, dtype=torch.uint8)
+    views = (scene.num_viewers, rig.num_cameras)
+    pictures = {}
+    for name in CHANNELS:
+        size = (rig.height, rig.width) if name in channels else (0, 0)
+        shape = (*views, *size, *((3,) if name == "rgb" else ()))
+        pictures[name] = torch.empty(shape, dtype=CHANNEL_TYPES[name])
+    if 0 in views:
+        return Frame({name: pictures[name] for name in channels})
+    strands = min(STRANDS_PER_THREAD * numba.get_num_threads(), views[0] * views[1])
     draw_views(
-        _eyes(scene, rig), _ground(scene), _things(scene), LOOK, rgb.numpy(), depth.numpy(), class_id.numpy()
+        _eyes(scene, rig),
+        _ground(scene),
+        _things(scene),
+        LOOK,
+        make_rooms(strands, rig.height, rig.width, len(scene.ground.cell_sphere)),
+        *(pictures[name].numpy() for name in CHANNELS),
     )
-    return Frame(rgb, depth, class_id)
+    return Frame({name: pictures[name] for name in channels})
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:
@@ -117,34 +149,49 @@ def _eyes(scene: Scene, rig: CameraRig) -> Eyes:
         height=_array(centre[..., 2] - scene.world_from_rig[:, None, 2, 3]),
         lens=_array(lens),
         planes=_array((planes / planes.norm(dim=2, keepdim=True)).float()),
-        rays=_array(rays),
-        length=_array(rays.norm(dim=-1) / scene.draw_distance_m),
+        rays=_array(rays[..., :2].permute(0, 3, 1, 2)),
+        length=_array(rig.ray_lengths / scene.draw_distance_m),
         near=np.float32(NEAR_M),
         reach=np.float32(scene.draw_distance_m),
     )
 
 
 def _ground(scene: Scene) -> Ground:
-    return Ground(*(_array(getattr(scene.ground, field)) for field in Ground._fields))
+    fields = {field: _array(getattr(scene.ground, field)) for field in Ground._fields if field != "cell_m"}
+    return Ground(**fields, cell_m=np.float32(CELL_M))
 
 
 def _things(scene: Scene) -> Things:
-    return Things(*(_array(getattr(scene, field)) for field in Things._fields))
+    turned = {"box_turn": scene.box_yaw, "light_turn": scene.light_yaw}
+    made = {name: torch.stack([yaw.cos(), yaw.sin()], dim=-1) for name, yaw in turned.items()}
+    made["route"] = torch.zeros(scene.num_viewers, 0, 4, 3) if scene.route is None else scene.route
+    return Things(
+        **{name: _array(made[name] if name in made else getattr(scene, name)) for name in Things._fields}
+    )
 
 
 def _look() -> Look:
     angle = 2 * np.pi * (np.arange(LIGHT_SIDES) + 0.5) / LIGHT_SIDES
+    paints = [(GROUND_CLASSES.index(paint), MATERIAL_LAYER[paint]) for paint in PAINT_CLASSES]
+    thin = list(LAYER_MATERIALS)
+    haze = [*HAZE_RGB, HAZE_START, 1 / (1 - HAZE_START), 1 / ZENITH_SINE]
     return Look(
-        rgb=MATERIAL_RGB,
-        dimming=MATERIAL_DIMMING,
+        base=np.ascontiguousarray(np.concatenate([ZENITH_RGB[None], MATERIAL_RGB[1:]]).T),
         class_id=MATERIAL_CLASS,
         precedence=MATERIAL_PRECEDENCE,
+        top_precedence=np.float32(TOP_PRECEDENCE),
+        ground_dimming=MATERIAL_DIMMING[ClassId.DRIVABLE],
+        box_dimming=MATERIAL_DIMMING[BOX_MATERIAL],
+        road=int(ClassId.DRIVABLE),
+        first_box=BOX_MATERIAL,
+        layers=np.column_stack([MATERIAL_RGB[thin], MATERIAL_DIMMING[thin], LAYER_OPACITY]),
+        layer_class=MATERIAL_CLASS[thin],
+        paint_order=np.array(sorted(paints, key=lambda paint: paint[1])),
+        light_layer=int(MATERIAL_LAYER[LIGHT_MATERIAL]),
+        route_layer=int(MATERIAL_LAYER[ROUTE_MATERIAL]),
+        air=np.array(haze, np.float32),
         face_corners=np.array(FACE_CORNERS, np.float32),
         disc=(LIGHT_RADIUS_M * np.stack([np.cos(angle), np.sin(angle)], axis=1)).astype(np.float32),
-        haze_rgb=HAZE_RGB,
-        zenith_rgb=ZENITH_RGB,
-        air=np.array([HAZE_START, ZENITH_SINE], np.float32),
-        first_material=np.array([LIGHT_MATERIAL, BOX_MATERIAL]),
     )
 
 

@@ -1,12 +1,13 @@
 """The mesh renderer for CUDA: every view's triangles in clip space, drawn by nvdiffrast in one batched call.
 
-nvdiffrast answers one question, which triangle is in front at each pixel; depth comes from that triangle's plane and
-colour from `shading.py`, as in the reference. Its pictures begin with the row at clip y = -1, so with y growing
-downwards nothing needs to be flipped. nvdiffrast is an optional install with a non-commercial licence.
+nvdiffrast answers one question, which surface is in front at each pixel's centre; depth comes from that triangle's
+plane, what thin things cover from `coverage.py` and colour from `shading.py`, as in the reference. Its pictures begin
+with the row at clip y = -1, so with y growing downwards nothing needs to be flipped. nvdiffrast is an optional
+install with a non-commercial licence.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,12 +17,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from renderer.camera import CameraRig
-from renderer.frame import Frame
-from renderer.palette import MATERIAL_PRECEDENCE, ClassId
+from renderer.coverage import cover
+from renderer.frame import CHANNEL_TYPES, CHANNELS, Frame
+from renderer.palette import MATERIAL_PRECEDENCE, NUM_LAYERS, ROUTE_MATERIAL, ClassId
 from renderer.reference import NEAR_M
 from renderer.scene import Scene
-from renderer.shading import backdrop_depth, shade
-from renderer.triangles import Triangles, ground_triangles, moving_triangles
+from renderer.shading import Surfaces, before_backdrop, shade
+from renderer.triangles import Triangles, box_triangles, ground_triangles, light_triangles, route_triangles
 
 MAX_SIDE_PX = 2048  # nvdiffrast's CUDA rasteriser draws no larger picture
 CHUNK_ELEMENTS = (
@@ -34,7 +36,7 @@ NOWHERE = (2.0, 2.0, 2.0, 1.0)  # clip position outside every view
 Rasterize = Callable[[Tensor, Tensor, Tensor, int, int], Tensor]
 
 
-def render_nvdiffrast(scene: Scene, rig: CameraRig) -> Frame:
+def render_nvdiffrast(scene: Scene, rig: CameraRig, channels: Sequence[str] = CHANNELS) -> Frame:
     """Draw a valid scene on CUDA; see `renderer.render.render`."""
     if not torch.cuda.is_available():
         raise ValueError("backend='nvdiffrast' needs an NVIDIA GPU and torch sees none; use backend='numba'")
@@ -48,7 +50,7 @@ def render_nvdiffrast(scene: Scene, rig: CameraRig) -> Frame:
             "use CameraRig.resized or another backend"
         )
     with torch.no_grad():
-        return draw_meshes(scene, rig, _rasterizer(scene.device))
+        return draw_meshes(scene, rig, _rasterizer(scene.device), channels)
 
 
 @cache
@@ -58,8 +60,8 @@ def _rasterizer(device: torch.device) -> Rasterize:
         import nvdiffrast.torch as nvdiffrast
     except ImportError as error:
         raise ValueError(
-            "backend='nvdiffrast' needs the package nvdiffrast; pip install \"gigapixel[nvdiffrast]\", or use another "
-            "backend"
+            "backend='nvdiffrast' needs the package nvdiffrast; pip install \"gigapixel[nvdiffrast]\", or use "
+            "another backend"
         ) from error
     from torch.utils import cpp_extension
 
@@ -72,8 +74,8 @@ def _rasterizer(device: torch.device) -> Rasterize:
     except (RuntimeError, ImportError, OSError) as error:
         line = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise ValueError(
-            f"backend='nvdiffrast' could not build its CUDA plugin ({line}); it needs nvcc, ninja and CUDA_HOME, with "
-            "the CUDA headers on CPATH"
+            f"backend='nvdiffrast' could not build its CUDA plugin ({line}); it needs nvcc, ninja and CUDA_HOME, "
+            "with the CUDA headers on CPATH"
         ) from error
 
     def rasterize(clip: Tensor, triangles: Tensor, ranges: Tensor, height: int, width: int) -> Tensor:
@@ -87,14 +89,20 @@ def _rasterizer(device: torch.device) -> Rasterize:
     return rasterize
 
 
-def draw_meshes(scene: Scene, rig: CameraRig, rasterize: Rasterize) -> Frame:
+def draw_meshes(
+    scene: Scene, rig: CameraRig, rasterize: Rasterize, channels: Sequence[str] = CHANNELS
+) -> Frame:
     """Everything but the rasteriser, on any device; views are drawn in chunks of bounded memory."""
-    ground, moving = ground_triangles(scene.ground), moving_triangles(scene)
+    world = _World(ground_triangles(scene.ground), box_triangles(scene), light_triangles(scene))
     centre, rotation = rig.placed(scene.world_from_rig)
     rays = rig.rays()
-    per_view = max(len(ground) + moving.material.shape[1], 8 * rig.height * rig.width)
+    per_view = max(
+        len(world.ground) + world.boxes.material.shape[1] + world.lights.material.shape[1],
+        (8 + NUM_LAYERS) * rig.height * rig.width,
+    )
     step = max(1, CHUNK_ELEMENTS // (per_view * rig.num_cameras))
-    chunks = []
+    shape = (scene.num_viewers, rig.num_cameras, rig.height, rig.width)
+    chunks: dict[str, list[Tensor]] = {name: [] for name in channels}
     for begin in range(0, scene.num_viewers, step):
         viewers = torch.arange(begin, min(begin + step, scene.num_viewers), device=scene.device)
         views = _Views(
@@ -103,17 +111,25 @@ def draw_meshes(scene: Scene, rig: CameraRig, rasterize: Rasterize) -> Frame:
             centre=centre[viewers].flatten(0, 1),
             rotation=rotation[viewers].flatten(0, 1),
         )
-        chunks.append(_draw_chunk(scene, rig, rasterize, views, ground, moving, rays))
-    shape = (scene.num_viewers, rig.num_cameras, rig.height, rig.width)
+        drawn = _draw_chunk(scene, rig, rasterize, views, world, rays, channels)
+        for name in channels:
+            chunks[name].append(drawn[name])
+    empty = {name: torch.zeros(0, dtype=CHANNEL_TYPES[name], device=scene.device) for name in channels}
     return Frame(
-        rgb=torch.cat([chunk.rgb for chunk in chunks] or [torch.zeros(0, dtype=torch.uint8)]).reshape(
-            *shape, 3
-        ),
-        depth=torch.cat([chunk.depth for chunk in chunks] or [torch.zeros(0)]).reshape(shape),
-        class_id=torch.cat(
-            [chunk.class_id for chunk in chunks] or [torch.zeros(0, dtype=torch.uint8)]
-        ).reshape(shape),
+        {
+            name: torch.cat(chunks[name] or [empty[name]]).reshape(*shape, *((3,) if name == "rgb" else ()))
+            for name in channels
+        }
     )
+
+
+@dataclass(frozen=True)
+class _World:
+    """All triangles, world frame; see `triangles.py`."""
+
+    ground: Tensor
+    boxes: Triangles
+    lights: Triangles
 
 
 @dataclass(frozen=True)
@@ -124,73 +140,128 @@ class _Views:
     rotation: Tensor  # [views, 3, 3] world_from_camera
 
 
+@dataclass(frozen=True)
+class _Picked:
+    """Triangles that views may see, view by view.
+
+    Attributes:
+        view: [triangles] i64. corners: [triangles, 3, 3] f32 m, frame of the camera that sees them.
+        material: [triangles] i64. box: [triangles] i64, -1 for what is no box.
+    """
+
+    view: Tensor
+    corners: Tensor
+    material: Tensor
+    box: Tensor
+
+
 def _draw_chunk(
     scene: Scene,
     rig: CameraRig,
     rasterize: Rasterize,
     views: _Views,
-    ground: Float[Tensor, "ground 3 3"],
-    moving: Triangles,
+    world: _World,
     all_rays: Float[Tensor, "cameras height width 3"],
+    channels: Sequence[str],
 ) -> Frame:
-    corners, paint, ranges = _gather(scene, views, ground, moving)
-    clip = _clip_positions(corners, paint, ranges, rig, views)
-    triangles = torch.arange(len(corners) * 3, dtype=torch.int32, device=scene.device).reshape(-1, 3)
+    road = scene.ground.class_id == ClassId.DRIVABLE
+    solid = _gather(scene, views, world.ground, road, world.boxes, blank=True)
+    thin = _with_route(_gather(scene, views, world.ground, ~road, world.lights, blank=False), scene, views)
+    count = torch.bincount(solid.view, minlength=len(views.viewer)).cpu()
+    ranges = torch.stack([count.cumsum(0) - count, count], dim=1).to(torch.int32)
+    clip = _clip_positions(solid, ranges, rig, views)
+    triangles = torch.arange(len(solid.view) * 3, dtype=torch.int32, device=scene.device).reshape(-1, 3)
     front = rasterize(clip, triangles, ranges, rig.height, rig.width)
     rays = all_rays[views.camera]
-    hit = front >= 0
-    which = front.clamp(min=0)
+    met = _surfaces(front, solid, rays)
+    eye_height = views.centre[:, 2] - scene.world_from_rig[views.viewer, 2, 3]
+    surfaces = before_backdrop(met, rays, views.rotation, eye_height, scene.draw_distance_m)
+    precedence = torch.as_tensor(MATERIAL_PRECEDENCE, device=scene.device)[surfaces.material]
+    coverage = cover(
+        thin.view,
+        thin.corners,
+        thin.material,
+        rig.intrinsics[views.camera[thin.view]],
+        rays,
+        torch.where(surfaces.material > ClassId.GROUND, precedence / surfaces.depth, 0.0),
+        NEAR_M,
+        scene.draw_distance_m,
+    )
+    return shade(surfaces, coverage, rays, views.rotation, scene.draw_distance_m, channels)
+
+
+def _with_route(thin: _Picked, scene: Scene, views: _Views) -> _Picked:
+    """What was picked, and the ribbons of the views' own viewers."""
+    ribbon = route_triangles(scene, views.viewer)
+    there = ~ribbon[:, :, 0, 0].isnan()
+    view, _, corners = _pick(there, ribbon, torch.arange(len(ribbon), device=ribbon.device), views)
+    return _Picked(
+        view=torch.cat([thin.view, view]),
+        corners=torch.cat([thin.corners, corners]),
+        material=torch.cat([thin.material, torch.full_like(view, ROUTE_MATERIAL)]),
+        box=torch.cat([thin.box, torch.full_like(view, -1)]),
+    )
+
+
+def _surfaces(
+    front: Int[Tensor, "views height width"], solid: _Picked, rays: Float[Tensor, "views height width 3"]
+) -> Surfaces:
+    """What the triangles in front are; depth from their planes."""
+    hit, which = front >= 0, front.clamp(min=0)
+    corners = solid.corners
     normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     offset = (normal * corners[:, 0]).sum(-1)
     slope = (normal[which] * rays).sum(-1)
     depth = torch.where(hit, offset[which] / torch.where(hit, slope, 1.0), torch.inf)
-    hit &= depth * rays.norm(dim=-1) <= scene.draw_distance_m
-    eye_height = views.centre[:, 2] - scene.world_from_rig[views.viewer, 2, 3]
-    backdrop = backdrop_depth(rays, views.rotation, eye_height)
-    behind = torch.where(backdrop.isfinite(), int(ClassId.GROUND), int(ClassId.SKY))
-    material = torch.where(hit, paint[which], behind)
-    return shade(material, torch.where(hit, depth, backdrop), rays, views.rotation, scene.draw_distance_m)
+    material = torch.where(hit, solid.material[which], int(ClassId.SKY))
+    return Surfaces(material, depth, torch.where(hit, solid.box[which], -1))
 
 
 def _gather(
-    scene: Scene, views: _Views, ground: Float[Tensor, "ground 3 3"], moving: Triangles
-) -> tuple[Float[Tensor, "triangles 3 3"], Int[Tensor, "triangles"], Int[Tensor, "views 2"]]:
-    """All triangles that any of the views may see, view by view.
+    scene: Scene,
+    views: _Views,
+    ground: Float[Tensor, "ground 3 3"],
+    wanted: Bool[Tensor, "quads"],
+    things: Triangles,
+    blank: bool,
+) -> _Picked:
+    """All triangles of wanted ground quads and of things that any of the views may see.
 
-    Gives corners in the frame of the camera that sees them, materials, and (first, number) of each view, on the CPU.
-    Every view begins with one triangle of zero size, so that none is without.
+    With `blank`, every view begins with one triangle of zero size, so that none is without.
     """
     world = scene.viewer_world[views.viewer]
     town = scene.map_id[world]
     quad_start = scene.ground.map_quad_start
     quad = torch.arange(len(ground) // 2, device=scene.device)
-    mine = (quad >= quad_start[town][:, None]) & (quad < quad_start[town + 1][:, None])
+    mine = wanted & (quad >= quad_start[town][:, None]) & (quad < quad_start[town + 1][:, None])
     sphere = scene.ground.sphere
     mine &= _may_see(
         views, sphere[:, :3].expand(len(world), -1, -1), sphere[:, 3].expand(len(world), -1), scene
     )
-    pieces = [_pick(mine.repeat_interleave(2, dim=1), ground, None, views)]
-    paints = [scene.ground.class_id.repeat_interleave(2)[pieces[0][1]]]
+    on_ground = _pick(mine.repeat_interleave(2, dim=1), ground, None, views)
     own = scene.viewer_box[views.viewer][:, None]
-    there = (moving.material[world] >= 0) & ((moving.box != own) | (moving.box < 0))
-    middle = moving.corners.mean(2)
-    radius = (moving.corners - middle[:, :, None]).norm(dim=3).amax(2) + 1e-3
+    there = (things.material[world] >= 0) & ((things.box != own) | (things.box < 0))
+    middle = things.corners.mean(2)
+    radius = (things.corners - middle[:, :, None]).norm(dim=3).amax(2) + 1e-3
     there &= _may_see(views, middle[world], radius[world], scene)
     normal = torch.linalg.cross(
-        moving.corners[:, :, 1] - moving.corners[:, :, 0], moving.corners[:, :, 2] - moving.corners[:, :, 0]
+        things.corners[:, :, 1] - things.corners[:, :, 0], things.corners[:, :, 2] - things.corners[:, :, 0]
     )
-    level = (normal * moving.corners[:, :, 0]).sum(-1)
+    level = (normal * things.corners[:, :, 0]).sum(-1)
     there &= torch.einsum("vti,vi->vt", normal[world], views.centre) > level[world]
-    pieces.append(_pick(there, moving.corners, world, views))
-    paints.append(moving.material[world][there])
-    every = torch.arange(len(world), device=scene.device)
-    corners = torch.cat([torch.zeros(len(world), 3, 3, device=scene.device), pieces[0][2], pieces[1][2]])
-    view = torch.cat([every, pieces[0][0], pieces[1][0]])
+    on_things = _pick(there, things.corners, world, views)
+    every = torch.arange(len(world) if blank else 0, device=scene.device)
+    corners = torch.cat([torch.zeros(len(every), 3, 3, device=scene.device), on_ground[2], on_things[2]])
+    view = torch.cat([every, on_ground[0], on_things[0]])
     order = torch.argsort(view, stable=True)
-    count = torch.bincount(view, minlength=len(world)).cpu()
-    ranges = torch.stack([count.cumsum(0) - count, count], dim=1).to(torch.int32)
-    paint = torch.cat([torch.zeros_like(every), *paints])
-    return corners[order], paint[order], ranges
+    paint = scene.ground.class_id.repeat_interleave(2)[on_ground[1]]
+    nobody = torch.full((len(every) + len(paint),), -1, device=scene.device)
+    return _Picked(
+        view=view[order],
+        corners=corners[order],
+        material=torch.cat([torch.zeros_like(every), paint, things.material[world][there]])[order],
+        box=torch.cat([nobody, things.box[on_things[1]]])[order],
+    )
 
 
 def _may_see(
@@ -218,28 +289,21 @@ def _pick(
 
 
 def _clip_positions(
-    corners: Float[Tensor, "triangles 3 3"],
-    paint: Int[Tensor, "triangles"],
-    ranges: Int[Tensor, "views 2"],
-    rig: CameraRig,
-    views: _Views,
+    solid: _Picked, ranges: Int[Tensor, "views 2"], rig: CameraRig, views: _Views
 ) -> Float[Tensor, "vertices 4"]:
     """Clip positions whose z/w orders surfaces as the reference does: 1 - 2 * near * precedence / depth."""
-    count = ranges[:, 1].long().to(corners.device)
-    camera = views.camera.repeat_interleave(count)
-    pixels = corners @ rig.intrinsics[camera].transpose(1, 2)  # (x * depth, y * depth, depth)
-    depth = corners[..., 2]
-    precedence = torch.as_tensor(MATERIAL_PRECEDENCE, device=corners.device)
+    pixels = solid.corners @ rig.intrinsics[views.camera[solid.view]].transpose(1, 2)  # (x, y, 1) * depth
+    depth = solid.corners[..., 2]
+    precedence = torch.as_tensor(MATERIAL_PRECEDENCE, device=depth.device)
     near = NEAR_M / precedence.max()
     clip = torch.stack(
         [
             2 * pixels[..., 0] / rig.width - depth,
             2 * pixels[..., 1] / rig.height - depth,
-            depth - 2 * near * precedence[paint][:, None],
+            depth - 2 * near * precedence[solid.material][:, None],
             depth,
         ],
         dim=-1,
     )
-    first = ranges[:, 0].long().to(corners.device)
-    clip[first] = torch.tensor(NOWHERE, device=corners.device)
+    clip[ranges[:, 0].long().to(clip.device)] = torch.tensor(NOWHERE, device=clip.device)
     return clip.reshape(-1, 4).contiguous()

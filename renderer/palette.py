@@ -22,6 +22,7 @@ class ClassId(IntEnum):
     CROSSWALK = 6
     STOP_LINE = 7
     TRAFFIC_LIGHT = 8
+    ROUTE = 9  # the ribbon that shows a viewer its own way
     CAR = 10
     TRUCK = 11
     CYCLIST = 12
@@ -57,20 +58,11 @@ BOX_CLASSES = (
     ClassId.STATIC,
 )  # by Scene.box_class
 GROUND_CLASSES = tuple(range(ClassId.DRIVABLE, ClassId.STOP_LINE + 1))  # what a GroundMesh may hold
+PAINT_CLASSES = GROUND_CLASSES[1:]  # thin on top of the drivable surface: drawn by the area that they cover
 
-# Two ground surfaces lie in one plane, so depth alone cannot order them. A surface of layer L is compared as if it were
-# L * LAYER_PRECEDENCE nearer than it is: the same order as a lift of 1.5 cm per layer under a camera 1.5 m high, but
-# without moving paint towards the viewer. Boxes and lights share the top layer, so paint never shows through a car.
-LAYER_PRECEDENCE = 0.01
-LAYER = {
-    ClassId.DRIVABLE: 0,
-    ClassId.CROSSWALK: 1,
-    ClassId.ROAD_EDGE: 2,
-    ClassId.MARKING_WHITE: 3,
-    ClassId.MARKING_YELLOW: 4,
-    ClassId.STOP_LINE: 5,
-}
-TOP_LAYER = 5
+# Paint lies in the plane of the road, so depth alone cannot say that it is in front. A surface counts as nearer than
+# it is by its precedence: paint, lights and boxes by the same, so that what stands on the road hides paint behind it.
+TOP_PRECEDENCE = 1.05
 
 # Air: surfaces are untouched up to HAZE_START of the draw distance and vanish into the horizon at its end.
 HAZE_START = 0.55
@@ -108,14 +100,30 @@ FACE_TINT = (  # by Face: hue shift in degrees, saturation factor, value
     (0.0, 0.62, 0.98),  # top: light
     (0.0, 1.00, 0.20),  # bottom
 )
+ROUTE_RGB = (70, 190, 255)
 BOX_DIMMING = 0.6  # share of its brightness that a box has lost at the draw distance
 GROUND_DIMMING = 0.15
 
-# Materials: 0-7 are the classes sky ... stop line themselves, then three lights, then six faces per kind of box.
+# Materials: 0-7 are the classes sky ... stop line themselves, then three lights, the route, six faces per kind of
+# box.
 LIGHT_MATERIAL = 8
-BOX_MATERIAL = LIGHT_MATERIAL + len(LIGHT_RGB)
+ROUTE_MATERIAL = LIGHT_MATERIAL + len(LIGHT_RGB)
+BOX_MATERIAL = ROUTE_MATERIAL + 1
 NUM_FACES = len(Face)
 NUM_MATERIALS = BOX_MATERIAL + NUM_FACES * len(BOX_CLASSES)
+
+# What is drawn by the area that it covers of a pixel, from the lowest layer to the highest (which hides the others).
+LAYER_MATERIALS = (
+    ROUTE_MATERIAL,
+    ClassId.CROSSWALK,
+    ClassId.ROAD_EDGE,
+    ClassId.MARKING_WHITE,
+    ClassId.MARKING_YELLOW,
+    ClassId.STOP_LINE,
+    *range(LIGHT_MATERIAL, ROUTE_MATERIAL),  # green, yellow, red
+)
+NUM_LAYERS = len(LAYER_MATERIALS)
+ROUTE_OPACITY = 0.55  # the road shows through the ribbon
 
 
 def box_material(kind: int, face: Face) -> int:
@@ -135,24 +143,34 @@ def _face_rgb(kind: int, face: Face) -> list[float]:
     return [255 * channel for channel in rgb]
 
 
-def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rgb = np.zeros((NUM_MATERIALS, 3), np.float32)
     dimming = np.zeros(NUM_MATERIALS, np.float32)
     class_id = np.zeros(NUM_MATERIALS, np.uint8)
-    layer = np.zeros(NUM_MATERIALS, np.float32)
     for ground, colour in GROUND_RGB.items():
         rgb[ground], class_id[ground] = colour, ground
         dimming[ground] = 0.0 if ground == ClassId.SKY else GROUND_DIMMING
-        layer[ground] = LAYER.get(ground, 0)
     for state, colour in LIGHT_RGB.items():  # a lamp shines: it does not dim
         rgb[light_material(state)], class_id[light_material(state)] = colour, ClassId.TRAFFIC_LIGHT
+    rgb[ROUTE_MATERIAL], class_id[ROUTE_MATERIAL] = ROUTE_RGB, ClassId.ROUTE
     for kind, box in enumerate(BOX_CLASSES):
         for face in Face:
             material = box_material(kind, face)
             rgb[material], class_id[material], dimming[material] = _face_rgb(kind, face), box, BOX_DIMMING
-    layer[LIGHT_MATERIAL:] = TOP_LAYER
-    return rgb, dimming, class_id, (1 + LAYER_PRECEDENCE * layer).astype(np.float32)
+    return rgb, dimming, class_id
 
 
-# [materials, 3] colour 0-255; [materials] dimming; [materials] class; [materials] factor on 1/depth in the depth test
-MATERIAL_RGB, MATERIAL_DIMMING, MATERIAL_CLASS, MATERIAL_PRECEDENCE = _tables()
+def _layer_tables() -> tuple[np.ndarray, np.ndarray]:
+    layer = np.full(NUM_MATERIALS, -1, np.int64)
+    layer[list(LAYER_MATERIALS)] = np.arange(NUM_LAYERS)
+    opacity = np.where(np.array(LAYER_MATERIALS) == ROUTE_MATERIAL, ROUTE_OPACITY, 1.0)
+    return layer, opacity.astype(np.float32)
+
+
+# [materials, 3] colour 0-255; [materials] dimming; [materials] class
+MATERIAL_RGB, MATERIAL_DIMMING, MATERIAL_CLASS = _tables()
+# [materials] layer, -1 for what is not thin; [layers] opacity
+MATERIAL_LAYER, LAYER_OPACITY = _layer_tables()
+# [materials] factor on 1/depth in the depth test
+MATERIAL_PRECEDENCE = np.full(NUM_MATERIALS, TOP_PRECEDENCE, np.float32)
+MATERIAL_PRECEDENCE[: ClassId.DRIVABLE + 1] = 1.0

@@ -44,12 +44,13 @@ def boundary_band(frame: Frame) -> Bool[Tensor, "views height width"]:
 
 
 def differing(reference: Frame, other: Frame) -> Bool[Tensor, "views height width"]:
-    """Pixels whose class, colour or depth is not the same within rounding."""
+    """Pixels whose class, instance, colour or depth is not the same within rounding."""
     colour = (reference.rgb.int() - other.rgb.int()).abs().amax(-1) > RGB_TOLERANCE
     sky = torch.isinf(reference.depth)
     gap = (reference.depth - other.depth).abs() > DEPTH_TOLERANCE * reference.depth
     depth = torch.where(sky, ~torch.isinf(other.depth), gap | ~torch.isfinite(other.depth))
-    return (colour | depth | (reference.class_id != other.class_id)).flatten(0, 1)
+    other_thing = (reference.class_id != other.class_id) | (reference.instance_id != other.instance_id)
+    return (colour | depth | other_thing).flatten(0, 1)
 
 
 def compare_frames(reference: Frame, other: Frame) -> Parity:

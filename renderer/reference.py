@@ -1,109 +1,203 @@
 """The definition of the picture: every pixel of every camera asks every triangle. Slow, obvious, on any device.
 
-A ray meets a triangle if it is a non-negative mix of the directions to its three corners. Among the surfaces met, the
-nearest wins, where a surface counts as nearer by the precedence of its material (see `palette.LAYER_PRECEDENCE`).
-Surfaces nearer than NEAR_M or further than the draw distance do not exist. Geometry is computed in float64.
+Surfaces (road, boxes) are decided at pixel centres: a ray meets a triangle if it is a non-negative mix of the
+directions to its three corners; among the surfaces met the nearest wins, where a surface counts as nearer by the
+precedence of its material (see `palette.TOP_PRECEDENCE`). Thin things (paint, lights) are laid over them by the area
+that they cover of each pixel (`coverage.py`). Nothing is drawn that is nearer than NEAR_M or further than the draw
+distance. Geometry is computed in float64.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from renderer.camera import CameraRig
-from renderer.frame import Frame
-from renderer.palette import MATERIAL_PRECEDENCE, ClassId
+from renderer.coverage import Coverage, cover
+from renderer.frame import CHANNELS, Frame
+from renderer.palette import MATERIAL_PRECEDENCE, NUM_LAYERS, ROUTE_MATERIAL, ClassId
 from renderer.scene import Scene
-from renderer.shading import backdrop_depth, shade
-from renderer.triangles import Triangles, ground_triangles, moving_triangles
+from renderer.shading import Surfaces, before_backdrop, shade
+from renderer.triangles import Triangles, box_triangles, ground_triangles, light_triangles, route_triangles
 
 NEAR_M = 0.1  # along the viewing axis
 CHUNK_ELEMENTS = 1 << 22  # pixels x triangles looked at together; bounds the memory
 
 
-def render_reference(scene: Scene, rig: CameraRig) -> Frame:
+@dataclass(frozen=True)
+class _Seen:
+    """Triangles that one viewer may see.
+
+    Attributes:
+        corners: [triangles, 3, 3] f64 m, world or camera frame.
+        material: [triangles] i64.
+        box: [triangles] i64, -1 for what is no box.
+        two_sided: [triangles] bool.
+    """
+
+    corners: Tensor
+    material: Tensor
+    box: Tensor
+    two_sided: Tensor
+
+    def __getitem__(self, kept: Bool[Tensor, "triangles"]) -> "_Seen":
+        return _Seen(self.corners[kept], self.material[kept], self.box[kept], self.two_sided[kept])
+
+    @classmethod
+    def of(cls, ground: tuple[Tensor, Tensor], things: tuple[Tensor, Tensor, Tensor]) -> "_Seen":
+        """Ground (corners, material) is seen from both sides, things (corners, material, box) are not."""
+        index = torch.arange(len(ground[1]) + len(things[1]), device=ground[1].device)
+        return cls(
+            torch.cat([ground[0], things[0]]).double(),
+            torch.cat([ground[1], things[1]]),
+            torch.cat([torch.full_like(ground[1], -1), things[2]]),
+            index < len(ground[1]),
+        )
+
+
+def render_reference(scene: Scene, rig: CameraRig, channels: Sequence[str] = CHANNELS) -> Frame:
     """Draw a valid scene; see `renderer.render.render`."""
-    ground, moving = ground_triangles(scene.ground), moving_triangles(scene)
+    ground, boxes, lights = ground_triangles(scene.ground), box_triangles(scene), light_triangles(scene)
     centre, rotation = rig.placed(scene.world_from_rig)
-    rays = rig.rays()
+    rays, device = rig.rays(), scene.device
     shape = (scene.num_viewers, rig.num_cameras, rig.height, rig.width)
-    material = torch.zeros(shape, dtype=torch.int64, device=scene.device)
-    depth = torch.full(shape, torch.inf, device=scene.device)
+    material = torch.zeros(shape, dtype=torch.int64, device=device)
+    depth, instance = torch.zeros(shape, device=device), torch.zeros_like(material)
+    share = torch.zeros((NUM_LAYERS, *shape), device=device)
+    near = torch.zeros_like(share)
     for viewer in range(scene.num_viewers):
-        corners, surface, two_sided = _seen_by(scene, ground, moving, viewer)
+        solid, thin = _seen_by(scene, ground, boxes, lights, viewer)
         for camera in range(rig.num_cameras):
-            eye = centre[viewer, camera].double()
-            seen = (corners - eye) @ rotation[viewer, camera].double()  # transpose: camera_from_world
-            visible = _facing(corners, two_sided, eye) & _in_view(
-                seen, rays[camera].double(), scene.draw_distance_m
+            eye, turn = centre[viewer, camera], rotation[viewer, camera]
+            met, in_front = _cast(
+                rays[camera].double(), _in_view(solid, eye, turn, rays[camera], scene.draw_distance_m)
             )
-            material[viewer, camera], depth[viewer, camera] = _cast(
-                rays[camera].double(), seen[visible], surface[visible], scene.draw_distance_m
+            height = eye[2] - scene.world_from_rig[viewer, 2, 3]
+            surfaces = before_backdrop(met, rays[camera], turn, height, scene.draw_distance_m)
+            in_front = torch.where(surfaces.material > ClassId.GROUND, in_front, 0.0)
+            coverage = _cover(
+                _in_view(thin, eye, turn, rays[camera], scene.draw_distance_m),
+                rig.intrinsics[camera],
+                rays[camera],
+                in_front,
+                scene.draw_distance_m,
             )
-    eye_height = centre[..., 2] - scene.world_from_rig[:, None, 2, 3]
-    backdrop = backdrop_depth(rays[None].expand(*shape, 3), rotation, eye_height)
-    bare = (material == ClassId.SKY) & backdrop.isfinite()
-    material = torch.where(bare, int(ClassId.GROUND), material)
-    depth = torch.where(bare, backdrop, depth)
-    return shade(material, depth, rays[None].expand(*shape, 3), rotation, scene.draw_distance_m)
+            place = (viewer, camera)
+            material[place], depth[place], instance[place] = (
+                surfaces.material,
+                surfaces.depth,
+                surfaces.instance,
+            )
+            share[:, viewer, camera], near[:, viewer, camera] = coverage.share[:, 0], coverage.near[:, 0]
+    return shade(
+        Surfaces(material, depth, instance),
+        Coverage(share, near),
+        rays[None].expand(*shape, 3),
+        rotation,
+        scene.draw_distance_m,
+        channels,
+    )
+
+
+def _cover(
+    thin: _Seen,
+    matrix: Float[Tensor, "3 3"],
+    rays: Float[Tensor, "height width 3"],
+    in_front: Float[Tensor, "height width"],
+    draw_distance_m: float,
+) -> Coverage:
+    """Coverage of one picture."""
+    return cover(
+        torch.zeros_like(thin.material),
+        thin.corners,
+        thin.material,
+        matrix.expand(len(thin.material), 3, 3),
+        rays[None],
+        in_front[None],
+        NEAR_M,
+        draw_distance_m,
+    )
 
 
 def _seen_by(
-    scene: Scene, ground: Float[Tensor, "ground 3 3"], moving: Triangles, viewer: int
-) -> tuple[Float[Tensor, "triangles 3 3"], Int[Tensor, "triangles"], Bool[Tensor, "triangles"]]:
-    """Corners, material and two-sidedness of everything in a viewer's world except its own box."""
+    scene: Scene, ground: Float[Tensor, "ground 3 3"], boxes: Triangles, lights: Triangles, viewer: int
+) -> tuple[_Seen, _Seen]:
+    """Surfaces and thin things of a viewer's world except its own box, world frame."""
     world = int(scene.viewer_world[viewer])
     town = int(scene.map_id[world])
     begin, end = scene.ground.map_quad_start[town : town + 2].tolist()
-    kept = (moving.material[world] >= 0) & ((moving.box != scene.viewer_box[viewer]) | (moving.box < 0))
-    corners = torch.cat([ground[2 * begin : 2 * end], moving.corners[world][kept]]).double()
+    corners = ground[2 * begin : 2 * end]
     paint = scene.ground.class_id[begin:end].repeat_interleave(2)
-    surface = torch.cat([paint, moving.material[world][kept]])
-    return corners, surface, torch.arange(len(corners), device=scene.device) < len(paint)
-
-
-def _facing(
-    corners: Float[Tensor, "triangles 3 3"], two_sided: Bool[Tensor, "triangles"], eye: Float[Tensor, "3"]
-) -> Bool[Tensor, "triangles"]:
-    """Whether a triangle is seen from the side from which the corners run counter-clockwise."""
-    normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    return two_sided | ((normal * (eye - corners[:, 0])).sum(1) > 0)
+    road = paint == ClassId.DRIVABLE
+    ribbon = route_triangles(scene, torch.tensor([viewer], device=scene.device))[0]
+    ribbon = ribbon[~ribbon[:, 0, 0].isnan()]
+    way = torch.full((len(ribbon),), ROUTE_MATERIAL, device=scene.device)
+    box = (boxes.material[world] >= 0) & (boxes.box != scene.viewer_box[viewer])
+    lit = lights.material[world] >= 0
+    return (
+        _Seen.of(
+            (corners[road], paint[road]),
+            (boxes.corners[world][box], boxes.material[world][box], boxes.box[box]),
+        ),
+        _Seen.of(
+            (torch.cat([corners[~road], ribbon]), torch.cat([paint[~road], way])),
+            (lights.corners[world][lit], lights.material[world][lit], lights.box[lit]),
+        ),
+    )
 
 
 def _in_view(
-    corners: Float[Tensor, "triangles 3 3"], rays: Float[Tensor, "height width 3"], reach_m: float
-) -> Bool[Tensor, "triangles"]:
-    """Whether a triangle (camera frame) may meet a ray within reach. Only saves time: the test per pixel decides."""
+    seen: _Seen,
+    eye: Float[Tensor, "3"],
+    turn: Float[Tensor, "3 3"],
+    rays: Float[Tensor, "height width 3"],
+    reach_m: float,
+) -> _Seen:
+    """Triangles that face the eye and may meet a ray within reach, in the camera frame.
+
+    That they may is only to save time: what they meet is decided pixel by pixel.
+    """
+    corners = seen.corners
+    normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    facing = seen.two_sided | ((normal * (eye.double() - corners[:, 0])).sum(1) > 0)
+    corners = (corners - eye.double()) @ turn.double()  # transpose: camera_from_world
     middle = corners.mean(1)
     radius = (corners - middle[:, None]).norm(dim=2).amax(1)
-    outermost = torch.stack([rays[0, 0], rays[0, -1], rays[-1, -1], rays[-1, 0]])
+    outermost = torch.stack([rays[0, 0], rays[0, -1], rays[-1, -1], rays[-1, 0]]).double()
+    slack = (
+        2 * (rays[0, 0] - rays[-1, -1]).abs().amax() / min(rays.shape[:2])
+    )  # a pixel's corners, not its centre
     inward = torch.linalg.cross(outermost, outermost.roll(-1, dims=0))
-    aside = ((corners @ inward.T) < -1e-6).all(1).any(1)  # every corner beyond the same side of the picture
-    return (middle.norm(dim=1) <= reach_m + radius + 0.01) & (corners[..., 2] > NEAR_M).any(1) & ~aside
+    inward = inward / inward.norm(dim=1, keepdim=True)
+    aside = ((corners @ inward.T) < -slack * corners.norm(dim=2).amax(1)[:, None, None]).all(1).any(1)
+    near = (middle.norm(dim=1) <= reach_m + radius + 0.01) & (corners[..., 2] > NEAR_M).any(1)
+    return _Seen(corners, seen.material, seen.box, seen.two_sided)[facing & near & ~aside]
 
 
 def _cast(
-    rays: Float[Tensor, "height width 3"],
-    corners: Float[Tensor, "triangles 3 3"],
-    surface: Int[Tensor, "triangles"],
-    draw_distance_m: float,
-) -> tuple[Int[Tensor, "height width"], Float[Tensor, "height width"]]:
-    """Material and depth per pixel; SKY and inf where nothing is met. Corners in the camera frame."""
+    rays: Float[Tensor, "height width 3"], seen: _Seen
+) -> tuple[Surfaces, Float[Tensor, "height width"]]:
+    """What each ray meets first, and how much in front that is: precedence / depth, 0 where nothing is met."""
     height, width, _ = rays.shape
     pixels = rays.reshape(-1, 3)
-    least = pixels.norm(dim=1) / draw_distance_m  # 1/depth at which this pixel's ray leaves the draw distance
     precedence = torch.as_tensor(MATERIAL_PRECEDENCE, device=rays.device).double()
-    best = torch.zeros(len(pixels), dtype=torch.float64, device=rays.device)  # precedence / depth
+    best = torch.zeros(len(pixels), dtype=torch.float64, device=rays.device)
     material = torch.full((len(pixels),), int(ClassId.SKY), device=rays.device)
+    instance = torch.full_like(material, -1)
     chunk = max(1, CHUNK_ELEMENTS // len(pixels))
-    for begin in range(0, len(corners), chunk):
-        some, paint = corners[begin : begin + chunk], surface[begin : begin + chunk]
-        inverse = _meet(pixels, some)
-        exists = (inverse < 1 / NEAR_M) & (inverse >= least[:, None])
-        nearest, which = torch.where(exists, inverse * precedence[paint], 0.0).max(dim=1)
-        material = torch.where(nearest > best, paint[which], material)
+    for begin in range(0, len(seen.corners), chunk):
+        paint, box = (part[begin : begin + chunk] for part in (seen.material, seen.box))
+        inverse = _meet(pixels, seen.corners[begin : begin + chunk])
+        nearest, which = torch.where(inverse < 1 / NEAR_M, inverse * precedence[paint], 0.0).max(dim=1)
+        nearer = nearest > best
+        material = torch.where(nearer, paint[which], material)
+        instance = torch.where(nearer, box[which], instance)
         best = torch.maximum(nearest, best)
     depth = torch.where(best > 0, precedence[material] / best.clamp(min=1e-12), torch.inf)
-    return material.reshape(height, width), depth.reshape(height, width).float()
+    surfaces = Surfaces(*(part.reshape(height, width) for part in (material, depth.float(), instance)))
+    return surfaces, best.reshape(height, width)
 
 
 def _meet(

@@ -2,29 +2,40 @@
 
 import importlib.util
 import logging
+from collections.abc import Sequence
 from functools import cache
 
 from renderer.camera import CameraRig
-from renderer.frame import Frame
+from renderer.frame import CHANNELS, Frame, check_channels
 from renderer.scene import Scene
 
 BACKENDS = ("auto", "reference", "numba", "nvdiffrast")
 log = logging.getLogger(__name__)
 
 
-def render(scene: Scene, rig: CameraRig, backend: str = "auto") -> Frame:
+def render(
+    scene: Scene,
+    rig: CameraRig,
+    size: tuple[int, int] | None = None,
+    channels: Sequence[str] = CHANNELS,
+    backend: str = "auto",
+) -> Frame:
     """Draw what every camera of `rig` sees from every viewer of `scene`.
 
     Args:
-        scene: checked here; refused with one sentence if it cannot be drawn.
-        rig: the cameras of every viewer, on the device of the scene.
-        backend: "reference" defines the picture (slow, any device); "numba" is fast on the CPU; "nvdiffrast" is fast on
+        scene: checked here; refused with one sentence if it cannot be drawn. rig: the cameras of every viewer, on the
+        device of the scene. size: (height, width) of the pictures in pixels, the same view as the rig's; the rig's
+        own size if not given. channels: which of `frame.CHANNELS` to draw; fewer cost less. backend: "reference"
+        defines the picture (slow, any device); "numba" is fast on the CPU; "nvdiffrast" is fast on
             CUDA and an optional install; "auto" takes the fast one for the device of the scene.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend={backend!r} is unknown; choose one of {', '.join(BACKENDS)}")
+    channels = check_channels(channels)
     scene.validate()
     rig.validate()
+    if size is not None:
+        rig = rig.resized(*size)
     if rig.intrinsics.device != scene.device:
         raise ValueError(
             f"the rig lies on {rig.intrinsics.device} and the scene on {scene.device}; use rig.to(device)"
@@ -33,14 +44,14 @@ def render(scene: Scene, rig: CameraRig, backend: str = "auto") -> Frame:
     if chosen == "numba":
         from renderer.numba_cpu import render_numba  # loads a compiler: only for those who draw with it
 
-        return render_numba(scene, rig)
+        return render_numba(scene, rig, channels)
     if chosen == "nvdiffrast":
         from renderer.nvdiffrast_cuda import render_nvdiffrast
 
-        return render_nvdiffrast(scene, rig)
+        return render_nvdiffrast(scene, rig, channels)
     from renderer.reference import render_reference
 
-    return render_reference(scene, rig)
+    return render_reference(scene, rig, channels)
 
 
 @cache

@@ -1,6 +1,7 @@
 """What is drawn: boxes, lights and painted ground of many worlds, and the vehicles that look at them."""
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,6 +35,9 @@ class Scene:
     viewer_box: Tensor  # [viewers] i64, box that its own cameras do not see; -1 for none
     world_from_rig: Tensor  # [viewers, 4, 4] f32 m
     draw_distance_m: float = DEFAULT_DRAW_DISTANCE_M
+    route: Tensor | None = (
+        None  # [viewers, quads, 4, 3] f32 m, ribbon that shows a viewer its way; NaN where absent
+    )
 
     @property
     def num_viewers(self) -> int:
@@ -44,8 +48,13 @@ class Scene:
         return self.world_from_rig.device
 
     def to(self, device: torch.device | str) -> "Scene":
-        names = [field.name for field in fields(self) if field.name != "draw_distance_m"]
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {
+            name: value.to(device)
+            for name, value in held.items()
+            if isinstance(value, Tensor | GroundLibrary)
+        }
+        return replace(self, **moved)
 
     def validate(self) -> None:
         """Raise ValueError with one sentence if the scene cannot be drawn."""
@@ -70,6 +79,8 @@ class Scene:
                 f"Scene.box_size[{world}, {box}]={self.box_size[world, box].tolist()} must be above 0 m in length, "
                 "width and height; an absent box has box_class -1"
             )
+        if self.route is not None:
+            _check_finite("route", self.route, ~self.route.isnan().all(-1).all(-1))
         self._check_rotations()
 
     def _check_shapes(self) -> None:
@@ -80,7 +91,9 @@ class Scene:
             )
         (worlds, boxes), lights, viewers = self.box_class.shape, self.light_state.shape[1], self.num_viewers
         real, whole = torch.float32, torch.int64
+        route = () if self.route is None else (("route", (viewers, *self.route.shape[1:2], 4, 3), real),)
         for field, shape, dtype in (
+            *route,
             ("box_position", (worlds, boxes, 3), real),
             ("box_size", (worlds, boxes, 3), real),
             ("box_yaw", (worlds, boxes), real),

@@ -1,15 +1,20 @@
-"""From material and depth per pixel to a picture: the one definition of colour, used by reference and mesh backend."""
+"""From surfaces and coverage per pixel to a picture: the one definition of colour, for reference and mesh backend."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from renderer.coverage import Coverage
 from renderer.frame import Frame
 from renderer.palette import (
     HAZE_RGB,
     HAZE_START,
+    LAYER_MATERIALS,
+    LAYER_OPACITY,
     MATERIAL_CLASS,
     MATERIAL_DIMMING,
     MATERIAL_RGB,
@@ -17,6 +22,21 @@ from renderer.palette import (
     ZENITH_SINE,
     ClassId,
 )
+
+
+@dataclass(frozen=True)
+class Surfaces:
+    """What is in front at each pixel's centre, thin things aside.
+
+    Attributes:
+        material: [*views, height, width] i64; `ClassId.SKY` where there is nothing.
+        depth: [*views, height, width] f32 m; inf where there is nothing.
+        instance: [*views, height, width] i64, box of the world; -1 where there is none.
+    """
+
+    material: Tensor
+    depth: Tensor
+    instance: Tensor
 
 
 def backdrop_depth(
@@ -31,33 +51,79 @@ def backdrop_depth(
     return torch.where(down, height / torch.where(down, -up, 1.0), torch.inf)
 
 
+def before_backdrop(
+    surfaces: Surfaces,
+    rays: Float[Tensor, "*views height width 3"],
+    world_from_camera: Float[Tensor, "*views 3 3"],
+    eye_height: Float[Tensor, "*views"],
+    draw_distance_m: float,
+) -> Surfaces:
+    """The surfaces within the draw distance, and bare ground or sky where there are none."""
+    there = surfaces.depth * rays.norm(dim=-1) <= draw_distance_m
+    depth = backdrop_depth(rays, world_from_camera, eye_height)
+    bare = torch.where(depth.isfinite(), int(ClassId.GROUND), int(ClassId.SKY))
+    return Surfaces(
+        material=torch.where(there, surfaces.material, bare),
+        depth=torch.where(there, surfaces.depth, depth),
+        instance=torch.where(there, surfaces.instance, -1),
+    )
+
+
 def shade(
-    material: Int[Tensor, "*views height width"],
-    depth: Float[Tensor, "*views height width"],
+    surfaces: Surfaces,
+    coverage: Coverage,
     rays: Float[Tensor, "*views height width 3"],
     world_from_camera: Float[Tensor, "*views 3 3"],
     draw_distance_m: float,
+    channels: Sequence[str],
 ) -> Frame:
-    """Colour = material, dimmed with distance, lost in haze towards the draw distance; sky by elevation."""
-
-    def table(values: Any) -> Tensor:
-        return torch.as_tensor(values, device=depth.device)
-
+    """Colours of surfaces, under layer after layer of thin things; class, depth and instance of what covers most."""
     length = rays.norm(dim=-1)
-    sky = material == ClassId.SKY
-    near = torch.where(sky, 0.0, depth * length / draw_distance_m).clamp(
-        max=1.0
-    )  # distance, 1 at the draw distance
-    light = 1 - table(MATERIAL_DIMMING)[material] * near
-    haze = ((near - HAZE_START) / (1 - HAZE_START)).clamp(min=0.0)
-    surface = table(MATERIAL_RGB)[material] * light[..., None]
-    rgb = surface + (table(HAZE_RGB) - surface) * haze[..., None]
+    sky = surfaces.material == ClassId.SKY
+    near = torch.where(sky, 0.0, surfaces.depth * length / draw_distance_m)
     sine = torch.einsum("...hwj,...j->...hw", rays, world_from_camera[..., 2, :]) / length
-    height = (sine / float(ZENITH_SINE)).clamp(0.0, 1.0)[..., None]
-    above = table(HAZE_RGB) + (table(ZENITH_RGB) - table(HAZE_RGB)) * height
-    rgb = torch.where(sky[..., None], above, rgb)
-    return Frame(
-        rgb=(rgb + 0.5).clamp(0, 255).to(torch.uint8),
-        depth=torch.where(sky, torch.inf, depth).float(),
-        class_id=table(MATERIAL_CLASS)[material],
+    rgb = torch.where(sky[..., None], _sky(sine), _in_air(surfaces.material, near))
+    winner, depth, instance = (
+        surfaces.material,
+        torch.where(sky, torch.inf, surfaces.depth),
+        surfaces.instance,
     )
+    most = torch.ones_like(length)
+    for layer, material in enumerate(LAYER_MATERIALS):
+        share = coverage.share[layer] * float(LAYER_OPACITY[layer])
+        colour = _in_air(torch.full_like(winner, int(material)), coverage.near[layer])
+        rgb = rgb + (colour - rgb) * share[..., None]
+        most = most * (1 - share)
+        wins = (share > 0) & (share >= most)
+        most = torch.where(wins, share, most)
+        winner = torch.where(wins, int(material), winner)
+        depth = torch.where(wins, coverage.near[layer] * draw_distance_m / length, depth)
+        instance = torch.where(wins, -1, instance)
+    every = {
+        "rgb": (rgb + 0.5).clamp(0, 255).to(torch.uint8),
+        "depth": depth.float(),
+        "class_id": _table(MATERIAL_CLASS, rgb)[winner],
+        "instance_id": instance.int(),
+    }
+    return Frame({name: every[name] for name in channels})
+
+
+def _table(values: Any, like: Tensor) -> Tensor:
+    return torch.as_tensor(values, device=like.device)
+
+
+def _in_air(
+    material: Int[Tensor, "*views height width"], near: Float[Tensor, "*views height width"]
+) -> Float[Tensor, "*views height width 3"]:
+    """A material's colour, dimmed with distance and lost in haze towards the draw distance (`near` is 1 there)."""
+    near = near.clamp(max=1.0)
+    light = 1 - _table(MATERIAL_DIMMING, near)[material] * near
+    haze = ((near - HAZE_START) / (1 - HAZE_START)).clamp(min=0.0)
+    surface = _table(MATERIAL_RGB, near)[material] * light[..., None]
+    return surface + (_table(HAZE_RGB, near) - surface) * haze[..., None]
+
+
+def _sky(sine: Float[Tensor, "*views height width"]) -> Float[Tensor, "*views height width 3"]:
+    """Colour by the sine of the elevation."""
+    height = (sine / float(ZENITH_SINE)).clamp(0.0, 1.0)[..., None]
+    return _table(HAZE_RGB, sine) + (_table(ZENITH_RGB, sine) - _table(HAZE_RGB, sine)) * height

@@ -11,11 +11,14 @@ import numpy as np
 import torch
 
 from renderer.ground import GroundMesh
-from renderer.palette import GROUND_CLASSES
+from renderer.palette import GROUND_CLASSES, ClassId
 
-MERGE_TOLERANCE_M = 0.015  # how far a dropped station may lie from the edge that replaces it
-VERTICAL_STRICTNESS = 4.0  # heights are kept this much more exactly: paint lies barely above the road
-MAX_QUAD_M = 16.0
+PAINT_TOLERANCE_M = (
+    0.015  # how far a dropped station may lie from the edge that replaces it: a tenth of a line
+)
+ROAD_TOLERANCE_M = 0.05  # ... at the border of the road, which an edge line covers
+VERTICAL_STRICTNESS = 2.5  # heights are kept this much more exactly
+MAX_QUAD_M = 32.0
 SPANS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # numbers of stations that one quad may be tried to span
 MAX_MITRE = 2.0  # a corner of a strip reaches at most this many half widths outwards
 
@@ -25,7 +28,7 @@ def ribbon_quads(left: Any, right: Any, class_id: int) -> GroundMesh:
     left, right = _points("left", left, 2), _points("right", right, 2)
     if len(left) != len(right):
         raise ValueError(f"ribbon_quads: left has {len(left)} points and right {len(right)}; they must match")
-    return _mesh(_ribbon(left, right), class_id)
+    return _mesh(_ribbon(left, right, _tolerance(class_id)), class_id)
 
 
 def strip_quads(polyline: Any, width_m: float, class_id: int) -> GroundMesh:
@@ -60,7 +63,20 @@ def polygon_quads(polygon: Any, class_id: int) -> GroundMesh:
         polygon = polygon[:-1]
     if len(polygon) < 3:
         raise ValueError(f"polygon_quads: polygon has only {len(polygon)} different corners; it needs 3")
-    return _mesh(np.array(_convex_quads(polygon, _triangulate(polygon[:, :2]))), class_id)
+    outline = _simpler(polygon, _tolerance(class_id))
+    return _mesh(np.array(_convex_quads(outline, _triangulate(outline[:, :2]))), class_id)
+
+
+def _tolerance(class_id: int) -> float:
+    return ROAD_TOLERANCE_M if class_id == ClassId.DRIVABLE else PAINT_TOLERANCE_M
+
+
+def _simpler(polygon: np.ndarray, tolerance_m: float) -> np.ndarray:
+    """The outline [n, 3] without corners that hardly show; itself, if less would cross."""
+    ring = np.concatenate([polygon, polygon[:1]])
+    kept = _kept_stations(np.concatenate([ring, ring], axis=1), tolerance_m)[:-1]
+    outline = polygon[kept]
+    return outline if len(outline) > 2 and not _crosses_itself(outline[:, :2]) else polygon
 
 
 def _mesh(quads: np.ndarray, class_id: int) -> GroundMesh:
@@ -92,14 +108,14 @@ def _without_repeats(points: np.ndarray) -> np.ndarray:
     return points[np.concatenate([[True], step > 1e-6])]
 
 
-def _ribbon(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def _ribbon(left: np.ndarray, right: np.ndarray, tolerance_m: float) -> np.ndarray:
     """Quads [m, 4, 3] between two lines, as few as the tolerance allows."""
-    kept = _kept_stations(np.concatenate([left, right], axis=1))
+    kept = _kept_stations(np.concatenate([left, right], axis=1), tolerance_m)
     begin, end = kept[:-1], kept[1:]
     return np.stack([right[begin], right[end], left[end], left[begin]], axis=1)
 
 
-def _kept_stations(pairs: np.ndarray) -> np.ndarray:
+def _kept_stations(pairs: np.ndarray, tolerance_m: float) -> np.ndarray:
     """Stations [n, 6] (left, right) that must stay, so that no dropped one is further off than the tolerance.
 
     `fits[i]` is the longest tried stretch from station i that one quad may span; the walk takes it.
@@ -118,7 +134,7 @@ def _kept_stations(pairs: np.ndarray) -> np.ndarray:
         offset = (pairs[begin[:, None] + np.arange(1, span)] - pairs[begin][:, None]).reshape(
             -1, span - 1, 2, 3
         )
-        fits[begin[_off_chord(offset, chord).max(axis=(1, 2)) <= MERGE_TOLERANCE_M]] = span
+        fits[begin[_off_chord(offset, chord).max(axis=(1, 2)) <= tolerance_m]] = span
     kept = [0]
     while kept[-1] < num - 1:
         kept.append(kept[-1] + int(fits[kept[-1]]))
@@ -142,7 +158,7 @@ def _strip(polyline: np.ndarray, width_m: float) -> np.ndarray:
     middle /= np.maximum(np.linalg.norm(middle, axis=1, keepdims=True), 1e-6)
     reach = np.minimum(1 / np.maximum((middle * after).sum(1), 1e-6), MAX_MITRE) * width_m / 2
     across = np.stack([-middle[:, 1] * reach, middle[:, 0] * reach, np.zeros(len(reach))], axis=1)
-    return _ribbon(polyline + across, polyline - across)
+    return _ribbon(polyline + across, polyline - across, PAINT_TOLERANCE_M)
 
 
 def _cross(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:

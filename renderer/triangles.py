@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from renderer.ground import GroundLibrary
@@ -41,26 +41,39 @@ class Triangles:
     box: Tensor
 
 
-def moving_triangles(scene: Scene) -> Triangles:
-    """Boxes (12 triangles each), then lights (LIGHT_SIDES - 2 each)."""
+def box_triangles(scene: Scene) -> Triangles:
+    """Twelve of every box, face by face."""
     worlds, boxes = scene.box_class.shape
-    box_corners = _cut(_box_faces(scene)).reshape(worlds, boxes * 12, 3, 3)
+    corners = _cut(_box_faces(scene)).reshape(worlds, boxes * 12, 3, 3)
     face = torch.arange(NUM_FACES, device=scene.device).repeat_interleave(2)
-    box_material = BOX_MATERIAL + NUM_FACES * scene.box_class[..., None] + face
-    box_material = torch.where(scene.box_class[..., None] >= 0, box_material, -1).reshape(worlds, boxes * 12)
-    discs = _light_discs(scene)  # [worlds, lights, sides, 3]
-    fan = torch.tensor([(0, k, k + 1) for k in range(1, LIGHT_SIDES - 1)], device=scene.device)
-    lights = scene.light_state.shape[1]
-    light_corners = discs[:, :, fan].reshape(worlds, lights * len(fan), 3, 3)
-    light_material = torch.where(scene.light_state > 0, LIGHT_MATERIAL + scene.light_state - 1, -1)
-    material = torch.cat([box_material, light_material.repeat_interleave(len(fan), dim=1)], dim=1)
+    material = BOX_MATERIAL + NUM_FACES * scene.box_class[..., None] + face
+    material = torch.where(scene.box_class[..., None] >= 0, material, -1).reshape(worlds, boxes * 12)
     owner = torch.arange(boxes, device=scene.device).repeat_interleave(12)
-    corners = torch.cat([box_corners, light_corners], dim=1)
-    return Triangles(
-        corners=torch.where(material[..., None, None] >= 0, corners, torch.zeros_like(corners)),
-        material=material,
-        box=torch.cat([owner, torch.full((lights * len(fan),), -1, device=scene.device)]),
-    )
+    return Triangles(_zero_absent(corners, material), material, owner)
+
+
+def light_triangles(scene: Scene) -> Triangles:
+    """LIGHT_SIDES - 2 of every light."""
+    worlds, lights = scene.light_state.shape
+    fan = torch.tensor([(0, k, k + 1) for k in range(1, LIGHT_SIDES - 1)], device=scene.device)
+    corners = _light_discs(scene)[:, :, fan].reshape(worlds, lights * len(fan), 3, 3)
+    material = torch.where(scene.light_state > 0, LIGHT_MATERIAL + scene.light_state - 1, -1)
+    material = material.repeat_interleave(len(fan), dim=1)
+    nobody = torch.full((lights * len(fan),), -1, device=scene.device)
+    return Triangles(_zero_absent(corners, material), material, nobody)
+
+
+def _zero_absent(
+    corners: Float[Tensor, "worlds triangles 3 3"], material: Int[Tensor, "worlds triangles"]
+) -> Float[Tensor, "worlds triangles 3 3"]:
+    return torch.where(material[..., None, None] >= 0, corners, torch.zeros_like(corners))
+
+
+def route_triangles(scene: Scene, viewers: Int[Tensor, "some"]) -> Float[Tensor, "some triangles 3 3"]:
+    """Both triangles of every quad of some viewers' ribbons; NaN where absent."""
+    if scene.route is None:
+        return torch.zeros(len(viewers), 0, 3, 3, device=scene.device)
+    return _cut(scene.route[viewers]).flatten(1, 2)
 
 
 def ground_triangles(ground: GroundLibrary) -> Float[Tensor, "triangles 3 3"]:

@@ -111,11 +111,19 @@ def _cached_ground(road_map: RoadMap) -> GroundMesh:
 
 
 def _asphalt(road_map: RoadMap) -> list[GroundMesh]:
-    """Lanes as ribbons between their boundaries; a map lists lane outlines first, so the other rings follow them."""
+    """Lanes as ribbons between their boundaries; a map lists lane outlines first, so the other rings follow them.
+
+    Neighbours are simplified each by itself, and no ground may show between them: so lanes are a little wider.
+    """
     meshes = []
     for start, count in zip(road_map.lane_start, road_map.lane_count, strict=True):
         points = slice(start, start + count)
         left, right = road_map.point_left_xyz[points], road_map.point_right_xyz[points]
+        across = left - right
+        out = across * (
+            shapes.ROAD_TOLERANCE_M / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 0.1)
+        )
+        left, right = left + out, right - out
         meshes.append(ribbon_quads(left, right, ClassId.DRIVABLE))
     rings = road_map.pieces("drivable")[road_map.num_lanes :]
     return meshes + [_polygon(ring, ClassId.DRIVABLE, road_map.name) for ring in rings]

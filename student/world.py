@@ -140,7 +140,7 @@ class PixelWorld:
     def observe(self) -> Observation:
         """What every viewer sees now."""
         scene = bridge.scene(self.state, self._seen, self.lights, self.ground, self.viewers)
-        images = render(scene, self.rig, self.config.backend).rgb
+        images = render(scene, self.rig, channels=("rgb",), backend=self.config.backend).rgb
         ego, command, conditioning = (
             part[self.viewers] for part in bridge.ego_inputs(self.state, self._seen)
         )

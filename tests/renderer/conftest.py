@@ -1,5 +1,6 @@
 """Hand-made scenes, and a rasteriser that does what nvdiffrast promises, in plain torch."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
@@ -36,8 +37,9 @@ def _plain_rasterize(clip: Tensor, triangles: Tensor, ranges: Tensor, height: in
         if len(index) == 0:
             continue
         planar = corners[..., [0, 1, 3]]
-        volume = torch.linalg.det(planar)[:, None, None]
-        share = [torch.linalg.cross(planar[:, k - 2], planar[:, k - 1]) / volume[:, 0] for k in range(3)]
+        normal = [torch.linalg.cross(planar[:, k - 2], planar[:, k - 1]) for k in range(3)]
+        volume = (planar[:, 0] * normal[0]).sum(1, keepdim=True)  # exactly 0 for what has no area
+        share = [part / volume for part in normal]
         mix = [pixels @ part.T for part in share]  # pixel = sum of mix * corner
         depth = sum(part * corners[:, k, 2] for k, part in enumerate(mix))  # z/w
         visible = (mix[0] >= 0) & (mix[1] >= 0) & (mix[2] >= 0) & (depth.abs() <= 1)
@@ -152,8 +154,14 @@ STREET_LIGHTS: tuple[Light, ...] = (
 
 
 def _street(poses: Sequence[Pose] = ((0.0, -1.75, 0.0, 0.0),)) -> Scene:
-    """Everything at once; the first box belongs to the viewers."""
-    return _one_world(STREET_BOXES, STREET_LIGHTS, [street_mesh()], poses, viewer_box=0)
+    """Everything at once; the first box belongs to the viewers, and each of them is shown some of its way."""
+    scene = _one_world(STREET_BOXES, STREET_LIGHTS, [street_mesh()], poses, viewer_box=0)
+    quads = torch.stack(
+        [torch.tensor([[k, 1, 0], [k, -1, 0], [k + 4, -1, 0.1], [k + 4, 1, 0]]) for k in (4, 8, 12)]
+    )
+    route = quads + torch.stack([torch.tensor(pose[:3]) for pose in poses])[:, None, None]
+    route[1:, 2] = math.nan
+    return dataclasses.replace(scene, route=route)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,17 @@ import math
 import pytest
 import torch
 
-from renderer import CameraRig, ClassId, GroundMesh, compare_frames, polygon_quads, render, ribbon_quads
+from renderer import (
+    CHANNELS,
+    CameraRig,
+    ClassId,
+    Frame,
+    GroundMesh,
+    compare_frames,
+    polygon_quads,
+    render,
+    ribbon_quads,
+)
 from renderer.parity import boundary_band
 
 POSES = (
@@ -15,6 +25,7 @@ POSES = (
     (38.0, -20.0, 0.0, 1.4),
     (55.0, 6.0, 0.4, -2.0),
     (70.0, -20.0, -1.0, 2.5),  # below the road
+    (21.0, -1.75, 0.0, 0.0),  # the stop line fills whole pixels
 )
 
 
@@ -83,6 +94,7 @@ def turned(scene, transform, angle):
         light_position=move(scene.light_position),
         light_yaw=scene.light_yaw + angle,
         ground=type(ground)([mesh]),
+        route=move(scene.route),
         world_from_rig=transform @ scene.world_from_rig,
     )
 
@@ -109,13 +121,14 @@ def test_views_do_not_depend_on_their_batch(drawn, street, one_world):
         first,
         **{name: torch.cat([getattr(second, name), getattr(first, name)]) for name in batched},
         ground=library,
+        route=torch.cat([first.route[:1], torch.full_like(first.route[:1], math.nan), first.route[1:]]),
         map_id=torch.tensor([1, 0]),
         viewer_world=torch.tensor([1, 0, 1]),
         viewer_box=torch.tensor([0, -1, 0]),
         world_from_rig=torch.cat([first.world_from_rig[:1], second.world_from_rig, first.world_from_rig[1:]]),
     )
     together, one, two = drawn(both, rig), drawn(first, rig), drawn(second, rig)
-    for channel in ("rgb", "depth", "class_id"):
+    for channel in CHANNELS:
         expected = torch.cat([getattr(one, channel)[:1], getattr(two, channel), getattr(one, channel)[1:]])
         torch.testing.assert_close(getattr(together, channel), expected, rtol=1e-6, atol=0)
 
@@ -128,10 +141,10 @@ def test_comparison_sees_one_wrong_pixel_inside(street):
     frame = render(street(), CameraRig.nuplan())
     band = boundary_band(frame).reshape(frame.class_id.shape)
     view, camera, row, column = (~band).nonzero()[1000].tolist()
-    for channel, value in (("class_id", 14), ("rgb", 255), ("depth", 1.0)):
-        wrong = {name: getattr(frame, name).clone() for name in ("rgb", "depth", "class_id")}
+    for channel, value in (("class_id", 14), ("rgb", 255), ("depth", 1.0), ("instance_id", 99)):
+        wrong = {name: frame[name].clone() for name in frame.channels}
         wrong[channel][view, camera, row, column] = value
-        assert compare_frames(frame, dataclasses.replace(frame, **wrong)).interior_differing == 1
+        assert compare_frames(frame, Frame(wrong)).interior_differing == 1
 
 
 def test_comparison_measures_the_band(street):
@@ -139,7 +152,7 @@ def test_comparison_measures_the_band(street):
     band = boundary_band(frame).reshape(frame.class_id.shape)
     brighter = frame.rgb.clone()
     brighter[band] = (brighter[band].int() + 40).clamp(max=255).to(torch.uint8)
-    parity = compare_frames(frame, dataclasses.replace(frame, rgb=brighter))
+    parity = compare_frames(frame, Frame({**frame.channels, "rgb": brighter}))
     assert parity.interior_differing == 0
     assert parity.band_differing_share > 0.99
     assert parity.bias > 30

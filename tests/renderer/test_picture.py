@@ -6,8 +6,9 @@ import math
 
 import pytest
 import torch
+from torch.nn.functional import max_pool2d
 
-from renderer import ClassId, Face, GroundMesh, strip_quads
+from renderer import CHANNELS, ClassId, Face, GroundMesh, strip_quads
 from renderer.palette import HAZE_RGB, LIGHT_RGB, MATERIAL_RGB, box_material
 
 NAN = math.nan
@@ -115,7 +116,8 @@ def test_light_shows_its_state_to_its_approach_only(drawn, one_world, one_camera
     approaching = drawn(one_world(lights=[(10.0, 0, 5.0, 0.0, state)]), rig)
     lit = approaching.class_id == ClassId.TRAFFIC_LIGHT
     expected = {key.name: colour for key, colour in LIGHT_RGB.items()}[name]
-    assert (approaching.rgb[lit].int() - torch.tensor(expected)).abs().max() <= 1
+    inside = -max_pool2d(-lit[0].float(), 3, 1, 1) > 0  # its rim is mixed with what is behind
+    assert (approaching.rgb[0][inside].int() - torch.tensor(expected)).abs().max() <= 1
     assert 85 <= int(lit.sum()) <= 100  # 5.5 px radius: 91 px for the twelve-sided lamp
     from_behind = drawn(one_world(lights=[(10.0, 0, 5.0, math.pi, state)]), rig)
     assert int(ClassId.TRAFFIC_LIGHT) not in from_behind.class_id
@@ -197,5 +199,5 @@ def test_sky_deepens_upwards(drawn, one_world, one_camera):
 def test_same_scene_same_bytes(drawn, street, one_camera):
     scene, rig = street(), one_camera(20, 30, 20.0, z_m=1.5)
     one, two = drawn(scene, rig), drawn(scene, rig)
-    for channel in ("rgb", "depth", "class_id"):
-        assert torch.equal(getattr(one, channel), getattr(two, channel))
+    for channel in CHANNELS:
+        assert torch.equal(one[channel], two[channel])

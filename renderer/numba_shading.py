@@ -1,0 +1,190 @@
+"""Compiled colours of the fast renderer for CPUs; the arithmetic of `shading.py`.
+
+Every colour is a base times a light plus the haze's colour times a haze. Surfaces are lit by distance; the sky's base
+is its zenith, so it is lit by elevation.
+"""
+
+from typing import no_type_check
+
+import numpy as np
+
+from renderer.numba_coverage import MOST_NEAR, RED, THROUGH, settle
+from renderer.numba_polygon import kernel
+from renderer.palette import ClassId
+
+ROAD = int(ClassId.DRIVABLE)  # the last material of surfaces that is no box
+
+
+@kernel
+@no_type_check
+def finish(view, look, rays, light, eye_height, rgb, depth, class_id):
+    """Fill the channels of a view whose surfaces and thin things are drawn; a channel of no size is not wanted."""
+    height = view.key.shape[0]
+    up_x, up_y, up_z = view.rotation[6], view.rotation[7], view.rotation[8]
+    rise, bright, hazy = light[0], light[1], light[2]
+    precedence = look.top_precedence
+    for row in range(height):
+        key, material, length = view.key[row], view.material[row], view.length[row]
+        _elevation(rise, rays[0, row], rays[1, row], up_x, up_y, up_z)
+        _find_backdrop(key, material, length, rise, eye_height, precedence)
+        if view.instance.size:
+            _no_instance(view.instance[row], material)
+        if rgb.size:
+            _distance(bright, key, material, length, precedence)
+            _light(bright, hazy, material, look.air, look.ground_dimming, look.box_dimming)
+            _sky_light(bright, hazy, material, rise, length, look.air[5] / view.reach)
+            out = rgb[row].reshape(-1)
+            for channel in range(3):
+                _colour(out, material, bright, hazy, look.base[channel], look.air[channel], channel)
+        if depth.size:
+            _depth(depth[row], key, material, look.precedence)
+        if class_id.size:
+            _class_id(class_id[row], material, look.class_id)
+        if view.touched[row]:
+            layer, thin, winner = view.layer[row], view.thin[row], view.winner[row]
+            _settle_all(layer, thin, winner, look.layers, look.air)
+            if rgb.size:
+                _overlay(rgb[row], layer, thin)
+            if depth.size:
+                _thin_depth(depth[row], layer, thin, winner, length)
+            if class_id.size:
+                _thin_class_id(class_id[row], layer, winner, look.layer_class)
+            if view.instance.size:
+                _no_thin_instance(view.instance[row], layer, winner)
+
+
+@kernel
+@no_type_check
+def _elevation(rise, ray_x, ray_y, up_x, up_y, up_z):
+    """How much a row's rays climb, m per m of depth."""
+    for column in range(rise.shape[0]):
+        rise[column] = up_x * ray_x[column] + up_y * ray_y[column] + up_z
+
+
+@kernel
+@no_type_check
+def _find_backdrop(key, material, length, rise, eye_height, top_precedence):
+    """Bare ground or sky where no surface is within the draw distance; sky has 1/depth 0."""
+    zero, one = np.float32(0), np.float32(1)
+    level = np.float32(-1) / eye_height if eye_height > zero else zero
+    for column in range(key.shape[0]):
+        paint = material[column]
+        down = max(rise[column] * level, zero)
+        beyond = key[column] < length[column] * (top_precedence if paint > ROAD else one)
+        key[column] = down if beyond else key[column]
+        material[column] = (np.uint8(1) if down > zero else np.uint8(0)) if beyond else paint
+
+
+@kernel
+@no_type_check
+def _distance(away, key, material, length, top_precedence):
+    """Of surfaces, in draw distances; 1 at most."""
+    one = np.float32(1)
+    for column in range(key.shape[0]):
+        precedence = top_precedence if material[column] > ROAD else one
+        away[column] = min(precedence * length[column] / key[column], one)
+
+
+@kernel
+@no_type_check
+def _light(bright, hazy, material, air, ground_dimming, box_dimming):
+    """Light and haze of surfaces, from their distance in `bright`."""
+    zero, one, haze_start, haze_scale = np.float32(0), np.float32(1), air[3], air[4]
+    for column in range(bright.shape[0]):
+        away = bright[column]
+        haze = max((away - haze_start) * haze_scale, zero)
+        hazy[column] = haze
+        bright[column] = (one - (box_dimming if material[column] > ROAD else ground_dimming) * away) * (
+            one - haze
+        )
+
+
+@kernel
+@no_type_check
+def _sky_light(bright, hazy, material, rise, length, zenith_scale):
+    """Light and haze of the sky, from its elevation."""
+    zero, one = np.float32(0), np.float32(1)
+    for column in range(bright.shape[0]):
+        if material[column] == 0:
+            share = min(max(rise[column] / length[column] * zenith_scale, zero), one)
+            bright[column], hazy[column] = share, one - share
+
+
+@kernel
+@no_type_check
+def _colour(out, material, bright, hazy, base, haze, channel):
+    """One channel of a row's surfaces, bare ground and sky into `out` [3 x width]."""
+    half = np.float32(0.5)
+    for column in range(bright.shape[0]):
+        out[3 * column + channel] = np.uint8(
+            base[material[column]] * bright[column] + haze * hazy[column] + half
+        )
+
+
+@kernel
+@no_type_check
+def _no_instance(instance, material):
+    """Neither sky nor ground is one."""
+    for column in range(instance.shape[0]):
+        if material[column] <= ROAD:
+            instance[column] = -1
+
+
+@kernel
+@no_type_check
+def _depth(depth, key, material, precedence):
+    for column in range(depth.shape[0]):
+        depth[column] = precedence[material[column]] / key[column]
+
+
+@kernel
+@no_type_check
+def _class_id(class_id, material, classes):
+    for column in range(class_id.shape[0]):
+        class_id[column] = classes[material[column]]
+
+
+@kernel
+@no_type_check
+def _settle_all(layer, thin, winner, layers, air):
+    """Mix the last layer of every pixel of a row into what lies over its surface."""
+    for column in range(layer.shape[0]):
+        if layer[column]:
+            settle(thin, winner, layer[column], column, layers, air)
+
+
+@kernel
+@no_type_check
+def _overlay(rgb, layer, thin):
+    """The colours of a row under its thin things."""
+    half, full = np.float32(0.5), np.float32(255)
+    for column in range(layer.shape[0]):
+        if layer[column]:
+            through = thin[column, THROUGH]
+            for channel in range(3):
+                mixed = rgb[column, channel] * through + thin[column, RED + channel] + half
+                rgb[column, channel] = np.uint8(min(mixed, full))
+
+
+@kernel
+@no_type_check
+def _thin_depth(depth, layer, thin, winner, length):
+    for column in range(layer.shape[0]):
+        if layer[column] and winner[column]:
+            depth[column] = thin[column, MOST_NEAR] / length[column]
+
+
+@kernel
+@no_type_check
+def _thin_class_id(class_id, layer, winner, classes):
+    for column in range(layer.shape[0]):
+        if layer[column] and winner[column]:
+            class_id[column] = classes[winner[column] - 1]
+
+
+@kernel
+@no_type_check
+def _no_thin_instance(instance, layer, winner):
+    for column in range(layer.shape[0]):
+        if layer[column] and winner[column]:
+            instance[column] = -1

@@ -1,0 +1,155 @@
+"""The compiled entry of the fast renderer for CPUs: threads take views in turn, each with its own room to draw in."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple, no_type_check
+
+import numpy as np
+from numba import njit, prange
+
+from renderer import numba_coverage, numba_polygon, numba_shading, numba_surfaces
+from renderer.numba_coverage import THIN, draw_lights, draw_paint, draw_route
+from renderer.numba_polygon import ROOM, View, kernel, sphere_hidden
+from renderer.numba_shading import finish
+from renderer.numba_surfaces import draw_boxes, draw_road
+
+
+class Rooms(NamedTuple):
+    """Where strands draw, one after the other. Arrays made by compiled code would cost a count at every access."""
+
+    key: Any  # [strands, height, width] f32
+    material: Any  # [strands, height, width] u8
+    layer: Any  # [strands, height, width] u8
+    winner: Any  # [strands, height, width] u8
+    thin: Any  # [strands, height, width, THIN] f32
+    touched: Any  # [strands, height] u8
+    light: Any  # [strands, 3, width] f32
+    edge: Any  # [strands, width + 2] f32
+    scratch: Any  # [strands, ROOM, 3] f32
+    cells: Any  # [strands, cells] i64
+
+
+def make_rooms(strands: int, height: int, width: int, cells: int) -> Rooms:
+    """Room for pictures of one size, of maps of up to `cells` cells."""
+    size = (strands, height, width)
+    return Rooms(
+        key=np.empty(size, np.float32),
+        material=np.empty(size, np.uint8),
+        layer=np.empty(size, np.uint8),
+        winner=np.empty(size, np.uint8),
+        thin=np.empty((strands, height, width, THIN), np.float32),
+        touched=np.empty((strands, height), np.uint8),
+        light=np.empty((strands, 3, width), np.float32),
+        edge=np.zeros((strands, width + 2), np.float32),
+        scratch=np.empty((strands, ROOM, 3), np.float32),
+        cells=np.empty((strands, cells), np.int64),
+    )
+
+
+_KERNELS = (numba_coverage, numba_polygon, numba_shading, numba_surfaces)
+
+
+def _digest() -> str:
+    """Of every file that is compiled into the entry."""
+    return hashlib.sha256(b"".join(Path(str(file.__file__)).read_bytes() for file in _KERNELS)).hexdigest()
+
+
+def _compiled(sources: str) -> Any:
+    """The entry. numba's cache looks at this file alone, and at what the function holds: so it holds `sources`."""
+
+    @njit(parallel=True, cache=True, error_model="numpy")
+    @no_type_check
+    def draw_views(eyes, ground, things, look, rooms, rgb, depth, class_id, instance):
+        """All views; each of the `rooms` is a strand's to draw in. Channels [viewers, cameras, ...]; of no size if
+        unwanted."""
+        assert len(sources)
+        viewers, cameras = eyes.centre.shape[:2]
+        total, strands = viewers * cameras, rooms.key.shape[0]
+        for strand in prange(strands):
+            key, material, layer = rooms.key[strand], rooms.material[strand], rooms.layer[strand]
+            scratch, cells, touched = rooms.scratch[strand], rooms.cells[strand], rooms.touched[strand]
+            for index in range(total * strand // strands, total * (strand + 1) // strands):
+                viewer, camera = index // cameras, index % cameras
+                centre, lens = eyes.centre[viewer, camera], eyes.lens[camera]
+                view = View(
+                    (centre[0], centre[1], centre[2]),
+                    _nine(eyes.rotation[viewer, camera]),
+                    _twelve(eyes.planes[camera]),
+                    (lens[0], lens[1], lens[2], lens[3], lens[4]),
+                    eyes.near,
+                    eyes.reach,
+                    eyes.length[camera],
+                    key,
+                    material,
+                    instance[viewer, camera] if instance.size else instance[0, 0],
+                    layer,
+                    rooms.thin[strand],
+                    rooms.winner[strand],
+                    touched,
+                    rooms.edge[strand],
+                )
+                key[:] = 0
+                material[:] = 0
+                layer[:] = 0
+                touched[:] = 0
+                world, own_box = things.viewer_world[viewer], things.viewer_box[viewer]
+                num_cells = _cells_in_view(view, ground, things.map_id[world], cells)
+                draw_road(view, ground, cells, num_cells, look, scratch)
+                draw_boxes(view, things, world, own_box, look, scratch)
+                draw_route(view, things, viewer, look, scratch)
+                draw_paint(view, ground, cells, num_cells, look, scratch)
+                draw_lights(view, things, world, look, scratch)
+                finish(
+                    view,
+                    look,
+                    eyes.rays[camera],
+                    rooms.light[strand],
+                    eyes.height[viewer, camera],
+                    rgb[viewer, camera] if rgb.size else rgb[0, 0],
+                    depth[viewer, camera] if depth.size else depth[0, 0],
+                    class_id[viewer, camera] if class_id.size else class_id[0, 0],
+                )
+
+    return draw_views
+
+
+@kernel
+@no_type_check
+def _nine(a):
+    return a[0, 0], a[0, 1], a[0, 2], a[1, 0], a[1, 1], a[1, 2], a[2, 0], a[2, 1], a[2, 2]
+
+
+@kernel
+@no_type_check
+def _twelve(a):
+    return (
+        (a[0, 0], a[0, 1], a[0, 2]),
+        (a[1, 0], a[1, 1], a[1, 2]),
+        (a[2, 0], a[2, 1], a[2, 2]),
+        (a[3, 0], a[3, 1], a[3, 2]),
+    )
+
+
+@kernel
+@no_type_check
+def _cells_in_view(view, ground, town, cells):
+    """Numbers of the cells of a map that a view may show into `cells`; gives how many."""
+    first, columns, rows = ground.map_grid[town, 0], ground.map_grid[town, 1], ground.map_grid[town, 2]
+    side = ground.cell_m
+    reach = view.reach + ground.map_origin[town, 2]
+    x, y = view.centre[0] - ground.map_origin[town, 0], view.centre[1] - ground.map_origin[town, 1]
+    begin_column = max(int(np.floor((x - reach) / side)), 0)
+    end_column = min(int(np.floor((x + reach) / side)) + 1, columns)
+    begin_row = max(int(np.floor((y - reach) / side)), 0)
+    end_row = min(int(np.floor((y + reach) / side)) + 1, rows)
+    found = 0
+    for row in range(begin_row, end_row):
+        for column in range(begin_column, end_column):
+            cell = ground.grid_cell[first + row * columns + column]
+            if cell >= 0 and not sphere_hidden(view, ground.cell_sphere, cell):
+                cells[found] = cell
+                found += 1
+    return found
+
+
+draw_views = _compiled(_digest())
