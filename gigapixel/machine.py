@@ -21,3 +21,10 @@ def cpu_name() -> str:
     except OSError:
         names = []
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def torch_device(device: str) -> str:
+    """Name of a torch device."""
+    import torch
+
+    return f"cuda: {torch.cuda.get_device_name()}" if device == "cuda" else f"cpu: {cpu_name()}"

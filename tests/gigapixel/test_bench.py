@@ -8,8 +8,10 @@ from dataclasses import asdict, replace
 import pytest
 
 from gigapixel.bench import WINDOWS, Workload, main, make_settings, measure, read_settings
+from gigapixel.renderer_workload import RendererSettings, peers_scene, renderer_workload
 from gigapixel.simulator_workload import SimulatorSettings, simulator_workload
 from gigapixel.workloads import BUILDERS
+from renderer import CameraRig
 
 
 class Clock:
@@ -108,3 +110,22 @@ def test_only_agents_that_drive_are_counted():
     assert {"dynamics", "step_reward"} == set(workload.rows)
     assert 0 < facts["agents_driving"] <= 1
     assert 0 < facts["lanes_filled"] <= 1
+
+
+def test_the_scene_of_the_peers_is_drawn_as_described():
+    """Each of two eyes 1.6 m up, among 8 boxes within 50 m, on lanes that reach 300 m."""
+    settings = RendererSettings(map="lanes", worlds=2, agents=8, size="64x32", cameras=1)
+    scene, rig = peers_scene(settings, CameraRig.nuplan(32, 64).select(["front"]))
+    assert scene.ground.quads.shape == (2000, 4, 3)
+    assert scene.ground.quads[..., :2].abs().max() < 310
+    assert scene.box_position[..., :2].abs().max() < 50
+    assert scene.box_class.shape == (2, 8)
+    assert float(rig.rig_from_camera[0, 2, 3]) == pytest.approx(1.6)
+    assert renderer_workload(settings).call() == 2
+
+
+def test_cameras_that_the_rig_lacks_are_refused():
+    with pytest.raises(ValueError, match="cameras=5 must be from 1 to 4: front, front_left"):
+        renderer_workload(RendererSettings(cameras=5))
+    with pytest.raises(ValueError, match="--size 96 must be WIDTHxHEIGHT"):
+        renderer_workload(RendererSettings(size="96"))
