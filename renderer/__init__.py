@@ -7,7 +7,7 @@ from renderer.palette import BOX_CLASSES, GROUND_CLASSES, ClassId, Face, LightSt
 from renderer.parity import Parity, compare_frames
 from renderer.render import BACKENDS, render
 from renderer.scene import Scene
-from renderer.shapes import dashed_quads, polygon_quads, ribbon_quads, strip_quads
+from renderer.shapes import dashed_quads, polygon_quads, ribbon_quads, strip_quads, zebra_quads
 
 __all__ = [
     "BACKENDS",
@@ -30,4 +30,5 @@ __all__ = [
     "render",
     "ribbon_quads",
     "strip_quads",
+    "zebra_quads",
 ]

@@ -77,7 +77,7 @@ GROUND_RGB = {
     ClassId.MARKING_WHITE: (240, 240, 236),
     ClassId.MARKING_YELLOW: (250, 196, 30),
     ClassId.ROAD_EDGE: (168, 124, 98),
-    ClassId.CROSSWALK: (150, 160, 176),
+    ClassId.CROSSWALK: (222, 226, 230),
     ClassId.STOP_LINE: (255, 120, 110),
 }
 LIGHT_RGB = {

@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 import numpy as np
+import shapely
 import torch
 
 from renderer.ground import GroundMesh
@@ -19,6 +20,7 @@ PAINT_TOLERANCE_M = (
 ROAD_TOLERANCE_M = 0.05  # ... at the border of the road, which an edge line covers
 VERTICAL_STRICTNESS = 2.5  # heights are kept this much more exactly
 MAX_QUAD_M = 32.0
+LEAST_BAR_M2 = 0.01  # of a zebra crossing
 SPANS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # numbers of stations that one quad may be tried to span
 MAX_MITRE = 2.0  # a corner of a strip reaches at most this many half widths outwards
 
@@ -65,6 +67,43 @@ def polygon_quads(polygon: Any, class_id: int) -> GroundMesh:
         raise ValueError(f"polygon_quads: polygon has only {len(polygon)} different corners; it needs 3")
     outline = _simpler(polygon, _tolerance(class_id))
     return _mesh(np.array(_convex_quads(outline, _triangulate(outline[:, :2]))), class_id)
+
+
+def zebra_quads(polygon: Any, bar_m: float, gap_m: float, class_id: int) -> GroundMesh:
+    """Bars across the longer way through a simple polygon [n, 3], as on a zebra crossing; the first at its end.
+
+    Heights are those of the plane that fits the corners best.
+    """
+    corners = _without_repeats(_points("polygon", polygon, 3))
+    for field, value in (("bar_m", bar_m), ("gap_m", gap_m)):
+        _positive(field, value)
+    area = shapely.Polygon(corners[:, :2])
+    if not area.is_valid:
+        raise ValueError("zebra_quads: the polygon crosses itself; give a simple outline")
+    frame = np.array(shapely.minimum_rotated_rectangle(area).exterior.coords)[:3]
+    sides = np.diff(frame, axis=0)
+    lengths = np.linalg.norm(sides, axis=1)
+    along, across = (
+        sides[k] / max(lengths[k], 1e-9) for k in ((0, 1) if lengths[0] >= lengths[1] else (1, 0))
+    )
+    station = corners[:, :2] @ along
+    level, *_ = np.linalg.lstsq(np.column_stack([corners[:, :2], np.ones(len(corners))]), corners[:, 2])
+    middle, half = corners[:, :2].mean(0) @ across, lengths.max()
+    meshes = [GroundMesh.empty()]
+    for begin in np.arange(station.min(), station.max(), bar_m + gap_m):
+        ends = [
+            (begin, middle - half),
+            (begin + bar_m, middle - half),
+            (begin + bar_m, middle + half),
+            (begin, middle + half),
+        ]
+        bar = area.intersection(shapely.Polygon([far * along + aside * across for far, aside in ends]))
+        for part in getattr(bar, "geoms", [bar]):
+            if part.geom_type == "Polygon" and part.area > LEAST_BAR_M2:
+                outline = np.array(part.exterior.coords)[:-1]
+                height = np.column_stack([outline, np.ones(len(outline))]) @ level
+                meshes.append(polygon_quads(np.column_stack([outline, height]), class_id))
+    return GroundMesh.concatenate(meshes)
 
 
 def _tolerance(class_id: int) -> float:

@@ -31,6 +31,7 @@ from renderer import (
     ribbon_quads,
     shapes,
     strip_quads,
+    zebra_quads,
 )
 from simulator import lights
 from simulator.atlas import RoadAtlas
@@ -53,6 +54,7 @@ DOUBLE_GAP_M = 0.20  # between the middles of the two lines of a double marking
 DASH_M, DASH_GAP_M = 3.0, 6.0
 EDGE_WIDTH_M = 0.25
 STOP_LINE_WIDTH_M = 0.5
+ZEBRA_M = 0.5  # width of a crosswalk's bars and of the gaps between them
 
 LIGHT_BEYOND_M = 12.0
 LIGHT_ASIDE_M = 1.0
@@ -78,7 +80,7 @@ def ground_mesh(road_map: RoadMap) -> GroundMesh:
     meshes += [strip_quads(edge, EDGE_WIDTH_M, ClassId.ROAD_EDGE) for edge in road_map.pieces("edge")]
     for line, kind in zip(road_map.pieces("marking"), road_map.marking_type, strict=True):
         meshes += _marking(line, MarkingType(int(kind)))
-    meshes += [_polygon(ring, ClassId.CROSSWALK, road_map.name) for ring in road_map.pieces("crosswalk")]
+    meshes += [_zebra(ring, road_map.name) for ring in road_map.pieces("crosswalk")]
     meshes += [strip_quads(ends, STOP_LINE_WIDTH_M, ClassId.STOP_LINE) for ends in road_map.stop_line_xyz]
     return GroundMesh.concatenate(meshes)
 
@@ -149,6 +151,15 @@ def _polygon(ring: Float[np.ndarray, "points 3"], class_id: ClassId, name: str) 
         return polygon_quads(ring, class_id)
     except ValueError as error:
         logger.debug("map %s: a %s polygon is not drawn: %s", name, class_id.name.lower(), error)
+        return GroundMesh.empty()
+
+
+def _zebra(ring: Float[np.ndarray, "points 3"], name: str) -> GroundMesh:
+    """A crosswalk's bars; an outline that crosses itself is left out with a note."""
+    try:
+        return zebra_quads(ring, ZEBRA_M, ZEBRA_M, ClassId.CROSSWALK)
+    except ValueError as error:
+        logger.debug("map %s: a crosswalk is not drawn: %s", name, error)
         return GroundMesh.empty()
 
 

@@ -15,6 +15,7 @@ from renderer import (
     polygon_quads,
     ribbon_quads,
     strip_quads,
+    zebra_quads,
 )
 from renderer.ground import CELL_M
 
@@ -160,3 +161,19 @@ def held_by(library, town, cell, square):
     for paint, begin, end in zip(GROUND_CLASSES, starts, starts[1:]):
         assert bool((library.class_id[begin:end] == paint).all())
     return list(range(starts[0], starts[-1]))
+
+
+def test_zebra_has_bars_across_the_longer_way():
+    """Eight metres to walk, three wide, turned by 30 degrees on a slope: bars of 0.5 m every metre."""
+    turn = np.array([[np.cos(0.5236), -np.sin(0.5236)], [np.sin(0.5236), np.cos(0.5236)]])
+    flat = np.array([[0, 0], [8, 0], [8, 3], [0, 3]]) @ turn.T
+    corners = np.column_stack([flat, 0.1 * flat[:, 0] + 2])
+    mesh = zebra_quads(corners, 0.5, 0.5, ClassId.CROSSWALK)
+    assert mesh.num_quads == 8
+    assert float(areas(mesh).abs().sum()) == pytest.approx(8 * 0.5 * 3, rel=1e-5)
+    along = (mesh.quads[..., :2].double().numpy() @ turn)[..., 0]
+    np.testing.assert_allclose(np.sort(np.ptp(along, axis=1)), 0.5, atol=1e-5)
+    np.testing.assert_allclose(mesh.quads[..., 2], 0.1 * mesh.quads[..., 0] + 2, atol=1e-5)
+    bow = [[0, 0, 0], [4, 4, 0], [4, 0, 0], [0, 4, 0]]
+    with pytest.raises(ValueError, match="crosses itself"):
+        zebra_quads(bow, 0.5, 0.5, ClassId.CROSSWALK)
