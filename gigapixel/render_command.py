@@ -33,10 +33,18 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         "--map", default="Town03", help="town, OpenDRIVE file or scene pack (default: Town03)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the world and its drivers (default: 0)")
-    parser.add_argument("--output", required=True, type=Path, metavar="PNG")
+    parser.add_argument("--output", type=Path, metavar="PNG", help="one picture of everything it sees")
+    parser.add_argument(
+        "--video", type=Path, metavar="MP4", help="a film of --seconds instead (.mp4 or .gif)"
+    )
     parser.add_argument("--rig", metavar="YAML", help="cameras (default: nuPlan's four; see configs/cameras)")
     parser.add_argument("--agents", type=int, default=64, help="agents in the town (default: 64)")
-    parser.add_argument("--seconds", type=float, default=8.0, help="driven before the picture (default: 8)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=8.0,
+        help="driven before the picture, or length of the film (default: 8)",
+    )
     parser.add_argument(
         "--size", default="480x270", metavar="WIDTHxHEIGHT", help="of a picture (default: 480x270)"
     )
@@ -103,6 +111,25 @@ def save_png(image: Image.Image, path: Path) -> None:
         partial_path.unlink(missing_ok=True)
 
 
+def _film(arguments: argparse.Namespace, rig: CameraRig) -> int:
+    """`--video`."""
+    from tqdm import tqdm
+
+    from gigapixel.moment import drive_a_while
+    from gigapixel.video import FRAMES_PER_S, WARM_UP_S, drive_on, frames, write_video
+
+    if arguments.video.suffix not in (".mp4", ".gif") or arguments.seconds <= 0:
+        raise ValueError(f"--video {arguments.video} must end in .mp4 or .gif, and --seconds must be above 0")
+    moment = drive_a_while(arguments.map, arguments.seed, arguments.agents, WARM_UP_S)
+    drive = drive_on(moment, arguments.seed, arguments.seconds)
+    total = round(arguments.seconds * FRAMES_PER_S)
+    pictures = frames(drive, rig, arguments.backend, arguments.seconds)
+    shown = (picture for picture in tqdm(pictures, total=total, unit="picture", leave=False))
+    write_video(shown, arguments.video)
+    _log.info("wrote %s", arguments.video)
+    return 0
+
+
 def main(argv: Sequence[str]) -> int:
     """Draw one agent's cameras and surroundings."""
     arguments = parse(argv)
@@ -114,6 +141,10 @@ def main(argv: Sequence[str]) -> int:
     if not 0 <= arguments.seed < 2**32:
         raise ValueError(f"--seed {arguments.seed} must be from 0 to {2**32 - 1}")
     rig = load_rig(arguments.rig, width, height)
+    if (arguments.output is None) is (arguments.video is None):
+        raise ValueError("give --output out.png for one picture or --video out.mp4 for a film, and not both")
+    if arguments.video is not None:
+        return _film(arguments, rig)
     from gigapixel.moment import busiest_car, drive_a_while
 
     moment = drive_a_while(arguments.map, arguments.seed, arguments.agents, arguments.seconds)
