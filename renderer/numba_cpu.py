@@ -44,6 +44,8 @@ class Eyes(NamedTuple):
     centre: Any  # [viewers, cameras, 3] world
     rotation: Any  # [viewers, cameras, 3, 3] world_from_camera
     height: Any  # [viewers, cameras] above the viewer's ground, m
+    upright: Any  # [viewers, cameras] bool, whether up is where it is for an upright vehicle
+    mount: Any  # [cameras, 3] up in the camera frame, for an upright vehicle
     lens: Any  # [cameras, 5] fx, fy, cx, cy, skew in px
     planes: Any  # [cameras, 4, 3] inward unit normals of the four sides of the view, camera frame
     rays: Any  # [cameras, 2, height, width] x and y where z is 1
@@ -123,7 +125,7 @@ def render_numba(scene: Scene, rig: CameraRig, channels: Sequence[str] = CHANNEL
         _ground(scene),
         _things(scene),
         LOOK,
-        make_rooms(strands, rig.height, rig.width, len(scene.ground.cell_sphere)),
+        make_rooms(strands, rig.num_cameras, rig.height, rig.width, len(scene.ground.cell_sphere)),
         *(pictures[name].numpy() for name in CHANNELS),
     )
     return Frame({name: pictures[name] for name in channels})
@@ -142,10 +144,12 @@ def _eyes(scene: Scene, rig: CameraRig) -> Eyes:
     corners = torch.tensor([[0, 0, 1], [rig.width, 0, 1], [rig.width, rig.height, 1], [0, rig.height, 1]])
     edges = torch.einsum("cij,kj->cki", torch.linalg.inv(matrix.double()), corners.double())
     planes = torch.linalg.cross(edges, edges.roll(-1, dims=1))  # top, right, bottom, left; inward
-    rays = rig.rays()
+    rays, up = rig.rays(), rig.rig_from_camera[:, 2, :3]
     return Eyes(
         centre=_array(centre),
         rotation=_array(rotation),
+        upright=_array((rotation[..., 2, :] - up).abs().amax(-1) < 1e-6),
+        mount=_array(up),
         height=_array(centre[..., 2] - scene.world_from_rig[:, None, 2, 3]),
         lens=_array(lens),
         planes=_array((planes / planes.norm(dim=2, keepdim=True)).float()),

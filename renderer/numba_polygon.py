@@ -14,8 +14,8 @@ SPARE = 2 * MAX_CORNERS + 1  # rows of scratch space for a polygon, and what cli
 SIDES = SPARE + 3  # ... for the corners of the second triangle of a quad that is not flat
 ROOM = SIDES + 2 * (MAX_CORNERS + 4)  # ... and for what is left between the two sides of the picture
 
-kernel = njit(error_model="numpy")
-inlined = njit(error_model="numpy", inline="always")  # what is called for every pixel
+kernel = njit(error_model="numpy", fastmath={"contract"})
+inlined = njit(error_model="numpy", fastmath={"contract"}, inline="always")  # what is called for every pixel
 
 
 class View(NamedTuple):
@@ -35,6 +35,7 @@ class View(NamedTuple):
     thin: Any  # [height, width, THIN] f32, see `numba_coverage.py`
     winner: Any  # [height, width] u8, 1 + the layer that covers most; 0 if the surface does
     touched: Any  # [height] u8, whether a row may hold anything thin
+    solid: Any  # [height] u8, whether a row may hold a surface
     edge: Any  # [width + 2] f32, zeros
 
 

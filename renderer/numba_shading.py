@@ -17,40 +17,85 @@ ROAD = int(ClassId.DRIVABLE)  # the last material of surfaces that is no box
 
 @kernel
 @no_type_check
-def finish(view, look, rays, light, eye_height, rgb, depth, class_id):
+def finish(view, look, rays, light, eye_height, sky, sky_row, upright, rgb, depth, class_id):
     """Fill the channels of a view whose surfaces and thin things are drawn; a channel of no size is not wanted."""
     height = view.key.shape[0]
-    up_x, up_y, up_z = view.rotation[6], view.rotation[7], view.rotation[8]
-    rise, bright, hazy = light[0], light[1], light[2]
-    precedence = look.top_precedence
     for row in range(height):
-        key, material, length = view.key[row], view.material[row], view.length[row]
-        _elevation(rise, rays[0, row], rays[1, row], up_x, up_y, up_z)
-        _find_backdrop(key, material, length, rise, eye_height, precedence)
-        if view.instance.size:
-            _no_instance(view.instance[row], material)
-        if rgb.size:
-            _distance(bright, key, material, length, precedence)
-            _light(bright, hazy, material, look.air, look.ground_dimming, look.box_dimming)
-            _sky_light(bright, hazy, material, rise, length, look.air[5] / view.reach)
-            out = rgb[row].reshape(-1)
-            for channel in range(3):
-                _colour(out, material, bright, hazy, look.base[channel], look.air[channel], channel)
-        if depth.size:
-            _depth(depth[row], key, material, look.precedence)
-        if class_id.size:
-            _class_id(class_id[row], material, look.class_id)
+        if upright and sky_row[row] and not view.solid[row]:
+            _only_sky(view, row, sky, rgb, depth, class_id)
+        else:
+            _surfaces(view, row, look, rays, light, eye_height, rgb, depth, class_id)
         if view.touched[row]:
             layer, thin, winner = view.layer[row], view.thin[row], view.winner[row]
             _settle_all(layer, thin, winner, look.layers, look.air)
             if rgb.size:
                 _overlay(rgb[row], layer, thin)
             if depth.size:
-                _thin_depth(depth[row], layer, thin, winner, length)
+                _thin_depth(depth[row], layer, thin, winner, view.length[row])
             if class_id.size:
                 _thin_class_id(class_id[row], layer, winner, look.layer_class)
             if view.instance.size:
                 _no_thin_instance(view.instance[row], layer, winner)
+
+
+@kernel
+@no_type_check
+def _surfaces(view, row, look, rays, light, eye_height, rgb, depth, class_id):
+    """A row's surfaces, bare ground and sky."""
+    up_x, up_y, up_z = view.rotation[6], view.rotation[7], view.rotation[8]
+    rise, bright, hazy = light[0], light[1], light[2]
+    precedence = look.top_precedence
+    key, material, length = view.key[row], view.material[row], view.length[row]
+    _elevation(rise, rays[0, row], rays[1, row], up_x, up_y, up_z)
+    _find_backdrop(key, material, length, rise, eye_height, precedence)
+    if view.instance.size:
+        _no_instance(view.instance[row], material)
+    if rgb.size:
+        _distance(bright, key, material, length, precedence)
+        _light(bright, hazy, material, look.air, look.ground_dimming, look.box_dimming)
+        _sky_light(bright, hazy, material, rise, length, look.air[5] / view.reach)
+        out = rgb[row].reshape(-1)
+        for channel in range(3):
+            _colour(out, material, bright, hazy, look.base[channel], look.air[channel], channel)
+    if depth.size:
+        _depth(depth[row], key, material, look.precedence)
+    if class_id.size:
+        _class_id(class_id[row], material, look.class_id)
+
+
+@kernel
+@no_type_check
+def _only_sky(view, row, sky, rgb, depth, class_id):
+    """A row with nothing but sky behind thin things."""
+    if rgb.size:
+        out, held = rgb[row].reshape(-1), sky[row].reshape(-1)
+        for place in range(out.shape[0]):
+            out[place] = held[place]
+    if depth.size:
+        depth[row, :] = np.float32(np.inf)
+    if class_id.size:
+        class_id[row, :] = 0
+    if view.instance.size:
+        view.instance[row, :] = -1
+
+
+@kernel
+@no_type_check
+def paint_sky(sky, sky_row, rays, up, air, base):
+    """The sky as a camera of an upright vehicle sees it, and in which rows it sees nothing else."""
+    height, width, _ = sky.shape
+    zero, one, half = np.float32(0), np.float32(1), np.float32(0.5)
+    for row in range(height):
+        sky_row[row] = 1
+        for column in range(width):
+            x, y = rays[0, row, column], rays[1, row, column]
+            rise = up[0] * x + up[1] * y + up[2]
+            if rise < zero:
+                sky_row[row] = 0
+            share = min(max(rise / np.sqrt(x * x + y * y + one) * air[5], zero), one)
+            for channel in range(3):
+                colour = base[channel, 0] * share + air[channel] * (one - share)
+                sky[row, column, channel] = np.uint8(colour + half)
 
 
 @kernel

@@ -120,6 +120,7 @@ def fill(view, corner, count, paint, precedence, owner):
             continue
         begin = int(np.ceil(max(left - half, zero)))
         end = int(np.ceil(min(right - half, np.float32(width))))
+        view.solid[row] = 1
         level = (base + slope_y * line + slope_x * half) * precedence
         key, material = view.key[row], view.material[row]
         if view.instance.size:

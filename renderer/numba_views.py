@@ -10,7 +10,7 @@ from numba import njit, prange
 from renderer import numba_coverage, numba_polygon, numba_shading, numba_surfaces
 from renderer.numba_coverage import THIN, draw_lights, draw_paint, draw_route
 from renderer.numba_polygon import ROOM, View, kernel, sphere_hidden
-from renderer.numba_shading import finish
+from renderer.numba_shading import finish, paint_sky
 from renderer.numba_surfaces import draw_boxes, draw_road
 
 
@@ -23,13 +23,16 @@ class Rooms(NamedTuple):
     winner: Any  # [strands, height, width] u8
     thin: Any  # [strands, height, width, THIN] f32
     touched: Any  # [strands, height] u8
+    solid: Any  # [strands, height] u8
     light: Any  # [strands, 3, width] f32
     edge: Any  # [strands, width + 2] f32
     scratch: Any  # [strands, ROOM, 3] f32
     cells: Any  # [strands, cells] i64
+    sky: Any  # [cameras, height, width, 3] u8, of cameras on upright vehicles
+    sky_row: Any  # [cameras, height] u8, whether a row of it shows nothing but sky
 
 
-def make_rooms(strands: int, height: int, width: int, cells: int) -> Rooms:
+def make_rooms(strands: int, cameras: int, height: int, width: int, cells: int) -> Rooms:
     """Room for pictures of one size, of maps of up to `cells` cells."""
     size = (strands, height, width)
     return Rooms(
@@ -39,10 +42,13 @@ def make_rooms(strands: int, height: int, width: int, cells: int) -> Rooms:
         winner=np.empty(size, np.uint8),
         thin=np.empty((strands, height, width, THIN), np.float32),
         touched=np.empty((strands, height), np.uint8),
+        solid=np.empty((strands, height), np.uint8),
         light=np.empty((strands, 3, width), np.float32),
         edge=np.zeros((strands, width + 2), np.float32),
         scratch=np.empty((strands, ROOM, 3), np.float32),
         cells=np.empty((strands, cells), np.int64),
+        sky=np.empty((cameras, height, width, 3), np.uint8),
+        sky_row=np.empty((cameras, height), np.uint8),
     )
 
 
@@ -65,9 +71,13 @@ def _compiled(sources: str) -> Any:
         assert len(sources)
         viewers, cameras = eyes.centre.shape[:2]
         total, strands = viewers * cameras, rooms.key.shape[0]
+        for camera in prange(cameras):
+            mount, sky = eyes.mount[camera], rooms.sky[camera]
+            paint_sky(sky, rooms.sky_row[camera], eyes.rays[camera], mount, look.air, look.base)
         for strand in prange(strands):
             key, material, layer = rooms.key[strand], rooms.material[strand], rooms.layer[strand]
-            scratch, cells, touched = rooms.scratch[strand], rooms.cells[strand], rooms.touched[strand]
+            scratch, cells = rooms.scratch[strand], rooms.cells[strand]
+            touched, solid = rooms.touched[strand], rooms.solid[strand]
             for index in range(total * strand // strands, total * (strand + 1) // strands):
                 viewer, camera = index // cameras, index % cameras
                 centre, lens = eyes.centre[viewer, camera], eyes.lens[camera]
@@ -86,12 +96,14 @@ def _compiled(sources: str) -> Any:
                     rooms.thin[strand],
                     rooms.winner[strand],
                     touched,
+                    solid,
                     rooms.edge[strand],
                 )
                 key[:] = 0
                 material[:] = 0
                 layer[:] = 0
                 touched[:] = 0
+                solid[:] = 0
                 world, own_box = things.viewer_world[viewer], things.viewer_box[viewer]
                 num_cells = _cells_in_view(view, ground, things.map_id[world], cells)
                 draw_road(view, ground, cells, num_cells, look, scratch)
@@ -105,6 +117,9 @@ def _compiled(sources: str) -> Any:
                     eyes.rays[camera],
                     rooms.light[strand],
                     eyes.height[viewer, camera],
+                    rooms.sky[camera],
+                    rooms.sky_row[camera],
+                    eyes.upright[viewer, camera],
                     rgb[viewer, camera] if rgb.size else rgb[0, 0],
                     depth[viewer, camera] if depth.size else depth[0, 0],
                     class_id[viewer, camera] if class_id.size else class_id[0, 0],

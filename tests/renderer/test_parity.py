@@ -54,6 +54,19 @@ def test_tilted_and_skewed_cameras(fast, street, one_camera):
     assert_same(render(scene, rig, backend="reference"), fast(scene, rig))
 
 
+def test_vehicles_that_lean(fast, street):
+    """The horizon of a vehicle on a slope lies elsewhere in each camera; one of the vehicles stands upright."""
+    scene = street(POSES[:3])
+    pitch, roll = math.radians(6.0), math.radians(-4.0)
+    cos, sin = math.cos(pitch), math.sin(pitch)
+    about_y = torch.tensor([[cos, 0, sin, 0], [0, 1, 0, 0], [-sin, 0, cos, 0], [0, 0, 0, 1]])
+    cos, sin = math.cos(roll), math.sin(roll)
+    about_x = torch.tensor([[1, 0, 0, 0], [0, cos, -sin, 0], [0, sin, cos, 0], [0, 0, 0, 1]])
+    lean = torch.stack([about_y @ about_x, torch.eye(4), about_y])
+    scene = dataclasses.replace(scene, world_from_rig=scene.world_from_rig @ lean)
+    assert_same(render(scene, CameraRig.nuplan(), backend="reference"), fast(scene, CameraRig.nuplan()))
+
+
 def test_ground_that_is_not_flat(fast, one_world, one_camera, rng):
     """Quads twisted, folded, bow-tied or collapsed are drawn as their two triangles."""
     left = rng.normal(size=(12, 3)) * (1, 1, 0.4) + [[4 + 2 * k, 1, 0] for k in range(12)]
