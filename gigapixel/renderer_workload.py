@@ -27,6 +27,7 @@ class RendererSettings:
         size: of a picture in pixels, WIDTHxHEIGHT.
         cameras: how many of nuPlan's four (front, front left, front right, back).
         backend: "auto", "reference", "numba" or "nvdiffrast".
+        threads: of the numba backend; 0 takes all that there are.
         seed: of the worlds.
         window_s: least length of a timed window.
     """
@@ -37,6 +38,7 @@ class RendererSettings:
     size: str = "96x54"
     cameras: int = 4
     backend: str = "auto"
+    threads: int = 0
     seed: int = 0
     window_s: float = 5.0
 
@@ -59,6 +61,8 @@ def renderer_workload(settings: RendererSettings) -> Workload:
         )
     rig = rig.select(rig.names[: settings.cameras])
     scene, rig = peers_scene(settings, rig) if settings.map == PEERS else (town_scene(settings), rig)
+    if settings.threads:
+        _limit_threads(settings.threads)
     device = "cuda" if torch.cuda.is_available() and settings.backend != "numba" else "cpu"
     scene, rig = scene.to(device), rig.to(device)
 
@@ -76,6 +80,16 @@ def renderer_workload(settings: RendererSettings) -> Workload:
         settings=asdict(settings),
         call=call,
     )
+
+
+def _limit_threads(threads: int) -> None:
+    import numba
+
+    if threads > numba.config.NUMBA_NUM_THREADS:
+        raise ValueError(
+            f"threads={threads} must be from 0 to {numba.config.NUMBA_NUM_THREADS}, the cores there are"
+        )
+    numba.set_num_threads(threads)
 
 
 def town_scene(settings: RendererSettings) -> Scene:

@@ -127,5 +127,7 @@ def test_the_scene_of_the_peers_is_drawn_as_described():
 def test_cameras_that_the_rig_lacks_are_refused():
     with pytest.raises(ValueError, match="cameras=5 must be from 1 to 4: front, front_left"):
         renderer_workload(RendererSettings(cameras=5))
+    with pytest.raises(ValueError, match="threads=5000 must be from 0 to"):
+        renderer_workload(RendererSettings(map="lanes", worlds=1, threads=5000))
     with pytest.raises(ValueError, match="--size 96 must be WIDTHxHEIGHT"):
         renderer_workload(RendererSettings(size="96"))
