@@ -194,12 +194,9 @@ class CameraRig:
             self, intrinsics=self.intrinsics.to(device), rig_from_camera=self.rig_from_camera.to(device)
         )
 
+    @cached_property
     def rays(self) -> Float[Tensor, "cameras height width 3"]:
         """Through every pixel centre, camera frame, scaled to z = 1: a point at depth d is `d * ray`."""
-        return self._rays
-
-    @cached_property
-    def _rays(self) -> Tensor:
         device = self.intrinsics.device
         y = torch.arange(self.height, device=device, dtype=torch.float64) + 0.5
         x = torch.arange(self.width, device=device, dtype=torch.float64) + 0.5
@@ -211,7 +208,7 @@ class CameraRig:
     @cached_property
     def ray_lengths(self) -> Float[Tensor, "cameras height width"]:
         """Of `rays`."""
-        return self._rays.norm(dim=-1)
+        return self.rays.norm(dim=-1)
 
     def project(
         self, points: Float[Tensor, "points 3"]

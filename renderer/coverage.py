@@ -30,12 +30,6 @@ class Coverage:
     share: Tensor
     near: Tensor
 
-    @classmethod
-    def none(cls, shape: tuple[int, ...], device: torch.device) -> "Coverage":
-        """Nothing covered; `shape` is (*views, height, width)."""
-        empty = torch.zeros((NUM_LAYERS, *shape), dtype=torch.float64, device=device)
-        return cls(empty, empty.clone())
-
 
 def cover(
     view: Int[Tensor, "triangles"],
@@ -56,11 +50,12 @@ def cover(
         surface: precedence / depth of the surface at each pixel's centre, 0 for none.
     """
     _, height, width, _ = rays.shape
-    held = Coverage.none(tuple(surface.shape), surface.device)
+    share = torch.zeros((NUM_LAYERS, *surface.shape), dtype=torch.float64, device=surface.device)
+    near = torch.zeros_like(share)
     corners, origin = clip_near(corners.double(), near_m)
     view, material, matrix = view[origin], material[origin], matrix[origin].double()
     pixels = torch.einsum("nij,nkj->nki", matrix, corners)
-    triangle, row, column, share = pixel_shares(pixels[..., :2] / pixels[..., 2:], height, width)
+    triangle, row, column, covered = pixel_shares(pixels[..., :2] / pixels[..., 2:], height, width)
     ray = rays[view[triangle], row, column].double()
     normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     offset = (normal * corners[:, 0]).sum(-1)[triangle]
@@ -69,10 +64,9 @@ def cover(
     seen = (inverse > 0) & (away <= 1) & (inverse * TOP_PRECEDENCE >= surface[view[triangle], row, column])
     layer = torch.as_tensor(MATERIAL_LAYER, device=material.device)[material[triangle]]
     place = tuple(index[seen] for index in (layer, view[triangle], row, column))
-    held.share.index_put_(place, share[seen], accumulate=True)
-    held.near.index_put_(place, (share * away)[seen], accumulate=True)
-    near = held.near / held.share.clamp(min=1e-12)
-    return Coverage(held.share.clamp(max=1.0).float(), near.float())
+    share.index_put_(place, covered[seen], accumulate=True)
+    near.index_put_(place, (covered * away)[seen], accumulate=True)
+    return Coverage(share.clamp(max=1.0).float(), (near / share.clamp(min=1e-12)).float())
 
 
 def clip_near(

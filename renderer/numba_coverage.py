@@ -10,18 +10,13 @@ from typing import no_type_check
 import numpy as np
 
 from renderer.numba_polygon import (
-    SPARE,
-    clip,
-    clip_sides,
-    copy_row,
     hidden,
     inlined,
     into_camera,
+    into_picture,
     kernel,
     load_quad,
-    plane,
-    project,
-    slopes,
+    load_triangle,
     sphere_hidden,
 )
 
@@ -45,17 +40,13 @@ def draw_paint(view, ground, cells, num_cells, look, scratch):
             for quad in range(ground.cell_start[cell, paint], ground.cell_start[cell, paint + 1]):
                 if sphere_hidden(view, ground.sphere, quad):
                     continue
-                load_quad(view, ground.quads, quad, scratch)
                 if ground.flat[quad]:
+                    load_quad(view, ground.quads, quad, scratch)
                     cover(view, scratch, 4, layer, look)
-                else:  # as its triangles 0-1-2 and 0-2-3
-                    copy_row(scratch, 0, SPARE)
-                    copy_row(scratch, 2, SPARE + 1)
-                    copy_row(scratch, 3, SPARE + 2)
-                    cover(view, scratch, 3, layer, look)
-                    for k in range(3):
-                        copy_row(scratch, SPARE + k, k)
-                    cover(view, scratch, 3, layer, look)
+                else:
+                    for half in range(2):
+                        load_triangle(view, ground.quads, quad, half, scratch)
+                        cover(view, scratch, 3, layer, look)
 
 
 @kernel
@@ -66,10 +57,7 @@ def draw_route(view, things, viewer, look, scratch):
         if np.isnan(things.route[viewer, quad, 0, 0]):
             continue
         for half in range(2):
-            load_quad(view, things.route[viewer], quad, scratch)
-            if half == 1:  # its triangles are 0-1-2 and 0-2-3
-                copy_row(scratch, 2, 1)
-                copy_row(scratch, 3, 2)
+            load_triangle(view, things.route[viewer], quad, half, scratch)
             cover(view, scratch, 3, look.route_layer, look)
 
 
@@ -107,18 +95,10 @@ def draw_lights(view, things, world, look, scratch):
 @no_type_check
 def cover(view, corner, count, layer, look):
     """Lay a flat convex polygon over the picture: its corners are the first `count` rows, camera frame, and used up."""
-    base, slope_x, slope_y = plane(corner, count, view.lens)
-    if base == 0 and slope_x == 0 and slope_y == 0:
+    base, slope_x, slope_y, first, count, top, bottom, left, right = into_picture(view, corner, count)
+    if count == 0:
         return
-    first, count = clip(corner, count, view.near)
-    top, bottom, left, right = project(corner, first, count, view.lens)
     height, width = view.key.shape
-    if count == 0 or not (bottom > 0 and top < height and right > 0 and left < width):
-        return
-    if left < 0 or right > width:
-        first, count, top, bottom = clip_sides(corner, first, count, np.float32(width))
-        left, right = max(left, np.float32(0)), min(right, np.float32(width))
-    slopes(corner, first, count)
     # By name: every look into a tuple of arrays is counted.
     edge, key, length, held, thin, winner = (
         view.edge,
@@ -143,9 +123,9 @@ def cover(view, corner, count, layer, look):
                 end_x = min(max(corner[k, 0] + (lower - y) * corner[k, 2], left), right)
                 first_x, last_x = min(first_x, x, end_x), max(last_x, x, end_x)
                 down = lower - upper
-                _beside_edge(edge, x, end_x, down if end_y > y else -down, width)
+                _beside_edge(edge, min(x, end_x), max(x, end_x), down if end_y > y else -down)
         level = base + slope_y * (low + half) + slope_x * half
-        begin, end = max(int(first_x), 0), min(max(int(last_x) + 1, 0), width)
+        begin, end = int(first_x), min(int(last_x) + 1, width)
         share = zero
         for column in range(begin, end):
             share += edge[column]
@@ -162,31 +142,20 @@ def cover(view, corner, count, layer, look):
 
 @inlined
 @no_type_check
-def _beside_edge(edge, x, end_x, down, width):
+def _beside_edge(edge, left, right, down):
     """Add the area right of a piece of an edge, within one row, as differences between neighbouring columns.
 
-    The piece runs from x to end_x while it goes `down` rows (below 0: upwards). Summed up from the left, the
-    differences of all edges are the share of each pixel that the polygon covers.
+    The piece runs between two x of the picture while it goes `down` rows (below 0: upwards). Summed up from the left,
+    the differences of all edges are the share of each pixel that the polygon covers.
     """
-    zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
-    left, right, wide = min(x, end_x), max(x, end_x), np.float32(width)
-    if right <= zero:
-        edge[0] += down
-        return
-    if left >= wide:
-        return
-    if right - left < np.float32(1e-5):
-        column = int(max(left, zero))
-        aside = max(left, zero) - np.float32(column)
+    half, one = np.float32(0.5), np.float32(1)
+    column = int(left)
+    if right <= np.float32(column + 1):
+        aside = half * (left + right) - np.float32(column)
         edge[column] += down * (one - aside)
         edge[column + 1] += down * aside
         return
     per_column = down / (right - left)
-    if left < zero:
-        edge[0] -= per_column * left
-        left = zero
-    right = min(right, wide)
-    column = int(left)
     while left < right:
         until = min(right, np.float32(column + 1))
         part = per_column * (until - left)

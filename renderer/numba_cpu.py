@@ -1,4 +1,4 @@
-"""The fast renderer for CPUs: tensors become numpy arrays without a copy, and `numba_kernels` draws into the frame."""
+"""The fast renderer for CPUs: tensors become numpy arrays without a copy, and `numba_views` draws into the frame."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -144,7 +144,7 @@ def _eyes(scene: Scene, rig: CameraRig) -> Eyes:
     corners = torch.tensor([[0, 0, 1], [rig.width, 0, 1], [rig.width, rig.height, 1], [0, rig.height, 1]])
     edges = torch.einsum("cij,kj->cki", torch.linalg.inv(matrix.double()), corners.double())
     planes = torch.linalg.cross(edges, edges.roll(-1, dims=1))  # top, right, bottom, left; inward
-    rays, up = rig.rays(), rig.rig_from_camera[:, 2, :3]
+    rays, up = rig.rays, rig.rig_from_camera[:, 2, :3]
     return Eyes(
         centre=_array(centre),
         rotation=_array(rotation),

@@ -10,8 +10,7 @@ import numpy as np
 from numba import njit
 
 MAX_CORNERS = 16  # of a polygon
-SPARE = 2 * MAX_CORNERS + 1  # rows of scratch space for a polygon, and what clipping makes of it
-SIDES = SPARE + 3  # ... for the corners of the second triangle of a quad that is not flat
+SIDES = 2 * MAX_CORNERS + 1  # rows of scratch space for a polygon, and what clipping makes of it
 ROOM = SIDES + 2 * (MAX_CORNERS + 4)  # ... and for what is left between the two sides of the picture
 
 kernel = njit(error_model="numpy", fastmath={"contract"})
@@ -87,6 +86,39 @@ def load_quad(view, quads, quad, corner):
             quads[quad, k, 1] - centre[1],
             quads[quad, k, 2] - centre[2],
         )
+
+
+@kernel
+@no_type_check
+def load_triangle(view, quads, quad, half, corner):
+    """One of the triangles 0-1-2 and 0-2-3 of a ground quad, camera frame, into the first three rows."""
+    load_quad(view, quads, quad, corner)
+    if half == 1:
+        copy_row(corner, 2, 1)
+        copy_row(corner, 3, 2)
+
+
+@kernel
+@no_type_check
+def into_picture(view, corner, count):
+    """Cut a flat polygon (the first `count` rows, camera frame) to what a picture may show, and project it.
+
+    Gives its plane (see `plane`), the first row and the number of rows of the rest (0 if there is none), and its top,
+    bottom, left and right.
+    """
+    zero = np.float32(0)
+    base, slope_x, slope_y = plane(corner, count, view.lens)
+    height, width = view.key.shape
+    first, count = clip(corner, count, view.near)
+    top, bottom, left, right = project(corner, first, count, view.lens)
+    edge_on = base == 0 and slope_x == 0 and slope_y == 0
+    if edge_on or not (bottom > 0 and top < height and right > 0 and left < width):
+        count = 0
+    elif left < 0 or right > width:
+        first, count, top, bottom = clip_sides(corner, first, count, np.float32(width))
+        left, right = max(left, zero), min(right, np.float32(width))
+    slopes(corner, first, count)
+    return base, slope_x, slope_y, first, count, top, bottom, left, right
 
 
 @kernel

@@ -8,18 +8,13 @@ from typing import no_type_check
 import numpy as np
 
 from renderer.numba_polygon import (
-    SPARE,
-    clip,
-    clip_sides,
-    copy_row,
     ends,
     hidden,
     into_camera,
+    into_picture,
     kernel,
     load_quad,
-    plane,
-    project,
-    slopes,
+    load_triangle,
     sphere_hidden,
 )
 
@@ -34,17 +29,13 @@ def draw_road(view, ground, cells, num_cells, look, scratch):
         for quad in range(ground.cell_start[cell, 0], ground.cell_start[cell, 1]):
             if sphere_hidden(view, ground.sphere, quad):
                 continue
-            load_quad(view, ground.quads, quad, scratch)
             if ground.flat[quad]:
+                load_quad(view, ground.quads, quad, scratch)
                 fill(view, scratch, 4, look.road, one, -1)
-            else:  # as its triangles 0-1-2 and 0-2-3
-                copy_row(scratch, 0, SPARE)
-                copy_row(scratch, 2, SPARE + 1)
-                copy_row(scratch, 3, SPARE + 2)
-                fill(view, scratch, 3, look.road, one, -1)
-                for k in range(3):
-                    copy_row(scratch, SPARE + k, k)
-                fill(view, scratch, 3, look.road, one, -1)
+            else:
+                for half in range(2):
+                    load_triangle(view, ground.quads, quad, half, scratch)
+                    fill(view, scratch, 3, look.road, one, -1)
 
 
 @kernel
@@ -94,16 +85,11 @@ def draw_boxes(view, things, world, own_box, look, scratch):
 @no_type_check
 def fill(view, corner, count, paint, precedence, owner):
     """Draw a flat convex polygon: its corners are the first `count` rows, camera frame. The rows are used up."""
-    base, slope_x, slope_y = plane(corner, count, view.lens)
-    if base == 0 and slope_x == 0 and slope_y == 0:
+    base, slope_x, slope_y, first, count, top, bottom, left, right = into_picture(view, corner, count)
+    if count == 0:
         return
-    first, count = clip(corner, count, view.near)
-    top, bottom, left, right = project(corner, first, count, view.lens)
     # Rows and columns whose pixel centres lie in [low, high): neighbours that share an edge never both miss a centre.
     height, width = view.key.shape
-    if left < 0 or right > width:
-        first, count, top, bottom = clip_sides(corner, first, count, np.float32(width))
-        left, right = max(left, np.float32(0)), min(right, np.float32(width))
     half, zero = np.float32(0.5), np.float32(0)
     begin_row = int(np.ceil(max(top - half, zero)))
     end_row = int(np.ceil(min(bottom - half, np.float32(height))))
@@ -111,7 +97,6 @@ def fill(view, corner, count, paint, precedence, owner):
         return
     if np.ceil(max(left - half, zero)) >= np.ceil(min(right - half, np.float32(width))):
         return
-    slopes(corner, first, count)
     step = slope_x * precedence
     for row in range(begin_row, end_row):
         line = np.float32(row) + half

@@ -95,7 +95,7 @@ def draw_meshes(
     """Everything but the rasteriser, on any device; views are drawn in chunks of bounded memory."""
     world = _World(ground_triangles(scene.ground), box_triangles(scene), light_triangles(scene))
     centre, rotation = rig.placed(scene.world_from_rig)
-    rays = rig.rays()
+    rays = rig.rays
     per_view = max(
         len(world.ground) + world.boxes.material.shape[1] + world.lights.material.shape[1],
         (8 + NUM_LAYERS) * rig.height * rig.width,
@@ -176,14 +176,13 @@ def _draw_chunk(
     met = _surfaces(front, solid, rays)
     eye_height = views.centre[:, 2] - scene.world_from_rig[views.viewer, 2, 3]
     surfaces = before_backdrop(met, rays, views.rotation, eye_height, scene.draw_distance_m)
-    precedence = torch.as_tensor(MATERIAL_PRECEDENCE, device=scene.device)[surfaces.material]
     coverage = cover(
         thin.view,
         thin.corners,
         thin.material,
         rig.intrinsics[views.camera[thin.view]],
         rays,
-        torch.where(surfaces.material > ClassId.GROUND, precedence / surfaces.depth, 0.0),
+        surfaces.in_front(),
         NEAR_M,
         scene.draw_distance_m,
     )

@@ -61,7 +61,7 @@ def render_reference(scene: Scene, rig: CameraRig, channels: Sequence[str] = CHA
     """Draw a valid scene; see `renderer.render.render`."""
     ground, boxes, lights = ground_triangles(scene.ground), box_triangles(scene), light_triangles(scene)
     centre, rotation = rig.placed(scene.world_from_rig)
-    rays, device = rig.rays(), scene.device
+    rays, device = rig.rays, scene.device
     shape = (scene.num_viewers, rig.num_cameras, rig.height, rig.width)
     material = torch.zeros(shape, dtype=torch.int64, device=device)
     depth, instance = torch.zeros(shape, device=device), torch.zeros_like(material)
@@ -71,17 +71,16 @@ def render_reference(scene: Scene, rig: CameraRig, channels: Sequence[str] = CHA
         solid, thin = _seen_by(scene, ground, boxes, lights, viewer)
         for camera in range(rig.num_cameras):
             eye, turn = centre[viewer, camera], rotation[viewer, camera]
-            met, in_front = _cast(
+            met = _cast(
                 rays[camera].double(), _in_view(solid, eye, turn, rays[camera], scene.draw_distance_m)
             )
             height = eye[2] - scene.world_from_rig[viewer, 2, 3]
             surfaces = before_backdrop(met, rays[camera], turn, height, scene.draw_distance_m)
-            in_front = torch.where(surfaces.material > ClassId.GROUND, in_front, 0.0)
             coverage = _cover(
                 _in_view(thin, eye, turn, rays[camera], scene.draw_distance_m),
                 rig.intrinsics[camera],
                 rays[camera],
-                in_front,
+                surfaces.in_front(),
                 scene.draw_distance_m,
             )
             place = (viewer, camera)
@@ -176,14 +175,12 @@ def _in_view(
     return _Seen(corners, seen.material, seen.box, seen.two_sided)[facing & near & ~aside]
 
 
-def _cast(
-    rays: Float[Tensor, "height width 3"], seen: _Seen
-) -> tuple[Surfaces, Float[Tensor, "height width"]]:
-    """What each ray meets first, and how much in front that is: precedence / depth, 0 where nothing is met."""
+def _cast(rays: Float[Tensor, "height width 3"], seen: _Seen) -> Surfaces:
+    """What each ray meets first."""
     height, width, _ = rays.shape
     pixels = rays.reshape(-1, 3)
     precedence = torch.as_tensor(MATERIAL_PRECEDENCE, device=rays.device).double()
-    best = torch.zeros(len(pixels), dtype=torch.float64, device=rays.device)
+    best = torch.zeros(len(pixels), dtype=torch.float64, device=rays.device)  # precedence / depth
     material = torch.full((len(pixels),), int(ClassId.SKY), device=rays.device)
     instance = torch.full_like(material, -1)
     chunk = max(1, CHUNK_ELEMENTS // len(pixels))
@@ -196,8 +193,7 @@ def _cast(
         instance = torch.where(nearer, box[which], instance)
         best = torch.maximum(nearest, best)
     depth = torch.where(best > 0, precedence[material] / best.clamp(min=1e-12), torch.inf)
-    surfaces = Surfaces(*(part.reshape(height, width) for part in (material, depth.float(), instance)))
-    return surfaces, best.reshape(height, width)
+    return Surfaces(*(part.reshape(height, width) for part in (material, depth.float(), instance)))
 
 
 def _meet(

@@ -17,6 +17,7 @@ from renderer.palette import (
     LAYER_OPACITY,
     MATERIAL_CLASS,
     MATERIAL_DIMMING,
+    MATERIAL_PRECEDENCE,
     MATERIAL_RGB,
     ZENITH_RGB,
     ZENITH_SINE,
@@ -37,6 +38,11 @@ class Surfaces:
     material: Tensor
     depth: Tensor
     instance: Tensor
+
+    def in_front(self) -> Float[Tensor, "*views height width"]:
+        """precedence / depth, by which thin things are hidden; 0 where there is bare ground or sky."""
+        nearness = _table(MATERIAL_PRECEDENCE, self.depth)[self.material] / self.depth
+        return torch.where(self.material > ClassId.GROUND, nearness, 0.0)
 
 
 def backdrop_depth(

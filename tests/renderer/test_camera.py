@@ -39,7 +39,7 @@ def test_projection_by_hand(mount, point, pixel, depth):
 
 def test_rays_come_back_to_their_pixel_centres():
     rig = CameraRig.nuplan()
-    points = 7.5 * rig.rays()  # camera frame, 7.5 m deep
+    points = 7.5 * rig.rays  # camera frame, 7.5 m deep
     for camera in range(rig.num_cameras):
         pose = rig.rig_from_camera[camera]
         pixels, depth = rig.project(points[camera].reshape(-1, 3) @ pose[:3, :3].T + pose[:3, 3])
