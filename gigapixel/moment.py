@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
+from torch import Tensor
 
 import teacher
 from gigapixel.sheet import Colour, shade_wedges
-from renderer import CameraRig, Frame, render
+from renderer import CameraRig, Frame, GroundLibrary, Scene, render
 from simulator.atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.draw import draw_world
@@ -99,13 +100,21 @@ def draw_cameras(
     moment: Moment, agents: Sequence[int], rig: CameraRig, backend: str = "auto", device: str = "cpu"
 ) -> Frame:
     """What the cameras of some agents of the world see, drawn on `device`, given on the CPU; viewers in order."""
-    table = light_table(moment.atlas)
-    stops = table.stops[np.asarray(moment.state.map_id)]
-    seen = jax.jit(partial(drawable, config=moment.config))(moment.state, stops, moment.atlas)
     ground = ground_library([moment.road_map])
-    drawn = scene(moment.state, seen, table, ground, torch.tensor(list(agents))).to(device)
-    frame = render(drawn, rig.to(device), backend=backend)
-    return frame.to("cpu")
+    drawn = scene_at(moment.state, moment.atlas, moment.config, ground, torch.tensor(list(agents)))
+    return render(drawn.to(device), rig.to(device), backend=backend).to("cpu")
+
+
+def scene_at(
+    state: WorldState, atlas: RoadAtlas, config: SimulatorConfig, ground: GroundLibrary, viewers: Tensor
+) -> Scene:
+    """Batched worlds as some of their agents see them; `viewers` [viewers] i64 are world * agents + agent."""
+    table = light_table(atlas)
+    seen = _drawable(state, table.stops[np.asarray(state.map_id)], atlas, config)
+    return scene(state, seen, table, ground, viewers)
+
+
+_drawable = jax.jit(drawable, static_argnums=3)
 
 
 def draw_above(

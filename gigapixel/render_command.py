@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from gigapixel.sheet import ACCENTS, CELL_WIDTH, Panel, compose, sheet_size
+from gigapixel.whole_file import whole_file
 
 if TYPE_CHECKING:
     from gigapixel.moment import Moment
@@ -102,13 +102,8 @@ def make_sheet(moment: Moment, agent: int, rig: CameraRig, backend: str, title: 
 
 def save_png(image: Image.Image, path: Path) -> None:
     """Write a PNG whole or not at all, without anything in it that changes from run to run."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial_path = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        image.save(partial_path, format="PNG", optimize=False)
-        partial_path.replace(path)
-    finally:
-        partial_path.unlink(missing_ok=True)
+    with whole_file(path) as partial:
+        image.save(partial, format="PNG", optimize=False)
 
 
 def _film(arguments: argparse.Namespace, rig: CameraRig) -> int:
@@ -116,10 +111,11 @@ def _film(arguments: argparse.Namespace, rig: CameraRig) -> int:
     from tqdm import tqdm
 
     from gigapixel.moment import drive_a_while
-    from gigapixel.video import FRAMES_PER_S, WARM_UP_S, drive_on, frames, write_video
+    from gigapixel.video import FRAMES_PER_S, WARM_UP_S, check_ending, drive_on, frames, write_video
 
-    if arguments.video.suffix not in (".mp4", ".gif") or arguments.seconds <= 0:
-        raise ValueError(f"--video {arguments.video} must end in .mp4 or .gif, and --seconds must be above 0")
+    check_ending(arguments.video)
+    if arguments.seconds <= 0:
+        raise ValueError(f"--seconds {arguments.seconds} of a film: --seconds must be above 0")
     moment = drive_a_while(arguments.map, arguments.seed, arguments.agents, WARM_UP_S)
     drive = drive_on(moment, arguments.seed, arguments.seconds)
     total = round(arguments.seconds * FRAMES_PER_S)

@@ -99,19 +99,18 @@ def town_scene(settings: RendererSettings) -> Scene:
     import jax
     import torch
 
+    from gigapixel.moment import scene_at
     from simulator.config import SimulatorConfig
     from simulator.maps import load_atlas, load_maps
     from simulator.rollout import reset_worlds
-    from student.bridge import drawable, ground_library, light_table, scene
+    from student.bridge import ground_library
 
     atlas = load_atlas([settings.map])
     config = SimulatorConfig(num_agents=settings.agents)
     fresh = jax.jit(partial(reset_worlds, config=config, num_worlds=settings.worlds))
     state = fresh(jax.random.key(settings.seed), atlas)
-    table = light_table(atlas)
-    seen = jax.jit(partial(drawable, config=config))(state, table.stops[jax.device_get(state.map_id)], atlas)
     viewers = torch.from_numpy(jax.device_get(state.present).reshape(-1).nonzero()[0])
-    return scene(state, seen, table, ground_library(load_maps([settings.map])), viewers)
+    return scene_at(state, atlas, config, ground_library(load_maps([settings.map])), viewers)
 
 
 def peers_scene(settings: RendererSettings, rig: CameraRig) -> tuple[Scene, CameraRig]:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gigapixel.whole_file import whole_file
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -74,9 +76,8 @@ def write_report(output: Path, summary: Mapping[str, Any]) -> Path:
             parts.append(f"<h2>{html.escape(title)}</h2><p>{html.escape(text)}</p>{_image(picture, title)}")
     parts.append("</body></html>")
     target = output / "report.html"
-    partial = target.with_name(".report.html.part")
-    partial.write_text("\n".join(parts))
-    partial.replace(target)
+    with whole_file(target) as partial:
+        partial.write_text("\n".join(parts))
     return target
 
 

@@ -6,10 +6,8 @@ that the film flows.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import jax
@@ -18,13 +16,15 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from gigapixel.moment import Moment, busiest_car, draw_above
+from gigapixel.moment import Moment, busiest_car, draw_above, scene_at
 from gigapixel.sheet import ACCENTS, BACKGROUND, TEXT, Colour, font
-from renderer import CameraRig, GroundLibrary, render
+from gigapixel.whole_file import whole_file
+from renderer import CameraRig, render
 from simulator.dynamics import wrap_angle
 from simulator.rollout import roll
 from simulator.world import WorldState
-from student.bridge import LightTable, drawable, ground_library, light_table, scene
+from student.bridge import ground_library
+from teacher.episode_film import save_gif
 from teacher.evaluate import choose_with
 from teacher.policy import load_policy
 
@@ -77,37 +77,15 @@ def frames(drive: Drive, rig: CameraRig, backend: str, seconds: float) -> Iterat
     first, rest = rig.select(rig.names[:1]), rig.select(rig.names[1:]) if rig.num_cameras > 1 else None
     rigs = [first.resized(LARGE[1], LARGE[0])] + ([rest.resized(SMALL[1], SMALL[0])] if rest else [])
     start = drive.moments[0]
-    look = partial(
-        _cameras,
-        rigs=rigs,
-        agent=drive.agent,
-        backend=backend,
-        ground=ground_library([start.road_map]),
-        lights=light_table(start.atlas),
-        see=jax.jit(partial(drawable, config=start.config)),
-    )
+    ground, agent = ground_library([start.road_map]), torch.tensor([drive.agent])
     for number in range(round(seconds * FRAMES_PER_S)):
         place = number / FRAMES_PER_S / start.config.timestep_s
         step = min(int(place), len(drive.moments) - 2)
         before, after = drive.moments[step], drive.moments[step + 1]
         now = replace(before, state=between(before.state, after.state, min(place - step, 1.0)))
-        yield _composed(now, drive.agent, rig, look(now))
-
-
-def _cameras(
-    moment: Moment,
-    rigs: list[CameraRig],
-    agent: int,
-    backend: str,
-    ground: GroundLibrary,
-    lights: LightTable,
-    see: jax.stages.Wrapped,
-) -> list[np.ndarray]:
-    """The picture of every camera, [height, width, 3] each."""
-    seen = see(moment.state, lights.stops[np.asarray(moment.state.map_id)], moment.atlas)
-    drawn = scene(moment.state, seen, lights, ground, torch.tensor([agent]))
-    pictures = [render(drawn, rig, channels=("rgb",), backend=backend).rgb[0].cpu().numpy() for rig in rigs]
-    return [camera for rig in pictures for camera in rig]
+        drawn = scene_at(now.state, now.atlas, now.config, ground, agent)
+        pictures = [render(drawn, part, channels=("rgb",), backend=backend).rgb[0].numpy() for part in rigs]
+        yield _composed(now, drive.agent, rig, [camera for part in pictures for camera in part])
 
 
 def _composed(moment: Moment, agent: int, rig: CameraRig, pictures: list[np.ndarray]) -> Image.Image:
@@ -133,15 +111,15 @@ def write_video(pictures: Iterable[Image.Image], path: Path) -> None:
 
     Raises ValueError for other endings.
     """
+    check_ending(path)
+    with whole_file(path) as partial_path:
+        (_write_mp4 if path.suffix == ".mp4" else _write_gif)(pictures, partial_path)
+
+
+def check_ending(path: Path) -> None:
+    """Raises ValueError for a film that is neither .mp4 nor .gif."""
     if path.suffix not in (".mp4", ".gif"):
         raise ValueError(f"--video {path} must end in .mp4 or .gif")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial_path = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        (_write_mp4 if path.suffix == ".mp4" else _write_gif)(pictures, partial_path)
-        partial_path.replace(path)
-    finally:
-        partial_path.unlink(missing_ok=True)
 
 
 def _write_mp4(pictures: Iterable[Image.Image], path: Path) -> None:
@@ -158,4 +136,4 @@ def _write_mp4(pictures: Iterable[Image.Image], path: Path) -> None:
 
 def _write_gif(pictures: Iterable[Image.Image], path: Path) -> None:
     small = [picture.resize((SIZE[0] // 2, SIZE[1] // 2), Image.Resampling.LANCZOS) for picture in pictures]
-    small[0].save(path, save_all=True, append_images=small[1:], duration=1000 // FRAMES_PER_S, loop=0)
+    save_gif(small, 1 / FRAMES_PER_S, path, hold_s=1 / FRAMES_PER_S)

@@ -10,8 +10,9 @@ import hashlib
 import logging
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -80,7 +81,9 @@ def ground_mesh(road_map: RoadMap) -> GroundMesh:
     meshes += [strip_quads(edge, EDGE_WIDTH_M, ClassId.ROAD_EDGE) for edge in road_map.pieces("edge")]
     for line, kind in zip(road_map.pieces("marking"), road_map.marking_type, strict=True):
         meshes += _marking(line, MarkingType(int(kind)))
-    meshes += [_zebra(ring, road_map.name) for ring in road_map.pieces("crosswalk")]
+    for ring in road_map.pieces("crosswalk"):
+        zebra = partial(zebra_quads, ring, ZEBRA_M, ZEBRA_M, ClassId.CROSSWALK)
+        meshes.append(_unless_crossed(zebra, "crosswalk", road_map.name))
     meshes += [strip_quads(ends, STOP_LINE_WIDTH_M, ClassId.STOP_LINE) for ends in road_map.stop_line_xyz]
     return GroundMesh.concatenate(meshes)
 
@@ -128,7 +131,8 @@ def _asphalt(road_map: RoadMap) -> list[GroundMesh]:
         left, right = left + out, right - out
         meshes.append(ribbon_quads(left, right, ClassId.DRIVABLE))
     rings = road_map.pieces("drivable")[road_map.num_lanes :]
-    return meshes + [_polygon(ring, ClassId.DRIVABLE, road_map.name) for ring in rings]
+    fills = [partial(polygon_quads, ring, ClassId.DRIVABLE) for ring in rings]
+    return meshes + [_unless_crossed(fill, "drivable polygon", road_map.name) for fill in fills]
 
 
 def _marking(line: Float[np.ndarray, "points 3"], kind: MarkingType) -> list[GroundMesh]:
@@ -145,21 +149,12 @@ def _marking(line: Float[np.ndarray, "points 3"], kind: MarkingType) -> list[Gro
     return [strip_quads(line, MARKING_WIDTH_M, class_id)]
 
 
-def _polygon(ring: Float[np.ndarray, "points 3"], class_id: ClassId, name: str) -> GroundMesh:
-    """A filled ring; one that crosses itself cannot be filled and is left out with a note."""
+def _unless_crossed(build: Callable[[], GroundMesh], what: str, name: str) -> GroundMesh:
+    """The mesh; an outline that crosses itself cannot be filled and is left out with a note."""
     try:
-        return polygon_quads(ring, class_id)
+        return build()
     except ValueError as error:
-        logger.debug("map %s: a %s polygon is not drawn: %s", name, class_id.name.lower(), error)
-        return GroundMesh.empty()
-
-
-def _zebra(ring: Float[np.ndarray, "points 3"], name: str) -> GroundMesh:
-    """A crosswalk's bars; an outline that crosses itself is left out with a note."""
-    try:
-        return zebra_quads(ring, ZEBRA_M, ZEBRA_M, ClassId.CROSSWALK)
-    except ValueError as error:
-        logger.debug("map %s: a crosswalk is not drawn: %s", name, error)
+        logger.debug("map %s: a %s is not drawn: %s", name, what, error)
         return GroundMesh.empty()
 
 

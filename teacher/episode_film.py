@@ -53,7 +53,7 @@ def write_film(clip: Clip, title: str, folder: Path, name: str) -> list[Path]:
     strip = framed(strip, stage, title, "")
     folder.mkdir(parents=True, exist_ok=True)
     film, still = folder / f"{name}.gif", folder / f"{name}.png"
-    _save_gif(pictures, timestep_s / between, film)
+    save_gif(pictures, timestep_s / between, film, HOLD_S)
     partial = still.with_name(f".{still.name}.part")
     strip.save(partial, format="PNG")
     partial.replace(still)
@@ -69,15 +69,18 @@ def strip_steps(clip: Clip) -> list[int]:
     return sorted({clip.event_step - round(share * span) for share in shares.tolist()})
 
 
-def _save_gif(pictures: Sequence[Image.Image], frame_s: float, path: Path) -> None:
-    """One palette for all pictures, so that nothing flickers; made from a few of them."""
+def save_gif(pictures: Sequence[Image.Image], frame_s: float, path: Path, hold_s: float) -> None:
+    """Pictures of `frame_s`, the last one of `hold_s`, whole or not at all.
+
+    One palette for all pictures, so that nothing flickers; made from a few of them.
+    """
     some = pictures[:: max(1, len(pictures) // 4)]
     sample = Image.new("RGB", (some[0].width, sum(picture.height for picture in some)))
     for index, picture in enumerate(some):
         sample.paste(picture, (0, index * picture.height))
     palette = sample.quantize(colors=128, method=Image.Quantize.MEDIANCUT)
     small = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-    pause = [round(1000 * frame_s)] * (len(small) - 1) + [round(1000 * HOLD_S)]
+    pause = [round(1000 * frame_s)] * (len(small) - 1) + [round(1000 * hold_s)]
     partial = path.with_name(f".{path.name}.part")
     small[0].save(partial, format="GIF", save_all=True, append_images=small[1:], duration=pause, loop=0)
     partial.replace(path)
