@@ -89,6 +89,7 @@ class GroundLibrary:
         map_grid: [maps, 3] i64, first grid square, columns, rows.
         map_origin: [maps, 3] f32 m, least x and y of the grid, and how far quads reach out of their cell's square.
         map_quad_start: [maps + 1] i64 into quads.
+        most_in_cell: quads of one class in the cell that has the most of them.
     """
 
     quads: Tensor
@@ -101,6 +102,7 @@ class GroundLibrary:
     map_grid: Tensor
     map_origin: Tensor
     map_quad_start: Tensor
+    most_in_cell: int
 
     FIELDS = (
         "quads",
@@ -150,6 +152,7 @@ class GroundLibrary:
         ]
         self.map_origin = torch.tensor([[*part.origin, out] for part, out in zip(parts, reach)])
         self.map_quad_start = quads_before
+        self.most_in_cell = int(self.cell_start.diff(dim=1).max()) if len(self.cell_start) else 0
 
     @property
     def num_maps(self) -> int:

@@ -1,29 +1,21 @@
 """Compiled drawing of thin things (paint, lights) by the exact area that they cover of each pixel; see `coverage.py`.
 
 Layers come from the lowest to the highest, so a pixel needs room for one of them: when a higher one touches it, the
-one before is mixed into what lies over the surface so far. `View.layer` says which layer a pixel holds (0: none), plus
-MIXED once others lie below it; `View.thin` holds the numbers named below, those after NEAR only where MIXED is set.
+one before is mixed into what lies over the surface so far. `Picture.layer` says which layer a pixel holds (0: none),
+plus MIXED once others lie below it; `Picture.thin` holds the numbers named below, those after NEAR only where MIXED is
+set.
 """
 
 from typing import no_type_check
 
 import numpy as np
 
-from renderer.numba_polygon import (
-    hidden,
-    inlined,
-    into_camera,
-    into_picture,
-    kernel,
-    load_quad,
-    load_triangle,
-    sphere_hidden,
-)
+from renderer.numba_polygon import gather, gather_quad, hidden, inlined, into_camera, kernel, sphere_hidden
 
 SHARE, NEAR = 0, 1  # of the layer held: share covered, and that times the distance in draw distances
 THROUGH = 2  # share of the surface that shows through the layers before it
 RED, GREEN, BLUE = 3, 4, 5  # their light
-MOST, MOST_NEAR = 6, 7  # largest share of any one thing, and its distance; `View.winner` says what
+MOST, MOST_NEAR = 6, 7  # largest share of any one thing, and its distance; `Picture.winner` says what
 THIN = 8
 MIXED = 128
 LEAST_SHARE = np.float32(1e-4)
@@ -31,113 +23,112 @@ LEAST_SHARE = np.float32(1e-4)
 
 @kernel
 @no_type_check
-def draw_paint(view, ground, cells, num_cells, look, scratch):
-    """Paint of the cells in view, layer by layer."""
+def draw_thin(eye, picture, ground, cells, num_cells, things, world, viewer, look, polygons, scratch):
+    """A viewer's way, the paint of the cells in view and a world's lights, from the lowest layer to the highest."""
+    room, used = polygons.label.shape[0], 0
+    for quad in range(things.route.shape[1]):
+        if used + 2 > room:
+            _cover(picture, polygons, used, look)
+            used = 0
+        if not np.isnan(things.route[viewer, quad, 0, 0]):
+            used = gather_quad(eye, things.route[viewer], quad, 2, look.route_layer, polygons, used, scratch)
     for turn in range(look.paint_order.shape[0]):
         paint, layer = look.paint_order[turn, 0], look.paint_order[turn, 1]
         for place in range(num_cells):
-            cell = cells[place]
-            for quad in range(ground.cell_start[cell, paint], ground.cell_start[cell, paint + 1]):
-                if sphere_hidden(view, ground.sphere, quad):
-                    continue
-                if ground.flat[quad]:
-                    load_quad(view, ground.quads, quad, scratch)
-                    cover(view, scratch, 4, layer, look)
-                else:
-                    for half in range(2):
-                        load_triangle(view, ground.quads, quad, half, scratch)
-                        cover(view, scratch, 3, layer, look)
-
-
-@kernel
-@no_type_check
-def draw_route(view, things, viewer, look, scratch):
-    """The ribbon that shows a viewer its way."""
-    for quad in range(things.route.shape[1]):
-        if np.isnan(things.route[viewer, quad, 0, 0]):
-            continue
-        for half in range(2):
-            load_triangle(view, things.route[viewer], quad, half, scratch)
-            cover(view, scratch, 3, look.route_layer, look)
-
-
-@kernel
-@no_type_check
-def draw_lights(view, things, world, look, scratch):
-    """Lights of a world that face the eye, green ones first."""
-    centre, rotation = view.centre, view.rotation
-    radius = look.disc[0, 0] * 2
-    up_x, up_y, up_z = into_camera(rotation, np.float32(0), np.float32(0), np.float32(1))
+            begin, end = ground.cell_start[cells[place], paint], ground.cell_start[cells[place], paint + 1]
+            if used + 2 * (end - begin) > room:
+                _cover(picture, polygons, used, look)
+                used = 0
+            for quad in range(begin, end):
+                if not sphere_hidden(eye, ground.sphere, quad):
+                    pieces = 1 if ground.flat[quad] else 2
+                    used = gather_quad(eye, ground.quads, quad, pieces, layer, polygons, used, scratch)
     for state in range(1, 4):
         for light in range(things.light_state.shape[1]):
-            if things.light_state[world, light] != state:
-                continue
-            east = things.light_position[world, light, 0] - centre[0]
-            north = things.light_position[world, light, 1] - centre[1]
-            above = things.light_position[world, light, 2] - centre[2]
-            cos, sin = things.light_turn[world, light, 0], things.light_turn[world, light, 1]
-            if east * cos + north * sin <= 0:  # seen from behind
-                continue
-            x, y, z = into_camera(rotation, east, north, above)
-            if hidden(view, x, y, z, radius):
-                continue
-            right_x, right_y, right_z = into_camera(rotation, sin, -cos, np.float32(0))
-            sides = look.disc.shape[0]
-            for k in range(sides):
-                right, up = look.disc[k, 0], look.disc[k, 1]
-                scratch[k, 0] = x + right * right_x + up * up_x
-                scratch[k, 1] = y + right * right_y + up * up_y
-                scratch[k, 2] = z + right * right_z + up * up_z
-            cover(view, scratch, sides, look.light_layer + state - 1, look)
+            if used + 1 > room:
+                _cover(picture, polygons, used, look)
+                used = 0
+            if things.light_state[world, light] == state:
+                used = _gather_light(eye, things, world, light, look, polygons, used, scratch)
+    _cover(picture, polygons, used, look)
 
 
 @kernel
 @no_type_check
-def cover(view, corner, count, layer, look):
-    """Lay a flat convex polygon over the picture: its corners are the first `count` rows, camera frame, and used up."""
-    base, slope_x, slope_y, first, count, top, bottom, left, right = into_picture(view, corner, count)
-    if count == 0:
-        return
-    height, width = view.key.shape
-    # By name: every look into a tuple of arrays is counted.
-    edge, key, length, held, thin, winner = (
-        view.edge,
-        view.key,
-        view.length,
-        view.layer,
-        view.thin,
-        view.winner,
-    )
-    touched, precedence, layers, air = view.touched, look.top_precedence, look.layers, look.air
+def _gather_light(eye, things, world, light, look, polygons, used, scratch):
+    """A light that faces the eye; gives the number of polygons so far."""
+    centre, rotation = eye.centre, eye.rotation
+    east = things.light_position[world, light, 0] - centre[0]
+    north = things.light_position[world, light, 1] - centre[1]
+    above = things.light_position[world, light, 2] - centre[2]
+    cos, sin = things.light_turn[world, light, 0], things.light_turn[world, light, 1]
+    if east * cos + north * sin <= 0:  # seen from behind
+        return used
+    x, y, z = into_camera(rotation, east, north, above)
+    if hidden(eye, x, y, z, look.disc[0, 0] * 2):
+        return used
+    up_x, up_y, up_z = into_camera(rotation, np.float32(0), np.float32(0), np.float32(1))
+    right_x, right_y, right_z = into_camera(rotation, sin, -cos, np.float32(0))
+    sides = look.disc.shape[0]
+    for k in range(sides):
+        right, up = look.disc[k, 0], look.disc[k, 1]
+        scratch[k, 0] = x + right * right_x + up * up_x
+        scratch[k, 1] = y + right * right_y + up * up_y
+        scratch[k, 2] = z + right * right_z + up * up_z
+    layer = look.light_layer + things.light_state[world, light] - 1
+    return gather(eye, scratch, sides, layer, -1, polygons, used)
+
+
+@kernel
+@no_type_check
+def _cover(picture, polygons, used, look):
+    """Lay polygons over the picture."""
+    corner, plane, label = polygons.corner, polygons.plane, polygons.label
+    edge, key, length, touched = picture.edge, picture.key, picture.length, picture.touched
+    height, width = key.shape
     zero, one, half = np.float32(0), np.float32(1), np.float32(0.5)
-    for row in range(int(max(top, zero)), min(int(np.ceil(min(bottom, np.float32(height)))), height)):
-        touched[row] = 1
-        low, high = np.float32(row), np.float32(row + 1)
-        first_x, last_x = right, left
-        for k in range(first, first + count):
-            after = k + 1 if k + 1 < first + count else first
-            y, end_y = corner[k, 1], corner[after, 1]
-            upper, lower = max(min(y, end_y), low), min(max(y, end_y), high)
-            if lower > upper:
-                x = min(max(corner[k, 0] + (upper - y) * corner[k, 2], left), right)
-                end_x = min(max(corner[k, 0] + (lower - y) * corner[k, 2], left), right)
-                first_x, last_x = min(first_x, x, end_x), max(last_x, x, end_x)
-                down = lower - upper
-                _beside_edge(edge, min(x, end_x), max(x, end_x), down if end_y > y else -down)
-        level = base + slope_y * (low + half) + slope_x * half
-        begin, end = int(first_x), min(int(last_x) + 1, width)
-        share = zero
-        for column in range(begin, end):
-            share += edge[column]
-            edge[column] = zero
-            covered = min(abs(share), one)
-            if covered > LEAST_SHARE:
-                inverse = level + slope_x * np.float32(column)
-                away = length[row, column] / inverse
-                if inverse > zero and away <= one and inverse * precedence >= key[row, column]:
-                    _touch(held, thin, winner, row, column, layer, covered, away, layers, air)
-        edge[end] = zero
-        edge[end + 1] = zero
+    for number in range(used):
+        slope_x, slope_y, left, right = plane[number, 1], plane[number, 2], plane[number, 5], plane[number, 6]
+        base = plane[number, 0] + half * (slope_x + slope_y)
+        begin_row = int(max(plane[number, 3], zero))
+        end_row = min(int(np.ceil(min(plane[number, 4], np.float32(height)))), height)
+        for row in range(begin_row, end_row):
+            touched[row] = 1
+            first, last = _edges(corner[number], label[number, 0], np.float32(row), left, right, edge)
+            level = base + slope_y * np.float32(row)
+            share = zero
+            end = min(int(last) + 1, width)
+            for column in range(max(int(first), 0), end):
+                share += edge[column]
+                edge[column] = zero
+                covered = min(abs(share), one)
+                if covered > LEAST_SHARE:
+                    inverse = level + slope_x * np.float32(column)
+                    away = length[row, column] / inverse
+                    if inverse > zero and away <= one and inverse * look.top_precedence >= key[row, column]:
+                        _touch(picture, row, column, label[number, 1], covered, away, look)
+            edge[end] = zero
+            edge[end + 1] = zero
+
+
+@inlined
+@no_type_check
+def _edges(corner, count, low, left, right, edge):
+    """Put the edges of a projected polygon within a row into `edge`; gives the least and the largest x of them."""
+    high = low + np.float32(1)
+    first, last = right, left
+    before = count - 1
+    for k in range(count):
+        y, end_y = corner[before, 1], corner[k, 1]
+        upper, lower = max(min(y, end_y), low), min(max(y, end_y), high)
+        if lower > upper:
+            x = min(max(corner[before, 0] + (upper - y) * corner[before, 2], left), right)
+            end_x = min(max(corner[before, 0] + (lower - y) * corner[before, 2], left), right)
+            first, last = min(first, x, end_x), max(last, x, end_x)
+            down = lower - upper
+            _beside_edge(edge, min(x, end_x), max(x, end_x), down if end_y > y else -down)
+        before = k
+    return first, last
 
 
 @inlined
@@ -166,21 +157,22 @@ def _beside_edge(edge, left, right, down):
         column += 1
 
 
-@kernel
+@inlined
 @no_type_check
-def _touch(held, thin, winner, row, column, layer, covered, away, layers, air):
+def _touch(picture, row, column, layer, covered, away, look):
     """A polygon of a layer covers a share of a pixel, `away` draw distances from the eye."""
-    before = held[row, column]
+    before = picture.layer[row, column]
     if before & 127 == layer + 1:
-        thin[row, column, SHARE] += covered
-        thin[row, column, NEAR] += covered * away
+        picture.thin[row, column, SHARE] += covered
+        picture.thin[row, column, NEAR] += covered * away
     else:
-        held[row, column] = layer + 1
+        mixed = 0
         if before:
-            settle(thin[row], winner[row], before, column, layers, air)
-            held[row, column] = layer + 1 + MIXED
-        thin[row, column, SHARE] = covered
-        thin[row, column, NEAR] = covered * away
+            settle(picture.thin[row], picture.winner[row], before, column, look.layers, look.air)
+            mixed = MIXED
+        picture.layer[row, column] = layer + 1 + mixed
+        picture.thin[row, column, SHARE] = covered
+        picture.thin[row, column, NEAR] = covered * away
 
 
 @kernel

@@ -93,7 +93,6 @@ class Look(NamedTuple):
     top_precedence: Any  # [] of boxes and thin things
     ground_dimming: Any  # [] of road and bare ground
     box_dimming: Any  # []
-    road: Any  # [] material
     first_box: Any  # [] material of the first kind's front
     layers: Any  # [layers, 5] colour, dimming, opacity
     layer_class: Any  # [layers] u8
@@ -119,13 +118,16 @@ def render_numba(scene: Scene, rig: CameraRig, channels: Sequence[str] = CHANNEL
         pictures[name] = torch.empty(shape, dtype=CHANNEL_TYPES[name])
     if 0 in views:
         return Frame({name: pictures[name] for name in channels})
+    ground = scene.ground
     strands = min(STRANDS_PER_THREAD * numba.get_num_threads(), views[0] * views[1])
     draw_views(
         _eyes(scene, rig),
         _ground(scene),
         _things(scene),
         LOOK,
-        make_rooms(strands, rig.num_cameras, rig.height, rig.width, len(scene.ground.cell_sphere)),
+        make_rooms(
+            strands, rig.num_cameras, rig.height, rig.width, len(ground.cell_sphere), ground.most_in_cell
+        ),
         *(pictures[name].numpy() for name in CHANNELS),
     )
     return Frame({name: pictures[name] for name in channels})
@@ -186,7 +188,6 @@ def _look() -> Look:
         top_precedence=np.float32(TOP_PRECEDENCE),
         ground_dimming=MATERIAL_DIMMING[ClassId.DRIVABLE],
         box_dimming=MATERIAL_DIMMING[BOX_MATERIAL],
-        road=int(ClassId.DRIVABLE),
         first_box=BOX_MATERIAL,
         layers=np.column_stack([MATERIAL_RGB[thin], MATERIAL_DIMMING[thin], LAYER_OPACITY]),
         layer_class=MATERIAL_CLASS[thin],

@@ -11,40 +11,45 @@ from numba import njit
 
 MAX_CORNERS = 16  # of a polygon
 SIDES = 2 * MAX_CORNERS + 1  # rows of scratch space for a polygon, and what clipping makes of it
-ROOM = SIDES + 2 * (MAX_CORNERS + 4)  # ... and for what is left between the two sides of the picture
+SCRATCH_ROWS = SIDES + 2 * (MAX_CORNERS + 4)  # ... and for what is left between the two sides of the picture
 
-kernel = njit(error_model="numpy", fastmath={"contract"})
-inlined = njit(error_model="numpy", fastmath={"contract"}, inline="always")  # what is called for every pixel
+# Without numba's counting of references to arrays, a quarter of the time: kernels keep none and make none.
+kernel = njit(error_model="numpy", fastmath={"contract"}, _nrt=False)
+inlined = njit(error_model="numpy", fastmath={"contract"}, _nrt=False, inline="always")
 
 
-class View(NamedTuple):
-    """One of them, and what is drawn so far. Its numbers are tuples, not arrays: they stay in registers."""
+class Eye(NamedTuple):
+    """Of one view. Its numbers are tuples, not arrays: they stay in registers."""
 
-    centre: Any  # 3
-    rotation: Any  # 9, row by row
-    planes: Any  # 4 x 3
-    lens: Any  # 5
+    centre: Any  # 3, world m
+    rotation: Any  # 9, world_from_camera, row by row
+    planes: Any  # 4 x 3, inward unit normals of the sides of the view, camera frame
+    lens: Any  # 5: fx, fy, cx, cy, skew in px
     near: Any  # [] m
     reach: Any  # [] m
-    length: Any  # [height, width] of the ray of a pixel, in draw distances
-    key: Any  # [height, width] precedence / depth of the surface in front, 0 if there is none
-    material: Any  # [height, width] u8
-    instance: Any  # [height, width] i32, or of no size where nobody asks
-    layer: Any  # [height, width] u8, see `numba_coverage.py`
-    thin: Any  # [height, width, THIN] f32, see `numba_coverage.py`
-    winner: Any  # [height, width] u8, 1 + the layer that covers most; 0 if the surface does
-    touched: Any  # [height] u8, whether a row may hold anything thin
-    solid: Any  # [height] u8, whether a row may hold a surface
-    edge: Any  # [width + 2] f32, zeros
+    height: Any  # [] px
+    width: Any  # [] px
+
+
+class Polygons(NamedTuple):
+    """Flat convex polygons of one view, cut to what its picture may show and projected, in the order of drawing.
+
+    Compiled functions take tuples apart and copy every number for each call: so polygons are gathered in one loop and
+    drawn in another, which is called once and not for each of them.
+    """
+
+    corner: Any  # [room, MAX_CORNERS, 3] x, y in px, and dx/dy of the edge to the next corner
+    plane: Any  # [room, 7] 1/depth = a + b x + c y; top, bottom, left, right in px
+    label: Any  # [room, 3] i32: number of corners, material (or layer), box that it belongs to
 
 
 @kernel
 @no_type_check  # annotations would have to be numba's types
-def hidden(view, x, y, z, radius):
+def hidden(eye, x, y, z, radius):
     """Whether a sphere (camera frame) is certainly out of view: behind, beyond the draw distance or aside."""
-    if z + radius < view.near or x * x + y * y + z * z > (view.reach + radius) * (view.reach + radius):
+    if z + radius < eye.near or x * x + y * y + z * z > (eye.reach + radius) * (eye.reach + radius):
         return True
-    for plane in view.planes:  # noqa: SIM110 (numba compiles no generators)
+    for plane in eye.planes:  # noqa: SIM110 (numba compiles no generators)
         if plane[0] * x + plane[1] * y + plane[2] * z < -radius:
             return True
     return False
@@ -63,60 +68,74 @@ def into_camera(rotation, x, y, z):
 
 @kernel
 @no_type_check
-def sphere_hidden(view, sphere, index):
-    centre = view.centre
+def sphere_hidden(eye, sphere, index):
+    centre = eye.centre
     x, y, z = into_camera(
-        view.rotation,
+        eye.rotation,
         sphere[index, 0] - centre[0],
         sphere[index, 1] - centre[1],
         sphere[index, 2] - centre[2],
     )
-    return hidden(view, x, y, z, sphere[index, 3])
+    return hidden(eye, x, y, z, sphere[index, 3])
+
+
+@inlined
+@no_type_check
+def gather_quad(eye, quads, quad, pieces, what, polygons, used, scratch):
+    """A ground quad, in one piece or as its triangles 0-1-2 and 0-2-3; gives the number of polygons so far."""
+    for piece in range(pieces):
+        for k in range(4):
+            scratch[k, 0], scratch[k, 1], scratch[k, 2] = into_camera(
+                eye.rotation,
+                quads[quad, k, 0] - eye.centre[0],
+                quads[quad, k, 1] - eye.centre[1],
+                quads[quad, k, 2] - eye.centre[2],
+            )
+        if piece == 1:
+            copy_row(scratch, 2, 1)
+            copy_row(scratch, 3, 2)
+        used = gather(eye, scratch, 4 if pieces == 1 else 3, what, -1, polygons, used)
+    return used
+
+
+@inlined
+@no_type_check
+def gather(eye, scratch, count, what, owner, polygons, used):
+    """A flat convex polygon (the first `count` rows, camera frame); gives the number of polygons so far."""
+    base, slope_x, slope_y, first, count, top, bottom, left, right = _into_picture(
+        scratch, count, eye.lens, eye.near, eye.height, eye.width
+    )
+    if count > 0:
+        polygons.label[used, 0], polygons.label[used, 1], polygons.label[used, 2] = count, what, owner
+        plane = polygons.plane
+        plane[used, 0], plane[used, 1], plane[used, 2] = base, slope_x, slope_y
+        plane[used, 3], plane[used, 4], plane[used, 5], plane[used, 6] = top, bottom, left, right
+        for k in range(count):
+            polygons.corner[used, k, 0] = scratch[first + k, 0]
+            polygons.corner[used, k, 1] = scratch[first + k, 1]
+            polygons.corner[used, k, 2] = scratch[first + k, 2]
+        used += 1
+    return used
 
 
 @kernel
 @no_type_check
-def load_quad(view, quads, quad, corner):
-    """A ground quad's corners, camera frame, into the first four rows."""
-    centre, rotation = view.centre, view.rotation
-    for k in range(4):
-        corner[k, 0], corner[k, 1], corner[k, 2] = into_camera(
-            rotation,
-            quads[quad, k, 0] - centre[0],
-            quads[quad, k, 1] - centre[1],
-            quads[quad, k, 2] - centre[2],
-        )
-
-
-@kernel
-@no_type_check
-def load_triangle(view, quads, quad, half, corner):
-    """One of the triangles 0-1-2 and 0-2-3 of a ground quad, camera frame, into the first three rows."""
-    load_quad(view, quads, quad, corner)
-    if half == 1:
-        copy_row(corner, 2, 1)
-        copy_row(corner, 3, 2)
-
-
-@kernel
-@no_type_check
-def into_picture(view, corner, count):
+def _into_picture(corner, count, lens, near, height, width):
     """Cut a flat polygon (the first `count` rows, camera frame) to what a picture may show, and project it.
 
     Gives its plane (see `plane`), the first row and the number of rows of the rest (0 if there is none), and its top,
     bottom, left and right.
     """
     zero = np.float32(0)
-    base, slope_x, slope_y = plane(corner, count, view.lens)
-    height, width = view.key.shape
-    first, count = clip(corner, count, view.near)
-    top, bottom, left, right = project(corner, first, count, view.lens)
+    base, slope_x, slope_y = plane(corner, count, lens)
+    first, count = clip(corner, count, near)
+    top, bottom, left, right = project(corner, first, count, lens)
     edge_on = base == 0 and slope_x == 0 and slope_y == 0
     if edge_on or not (bottom > 0 and top < height and right > 0 and left < width):
         count = 0
     elif left < 0 or right > width:
-        first, count, top, bottom = clip_sides(corner, first, count, np.float32(width))
-        left, right = max(left, zero), min(right, np.float32(width))
+        first, count, top, bottom = clip_sides(corner, first, count, width)
+        left, right = max(left, zero), min(right, width)
     slopes(corner, first, count)
     return base, slope_x, slope_y, first, count, top, bottom, left, right
 
@@ -168,18 +187,14 @@ def project(corner, first, count, lens):
 
 @kernel
 @no_type_check
-def ends(corner, first, count, k):
-    """Rows of the upper and the lower end of edge k: in this order, so that neighbours compute the same crossings."""
-    after = k + 1 if k + 1 < first + count else first
-    return (k, after) if corner[k, 1] <= corner[after, 1] else (after, k)
-
-
-@kernel
-@no_type_check
 def slopes(corner, first, count):
-    """Put dx/dy of every edge of a projected polygon into the column that held the depth."""
+    """Put dx/dy of every edge of a projected polygon into the column that held the depth.
+
+    From its upper to its lower end, so that neighbours compute the same crossings.
+    """
     for k in range(first, first + count):
-        low, high = ends(corner, first, count, k)
+        after = k + 1 if k + 1 < first + count else first
+        low, high = (k, after) if corner[k, 1] <= corner[after, 1] else (after, k)
         corner[k, 2] = (corner[high, 0] - corner[low, 0]) / (corner[high, 1] - corner[low, 1])
 
 

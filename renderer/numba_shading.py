@@ -10,62 +10,52 @@ import numpy as np
 
 from renderer.numba_coverage import MOST_NEAR, RED, THROUGH, settle
 from renderer.numba_polygon import kernel
-from renderer.palette import ClassId
-
-ROAD = int(ClassId.DRIVABLE)  # the last material of surfaces that is no box
+from renderer.numba_surfaces import NOTHING, ROAD, WITH_BOXES
 
 
 @kernel
 @no_type_check
-def finish(view, look, rays, light, eye_height, sky, sky_row, upright, rgb, depth, class_id):
+def finish(eye, picture, look, rays, light, eye_height, sky, sky_row, upright, rgb, depth, class_id):
     """Fill the channels of a view whose surfaces and thin things are drawn; a channel of no size is not wanted."""
-    height = view.key.shape[0]
-    for row in range(height):
-        if upright and sky_row[row] and not view.solid[row]:
-            _only_sky(view, row, sky, rgb, depth, class_id)
+    rise, bright, hazy = light[0], light[1], light[2]
+    up_x, up_y, up_z = eye.rotation[6], eye.rotation[7], eye.rotation[8]
+    for row in range(picture.key.shape[0]):
+        key, material, length = picture.key[row], picture.material[row], picture.length[row]
+        if upright and sky_row[row] and picture.solid[row] == NOTHING:
+            _only_sky(picture, row, sky, rgb, depth, class_id)
         else:
-            _surfaces(view, row, look, rays, light, eye_height, rgb, depth, class_id)
-        if view.touched[row]:
-            layer, thin, winner = view.layer[row], view.thin[row], view.winner[row]
+            _elevation(rise, rays[0, row], rays[1, row], up_x, up_y, up_z)
+            _find_backdrop(key, material, length, rise, eye_height, look.top_precedence)
+            if rgb.size:
+                _distance(bright, key, material, length, look.top_precedence)
+                _light(bright, hazy, material, look.air, look.ground_dimming, look.box_dimming)
+                _sky_light(bright, hazy, material, rise, length, look.air[5] / eye.reach)
+                out = rgb[row].reshape(-1)
+                _colour(out, material, bright, hazy, look.base, look.air)
+                if picture.solid[row] == WITH_BOXES:
+                    _colour_boxes(out, material, bright, hazy, look.base, look.air)
+            if picture.instance.size:
+                _no_instance(picture.instance[row], material)
+            if depth.size:
+                _depth(depth[row], key, material, look.precedence)
+            if class_id.size:
+                _class_id(class_id[row], material, look.class_id)
+        if picture.touched[row]:
+            layer, thin, winner = picture.layer[row], picture.thin[row], picture.winner[row]
             _settle_all(layer, thin, winner, look.layers, look.air)
             if rgb.size:
                 _overlay(rgb[row], layer, thin)
             if depth.size:
-                _thin_depth(depth[row], layer, thin, winner, view.length[row])
+                _thin_depth(depth[row], layer, thin, winner, length)
             if class_id.size:
                 _thin_class_id(class_id[row], layer, winner, look.layer_class)
-            if view.instance.size:
-                _no_thin_instance(view.instance[row], layer, winner)
+            if picture.instance.size:
+                _no_thin_instance(picture.instance[row], layer, winner)
 
 
 @kernel
 @no_type_check
-def _surfaces(view, row, look, rays, light, eye_height, rgb, depth, class_id):
-    """A row's surfaces, bare ground and sky."""
-    up_x, up_y, up_z = view.rotation[6], view.rotation[7], view.rotation[8]
-    rise, bright, hazy = light[0], light[1], light[2]
-    precedence = look.top_precedence
-    key, material, length = view.key[row], view.material[row], view.length[row]
-    _elevation(rise, rays[0, row], rays[1, row], up_x, up_y, up_z)
-    _find_backdrop(key, material, length, rise, eye_height, precedence)
-    if view.instance.size:
-        _no_instance(view.instance[row], material)
-    if rgb.size:
-        _distance(bright, key, material, length, precedence)
-        _light(bright, hazy, material, look.air, look.ground_dimming, look.box_dimming)
-        _sky_light(bright, hazy, material, rise, length, look.air[5] / view.reach)
-        out = rgb[row].reshape(-1)
-        for channel in range(3):
-            _colour(out, material, bright, hazy, look.base[channel], look.air[channel], channel)
-    if depth.size:
-        _depth(depth[row], key, material, look.precedence)
-    if class_id.size:
-        _class_id(class_id[row], material, look.class_id)
-
-
-@kernel
-@no_type_check
-def _only_sky(view, row, sky, rgb, depth, class_id):
+def _only_sky(picture, row, sky, rgb, depth, class_id):
     """A row with nothing but sky behind thin things."""
     if rgb.size:
         out, held = rgb[row].reshape(-1), sky[row].reshape(-1)
@@ -75,8 +65,8 @@ def _only_sky(view, row, sky, rgb, depth, class_id):
         depth[row, :] = np.float32(np.inf)
     if class_id.size:
         class_id[row, :] = 0
-    if view.instance.size:
-        view.instance[row, :] = -1
+    if picture.instance.size:
+        picture.instance[row, :] = -1
 
 
 @kernel
@@ -157,13 +147,39 @@ def _sky_light(bright, hazy, material, rise, length, zenith_scale):
 
 @kernel
 @no_type_check
-def _colour(out, material, bright, hazy, base, haze, channel):
-    """One channel of a row's surfaces, bare ground and sky into `out` [3 x width]."""
+def _colour(out, material, bright, hazy, base, air):
+    """A row's road, bare ground and sky into `out` [3 x width].
+
+    By choosing, not by looking up, and with unsigned columns, which cannot count from the end: so that the compiler
+    sees that pixels can be computed side by side and stored together. Five times as fast.
+    """
+    half = np.float32(0.5)
+    three, one, two = np.uint64(3), np.uint64(1), np.uint64(2)
+    sky_red, ground_red, road_red = base[0, 0], base[0, 1], base[0, ROAD]
+    sky_green, ground_green, road_green = base[1, 0], base[1, 1], base[1, ROAD]
+    sky_blue, ground_blue, road_blue = base[2, 0], base[2, 1], base[2, ROAD]
+    haze_red, haze_green, haze_blue = air[0], air[1], air[2]
+    for column in range(np.uint64(bright.shape[0])):
+        paint, light, haze = material[column], bright[column], hazy[column]
+        red = sky_red if paint == 0 else (ground_red if paint == 1 else road_red)
+        green = sky_green if paint == 0 else (ground_green if paint == 1 else road_green)
+        blue = sky_blue if paint == 0 else (ground_blue if paint == 1 else road_blue)
+        out[three * column] = np.uint8(np.int32(red * light + haze_red * haze + half))
+        out[three * column + one] = np.uint8(np.int32(green * light + haze_green * haze + half))
+        out[three * column + two] = np.uint8(np.int32(blue * light + haze_blue * haze + half))
+
+
+@kernel
+@no_type_check
+def _colour_boxes(out, material, bright, hazy, base, air):
+    """A row's boxes into `out` [3 x width]."""
     half = np.float32(0.5)
     for column in range(bright.shape[0]):
-        out[3 * column + channel] = np.uint8(
-            base[material[column]] * bright[column] + haze * hazy[column] + half
-        )
+        paint = material[column]
+        if paint > ROAD:
+            for channel in range(3):
+                colour = base[channel, paint] * bright[column] + air[channel] * hazy[column]
+                out[3 * column + channel] = np.uint8(colour + half)
 
 
 @kernel

@@ -8,14 +8,31 @@ import numpy as np
 from numba import njit, prange
 
 from renderer import numba_coverage, numba_polygon, numba_shading, numba_surfaces
-from renderer.numba_coverage import THIN, draw_lights, draw_paint, draw_route
-from renderer.numba_polygon import ROOM, View, kernel, sphere_hidden
+from renderer.numba_coverage import THIN, draw_thin
+from renderer.numba_polygon import MAX_CORNERS, SCRATCH_ROWS, Eye, Polygons, kernel, sphere_hidden
 from renderer.numba_shading import finish, paint_sky
-from renderer.numba_surfaces import draw_boxes, draw_road
+from renderer.numba_surfaces import draw_surfaces
+
+LEAST_ROOM = 512  # polygons gathered before they are drawn
+
+
+class Picture(NamedTuple):
+    """What is drawn of one view so far."""
+
+    length: Any  # [height, width] of the ray of a pixel, in draw distances
+    key: Any  # [height, width] precedence / depth of the surface in front, 0 if there is none
+    material: Any  # [height, width] u8
+    instance: Any  # [height, width] i32, or of no size where nobody asks
+    layer: Any  # [height, width] u8, see `numba_coverage.py`
+    thin: Any  # [height, width, THIN] f32, see `numba_coverage.py`
+    winner: Any  # [height, width] u8, 1 + the layer that covers most; 0 if the surface does
+    touched: Any  # [height] u8, whether a row may hold anything thin
+    solid: Any  # [height] u8, which surfaces a row may hold, see `numba_surfaces.py`
+    edge: Any  # [width + 2] f32, zeros
 
 
 class Rooms(NamedTuple):
-    """Where strands draw, one after the other. Arrays made by compiled code would cost a count at every access."""
+    """Where strands draw, one after the other. Kernels count no references, so they cannot make arrays."""
 
     key: Any  # [strands, height, width] f32
     material: Any  # [strands, height, width] u8
@@ -26,15 +43,18 @@ class Rooms(NamedTuple):
     solid: Any  # [strands, height] u8
     light: Any  # [strands, 3, width] f32
     edge: Any  # [strands, width + 2] f32
-    scratch: Any  # [strands, ROOM, 3] f32
+    corner: Any  # [strands, room, MAX_CORNERS, 3] f32, this and the next two: `Polygons`
+    plane: Any  # [strands, room, 7] f32
+    label: Any  # [strands, room, 3] i32
+    scratch: Any  # [strands, SCRATCH_ROWS, 3] f32
     cells: Any  # [strands, cells] i64
     sky: Any  # [cameras, height, width, 3] u8, of cameras on upright vehicles
     sky_row: Any  # [cameras, height] u8, whether a row of it shows nothing but sky
 
 
-def make_rooms(strands: int, cameras: int, height: int, width: int, cells: int) -> Rooms:
-    """Room for pictures of one size, of maps of up to `cells` cells."""
-    size = (strands, height, width)
+def make_rooms(strands: int, cameras: int, height: int, width: int, cells: int, crowd: int) -> Rooms:
+    """Room for pictures of one size, of maps of up to `cells` cells with up to `crowd` quads of one class in each."""
+    size, room = (strands, height, width), max(LEAST_ROOM, 2 * crowd)
     return Rooms(
         key=np.empty(size, np.float32),
         material=np.empty(size, np.uint8),
@@ -45,7 +65,10 @@ def make_rooms(strands: int, cameras: int, height: int, width: int, cells: int) 
         solid=np.empty((strands, height), np.uint8),
         light=np.empty((strands, 3, width), np.float32),
         edge=np.zeros((strands, width + 2), np.float32),
-        scratch=np.empty((strands, ROOM, 3), np.float32),
+        corner=np.empty((strands, room, MAX_CORNERS, 3), np.float32),
+        plane=np.empty((strands, room, 7), np.float32),
+        label=np.empty((strands, room, 3), np.int32),
+        scratch=np.empty((strands, SCRATCH_ROWS, 3), np.float32),
         cells=np.empty((strands, cells), np.int64),
         sky=np.empty((cameras, height, width, 3), np.uint8),
         sky_row=np.empty((cameras, height), np.uint8),
@@ -78,16 +101,21 @@ def _compiled(sources: str) -> Any:
             key, material, layer = rooms.key[strand], rooms.material[strand], rooms.layer[strand]
             scratch, cells = rooms.scratch[strand], rooms.cells[strand]
             touched, solid = rooms.touched[strand], rooms.solid[strand]
+            polygons = Polygons(rooms.corner[strand], rooms.plane[strand], rooms.label[strand])
             for index in range(total * strand // strands, total * (strand + 1) // strands):
                 viewer, camera = index // cameras, index % cameras
                 centre, lens = eyes.centre[viewer, camera], eyes.lens[camera]
-                view = View(
+                eye = Eye(
                     (centre[0], centre[1], centre[2]),
                     _nine(eyes.rotation[viewer, camera]),
                     _twelve(eyes.planes[camera]),
                     (lens[0], lens[1], lens[2], lens[3], lens[4]),
                     eyes.near,
                     eyes.reach,
+                    np.float32(key.shape[0]),
+                    np.float32(key.shape[1]),
+                )
+                picture = Picture(
                     eyes.length[camera],
                     key,
                     material,
@@ -104,15 +132,13 @@ def _compiled(sources: str) -> Any:
                 layer[:] = 0
                 touched[:] = 0
                 solid[:] = 0
-                world, own_box = things.viewer_world[viewer], things.viewer_box[viewer]
-                num_cells = _cells_in_view(view, ground, things.map_id[world], cells)
-                draw_road(view, ground, cells, num_cells, look, scratch)
-                draw_boxes(view, things, world, own_box, look, scratch)
-                draw_route(view, things, viewer, look, scratch)
-                draw_paint(view, ground, cells, num_cells, look, scratch)
-                draw_lights(view, things, world, look, scratch)
+                world, own = things.viewer_world[viewer], things.viewer_box[viewer]
+                num = _cells_in_view(eye, ground, things.map_id[world], cells)
+                draw_surfaces(eye, picture, ground, cells, num, things, world, own, look, polygons, scratch)
+                draw_thin(eye, picture, ground, cells, num, things, world, viewer, look, polygons, scratch)
                 finish(
-                    view,
+                    eye,
+                    picture,
                     look,
                     eyes.rays[camera],
                     rooms.light[strand],
@@ -147,12 +173,12 @@ def _twelve(a):
 
 @kernel
 @no_type_check
-def _cells_in_view(view, ground, town, cells):
+def _cells_in_view(eye, ground, town, cells):
     """Numbers of the cells of a map that a view may show into `cells`; gives how many."""
     first, columns, rows = ground.map_grid[town, 0], ground.map_grid[town, 1], ground.map_grid[town, 2]
     side = ground.cell_m
-    reach = view.reach + ground.map_origin[town, 2]
-    x, y = view.centre[0] - ground.map_origin[town, 0], view.centre[1] - ground.map_origin[town, 1]
+    reach = eye.reach + ground.map_origin[town, 2]
+    x, y = eye.centre[0] - ground.map_origin[town, 0], eye.centre[1] - ground.map_origin[town, 1]
     begin_column = max(int(np.floor((x - reach) / side)), 0)
     end_column = min(int(np.floor((x + reach) / side)) + 1, columns)
     begin_row = max(int(np.floor((y - reach) / side)), 0)
@@ -161,7 +187,7 @@ def _cells_in_view(view, ground, town, cells):
     for row in range(begin_row, end_row):
         for column in range(begin_column, end_column):
             cell = ground.grid_cell[first + row * columns + column]
-            if cell >= 0 and not sphere_hidden(view, ground.cell_sphere, cell):
+            if cell >= 0 and not sphere_hidden(eye, ground.cell_sphere, cell):
                 cells[found] = cell
                 found += 1
     return found
