@@ -1,8 +1,10 @@
 """Perspective pictures of driving worlds: scenes in, frames out. Speaks torch, imports no other room."""
 
+from renderer.calibration import CalibrationNoise, draw_rigs
 from renderer.camera import Camera, CameraRig
 from renderer.frame import CHANNELS, Frame
 from renderer.ground import GroundLibrary, GroundMesh
+from renderer.mixed_rigs import render_each
 from renderer.palette import BOX_CLASSES, GROUND_CLASSES, ClassId, Face, LightState
 from renderer.parity import Parity, compare_frames
 from renderer.render import BACKENDS, render
@@ -14,6 +16,7 @@ __all__ = [
     "BOX_CLASSES",
     "CHANNELS",
     "GROUND_CLASSES",
+    "CalibrationNoise",
     "Camera",
     "CameraRig",
     "ClassId",
@@ -26,8 +29,10 @@ __all__ = [
     "Scene",
     "compare_frames",
     "dashed_quads",
+    "draw_rigs",
     "polygon_quads",
     "render",
+    "render_each",
     "ribbon_quads",
     "strip_quads",
     "zebra_quads",

@@ -10,6 +10,7 @@ from typing import Any
 import lightning
 import torch
 
+from renderer import CalibrationNoise
 from student.driving import Episode, EvaluationConfig, advance
 from student.mixture import BetaSchedule
 from student.observation import Command, one_hot_command
@@ -105,6 +106,7 @@ class OnPolicyData(lightning.LightningDataModule):
                 num_worlds=config.num_worlds,
                 episode_s=config.seconds,
                 careful_share=1.0,
+                calibration_noise=CalibrationNoise(),
             )
             self._evaluation_worlds[config] = PixelWorld(world, device=self._device())
         return Episode(self._evaluation_worlds[config], config)

@@ -5,7 +5,7 @@ Besides `student/bridge.py` this is the only file of the room that knows the sim
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Array, Bool, Float, Int
 from torch import Tensor
 
-from renderer import CameraRig, render
+from renderer import CalibrationNoise, CameraRig
 from simulator.config import SimulatorConfig
 from simulator.infractions import summarise
 from simulator.maps import load_atlas, load_maps
@@ -26,6 +26,7 @@ from simulator.tracking import track
 from simulator.world import WorldState
 from student import bridge
 from student.observation import Observation
+from student.rigs import AgentRigs
 from student.targets import Targets
 from student.trajectory import NUM_POSES, POSE_SPACING_S, Trajectory
 from teacher.label import Label, label
@@ -50,6 +51,8 @@ class PixelWorldConfig:
     drive_with: Literal["trajectory", "actions"] = "trajectory"  # which head of the student drives
     plan_s: float = 0.5  # time between two plans (2 Hz), a multiple of 0.5 s
     cameras: str | None = None  # camera file such as configs/cameras/nuplan.yaml; none: nuPlan's four
+    calibration_noise: CalibrationNoise = field(default_factory=CalibrationNoise)  # of agents' cars; none
+    calibration_rigs: int = 8  # cars that differ, if there is noise; each costs a call of the renderer
     height_px: int = 54
     width_px: int = 96
     backend: str = "auto"  # of the renderer
@@ -57,7 +60,7 @@ class PixelWorldConfig:
     def __post_init__(self) -> None:
         if not self.maps:
             raise ValueError("world.maps is empty; name at least one town")
-        for name in ("num_worlds", "num_agents"):
+        for name in ("num_worlds", "num_agents", "calibration_rigs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"world.{name}={getattr(self, name)} must be at least 1")
         if not 0 <= self.careful_share <= 1:
@@ -92,6 +95,9 @@ class PixelWorld:
         self.steps_per_plan = round(config.plan_s / self.simulator.timestep_s)
         rig = CameraRig.from_yaml(config.cameras) if config.cameras else CameraRig.nuplan()
         self.rig = rig.resized(config.height_px, config.width_px).to(self.device)
+        self._rigs = AgentRigs(
+            self.rig, config.calibration_noise, config.calibration_rigs, config.num_worlds, config.num_agents
+        )
         self.atlas = load_atlas(config.maps)
         check_capacity(self.atlas, config.num_agents)
         self.ground = bridge.ground_library(load_maps(config.maps)).to(self.device)
@@ -103,6 +109,7 @@ class PixelWorld:
     def reset(self, seed: int, stagger: bool = False) -> None:
         """Fresh episodes in every world; `stagger` starts each at another age, so that they do not end together."""
         self._key, age_key = jax.random.split(jax.random.key(seed))
+        self._rigs.reset(seed)
         worlds = [self._fresh(index) for index in range(self.config.num_worlds)]
         self.state: WorldState = _committed(jax.tree.map(lambda *leaves: jnp.stack(leaves), *worlds))
         if stagger:
@@ -122,7 +129,8 @@ class PixelWorld:
         return len(finished)
 
     def _fresh(self, index: int) -> WorldState:
-        """A new episode for one world; each world stays in its town."""
+        """A new episode for one world: it stays in its town, its agents get other cameras."""
+        self._rigs.begin_episode(index)
         town = jnp.int32(index % self.atlas.num_maps)
         return _fresh_world(self._next_key(), self.atlas, town, self.config.careful_share, self._rules)
 
@@ -140,7 +148,7 @@ class PixelWorld:
     def observe(self) -> Observation:
         """What every viewer sees now."""
         scene = bridge.scene(self.state, self._seen, self.lights, self.ground, self.viewers)
-        images = render(scene, self.rig, channels=("rgb",), backend=self.config.backend).rgb
+        images = self._rigs.render(scene, self.viewers, ("rgb",), self.config.backend).rgb
         ego, command, conditioning = (
             part[self.viewers] for part in bridge.ego_inputs(self.state, self._seen)
         )
@@ -189,7 +197,8 @@ class PixelWorld:
         """Everything the future depends on, as tensors."""
         leaves = [torch.from_numpy(np.array(leaf)) for leaf in jax.tree.leaves(self.state)]
         key = torch.from_numpy(np.array(jax.random.key_data(self._key)).view(np.int32))
-        return {"leaves": leaves, "key": key, "agent_steps": self.agent_steps}
+        rigs = self._rigs.state_dict()
+        return {"leaves": leaves, "key": key, "agent_steps": self.agent_steps, "rigs": rigs}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken; the worlds must have the same shape."""
@@ -200,6 +209,7 @@ class PixelWorld:
                 "the checkpoint holds worlds of another size than the config asks for; resume with the same "
                 "num_worlds, num_agents and num_goals"
             )
+        self._rigs.load_state_dict(state_dict.get("rigs", {}))  # older checkpoints know no noise
         self.state = _committed(jax.tree.unflatten(treedef, [jnp.array(leaf.numpy()) for leaf in stored]))
         self._key = jax.random.wrap_key_data(jnp.asarray(state_dict["key"].numpy().view(np.uint32)))
         self.agent_steps = state_dict["agent_steps"]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from renderer import CalibrationNoise, render
 from simulator.infractions import Metrics
+from student import bridge
 from student.driving import Episode, EvaluationConfig, advance
 from student.encoders import EncoderConfig
 from student.heads import PlannerConfig
@@ -22,6 +26,13 @@ CONFIG = PixelWorldConfig(
 @pytest.fixture(scope="module")
 def world() -> PixelWorld:
     return PixelWorld(CONFIG)
+
+
+@pytest.fixture(scope="module")
+def noisy(world: PixelWorld) -> PixelWorld:
+    """The same worlds, whose agents' cameras differ by a lot."""
+    noise = CalibrationNoise(focal_share=0.1, position_m=0.2, rotation_deg=3.0)
+    return PixelWorld(replace(CONFIG, calibration_noise=noise, calibration_rigs=3), teacher=world.teacher)
 
 
 @pytest.fixture
@@ -125,6 +136,70 @@ def test_same_seed_same_bytes_and_exact_restore(world: PixelWorld, policy: Stude
     assert torch.equal(drive(1), first)
 
 
+def test_without_noise_everyone_has_the_rig_of_the_config(world: PixelWorld) -> None:
+    world.reset(10)
+    scene = bridge.scene(world.state, world._seen, world.lights, world.ground, world.viewers)
+    assert torch.equal(world.observe().images, render(scene, world.rig).rgb)
+    assert world.state_dict()["rigs"] == {}
+
+
+def test_noise_changes_what_is_seen_and_not_what_happens(world: PixelWorld, noisy: PixelWorld) -> None:
+    """Each viewer's pictures are those of its own rig, in the order of the viewers; traffic is the same."""
+    for each in (world, noisy):
+        each.reset(10)
+        each.draw_drivers(1.0)
+        each.follow(None)
+    np.testing.assert_array_equal(np.asarray(world.state.position), np.asarray(noisy.state.position))
+    scene = bridge.scene(noisy.state, noisy._seen, noisy.lights, noisy.ground, noisy.viewers)
+    alone = torch.stack([render(scene, rig).rgb for rig in noisy._rigs.rigs])
+    mine = noisy._rigs.choice.flatten()[noisy.viewers]
+    assert len(mine.unique()) == 3
+    images = noisy.observe().images
+    assert torch.equal(images, alone[mine, torch.arange(len(mine))])
+    assert not torch.equal(images, world.observe().images)
+
+
+def test_cameras_are_drawn_anew_with_the_episode_of_their_world(noisy: PixelWorld) -> None:
+    noisy.reset(11)
+    before, rigs = noisy._rigs.choice.clone(), noisy._rigs.rigs
+    noisy.draw_drivers(1.0)
+    noisy.follow(None)
+    assert torch.equal(noisy._rigs.choice, before)
+    noisy.state = noisy.state.replace(active=noisy.state.active.at[1].set(False))
+    assert noisy.reset_finished() == 1
+    assert torch.equal(noisy._rigs.choice[0], before[0])
+    assert not torch.equal(noisy._rigs.choice[1], before[1])
+    assert noisy._rigs.rigs is rigs, "the cars are kept, and with them their rays"
+    noisy.reset(11)
+    assert torch.equal(noisy._rigs.choice, before)
+    noisy.reset(12)
+    assert not torch.equal(noisy._rigs.rigs[0].intrinsics, rigs[0].intrinsics)
+
+
+def test_restoring_brings_the_cameras_back(world: PixelWorld, noisy: PixelWorld) -> None:
+    """Now and after the next episode has begun."""
+
+    def look() -> torch.Tensor:
+        noisy.state = noisy.state.replace(active=noisy.state.active.at[0].set(False))
+        noisy.reset_finished()
+        return noisy.observe().images
+
+    noisy.reset(12)
+    look()
+    saved, first = noisy.state_dict(), noisy.observe().images
+    second = look()
+    noisy.reset(13)
+    noisy.load_state_dict(saved)
+    assert torch.equal(noisy.observe().images, first)
+    assert torch.equal(look(), second)
+    with pytest.raises(ValueError, match="made with calibration noise and the config is without it"):
+        world.load_state_dict(saved)
+    with pytest.raises(ValueError, match="made without calibration noise and the config is with it"):
+        noisy.load_state_dict(world.state_dict())
+    with pytest.raises(ValueError, match="calibration_rigs=3, but the checkpoint was made with 5"):
+        noisy.load_state_dict({**saved, "rigs": {**saved["rigs"], "num_rigs": 5}})
+
+
 def test_an_episode_gives_the_flat_metrics(world: PixelWorld, policy: StudentPolicy) -> None:
     config = EvaluationConfig(maps=CONFIG.maps, num_worlds=2, seconds=2.0, label_every=2)
     metrics = Episode(world, config).drive(policy)
@@ -145,6 +220,7 @@ def test_refusals(world: PixelWorld) -> None:
     for settings, sentence in (
         ({"maps": ()}, "world.maps is empty"),
         ({"num_agents": 0}, "world.num_agents=0"),
+        ({"calibration_rigs": 0}, "world.calibration_rigs=0"),
         ({"plan_s": 0.3}, "world.plan_s=0.3"),
         ({"careful_share": 1.5}, "world.careful_share=1.5"),
     ):
