@@ -35,7 +35,7 @@ class Workload:
     settings: dict[str, Any]
     call: Callable[[], int]
     rows: dict[str, Callable[[], int]] = field(default_factory=dict)  # parts of the work, measured apart
-    facts: Callable[[], dict[str, Any]] = dict  # about the work as it was at the end, for the file
+    facts: Callable[[Measurement], dict[str, Any]] = lambda _: {}  # about the work at its end, for the file
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def main(argv: Sequence[str]) -> int:
     workload = build(settings)
     _log.info("%s on %s: %s", arguments.room, workload.device, workload.description)
     measurement = measure(workload, settings.window_s)
-    facts = workload.facts()
+    facts = workload.facts(measurement)
     for name, value in facts.items():
         _log.info("%s: %s", name, value)
     rows = {}

@@ -79,7 +79,7 @@ def simulator_workload(settings: SimulatorSettings) -> Workload:
         settings=asdict(settings),
         call=bench.calls["observation"],
         rows={name: bench.calls[name] for name in ROWS[:-1]},
-        facts=bench.facts,
+        facts=lambda _: bench.facts(),
     )
 
 

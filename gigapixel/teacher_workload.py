@@ -45,7 +45,7 @@ def teacher_workload(settings: TeacherSettings) -> Workload:
         device=f"{jax_device()}, {bench.mesh.size} devices" if bench.mesh.size > 1 else jax_device(),
         settings=asdict(settings),
         call=bench.update,
-        facts=bench.facts,
+        facts=lambda _: bench.facts(),
     )
 
 

@@ -6,12 +6,15 @@ import json
 from dataclasses import asdict, replace
 
 import pytest
+import torch
 
-from gigapixel.bench import WINDOWS, Workload, main, make_settings, measure, read_settings
-from gigapixel.renderer_workload import RendererSettings, peers_scene, renderer_workload
+from gigapixel.bench import WINDOWS, Measurement, Workload, main, make_settings, measure, read_settings
+from gigapixel.opengl_row import OpenGLPictures
+from gigapixel.renderer_scenes import STEPS, TownWorlds, peers_scene
+from gigapixel.renderer_workload import RendererSettings, renderer_workload
 from gigapixel.simulator_workload import SimulatorSettings, simulator_workload
 from gigapixel.workloads import BUILDERS
-from renderer import CameraRig
+from renderer import CameraRig, render
 
 
 class Clock:
@@ -82,7 +85,10 @@ def test_a_measurement_is_one_flat_json_object(tmp_path, capsys, monkeypatch):
     def build(settings: SimulatorSettings) -> Workload:
         workload = fake_workload(Clock(), [1.0], units=3)
         return replace(
-            workload, settings=asdict(settings), rows={"part": lambda: 7}, facts=lambda: {"full": 0.5}
+            workload,
+            settings=asdict(settings),
+            rows={"part": lambda: 7},
+            facts=lambda measured: {"full": measured.units},
         )
 
     monkeypatch.setitem(BUILDERS, "simulator", (SimulatorSettings, build))
@@ -91,7 +97,7 @@ def test_a_measurement_is_one_flat_json_object(tmp_path, capsys, monkeypatch):
     result = json.loads(output.read_text())
     assert result["agent_steps_per_s"] > 0
     assert result["part_per_s"] > 0
-    assert result["full"] == 0.5
+    assert result["full"] == result["units"]
     assert result["settings"]["worlds"] == 1
     assert {"device", "workload", "compile_s", "commit", "versions"} <= set(result)
     assert "agent-steps/s" in capsys.readouterr().out
@@ -106,7 +112,7 @@ def test_only_agents_that_drive_are_counted():
     slots = settings.worlds * settings.agents * settings.steps * settings.rounds
     assert all(0 < count <= slots for count in counts)
     assert len(set(counts)) > 1  # random actions: now more, now fewer have crashed
-    facts = workload.facts()
+    facts = workload.facts(Measurement(0.0, [1.0], 1, 1))
     assert {"dynamics", "step_reward"} == set(workload.rows)
     assert 0 < facts["agents_driving"] <= 1
     assert 0 < facts["lanes_filled"] <= 1
@@ -115,13 +121,50 @@ def test_only_agents_that_drive_are_counted():
 def test_the_scene_of_the_peers_is_drawn_as_described():
     """Each of two eyes 1.6 m up, among 8 boxes within 50 m, on lanes that reach 300 m."""
     settings = RendererSettings(map="lanes", worlds=2, agents=8, size="64x32", cameras=1)
-    scene, rig = peers_scene(settings, CameraRig.nuplan(32, 64).select(["front"]))
+    scene, rig = peers_scene(2, 8, 0, CameraRig.nuplan(32, 64).select(["front"]))
     assert scene.ground.quads.shape == (2000, 4, 3)
     assert scene.ground.quads[..., :2].abs().max() < 310
     assert scene.box_position[..., :2].abs().max() < 50
     assert scene.box_class.shape == (2, 8)
     assert float(rig.rig_from_camera[0, 2, 3]) == pytest.approx(1.6)
-    assert renderer_workload(settings).call() == 2
+    workload = renderer_workload(settings)
+    assert workload.call() == 2
+    facts = workload.facts(Measurement(0.0, [100.0], 1, 2))
+    assert facts["agent_steps_per_s"] == 100.0
+    assert facts["written_gb_per_s"] == pytest.approx(100 * 64 * 32 * 3 / 1e9, abs=1e-3)
+    assert 0 < facts["share_of_copying"] < 1
+
+
+def test_worlds_are_stepped_before_they_are_drawn():
+    settings = RendererSettings(map="Town02", worlds=1, agents=3, size="32x18", cameras=2, step=True)
+    workload = renderer_workload(settings)
+    assert workload.rows["with_step"]() == workload.call() == 6
+    with pytest.raises(ValueError, match="step=True: the scene 'lanes' is no world"):
+        renderer_workload(replace(settings, map="lanes"))
+
+
+def test_worlds_move_and_begin_anew():
+    worlds = TownWorlds("Town02", 1, 3, 0, "cpu")
+    begin = worlds.scene().box_position.clone()
+    for _ in range(STEPS):
+        worlds.step()
+        assert not worlds.scene().box_position.equal(begin)
+    moved = (worlds.scene().box_position - begin).norm(dim=-1).max()
+    assert moved < 5, "one step after the beginning"
+
+
+def test_opengl_draws_the_same_boxes_and_lanes():
+    """Where OpenGL shows a box, so do we, but for edges; skipped without moderngl and EGL."""
+    scene, rig = peers_scene(1, 8, 0, CameraRig.nuplan(64, 128).select(["front", "back"]))
+    try:
+        opengl = OpenGLPictures(scene, rig)
+    except ValueError as error:
+        pytest.skip(str(error))
+    assert opengl.draw() == 2
+    pictures = torch.from_numpy(opengl.pictures).float()
+    frame = render(scene, rig)
+    blue = (pictures[..., 2] > pictures[..., 0] + 40) & (pictures[..., 2] < 240)
+    assert (blue != (frame.instance_id >= 0)).float().mean() < 0.02
 
 
 def test_cameras_that_the_rig_lacks_are_refused():

@@ -1,0 +1,129 @@
+"""`python -m benchmarks.renderer_curve --sizes 32x18,96x54 --output FILE.json [--NAME VALUE ...]`: speed against size.
+
+Measures the renderer's benchmark for every combination of picture size, number of cameras, agents, map and backend,
+and draws the curves beside the file (FILE.png). Other options are those of `gigapixel bench renderer`; `--step true`
+measures stepped worlds as well (of a town).
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gigapixel.bench import Workload, make_settings, measure, override, report
+from gigapixel.render_command import parse_size
+from gigapixel.renderer_workload import RendererSettings, renderer_workload
+from gigapixel.report import save_figure
+from student.run_folder import write_json
+
+AXES = ("size", "cameras", "agents", "map", "backend")
+SPEEDS = ("views_per_s", "windows_per_s", "with_step_per_s", "share_of_copying", "peak_memory_mb")
+
+
+def renderer_curve(
+    settings: RendererSettings,
+    choices: dict[str, Sequence[Any]],
+    build: Callable[[RendererSettings], Workload] = renderer_workload,
+) -> dict[str, Any]:
+    """The bench report of the fastest combination, with `curve`: one entry per combination of `choices`, which names
+    values of some of AXES; each entry holds its values and SPEEDS."""
+    reports, curve = [], []
+    for values in itertools.product(*choices.values()):
+        here = dict(zip(choices, values, strict=True))
+        workload = build(replace(settings, **here))
+        measurement = measure(workload, settings.window_s)
+        rows = {
+            name: measure(replace(workload, call=call), settings.window_s)
+            for name, call in workload.rows.items()
+        }
+        print(f"{here}: {measurement.per_s:,.0f} views/s", flush=True)
+        facts = workload.facts(measurement)
+        one = report("renderer", workload, measurement, rows, facts, settings.window_s)
+        reports.append(one)
+        curve.append(here | {name: one[name] for name in SPEEDS if name in one})
+    return max(reports, key=lambda one: one["views_per_s"]) | {"curve": curve}
+
+
+def draw_curves(result: dict[str, Any], output: Path) -> None:
+    """Views per second against pixels of a picture, one line per combination of everything else, as a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    curve = result["curve"]
+    others = [name for name in AXES if name != "size" and len({point.get(name) for point in curve}) > 1]
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for point in curve:
+        lines.setdefault(", ".join(f"{name} {point[name]}" for name in others) or "all", []).append(point)
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    for name, points in lines.items():
+        pixels = [width * height for width, height in (parse_size(point["size"]) for point in points)]
+        (line,) = axes.plot(pixels, [point["views_per_s"] for point in points], marker="o", label=name)
+        if "with_step_per_s" in points[0]:
+            stepped = [point["with_step_per_s"] for point in points]
+            axes.plot(pixels, stepped, marker=".", linestyle=":", color=line.get_color())
+    sizes = {point["size"]: None for point in curve}
+    ticks = [width * height for width, height in map(parse_size, sizes)]
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xticks(ticks, list(sizes))
+    axes.minorticks_off()
+    axes.set_xlabel("picture, pixels")
+    axes.set_ylabel("pictures per second")
+    dotted = ", dotted: with a simulator step before each" if "with_step_per_s" in curve[0] else ""
+    axes.set_title(f"{result['device']}, {result['cores']} cores{dotted}", fontsize=10)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    save_figure(figure, output)
+
+
+def read_choices(arguments: argparse.Namespace) -> dict[str, list[Any]]:
+    """What to combine; ValueError names a size or number that is none."""
+    choices: dict[str, list[Any]] = {"size": arguments.sizes.split(",")}
+    for size in choices["size"]:
+        parse_size(size)
+    for name in AXES[1:]:
+        text = getattr(arguments, name)
+        if text is None:
+            continue
+        parts: list[Any] = text.split(",")
+        if name in ("cameras", "agents"):
+            if not all(part.isdigit() and int(part) > 0 for part in parts):
+                raise ValueError(f"--{name} {text}: expected whole numbers above 0, for example 1,4")
+            parts = [int(part) for part in parts]
+        choices[name] = parts
+    return choices
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.renderer_curve", description=__doc__.split("\n", 1)[0]
+    )
+    parser.add_argument("--sizes", required=True, metavar="WIDTHxHEIGHT,...", help="of a picture")
+    for name in AXES[1:]:
+        parser.add_argument(f"--{name}", metavar="A,B,...", help=f"{name} to compare")
+    parser.add_argument(
+        "--output", required=True, metavar="FILE.json", help="result; the picture is put beside it"
+    )
+    arguments, rest = parser.parse_known_args(argv)
+    settings = make_settings(RendererSettings, override(rest), "options")
+    output = Path(arguments.output)
+    result = renderer_curve(settings, read_choices(arguments))
+    write_json(output, result)
+    draw_curves(result, output.with_suffix(".png"))
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

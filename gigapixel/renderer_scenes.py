@@ -1,0 +1,97 @@
+"""Scenes of `gigapixel bench renderer`: worlds that can be stepped, and what renderers for CPUs were compared with."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import torch
+
+from gigapixel.moment import scene_at
+from renderer import CameraRig, ClassId, GroundLibrary, GroundMesh, Scene
+from simulator.config import SimulatorConfig
+from simulator.dynamics import ACTIONS
+from simulator.maps import load_atlas, load_maps
+from simulator.rollout import reset_worlds, step_worlds
+from student.bridge import ground_library
+
+"""The scene of the peers: boxes within 50 m and 2,000 quads of lanes within 300 m of
+an eye 1.6 m above a plane."""
+PEERS_QUADS, PEERS_BOXES_M, PEERS_LANES_M, PEERS_EYE_M = 2_000, 50.0, 300.0, 1.6
+STEPS = 50  # of random driving before worlds begin anew
+
+
+class TownWorlds:
+    """Freshly spawned worlds of one map, seen by everybody in them, and stepped with random actions."""
+
+    def __init__(self, map_name: str, worlds: int, agents: int, seed: int, device: str) -> None:
+        self.config = SimulatorConfig(num_agents=agents)
+        self.atlas = load_atlas([map_name])
+        self.key = jax.random.key(seed)
+        fresh = jax.jit(partial(reset_worlds, config=self.config, num_worlds=worlds))
+        self.fresh = self.state = fresh(self.key, self.atlas)
+        self.viewers = torch.from_numpy(jax.device_get(self.state.present).reshape(-1).nonzero()[0])
+        self.ground = ground_library(load_maps([map_name])).to(device)
+        self.steps = 0
+
+    def scene(self) -> Scene:
+        """What is seen now."""
+        return scene_at(self.state, self.atlas, self.config, self.ground, self.viewers)
+
+    def step(self) -> None:
+        """A simulator step of all worlds; after STEPS of them they are as at the beginning."""
+        self.steps += 1
+        if self.steps % STEPS == 0:
+            self.state = self.fresh
+        self.state = self._step(jax.random.fold_in(self.key, self.steps), self.state)
+
+    @cached_property
+    def _step(self) -> Any:
+        def step(key: Any, state: Any) -> Any:
+            action = jax.random.randint(key, state.yaw.shape, 0, len(ACTIONS))
+            return step_worlds(state, action, self.atlas, self.config)[0]
+
+        return jax.jit(step)
+
+
+def peers_scene(worlds: int, boxes: int, seed: int, rig: CameraRig) -> tuple[Scene, CameraRig]:
+    """`worlds` viewers of as many worlds of `boxes` boxes each; the eye of every camera is PEERS_EYE_M up."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def within(reach_m: float, *shape: int) -> torch.Tensor:
+        return (2 * torch.rand(*shape, generator=generator) - 1) * reach_m
+
+    along = torch.tensor([[-4.0, -1.75], [4.0, -1.75], [4.0, 1.75], [-4.0, 1.75]])
+    middle, turn = within(PEERS_LANES_M, PEERS_QUADS, 1, 2), within(torch.pi, PEERS_QUADS, 1)
+    corners = torch.stack(
+        [
+            along[:, 0] * turn.cos() - along[:, 1] * turn.sin(),
+            along[:, 0] * turn.sin() + along[:, 1] * turn.cos(),
+        ],
+        dim=-1,
+    )
+    quads = torch.cat([middle + corners, torch.zeros(PEERS_QUADS, 4, 1)], dim=-1)
+    ground = GroundMesh(quads, torch.full((PEERS_QUADS,), int(ClassId.DRIVABLE)))
+    pose = torch.eye(4).repeat(worlds, 1, 1)
+    scene = Scene(
+        box_position=torch.cat(
+            [within(PEERS_BOXES_M, worlds, boxes, 2), torch.zeros(worlds, boxes, 1)], dim=-1
+        ),
+        box_size=torch.tensor([4.6, 1.9, 1.6]).expand(worlds, boxes, 3).contiguous(),
+        box_yaw=within(torch.pi, worlds, boxes),
+        box_class=torch.zeros(worlds, boxes, dtype=torch.int64),
+        light_position=torch.zeros(worlds, 0, 3),
+        light_yaw=torch.zeros(worlds, 0),
+        light_state=torch.zeros(worlds, 0, dtype=torch.int64),
+        ground=GroundLibrary([ground]),
+        map_id=torch.zeros(worlds, dtype=torch.int64),
+        viewer_world=torch.arange(worlds),
+        viewer_box=torch.full((worlds,), -1),
+        world_from_rig=pose,
+        draw_distance_m=PEERS_LANES_M,
+    )
+    mount = rig.rig_from_camera.clone()
+    mount[:, 2, 3] = PEERS_EYE_M
+    return scene, dataclasses.replace(rig, rig_from_camera=mount)
