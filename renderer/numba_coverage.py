@@ -53,7 +53,7 @@ def draw_thin(eye, picture, ground, cells, num_cells, things, world, viewer, loo
     _cover(picture, polygons, used, look)
 
 
-@kernel
+@inlined
 @no_type_check
 def _gather_light(eye, things, world, light, look, polygons, used, scratch):
     """A light that faces the eye; gives the number of polygons so far."""

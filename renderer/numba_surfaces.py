@@ -37,7 +37,7 @@ def draw_surfaces(eye, picture, ground, cells, num_cells, things, world, own_box
     _fill(picture, polygons, used, look.top_precedence)
 
 
-@kernel
+@inlined
 @no_type_check
 def _gather_box(eye, things, world, box, look, polygons, used, scratch):
     """The faces of a box that look at the eye, three at most; gives the number of polygons so far."""
