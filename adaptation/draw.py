@@ -14,7 +14,8 @@ from adaptation.camera_log import CameraLog
 from adaptation.frame import CameraFrame
 from adaptation.lanes import lane_map_of
 from adaptation.pairing import Pair
-from adaptation.pairs import own_rig, render_frame
+from adaptation.pairs import render_frame
+from adaptation.real_rig import own_rig
 from adaptation.reconstruction import ground_normal_rig
 
 COLUMNS = ("real", "rendering", "overlay")

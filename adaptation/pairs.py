@@ -15,6 +15,7 @@ from adaptation.frame import CameraFrame, Moment
 from adaptation.lanes import LaneMap, lane_map_of
 from adaptation.motion import motion_of
 from adaptation.pairing import Pair
+from adaptation.real_rig import turned_rig
 from adaptation.reconstruction import ground_normal_rig, scene_of
 from adaptation.resample import View, fill
 from renderer.camera import CameraRig
@@ -59,39 +60,6 @@ def choose_source(
         candidates.append(Source(frame, view, view.coverage()))
     best = max(candidates, key=lambda source: source.coverage)
     return best if best.coverage >= min_coverage else None
-
-
-def own_rig(frame: CameraFrame, width_px: int) -> CameraRig:
-    """The picture's own camera, as a rig of one, drawn at another width."""
-    height_px = round(frame.height * width_px / frame.width)
-    scale = np.diag([width_px / frame.width, height_px / frame.height, 1.0])
-    return _one_camera(frame, scale @ frame.intrinsics, frame.rig_from_camera(), height_px, width_px)
-
-
-def turned_rig(frame: CameraFrame, rig: CameraRig, index: int) -> CameraRig:
-    """Camera `index` of the student's rig moved to the optical centre of the picture's camera."""
-    pose = rig.rig_from_camera[index].double().numpy().copy()
-    pose[:3, 3] = frame.rig_from_camera()[:3, 3]
-    return _one_camera(frame, rig.intrinsics[index].double().numpy(), pose, rig.height, rig.width)
-
-
-def _one_camera(
-    frame: CameraFrame,
-    intrinsics: Float[np.ndarray, "3 3"],
-    pose: Float[np.ndarray, "4 4"],
-    height: int,
-    width: int,
-) -> CameraRig:
-    rotation, _, other = np.linalg.svd(pose[:3, :3])  # calibrations are rounded: back to an exact rotation
-    pose = pose.copy()
-    pose[:3, :3] = rotation @ other
-    return CameraRig(
-        names=(frame.camera,),
-        intrinsics=torch.tensor(intrinsics, dtype=torch.float32)[None],
-        rig_from_camera=torch.tensor(pose, dtype=torch.float32)[None],
-        height=height,
-        width=width,
-    )
 
 
 def render_frame(

@@ -42,7 +42,9 @@ COMMANDS = {
         "teacher.__main__", "train and evaluate the privileged driver", "fit|evaluate|probe|sweep ..."
     ),
     "render": Command(
-        "gigapixel.render_command", "what every camera of one agent sees", "--map M --output PNG"
+        "gigapixel.render_command",
+        "what every camera of one agent sees, or a real picture beside its rendering",
+        "--map M|--frame F --output PNG",
     ),
     "student": Command(
         "student.__main__", "train the driver that sees pixels", "fit|validate|test|predict ..."

@@ -2,6 +2,8 @@
 
 A world is spawned from the seed and driven for a few seconds by the pretrained teacher; then the car with the most
 traffic around it is looked through. The same seed gives the same bytes.
+
+`gigapixel render --frame nuscenes_mini/scene-0103 --output pair.png`: a real moment beside its rendering instead.
 """
 
 from __future__ import annotations
@@ -25,13 +27,22 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+DEFAULT_MAP, DEFAULT_SIZE = "Town03", "480x270"
+OF_TOWNS = ("map", "video", "rig", "seed", "agents", "seconds")
+"""Options that say nothing about a real frame."""
+
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="gigapixel render", description=__doc__)
+    parser.add_argument("--map", help=f"town, OpenDRIVE file or scene pack (default: {DEFAULT_MAP})")
     parser.add_argument(
-        "--map", default="Town03", help="town, OpenDRIVE file or scene pack (default: Town03)"
+        "--frame",
+        metavar="DATASET/SCENE[/FRAME]",
+        help="instead of a town: a real moment of the data in GIGAPIXEL_DATA beside its rendering "
+        "(default: the scene's first)",
     )
+    parser.add_argument("--camera", nargs="+", metavar="NAME", help="of a --frame (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of the world and its drivers (default: 0)")
     parser.add_argument("--output", type=Path, metavar="PNG", help="one picture of everything it sees")
     parser.add_argument(
@@ -46,12 +57,20 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         help="driven before the picture, or length of the film (default: 8)",
     )
     parser.add_argument(
-        "--size", default="480x270", metavar="WIDTHxHEIGHT", help="of a picture (default: 480x270)"
+        "--size",
+        metavar="WIDTHxHEIGHT",
+        help=f"of a picture (default: {DEFAULT_SIZE}; of a --frame its own aspect, 480 wide)",
     )
     parser.add_argument(
-        "--backend", default="auto", help="auto, reference, numba or nvdiffrast (default: auto)"
+        "--backend", default="auto", help="auto, reference, numba, triton or nvdiffrast (default: auto)"
     )
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    given = [name for name in OF_TOWNS if getattr(arguments, name) != parser.get_default(name)]
+    if arguments.frame is not None and given:
+        raise ValueError(f"--{given[0]} is of a town and --frame of real data; give one of the two")
+    if arguments.frame is None and arguments.camera is not None:
+        raise ValueError("--camera is of a --frame; the cameras of a town's agent are those of --rig")
+    return arguments
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -106,7 +125,7 @@ def save_png(image: Image.Image, path: Path) -> None:
         image.save(partial, format="PNG", optimize=False)
 
 
-def _film(arguments: argparse.Namespace, rig: CameraRig) -> int:
+def _film(arguments: argparse.Namespace, map_name: str, rig: CameraRig) -> int:
     """`--video`."""
     from tqdm import tqdm
 
@@ -116,7 +135,7 @@ def _film(arguments: argparse.Namespace, rig: CameraRig) -> int:
     check_ending(arguments.video)
     if arguments.seconds <= 0:
         raise ValueError(f"--seconds {arguments.seconds} of a film: --seconds must be above 0")
-    moment = drive_a_while(arguments.map, arguments.seed, arguments.agents, WARM_UP_S)
+    moment = drive_a_while(map_name, arguments.seed, arguments.agents, WARM_UP_S)
     drive = drive_on(moment, arguments.seed, arguments.seconds)
     total = round(arguments.seconds * FRAMES_PER_S)
     pictures = frames(drive, rig, arguments.backend, arguments.seconds)
@@ -126,10 +145,26 @@ def _film(arguments: argparse.Namespace, rig: CameraRig) -> int:
     return 0
 
 
+def _pair(arguments: argparse.Namespace) -> int:
+    """`--frame`."""
+    from gigapixel.frame_pair import pair_picture
+
+    if arguments.output is None:
+        raise ValueError("--frame needs --output pair.png, the picture to write")
+    size = None if arguments.size is None else parse_size(arguments.size)
+    picture = pair_picture(arguments.frame, arguments.camera, size, arguments.backend)
+    save_png(picture, arguments.output)
+    _log.info("wrote %s", arguments.output)
+    return 0
+
+
 def main(argv: Sequence[str]) -> int:
     """Draw one agent's cameras and surroundings."""
     arguments = parse(argv)
-    width, height = parse_size(arguments.size)
+    if arguments.frame is not None:
+        return _pair(arguments)
+    map_name = arguments.map or DEFAULT_MAP
+    width, height = parse_size(arguments.size or DEFAULT_SIZE)
     if arguments.agents < 1:
         raise ValueError(f"--agents {arguments.agents} must be at least 1")
     if not 0 <= arguments.seconds <= 60:
@@ -140,10 +175,10 @@ def main(argv: Sequence[str]) -> int:
     if (arguments.output is None) is (arguments.video is None):
         raise ValueError("give --output out.png for one picture or --video out.mp4 for a film, and not both")
     if arguments.video is not None:
-        return _film(arguments, rig)
+        return _film(arguments, map_name, rig)
     from gigapixel.moment import busiest_car, drive_a_while
 
-    moment = drive_a_while(arguments.map, arguments.seed, arguments.agents, arguments.seconds)
+    moment = drive_a_while(map_name, arguments.seed, arguments.agents, arguments.seconds)
     title = f"{moment.road_map.name}, seed {arguments.seed}"
     save_png(make_sheet(moment, busiest_car(moment.state), rig, arguments.backend, title), arguments.output)
     _log.info("wrote %s", arguments.output)

@@ -48,6 +48,17 @@ def test_a_box_does_not_depend_on_which_front_corner_comes_first(line: Line, wri
     np.testing.assert_allclose(yaw, [0.3], atol=1e-9)
 
 
+def test_a_leaning_box_is_set_upright_about_its_centre(line: Line, write_log: WriteLog) -> None:
+    """The car of the made-up log, 1.5 m high, leaning to its left by 0.1 m at the top and to its right below."""
+    leaning = line()
+    corners = np.array(leaning["boxes"][0]["corners_cam"])
+    corners[:, 0] += np.repeat([0.1, -0.1], 4)
+    leaning["boxes"][0]["corners_cam"] = corners.tolist()
+    position, yaw = CameraLog.load(write_log(leaning)).moments[0].cameras[0].level_boxes()
+    np.testing.assert_allclose(position, [[15.0, 1.0, 0.0]], atol=1e-9)
+    np.testing.assert_allclose(yaw, [0.3], atol=1e-9)
+
+
 def test_a_pitched_vehicle_sees_an_upright_world(line: Line, write_log: WriteLog) -> None:
     pitch = 0.05
     pose = np.eye(4)

@@ -15,7 +15,8 @@ from adaptation.draw import calibration_sheet, pair_sheet, save
 from adaptation.frame import CameraFrame, Moment
 from adaptation.lanes import LaneMap
 from adaptation.pairing import collate
-from adaptation.pairs import PairedFrames, choose_source, own_rig, render_frame, turned_rig, view_through
+from adaptation.pairs import PairedFrames, choose_source, render_frame, view_through
+from adaptation.real_rig import own_rig, turned_rig
 from adaptation.reconstruction import ground_mesh, ground_normal_rig, scene_of
 from renderer.camera import CameraRig
 from renderer.palette import ClassId
@@ -98,6 +99,27 @@ def test_the_ground_follows_the_bottoms_of_boxes(line: Line, write_log: WriteLog
     assert -normal[0] / normal[2] == pytest.approx(slope, abs=0.002)
     empty = CameraLog.load(write_log(line(boxes=[]))).moments[0]
     np.testing.assert_allclose(ground_normal_rig(empty), LEVEL)
+
+
+def test_what_stands_far_aside_does_not_tilt_the_road(line: Line, write_log: WriteLog) -> None:
+    """Six people on a quay a metre below the road, 40 m to the left."""
+    person = line()["boxes"][0]
+    aside = np.array(person["corners_cam"]) + np.array([-40.0, 1.0, 0.0])
+    quay = [person | {"cls": "Pedestrian", "corners_cam": aside.tolist()}] * 6
+    moment = CameraLog.load(write_log(line(boxes=[person, *quay]))).moments[0]
+    np.testing.assert_allclose(ground_normal_rig(moment), LEVEL, atol=1e-6)
+
+
+def test_a_car_says_more_about_the_road_than_a_person_on_the_pavement(
+    line: Line, write_log: WriteLog
+) -> None:
+    """Side by side 15 m ahead, the person 0.3 m higher: the road passes close under the car."""
+    car = line()["boxes"][0]
+    raised = np.array(car["corners_cam"]) + np.array([0.0, -0.3, 0.0])
+    person = car | {"cls": "Pedestrian", "corners_cam": raised.tolist()}
+    normal = ground_normal_rig(CameraLog.load(write_log(line(boxes=[car, person]))).moments[0])
+    height_m = -(normal[0] * 15.0 + normal[1] * 1.0) / normal[2]
+    assert 0.0 < height_m < 0.04
 
 
 def test_a_given_ground_plane_is_used(line: Line, write_log: WriteLog) -> None:
