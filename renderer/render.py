@@ -9,7 +9,7 @@ from renderer.camera import CameraRig
 from renderer.frame import CHANNELS, Frame, check_channels
 from renderer.scene import Scene
 
-BACKENDS = ("auto", "reference", "numba", "nvdiffrast")
+BACKENDS = ("auto", "reference", "numba", "triton", "nvdiffrast")
 log = logging.getLogger(__name__)
 
 
@@ -26,8 +26,9 @@ def render(
         scene: checked here; refused with one sentence if it cannot be drawn. rig: the cameras of every viewer, on the
         device of the scene. size: (height, width) of the pictures in pixels, the same view as the rig's; the rig's
         own size if not given. channels: which of `frame.CHANNELS` to draw; fewer cost less. backend: "reference"
-        defines the picture (slow, any device); "numba" is fast on the CPU; "nvdiffrast" is fast on
-            CUDA and an optional install; "auto" takes the fast one for the device of the scene.
+        defines the picture (slow, any device); "numba" is fast on the CPU; "triton" is fast on CUDA; "nvdiffrast" draws
+            on CUDA too and is an optional install with a non-commercial licence; "auto" takes the fast one for the
+            device of the scene: numba, or triton.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend={backend!r} is unknown; choose one of {', '.join(BACKENDS)}")
@@ -45,6 +46,10 @@ def render(
         from renderer.numba_cpu import render_numba  # loads a compiler: only for those who draw with it
 
         return render_numba(scene, rig, channels)
+    if chosen == "triton":
+        from renderer.triton_cuda import render_triton
+
+        return render_triton(scene, rig, channels)
     if chosen == "nvdiffrast":
         from renderer.nvdiffrast_cuda import render_nvdiffrast
 
@@ -58,7 +63,9 @@ def render(
 def _automatic(device_type: str) -> str:
     if device_type == "cpu":
         return "numba"
-    if device_type == "cuda" and importlib.util.find_spec("nvdiffrast") is not None:
-        return "nvdiffrast"
+    if device_type == "cuda":
+        for backend in ("triton", "nvdiffrast"):  # packages of these names
+            if importlib.util.find_spec(backend) is not None:
+                return backend
     log.warning("no fast backend for a scene on %s: drawing with the slow reference", device_type)
     return "reference"

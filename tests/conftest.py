@@ -31,6 +31,10 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
+# Read when Triton is first imported, as torchvision does: where there is no GPU, its kernels run on the CPU, slowly.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
 ROOMS = ("simulator", "teacher", "renderer", "student", "adaptation", "gigapixel")
 TESTS = Path(__file__).resolve().parent
 LONGEST_FIRST = ("teacher", "benchmarks", "gigapixel", "student", "adaptation", "simulator", "renderer")

@@ -48,24 +48,47 @@ def _plain_rasterize(clip: Tensor, triangles: Tensor, ranges: Tensor, height: in
     return front
 
 
-def _draw(scene: Scene, rig: CameraRig, backend: str) -> Frame:
-    """`render`, and the mesh backend's own code on the CPU under the name "meshes"."""
-    if backend != "meshes":
-        return render(scene, rig, backend=backend)
-    scene.validate()
-    return draw_meshes(scene, rig, _plain_rasterize)
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """Draws with one backend, on the CPU where it can."""
+
+    backend: str
+
+    @property
+    def interpreted(self) -> bool:
+        """Whether it takes a second a view: Triton's kernels, where there is no GPU."""
+        return self.backend == "triton" and not torch.cuda.is_available()
+
+    def __call__(self, scene: Scene, rig: CameraRig) -> Frame:
+        """`render`, and the mesh backend's own code on the CPU under the name "meshes"."""
+        if self.backend == "meshes":
+            scene.validate()
+            return draw_meshes(scene, rig, _plain_rasterize)
+        if self.backend == "triton" and not self.interpreted:
+            return render(scene.to("cuda"), rig.to("cuda"), backend="triton").to("cpu")
+        return render(scene, rig, backend=self.backend)
+
+    def some(self, rig: CameraRig) -> CameraRig:
+        """All cameras, or the first alone where drawing takes long."""
+        return rig.select(rig.names[:1]) if self.interpreted else rig
 
 
-@pytest.fixture(params=["reference", "numba", "meshes"])
-def drawn(request: pytest.FixtureRequest) -> Callable[[Scene, CameraRig], Frame]:
+def _drawing(backend: str) -> Drawing:
+    if backend == "triton":
+        pytest.importorskip("triton", reason="Triton comes with torch's builds for CUDA")
+    return Drawing(backend)
+
+
+@pytest.fixture(params=["reference", "numba", "triton", "meshes"])
+def drawn(request: pytest.FixtureRequest) -> Drawing:
     """Draw with each backend in turn."""
-    return lambda scene, rig: _draw(scene, rig, request.param)
+    return _drawing(request.param)
 
 
-@pytest.fixture(params=["numba", "meshes"])
-def fast(request: pytest.FixtureRequest) -> Callable[[Scene, CameraRig], Frame]:
+@pytest.fixture(params=["numba", "triton", "meshes"])
+def fast(request: pytest.FixtureRequest) -> Drawing:
     """Draw with each backend that must agree with the reference."""
-    return lambda scene, rig: _draw(scene, rig, request.param)
+    return _drawing(request.param)
 
 
 def _one_camera(height: int = 10, width: int = 10, focal: float = 10.0, **mount: float) -> CameraRig:
@@ -162,6 +185,12 @@ def _street(poses: Sequence[Pose] = ((0.0, -1.75, 0.0, 0.0),)) -> Scene:
     route = quads + torch.stack([torch.tensor(pose[:3]) for pose in poses])[:, None, None]
     route[1:, 2] = math.nan
     return dataclasses.replace(scene, route=route)
+
+
+@pytest.fixture
+def triton() -> Drawing:
+    """Draw with our own kernels for CUDA."""
+    return _drawing("triton")
 
 
 @pytest.fixture(scope="session")

@@ -71,21 +71,30 @@ def test_shapes_are_refused(street, changes, sentence):
 
 def test_unknown_backend_is_refused(street):
     with pytest.raises(
-        ValueError, match="'vulkan' is unknown; choose one of auto, reference, numba, nvdiffrast"
+        ValueError, match="'vulkan' is unknown; choose one of auto, reference, numba, triton, nvdiffrast"
     ):
         render(street(), CameraRig.nuplan(), backend="vulkan")
 
 
-def test_cuda_backend_needs_cuda(street, monkeypatch):
+@pytest.fixture(params=["triton", "nvdiffrast"])
+def cuda_backend(request, monkeypatch):
+    """The name of a backend that draws on CUDA, compiled."""
+    if request.param == "triton":
+        pytest.importorskip("triton", reason="Triton comes with torch's builds for CUDA")
+        monkeypatch.setattr("renderer.triton_launch.INTERPRETED", False)
+    return request.param
+
+
+def test_cuda_backend_needs_cuda(street, cuda_backend, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="needs an NVIDIA GPU and torch sees none; use backend='numba'"):
-        render(street(), CameraRig.nuplan(), backend="nvdiffrast")
+        render(street(), CameraRig.nuplan(), backend=cuda_backend)
 
 
-def test_cuda_backend_needs_its_scene_there(street, monkeypatch):
+def test_cuda_backend_needs_its_scene_there(street, cuda_backend, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.raises(ValueError, match=r"the scene lies on cpu; use Scene.to\('cuda'\)"):
-        render(street(), CameraRig.nuplan(), backend="nvdiffrast")
+        render(street(), CameraRig.nuplan(), backend=cuda_backend)
 
 
 def test_missing_nvdiffrast_is_named(monkeypatch):
@@ -94,6 +103,16 @@ def test_missing_nvdiffrast_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "nvdiffrast", None)  # an import of it fails
     with pytest.raises(ValueError, match=r'pip install "gigapixel\[nvdiffrast\]"'):
         nvdiffrast_cuda._rasterizer.__wrapped__(torch.device("cuda"))
+
+
+def test_missing_triton_is_named(street, monkeypatch):
+    monkeypatch.setitem(sys.modules, "triton", None)  # an import of it fails
+    with pytest.raises(ValueError, match=r"needs the package triton, .*; pip install triton, or use another"):
+        render(street(), CameraRig.nuplan(), backend="triton")
+
+
+def test_auto_on_cuda_needs_no_optional_install():
+    assert _automatic.__wrapped__("cuda") == "triton"
 
 
 def test_auto_is_numba_on_the_cpu_and_says_so_where_it_is_slow(street, caplog):

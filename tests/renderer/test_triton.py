@@ -1,0 +1,78 @@
+"""What is the Triton backend's own: tiles, chunks and long lists leave no trace, and a compiler for GPUs takes it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from renderer import CHANNELS, ClassId, compare_frames, dashed_quads, render
+
+
+@pytest.mark.parametrize("setting, value", [("TILE", (4, 16)), ("MEMORY_BYTES", 0)])
+def test_how_work_is_cut_does_not_show(triton, street, one_camera, monkeypatch, setting, value):
+    """Into other tiles than usual, or into chunks of one view."""
+    scene = street([(0.0, -1.75, 0.0, 0.0), (38.0, -20.0, 0.0, 1.4)])
+    rig = one_camera(14, 22, 20.0, z_m=1.5)
+    whole = triton(scene, rig)
+    monkeypatch.setattr(f"renderer.triton_launch.{setting}", value)
+    cut = triton(scene, rig)
+    for channel in CHANNELS:
+        assert torch.equal(whole[channel], cut[channel])
+
+
+def test_a_crowd(triton, one_world, one_camera):
+    """More boxes, lights and quads of one cell than a warp has lanes, and more records than it asks at once."""
+    boxes = [(12.0 + 2 * (k % 7), k // 7 - 2.5, 0.0, 0.3 * k, 0.7, 0.5, 1.5, k % 5) for k in range(42)]
+    lights = [(20.0 + k % 9, 1.5 * (k % 6) - 4, 3.0 + 0.4 * (k // 6), 0.0, 1 + k % 3) for k in range(36)]
+    lines = [
+        dashed_quads([[3.0, y, 0], [21.0, y, 0]], 0.3, 0.4, 0.5, paint)
+        for y, paint in ((-1.0, ClassId.MARKING_WHITE), (1.0, ClassId.CROSSWALK))
+    ]
+    scene, rig = one_world(boxes, lights, lines), one_camera(24, 40, 30.0, z_m=1.5)
+    parity = compare_frames(render(scene, rig, backend="reference"), triton(scene, rig))
+    assert parity.interior_differing == 0, parity
+    assert parity.band_differing_share <= 0.01, parity
+
+
+COMPILE = """
+import torch, triton
+from triton.backends.compiler import GPUTarget
+from triton.runtime.jit import JITFunction
+
+class Driver:
+    get_current_device = get_current_stream = lambda self, *_: 0
+    get_current_target = lambda self: GPUTarget("cuda", 90, 32)
+
+def compile_only(kernel, grid):
+    def launch(*arguments, **options):
+        binary = kernel.warmup(*arguments, grid=grid, **options)
+        print(kernel.fn.__name__, len(binary.asm["cubin"]))
+    return launch
+
+triton.runtime.driver.set_active(Driver())
+JITFunction.__getitem__ = compile_only
+
+from renderer import CHANNELS, CameraRig, GroundLibrary, GroundMesh, Scene, triton_launch
+real, whole = torch.zeros, lambda *shape: torch.zeros(shape, dtype=torch.int64)
+scene = Scene(
+    real(1, 8, 3), real(1, 8, 3), real(1, 8), whole(1, 8), real(1, 4, 3), real(1, 4), whole(1, 4),
+    GroundLibrary([GroundMesh.empty()]), whole(1), whole(1), whole(1), torch.eye(4)[None], route=real(1, 6, 4, 3),
+)
+triton_launch._chunks = lambda ends: [(0, len(ends), 0, 1)]  # as if something had been found
+triton_launch.draw_views(scene, CameraRig.nuplan(), CHANNELS)
+"""
+
+
+def test_kernels_compile_for_an_h100(triton, tmp_path, repository):
+    """Triton's interpreter takes more than its compiler does; that needs no GPU."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment |= {"TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(repository)}
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILE], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    compiled = dict(line.split() for line in done.stdout.splitlines())
+    assert sorted(compiled) == ["draw", "find", "place_eyes", "set_up"]
+    assert all(int(size) > 0 for size in compiled.values())
