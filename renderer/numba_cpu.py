@@ -35,8 +35,6 @@ from renderer.reference import NEAR_M
 from renderer.scene import LIGHT_RADIUS_M, Scene
 from renderer.triangles import FACE_CORNERS, LIGHT_SIDES
 
-STRANDS_PER_THREAD = 4  # pieces of work for each thread, so that none waits long for the last one
-
 
 class Eyes(NamedTuple):
     """Cameras of all viewers: where they are and how they see."""
@@ -119,7 +117,7 @@ def render_numba(scene: Scene, rig: CameraRig, channels: Sequence[str] = CHANNEL
     if 0 in views:
         return Frame({name: pictures[name] for name in channels})
     ground = scene.ground
-    strands = min(STRANDS_PER_THREAD * numba.get_num_threads(), views[0] * views[1])
+    strands = min(numba.get_num_threads(), views[0] * views[1])
     draw_views(
         _eyes(scene, rig),
         _ground(scene),

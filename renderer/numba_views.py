@@ -1,4 +1,4 @@
-"""The compiled entry of the fast renderer for CPUs: threads take views in turn, each with its own room to draw in."""
+"""The compiled entry of the fast renderer for CPUs: each thread draws an equal part of the views, in its own room."""
 
 import hashlib
 from pathlib import Path
@@ -32,7 +32,7 @@ class Picture(NamedTuple):
 
 
 class Rooms(NamedTuple):
-    """Where strands draw, one after the other. Kernels count no references, so they cannot make arrays."""
+    """Where threads draw, a strand of views each. Kernels count no references, so they cannot make arrays."""
 
     key: Any  # [strands, height, width] f32
     material: Any  # [strands, height, width] u8
