@@ -41,7 +41,7 @@ class DemoConfig:
         adaptation_epochs: Passes over the stand-in pairs.
         batch_size, learning_rate: Of the gradient steps.
         adaptation_pairs: Stand-in pairs, some of them held out.
-        film_seconds: Length of the filmstrips.
+        film_seconds: Length of the filmstrip.
     """
 
     train_maps: tuple[str, ...] = ("Town01", "Town02", "Town03", "Town05")
@@ -242,10 +242,8 @@ def adapt(
 def stand_in_pairs(data: Any, count: int, seed: int) -> tuple[list[Pair], list[Pair]]:
     """Pairs from pictures that the student met while learning; the last town's are held out of the fitting."""
     from adaptation.stand_in import pairs_of_observation
-    from simulator.maps import load_maps
 
     world: PixelWorld = data.world
-    names = [road_map.name for road_map in load_maps(world.config.maps)]
     world.reset(seed + 1)
     world.draw_drivers(1.0)
     pairs: list[Pair] = []
@@ -253,7 +251,8 @@ def stand_in_pairs(data: Any, count: int, seed: int) -> tuple[list[Pair], list[P
     while len(pairs) < count:
         seen = world.observe()
         worlds = (world.viewers // agents).tolist()
-        scenes = [f"stand-in/{names[index % len(names)]}/{index}" for index in worlds]
+        names = [world.places.road_maps[town].name for town in world.state.map_id.tolist()]
+        scenes = [f"stand-in/{names[index]}/{index}" for index in worlds]
         pairs += pairs_of_observation(seen, scenes)
         for _ in range(4):  # two seconds on, so that pictures differ
             world.follow(None)
@@ -275,8 +274,8 @@ def draw_pictures(
 
     say("drawing")
     render_main(["--map", config.test_map, "--seed", str(seed), "--output", str(output / "cameras.png")])
-    save_png(film(world, None, seed, config.film_seconds), output / "film_teacher.png")
-    save_png(film(world, policy, seed, config.film_seconds), output / "film_student.png")
+    drivers = {"The student drives": policy, "The teacher drives": None}
+    save_png(film(world, drivers, seed, config.film_seconds), output / "film.png")
     several = [pairs[index] for index in range(0, len(pairs), max(1, len(pairs) // 2))][:2]
     one_view = [replace(pair, camera_mask=pair.camera_mask & first_camera(pair)) for pair in several]
     save_png(pair_sheet(one_view, world.rig.names, real_title="stand-in"), output / "stand_in.png")

@@ -1,11 +1,11 @@
-"""One instant of a town: spawned from a seed, driven for a while, seen through cameras and from above."""
+"""One instant of a town or a recorded scene: begun from a seed, driven, seen through cameras and from above."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,16 +22,19 @@ from renderer import CameraRig, Frame, GroundLibrary, Scene, render
 from simulator.atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.draw import draw_world
-from simulator.maps import load_atlas, load_maps
+from simulator.logged_world import ReplayConfig
+from simulator.places import load_places, one_place
+from simulator.recorded_starts import begin_worlds, load_starts
 from simulator.road_map import RoadMap
-from simulator.rollout import reset_worlds, roll
+from simulator.rollout import roll
 from simulator.snapshot import agents_to_draw, lights_to_draw, world_of
-from simulator.spawn import check_capacity
 from simulator.view import View
 from simulator.world import CAR, WorldState, rear_axle
-from student.bridge import drawable, ground_library, light_table, scene
-from teacher.evaluate import choose_with, evaluation_simulator, start_worlds
+from student.bridge import LightTable, drawable, ground_library, light_table, scene
+from teacher.episodes import careful, choose_with
+from teacher.log_evaluation import LOG_ROUTE_STATIONS
 from teacher.policy import load_policy
+from teacher.town_evaluation import evaluation_simulator
 
 ABOVE_EXTENT_M = 90.0
 WEDGE_M = 32.0
@@ -58,25 +61,36 @@ class Moment:
 
 
 def drive_a_while(map_name: str, seed: int, num_agents: int, seconds: float) -> Moment:
-    """Spawn one world and let the pretrained teacher drive every agent; without one the world stays as spawned."""
-    road_map = load_maps([map_name])[0]
-    atlas = load_atlas([map_name])
-    check_capacity(atlas, num_agents)
-    reset_key, drive_key = jax.random.split(jax.random.key(seed))
-    if not has_pretrained_teacher():
-        _log.warning("no pretrained teacher in teacher/pretrained: the world is drawn as spawned")
-        config = SimulatorConfig(num_agents=num_agents)
-        state = jax.jit(partial(reset_worlds, config=config, num_worlds=1))(reset_key, atlas)
-        return Moment(state, road_map, atlas, config, "nobody")
+    """Begin one world and let the pretrained teacher drive; without one the world stays as it begins.
 
-    policy = load_policy("pretrained")
-    config = evaluation_simulator(policy, num_agents, 60.0)
-    state = start_worlds(reset_key, atlas, config, 1)
+    `map_name` is a town, where it drives everybody, or a pack of recorded scenes (see `simulator.places`), of which the
+    seed picks one. There it drives every vehicle that can be driven, the rest replays the log, and the drive ends with
+    the recording. Raises ValueError or OSError for maps that cannot be read or hold too few metres of road.
+    """
+    places = load_places([one_place(map_name, seed)])
+    places.check_capacity(num_agents, replayed=True)
+    reset_key, drive_key = jax.random.split(jax.random.key(seed))
+    policy = load_policy("pretrained") if has_pretrained_teacher() else None
+    config = SimulatorConfig(num_agents=num_agents)
+    if policy is not None:
+        config = evaluation_simulator(policy, num_agents, 60.0)
+    if places.recorded:
+        config = replace(config, route_stations=max(config.route_stations, LOG_ROUTE_STATIONS))
+    starts = load_starts(places, config, ReplayConfig())
+    begin = jax.jit(partial(begin_worlds, config=config, num_worlds=1))
+    state, atlas = begin(reset_key, places.atlas, starts=starts), places.atlas
+    if policy is None:
+        _log.warning("no pretrained teacher in teacher/pretrained: the world is drawn as it begins")
+        return Moment(state, places.road_maps[0], atlas, config, "nobody")
+
+    state = careful(state)
     choose = choose_with(policy, atlas, config, greedy=False)
     steps = round(seconds / config.timestep_s)
+    if starts is not None:
+        steps = min(steps, int(state.scenario.logged.last_step[0]))
     drive = jax.jit(lambda key, state, atlas: roll(key, state, choose, atlas, config, steps)[0])
     state = drive(drive_key, state, atlas) if steps else state
-    return Moment(state, road_map, atlas, config, "the pretrained teacher")
+    return Moment(state, places.road_maps[0], atlas, config, "the pretrained teacher")
 
 
 def has_pretrained_teacher() -> bool:
@@ -106,11 +120,21 @@ def draw_cameras(
 
 
 def scene_at(
-    state: WorldState, atlas: RoadAtlas, config: SimulatorConfig, ground: GroundLibrary, viewers: Tensor
+    state: WorldState,
+    atlas: RoadAtlas,
+    config: SimulatorConfig,
+    ground: GroundLibrary,
+    viewers: Tensor,
+    lights: LightTable | None = None,
 ) -> Scene:
-    """Batched worlds as some of their agents see them; `viewers` [viewers] i64 are world * agents + agent."""
-    table = light_table(atlas)
-    seen = _drawable(state, table.stops[np.asarray(state.map_id)], atlas, config)
+    """Batched worlds as some of their agents see them, on the ground's device; `viewers` [viewers] i64 are
+    world * agents + agent.
+
+    `lights` is the atlas's light table on that device. Without one it is made anew, which is for single pictures: it
+    asks the host.
+    """
+    table = light_table(atlas, ground.device) if lights is None else lights
+    seen = _drawable(state, table.stops, atlas, config)
     return scene(state, seen, table, ground, viewers)
 
 

@@ -13,9 +13,11 @@ from gigapixel.moment import scene_at
 from renderer import CameraRig, ClassId, GroundLibrary, GroundMesh, Scene
 from simulator.config import SimulatorConfig
 from simulator.dynamics import ACTIONS
-from simulator.maps import load_atlas, load_maps
-from simulator.rollout import reset_worlds, step_worlds
-from student.bridge import ground_library
+from simulator.logged_world import ReplayConfig
+from simulator.places import load_places
+from simulator.recorded_starts import begin_worlds, load_starts
+from simulator.rollout import step_worlds
+from student.bridge import ground_library, light_table
 
 """The scene of the peers: boxes within 50 m and 2,000 quads of lanes within 300 m of
 an eye 1.6 m above a plane."""
@@ -24,21 +26,26 @@ STEPS = 50  # of random driving before worlds begin anew
 
 
 class TownWorlds:
-    """Freshly spawned worlds of one map, seen by everybody in them, and stepped with random actions."""
+    """Freshly begun worlds of one town, or of the scenes of one pack, seen by everybody in them, and stepped with
+    random actions."""
 
     def __init__(self, map_name: str, worlds: int, agents: int, seed: int, device: str) -> None:
         self.config = SimulatorConfig(num_agents=agents)
-        self.atlas = load_atlas([map_name])
+        places = load_places([map_name])
+        self.atlas = places.atlas
         self.key = jax.random.key(seed)
-        fresh = jax.jit(partial(reset_worlds, config=self.config, num_worlds=worlds))
-        self.fresh = self.state = fresh(self.key, self.atlas)
-        self.viewers = torch.from_numpy(jax.device_get(self.state.present).reshape(-1).nonzero()[0])
-        self.ground = ground_library(load_maps([map_name])).to(device)
+        fresh = jax.jit(partial(begin_worlds, config=self.config, num_worlds=worlds))
+        starts = load_starts(places, self.config, ReplayConfig())
+        self.fresh = self.state = fresh(self.key, self.atlas, starts=starts)
+        present = jax.device_get(self.state.present).reshape(-1)
+        self.viewers = torch.from_numpy(present.nonzero()[0]).to(device)
+        self.ground = ground_library(places.road_maps).to(device)
+        self.lights = light_table(self.atlas, device)
         self.steps = 0
 
     def scene(self) -> Scene:
         """What is seen now."""
-        return scene_at(self.state, self.atlas, self.config, self.ground, self.viewers)
+        return scene_at(self.state, self.atlas, self.config, self.ground, self.viewers, self.lights)
 
     def step(self) -> None:
         """A simulator step of all worlds; after STEPS of them they are as at the beginning."""

@@ -34,12 +34,12 @@ COLUMNS = (
 FIGURES = (
     ("cameras.png", "What one agent sees", "Four cameras of one agent (nuPlan's rig) and the same instant from above. "
      "Boxes have a colour for every face, so that a heading can be read; the agent itself is not drawn."),
-    ("film_teacher.png", "The teacher drives", "It sees the state of the world, not these pictures; they show what "
-     "a student would see in its place."),
     ("learning.png", "DAgger", "Every round drives some seconds in all worlds, asks the teacher what it would do in "
      "each state the agents got into, and trains on the answers. The teacher's share of the driving falls to zero."),
-    ("film_student.png", "The student drives", "The same start as the teacher's strip; every agent in the town is "
-     "the student and sees only its own four pictures."),
+    ("film.png", "The same episode, driven by both", "The car with the most traffic around it, through its front "
+     "camera and from above (white; the fan is what that camera covers). Every agent in the town is the student, then "
+     "the teacher. The student sees only its own four pictures; the teacher sees the state of the world, and its "
+     "pictures show what a student would see in its place."),
     ("stand_in.png", "The stand-in for real cameras", "The renderer under a fixed photometric and textural shift. It "
      "is not real data: it takes the place of real frames on machines that have none."),
     ("real.png", "Real frames and their renderings", "Each real picture beside the rendering of the same moment "

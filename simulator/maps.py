@@ -40,7 +40,7 @@ def load_maps(names: Sequence[str]) -> list[RoadMap]:
 def load_atlas(names: Sequence[str]) -> RoadAtlas:
     """The atlas of these towns; `map_id` is the position in `names`."""
     maps = load_maps(names)
-    return build_atlas(maps, [_load_grids(road_map) for road_map in maps])
+    return build_atlas(maps, [load_grids(road_map) for road_map in maps])
 
 
 def _load_map(name: str) -> RoadMap:
@@ -101,7 +101,7 @@ def _load_without_reader(name: str) -> RoadMap:
     return RoadMap.load(entries[0])
 
 
-def _load_grids(road_map: RoadMap) -> Grids:
+def load_grids(road_map: RoadMap) -> Grids:
     return cached_grids(road_map, _key(road_map.name, road_map.source_sha256))
 
 

@@ -1,7 +1,10 @@
 """Where JAX and torch meet: arrays by DLPack, a road map as painted ground, a world's state as a scene.
 
-Besides `student/world.py` this is the only file of the room that knows the simulator. On the CPU, and between JAX and
-torch on the same GPU, arrays are shared and not copied.
+Besides `student/world.py` this is the only file of the room that knows the simulator.
+
+What never changes while worlds are driven, painted ground and where traffic lights hang, is put on the device once
+(`ground_library`, `light_table`). What a step changes is shared and not copied on the CPU, and between JAX and torch on
+the same GPU; `scene` says what is computed from it anew.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import logging
 import os
 import pickle
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
@@ -89,18 +92,22 @@ def ground_mesh(road_map: RoadMap) -> GroundMesh:
 
 
 def ground_library(maps: Sequence[RoadMap]) -> GroundLibrary:
-    """The ground of several towns, in the order of an atlas built from the same list."""
+    """The ground of several maps, in the order of an atlas built from the same list, on the CPU."""
     return GroundLibrary([_cached_ground(road_map) for road_map in maps])
 
 
 def _cached_ground(road_map: RoadMap) -> GroundMesh:
-    """`ground_mesh`, kept beside the town in the map cache: cutting a large town into quads takes seconds.
+    """`ground_mesh`, kept in the map cache: cutting a large town into quads takes seconds.
 
-    The entry's name holds a digest of the map's source and of the code that cuts, so that it is never stale.
+    The entry is named by a digest of what the map holds and of the code that cuts, so that it is never stale.
     """
-    code = b"".join(Path(source).read_bytes() for source in (__file__, shapes.__file__))
-    digest = hashlib.sha256(f"{road_map.source_sha256} {road_map.importer}".encode() + code).hexdigest()
-    entry = cache_folder() / f"{road_map.name}-{digest[:16]}-ground.pt"
+    digest = hashlib.sha256(b"".join(Path(source).read_bytes() for source in (__file__, shapes.__file__)))
+    for field in fields(road_map):
+        value = getattr(road_map, field.name)
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fi":
+            digest.update(f"{field.name}{value.dtype}{value.shape}".encode())
+            digest.update(np.ascontiguousarray(value).tobytes())
+    entry = cache_folder() / f"ground-{digest.hexdigest()[:32]}.pt"
     if entry.is_file():
         try:
             held = torch.load(entry, weights_only=True)
@@ -160,15 +167,15 @@ def _unless_crossed(build: Callable[[], GroundMesh], what: str, name: str) -> Gr
 
 @dataclass(frozen=True)
 class LightTable:
-    """Traffic lights of every town of an atlas, padded to the town with the most."""
+    """Traffic lights of every map of an atlas, padded to the map with the most. Built once, then only read."""
 
-    stops: Int[np.ndarray, "maps lights"]  # stop line of the atlas, -1 pad
-    position: Float[np.ndarray, "maps lights 3"]  # m, world
-    yaw: Float[np.ndarray, "maps lights"]  # rad, travel direction of the controlled approach
+    stops: Int[Array, "maps lights"]  # stop line of the atlas, -1 pad; on JAX's device
+    position: Float[Tensor, "maps lights 3"]  # m, world; on the ground's device, as is the yaw
+    yaw: Float[Tensor, "maps lights"]  # rad, travel direction of the controlled approach
 
 
-def light_table(atlas: RoadAtlas) -> LightTable:
-    """One light per lit stop line, on the far side of its junction (see LIGHT_BEYOND_M)."""
+def light_table(atlas: RoadAtlas, device: torch.device | str = "cpu") -> LightTable:
+    """One light per lit stop line, on the far side of its junction (see LIGHT_BEYOND_M); tensors go to `device`."""
     kind, junction = np.asarray(atlas.stop_kind), np.asarray(atlas.stop_junction)
     lit = (kind == int(StopKind.TRAFFIC_LIGHT)) & (junction >= 0)
     town = np.asarray(atlas.stop_map)
@@ -177,7 +184,8 @@ def light_table(atlas: RoadAtlas) -> LightTable:
     for row, found in zip(stops, per_map, strict=True):
         row[: len(found)] = found
     if not len(kind):
-        return LightTable(stops, np.zeros((*stops.shape, 3), np.float32), np.zeros(stops.shape, np.float32))
+        nowhere = torch.zeros(*stops.shape, 3, device=device)
+        return LightTable(jnp.asarray(stops), nowhere, nowhere[..., 0].contiguous())
     yaw = np.asarray(atlas.stop_yaw)[stops]
     right_end = np.asarray(atlas.stop_xyz)[stops, 1]
     ahead = np.stack([np.cos(yaw), np.sin(yaw), np.zeros_like(yaw)], axis=-1)
@@ -185,7 +193,8 @@ def light_table(atlas: RoadAtlas) -> LightTable:
     position = (
         right_end + LIGHT_BEYOND_M * ahead + LIGHT_ASIDE_M * right + np.array([0.0, 0.0, LIGHT_HEIGHT_M])
     )
-    return LightTable(stops, position.astype(np.float32), yaw.astype(np.float32))
+    tables = (torch.from_numpy(table.astype(np.float32)).to(device) for table in (position, yaw))
+    return LightTable(jnp.asarray(stops), *tables)
 
 
 @dataclass(frozen=True)
@@ -203,11 +212,15 @@ jax.tree_util.register_dataclass(Drawable)
 
 
 def drawable(
-    state: WorldState, stops: Int[Array, "worlds lights"], atlas: RoadAtlas, config: SimulatorConfig
+    state: WorldState, stops: Int[Array, "maps lights"], atlas: RoadAtlas, config: SimulatorConfig
 ) -> Drawable:
-    """Everything of batched worlds that the renderer and the student need and the state does not hold as such."""
+    """Everything of batched worlds that the renderer and the student need and the state does not hold as such.
+
+    `stops` are `LightTable.stops`.
+    """
     box_class = jnp.where(state.present, state.scenario.kind, -1)
-    light_state = jax.vmap(lights.light_states, (0, 0, None, None))(state, stops, atlas, config)
+    own = stops[state.map_id]
+    light_state = jax.vmap(lights.light_states, (0, 0, None, None))(state, own, atlas, config)
     axle = rear_axle(state.position, state.yaw, state.scenario.size)
     pose = jnp.concatenate([axle[..., :2], state.yaw[..., None]], axis=-1)
     change = jax.vmap(jax.vmap(heading_change))(state.scenario.route_yaw, state.route_m)
@@ -246,22 +259,29 @@ def scene(
     ground: GroundLibrary,
     viewers: Int[Tensor, " viewers"],
 ) -> Scene:
-    """Batched worlds as a scene looked at by some agents; `viewers` are flat indices world * agents + agent."""
+    """Batched worlds as a scene looked at by some agents; `viewers` are flat indices world * agents + agent.
+
+    Everything lies on the ground's device, where `table` must lie too; viewers that lie there are not moved. Where
+    JAX's arrays do as well, the scene shares positions, sizes and yaws of boxes with the state: nobody may write into
+    them. New are the integers, which a `Scene` holds as i64, the viewers' poses, and the lights of each world's own
+    map, picked out of the table on the device. The host is not asked for anything.
+    """
     worlds, agents = seen.box_class.shape
     device = ground.device
-    towns = np.asarray(state.map_id)
+    map_id = to_torch(state.map_id).to(device, torch.int64)
+    viewers = viewers.to(device)
     return Scene(
         box_position=to_torch(state.position).to(device),
         box_size=to_torch(state.scenario.size).to(device),
         box_yaw=to_torch(state.yaw).to(device),
         box_class=to_torch(seen.box_class).to(device, torch.int64),
-        light_position=torch.from_numpy(table.position[towns]).to(device),
-        light_yaw=torch.from_numpy(table.yaw[towns]).to(device),
+        light_position=table.position[map_id],
+        light_yaw=table.yaw[map_id],
         light_state=to_torch(seen.light_state).to(device, torch.int64),
         ground=ground,
-        map_id=torch.from_numpy(towns.astype(np.int64)).to(device),
-        viewer_world=(viewers // agents).to(device),
-        viewer_box=(viewers % agents).to(device),
+        map_id=map_id,
+        viewer_world=viewers // agents,
+        viewer_box=viewers % agents,
         world_from_rig=to_torch(seen.world_from_rig).to(device).view(worlds * agents, 4, 4)[viewers],
     )
 
@@ -269,7 +289,8 @@ def scene(
 def ego_inputs(
     state: WorldState, seen: Drawable
 ) -> tuple[Float[Tensor, "agents ego"], Float[Tensor, "agents 4"], Float[Tensor, "agents conditioning"]]:
-    """Ego vector, command and traits of all agents of batched worlds, flattened to world * agents + agent."""
+    """Ego vector, command and traits of all agents of batched worlds, flattened to world * agents + agent; on JAX's
+    device."""
     motion = [state.speed, state.acceleration, state.lateral_acceleration, state.steering]
     ego = ego_features(
         *(to_torch(part).flatten() for part in motion), to_torch(state.scenario.size).flatten(0, 1)

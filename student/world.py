@@ -5,6 +5,7 @@ Besides `student/bridge.py` this is the only file of the room that knows the sim
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
@@ -16,12 +17,13 @@ import torch
 from jaxtyping import Array, Bool, Float, Int
 from torch import Tensor
 
-from renderer import CalibrationNoise, CameraRig
+from renderer import CalibrationNoise, CameraRig, Scene
 from simulator.config import SimulatorConfig
 from simulator.infractions import summarise
-from simulator.maps import load_atlas, load_maps
-from simulator.rollout import needs_reset, step_worlds
-from simulator.spawn import check_capacity, reset
+from simulator.logged_world import ReplayConfig
+from simulator.places import load_places
+from simulator.recorded_starts import RecordedStarts, begin, has_ended, load_starts
+from simulator.rollout import needs_reset, select_worlds, step_worlds
 from simulator.tracking import track
 from simulator.world import WorldState
 from student import bridge
@@ -30,6 +32,7 @@ from student.rigs import AgentRigs
 from student.targets import Targets
 from student.trajectory import NUM_POSES, POSE_SPACING_S, Trajectory
 from teacher.label import Label, label
+from teacher.log_evaluation import LOG_ROUTE_STATIONS
 from teacher.observation import observe
 from teacher.policy import Policy, load_policy
 from teacher.reward import careful_traits
@@ -37,9 +40,15 @@ from teacher.reward import careful_traits
 
 @dataclass(frozen=True)
 class PixelWorldConfig:
-    """Worlds for a student. Physics, lights and dynamics are those that the teacher was trained in."""
+    """Worlds for a student. Physics, lights and dynamics are those that the teacher was trained in.
+
+    A map is a town or a pack of recorded scenes (`womd.h5`, `womd.h5:train`, `womd.h5:NAME`, see `simulator.places`). A
+    world stays in its town, or with its pack: worlds of one pack begin with its scenes in turn, and draw one anew for
+    every episode after that.
+    """
 
     maps: tuple[str, ...] = ("Town01", "Town02", "Town03", "Town04", "Town05")  # dealt over the worlds
+    replay: ReplayConfig | None = field(default_factory=ReplayConfig)  # of scenes; none: spawn as in towns
     num_worlds: int = 8
     num_agents: int = 16  # per world
     episode_s: float = 30.0  # training resets a world after it
@@ -59,7 +68,7 @@ class PixelWorldConfig:
 
     def __post_init__(self) -> None:
         if not self.maps:
-            raise ValueError("world.maps is empty; name at least one town")
+            raise ValueError("world.maps is empty; name at least one town or scene pack")
         for name in ("num_worlds", "num_agents", "calibration_rigs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"world.{name}={getattr(self, name)} must be at least 1")
@@ -98,10 +107,15 @@ class PixelWorld:
         self._rigs = AgentRigs(
             self.rig, config.calibration_noise, config.calibration_rigs, config.num_worlds, config.num_agents
         )
-        self.atlas = load_atlas(config.maps)
-        check_capacity(self.atlas, config.num_agents)
-        self.ground = bridge.ground_library(load_maps(config.maps)).to(self.device)
-        self.lights = bridge.light_table(self.atlas)
+        self.places = load_places(config.maps)
+        self.places.check_capacity(config.num_agents, replayed=config.replay is not None)
+        self.atlas = self.places.atlas
+        if config.replay is not None and self.places.recorded:
+            stations = max(self.simulator.route_stations, LOG_ROUTE_STATIONS)
+            self.simulator = replace(self.simulator, route_stations=stations)
+        self._starts = load_starts(self.places, self.simulator, config.replay)
+        self.ground = bridge.ground_library(self.places.road_maps).to(self.device)
+        self.lights = bridge.light_table(self.atlas, self.device)
         # Compiled functions are shared between worlds of one size, whatever their episodes' length.
         self._rules = replace(self.simulator, episode_s=SimulatorConfig.episode_s)
         self.reset(0)
@@ -110,29 +124,38 @@ class PixelWorld:
         """Fresh episodes in every world; `stagger` starts each at another age, so that they do not end together."""
         self._key, age_key = jax.random.split(jax.random.key(seed))
         self._rigs.reset(seed)
-        worlds = [self._fresh(index) for index in range(self.config.num_worlds)]
+        worlds = [self._fresh(index, in_turn=True) for index in range(self.config.num_worlds)]
         self.state: WorldState = _committed(jax.tree.map(lambda *leaves: jnp.stack(leaves), *worlds))
         if stagger:
             age = jax.random.randint(age_key, (self.config.num_worlds,), 0, self.simulator.episode_steps)
+            age = jnp.where(self._replays, 0, age)  # a recording starts where it starts
             self.state = self.state.replace(step=_committed(age))
         self.agent_steps = 0
         self.draw_drivers(0.0)
         self._look()
 
     def reset_finished(self) -> int:
-        """Fresh episodes where one is over or at least 40 % of the agents stopped driving; returns how many."""
+        """Fresh episodes where one, or its recording, is over or at least 40 % of the agents stopped driving; returns
+        how many."""
         finished = np.flatnonzero(np.asarray(needs_reset(self.state, self.simulator)))
         for index in finished:
-            self.state = _put(self.state, self._fresh(int(index)), index)
+            self.state = _put(self.state, self._fresh(int(index), in_turn=False), index)
         if len(finished):
             self._look()
         return len(finished)
 
-    def _fresh(self, index: int) -> WorldState:
-        """A new episode for one world: it stays in its town, its agents get other cameras."""
+    def _fresh(self, index: int, in_turn: bool) -> WorldState:
+        """A new episode for one world: it stays in its town or with its pack, in the scene whose turn it is or a random
+        one; its agents get other cameras."""
         self._rigs.begin_episode(index)
-        town = jnp.int32(index % self.atlas.num_maps)
-        return _fresh_world(self._next_key(), self.atlas, town, self.config.careful_share, self._rules)
+        turn, entry = divmod(index, len(self.places.entries))
+        maps = self.places.entries[entry]
+        if in_turn:
+            turn %= len(maps)
+            maps = maps[turn : turn + 1]
+        bounds = jnp.asarray([maps.start, maps.stop], jnp.int32)
+        share = self.config.careful_share
+        return _fresh_world(self._next_key(), self.atlas, bounds, share, self._rules, self._starts)
 
     def draw_drivers(self, beta: float) -> None:
         """Decide for every agent, with probability `beta`, that the teacher drives it from now on."""
@@ -145,16 +168,17 @@ class PixelWorld:
         """Whether no agent is left to the student."""
         return self._beta >= 1.0
 
+    def scene(self, agents: Int[Tensor, " viewers"] | None = None) -> Scene:
+        """The worlds now, as `agents` (flat indices) see them, driving or not; as the viewers do by default. It shares
+        memory with the state, see `bridge.scene`."""
+        viewers = self._viewers if agents is None else agents
+        return bridge.scene(self.state, self._seen, self.lights, self.ground, viewers)
+
     def observe(self) -> Observation:
         """What every viewer sees now."""
-        scene = bridge.scene(self.state, self._seen, self.lights, self.ground, self.viewers)
-        images = self._rigs.render(scene, self.viewers, ("rgb",), self.config.backend).rgb
-        ego, command, conditioning = (
-            part[self.viewers] for part in bridge.ego_inputs(self.state, self._seen)
-        )
+        images = self._rigs.render(self.scene(), self.viewers, ("rgb",), self.config.backend).rgb
         mask = torch.ones(images.shape[:2], dtype=torch.bool, device=self.device)
-        on_device = (part.to(self.device) for part in (ego, command, conditioning))
-        return Observation(images, mask, *on_device)
+        return Observation(images, mask, *self._of_viewers(bridge.ego_inputs(self.state, self._seen)))
 
     def label(self) -> Targets:
         """The teacher's future and action for every viewer; weight 1 where the label is valid, else 0.
@@ -162,10 +186,8 @@ class PixelWorld:
         Valid means that the agent still drives after the forked 4 s: it neither crashed, left the road nor arrived.
         """
         found = _label(self._next_key(), self.state, self.teacher, self.atlas, self._rules)
-        poses, action, valid = (
-            bridge.to_torch(part).flatten(0, 1)[self.viewers].to(self.device)
-            for part in (found.trajectory, found.action, found.valid)
-        )
+        answer = (found.trajectory, found.action, found.valid)
+        poses, action, valid = self._of_viewers([bridge.to_torch(part).flatten(0, 1) for part in answer])
         return Targets(Trajectory(poses), action.long(), valid.float())
 
     def follow(self, trajectory: Trajectory | None) -> None:
@@ -173,10 +195,11 @@ class PixelWorld:
 
         Without trajectories nobody may be left to the student.
         """
-        plan = torch.zeros(self._num_flat, NUM_POSES, 3)
+        plan = torch.zeros(self._num_flat, NUM_POSES, 3, device=self._viewers.device)
         if trajectory is not None:
-            axles = bridge.to_torch(self._seen.rear_axle).flatten(0, 1)[self.viewers].cpu()
-            plan[self.viewers] = Trajectory(self._checked(trajectory.poses).cpu()).in_world(axles)
+            axles = bridge.to_torch(self._seen.rear_axle).flatten(0, 1)[self._viewers]
+            poses = self._checked(trajectory.poses).to(axles.device)
+            plan[self._viewers] = Trajectory(poses).in_world(axles)
         elif not self.teacher_drives_all:
             raise ValueError(
                 "no trajectories were given, but some agents are left to the student; see draw_drivers"
@@ -185,13 +208,16 @@ class PixelWorld:
 
     def act(self, action: Int[Tensor, " viewers"]) -> None:
         """Drive one simulator step with the viewers' discrete actions."""
-        flat = torch.zeros(self._num_flat, dtype=torch.int32)
-        flat[self.viewers] = self._checked(action).cpu().int()
+        flat = torch.zeros(self._num_flat, dtype=torch.int32, device=self._viewers.device)
+        flat[self._viewers] = self._checked(action).to(flat.device, torch.int32)
         self._advance(None, flat, 1)
 
     def metrics(self) -> dict[str, float | None]:
         """The flat closed-loop metrics of the episodes so far."""
-        return summarise(self.state, self.agent_steps, 0.0).to_json()
+        logged_m = None
+        if self._starts is not None:  # a recorded driver's only goal is its log's last place
+            logged_m = jnp.where(self._replays[:, None], self.state.scenario.goal_m[..., 0], 0.0)
+        return summarise(self.state, self.agent_steps, 0.0, logged_m).to_json()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything the future depends on, as tensors."""
@@ -229,14 +255,25 @@ class PixelWorld:
         self._look()
 
     def _look(self) -> None:
-        """Refresh what the pictures are drawn from, and who looks."""
-        stops = jnp.asarray(self.lights.stops)[self.state.map_id]
-        self._seen = _drawable(self.state, stops, self.atlas, self._rules)
-        self.viewers = torch.from_numpy(np.flatnonzero(np.asarray(self.state.active)))
+        """Refresh what the pictures are drawn from, and who looks: whoever drives, until the recording is over."""
+        self._seen, drives = _look(self.state, self.lights.stops, self.atlas, self._rules)
+        self._viewers = bridge.to_torch(drives).flatten().nonzero()[:, 0]  # where the worlds are
+        self.viewers = self._viewers.cpu()
 
     def _next_key(self) -> Array:
         self._key, key = jax.random.split(self._key)
         return key
+
+    def _of_viewers(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """The viewers' rows of tensors [worlds * agents, ...] from the worlds' device, on the student's."""
+        return [part[self._viewers].to(self.device) for part in parts]
+
+    @property
+    def _replays(self) -> Bool[Array, " worlds"]:
+        """Worlds that replay a recording now."""
+        if self._starts is None:
+            return jnp.zeros(self.config.num_worlds, bool)
+        return self._starts.row[self.state.map_id] >= 0
 
     @property
     def _num_flat(self) -> int:
@@ -250,11 +287,18 @@ class PixelWorld:
 
 @partial(jax.jit, static_argnames="rules")
 def _fresh_world(
-    key: Array, atlas: Any, town: Array, careful_share: Array | float, rules: SimulatorConfig
+    key: Array,
+    atlas: Any,
+    maps: Int[Array, " 2"],
+    careful_share: Array | float,
+    rules: SimulatorConfig,
+    starts: RecordedStarts | None,
 ) -> WorldState:
-    """One new episode; with probability `careful_share` all its drivers are careful."""
-    world_key, share_key = jax.random.split(key)
-    world = reset(world_key, atlas, town, rules)
+    """One new episode on one of the maps from the first to before the second of `maps`; with probability
+    `careful_share` all its drivers are careful."""
+    world_key, share_key, map_key = jax.random.split(key, 3)
+    map_id = jax.random.randint(map_key, (), maps[0], maps[1])
+    world = begin(world_key, atlas, map_id, rules, starts)
     careful = jax.random.bernoulli(share_key, careful_share)
     traits = jnp.where(careful, careful_traits(), world.scenario.traits)
     return world.replace(scenario=world.scenario.replace(traits=traits))
@@ -271,7 +315,12 @@ def _committed(tree: Any) -> Any:
     return jax.device_put(tree, jax.devices()[0])
 
 
-_drawable = jax.jit(bridge.drawable, static_argnums=3)
+@partial(jax.jit, static_argnames="rules")
+def _look(
+    state: WorldState, stops: Int[Array, "maps lights"], atlas: Any, rules: SimulatorConfig
+) -> tuple[bridge.Drawable, Bool[Array, "worlds agents"]]:
+    """What pictures are drawn from, and who drives."""
+    return bridge.drawable(state, stops, atlas, rules), state.active & ~has_ended(state)[:, None]
 
 
 @partial(jax.jit, static_argnames="rules")
@@ -298,7 +347,8 @@ def _drive(
     """`num_steps` steps of all worlds; returns the last state and the agent-steps taken.
 
     Every agent acts by the teacher where `by_teacher`, else by tracking its plan (rear-axle poses in the world
-    frame) or by its action. `teacher_drives` says at compile time whether the teacher is needed at all.
+    frame) or by its action. `teacher_drives` says at compile time whether the teacher is needed at all. Worlds whose
+    recording is over stand still.
     """
 
     def one(
@@ -314,7 +364,12 @@ def _drive(
             seen = jax.vmap(observe, (0, None, None, None))(world, atlas, rules, teacher.observation)
             chosen = jnp.where(by_teacher, teacher.act(seen, act_key, greedy), chosen)
         following, _ = step_worlds(world, chosen, atlas, rules)
-        return (following, taken + world.active.sum()), None
+        drives = world.active
+        if world.scenario.logged is not None:
+            goes_on = ~has_ended(world)
+            following = select_worlds(goes_on, following, world)
+            drives = drives & goes_on[:, None]
+        return (following, taken + drives.sum()), None
 
     start = (state, jnp.zeros((), jnp.int32))
     (state, taken), _ = jax.lax.scan(one, start, (jax.random.split(key, num_steps), jnp.arange(num_steps)))

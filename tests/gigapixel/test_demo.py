@@ -28,11 +28,13 @@ SUMMARY = {
 
 
 def test_report_stands_alone_and_names_the_stand_in(tmp_path: Path) -> None:
-    Image.new("RGB", (8, 8), (1, 2, 3)).save(tmp_path / "stand_in.png")
+    for name in ("stand_in.png", "film.png"):
+        Image.new("RGB", (8, 8), (1, 2, 3)).save(tmp_path / name)
     text = write_report(tmp_path, SUMMARY).read_text()
+    assert text.count("data:image/png;base64,") == 2
+    assert "The same episode, driven by both" in text
     assert "0.60" in text
     assert "stand-in" in text
-    assert "data:image/png;base64," in text
     assert "abc&lt;def" in text
     assert "http" not in text, "nothing is fetched from anywhere"
     assert "no incident" in text

@@ -1,16 +1,20 @@
-"""Small policies and made-up observations for the student's tests."""
+"""Small policies, made-up observations and a made-up recording for the student's tests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from simulator.logs.scene_pack import ScenePackWriter
 from student.encoders import EncoderConfig
 from student.heads import PlannerConfig
 from student.observation import CONDITIONING_FEATURES, Observation, ego_features, one_hot_command
 from student.policy import PolicyConfig
+from tests.recorded import recorded_scene
 
 HEIGHT, WIDTH, CAMERAS = 27, 48, 4
 
@@ -25,6 +29,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def scene_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two recorded scenes of 6 s, whose lanes run east and north."""
+    with ScenePackWriter(tmp_path_factory.mktemp("packs") / "two.h5") as writer:
+        for name, yaw in (("east", 0.0), ("north", np.pi / 2)):
+            writer.add(recorded_scene(name, yaw))
+    return writer.path
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_a_light_is_in_view_of_whoever_waits_at_its_line(atlas: RoadAtlas) -> No
     table = bridge.light_table(atlas)
     rig = CameraRig.nuplan(54, 96).select(["front"])
     assert (table.stops >= 0).sum() > 10
-    for stop, light in zip(table.stops[0], table.position[0], strict=True):
+    for stop, light in zip(np.asarray(table.stops[0]), table.position[0].numpy(), strict=True):
         if stop < 0:
             continue
         yaw = float(atlas.stop_yaw[stop])
@@ -82,7 +82,7 @@ def test_a_light_is_in_view_of_whoever_waits_at_its_line(atlas: RoadAtlas) -> No
 def test_who_drives_on_the_road_sees_road(atlas: RoadAtlas, worlds: WorldState) -> None:
     """The middle of the bottom row of the front camera shows paint or asphalt; a box never shows its own car."""
     table = bridge.light_table(atlas)
-    seen = bridge.drawable(worlds, jnp.asarray(table.stops)[worlds.map_id], atlas, RULES)
+    seen = bridge.drawable(worlds, table.stops, atlas, RULES)
     viewers = torch.from_numpy(np.flatnonzero(np.asarray(worlds.active)))
     scene = bridge.scene(worlds, seen, table, bridge.ground_library(load_maps([TOWN])), viewers)
     scene.validate()
@@ -94,10 +94,33 @@ def test_who_drives_on_the_road_sees_road(atlas: RoadAtlas, worlds: WorldState) 
     assert (nearest > 0.5).all(), "the own body would be in front of the camera"
 
 
+def test_a_scene_shares_what_moves_and_keeps_what_does_not(atlas: RoadAtlas, worlds: WorldState) -> None:
+    """Boxes are the state's own memory; lights are picked from the table; JAX and the host exchange nothing."""
+    table, ground = bridge.light_table(atlas), bridge.ground_library(load_maps([TOWN]))
+    viewers = torch.tensor([7, 2])
+    with jax.transfer_guard("disallow"):
+        seen = jax.jit(bridge.drawable, static_argnums=3)(worlds, table.stops, atlas, RULES)
+        scene = bridge.scene(worlds, seen, table, ground, viewers)
+    for shared, array in (
+        (scene.box_position, worlds.position),
+        (scene.box_size, worlds.scenario.size),
+        (scene.box_yaw, worlds.yaw),
+    ):
+        assert shared.data_ptr() == array.unsafe_buffer_pointer()
+    assert scene.ground is ground
+    assert scene.viewer_world.tolist() == [1, 0]
+    assert scene.viewer_box.tolist() == [1, 2]
+    for world in range(2):
+        assert torch.equal(scene.light_position[world], table.position[0])
+        assert torch.equal(scene.light_yaw[world], table.yaw[0])
+    poses = np.asarray(seen.world_from_rig).reshape(12, 4, 4)[[7, 2]]
+    np.testing.assert_array_equal(scene.world_from_rig.numpy(), poses)
+
+
 def test_command_follows_the_route(atlas: RoadAtlas, worlds: WorldState) -> None:
     """Over both worlds the one-hot command agrees with the sign of the route's bend."""
     table = bridge.light_table(atlas)
-    seen = bridge.drawable(worlds, jnp.asarray(table.stops)[worlds.map_id], atlas, RULES)
+    seen = bridge.drawable(worlds, table.stops, atlas, RULES)
     ego, command, conditioning = bridge.ego_inputs(worlds, seen)
     change = np.degrees(np.asarray(seen.heading_change)).ravel()
     expected = np.where(change > 25, 0, np.where(change < -25, 2, 1))

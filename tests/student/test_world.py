@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 
 from renderer import CalibrationNoise, render
 from simulator.infractions import Metrics
+from simulator.logs.scenarionet import read_scenarionet
+from simulator.logs.scene_pack import ScenePackWriter
+from simulator.places import load_places
+from simulator.world import LOG, POLICY
 from student import bridge
 from student.driving import Episode, EvaluationConfig, advance
 from student.encoders import EncoderConfig
@@ -208,6 +216,110 @@ def test_an_episode_gives_the_flat_metrics(world: PixelWorld, policy: StudentPol
     taught = Episode(world, config).drive(None)
     assert taught["agents"] == metrics["agents"]
     assert "ade_m" not in taught
+
+
+def alone(world: PixelWorld, number: int) -> torch.Tensor:
+    """What the viewers of one world see, drawn from its map alone and from its own state alone."""
+    state = jax.tree.map(lambda leaf: leaf[number : number + 1], world.state)
+    entry = world.config.maps[number % len(world.config.maps)]
+    own = load_places([entry])
+    first = world.places.entries[number % len(world.config.maps)].start
+    state = state.replace(map_id=state.map_id - first)
+    table = bridge.light_table(own.atlas)
+    seen = bridge.drawable(state, table.stops, own.atlas, world.simulator)
+    agents = world.config.num_agents
+    viewers = world.viewers[world.viewers // agents == number] % agents
+    scene = bridge.scene(state, seen, table, bridge.ground_library(own.road_maps), viewers)
+    assert (scene.light_state > 0).any(), "there are lights to be seen"
+    return render(scene, world.rig, channels=("rgb",)).rgb
+
+
+def assert_each_is_as_if_alone(world: PixelWorld) -> None:
+    images = world.observe().images
+    for number in range(world.config.num_worlds):
+        mine = images[world.viewers // world.config.num_agents == number]
+        assert len(mine) > 0
+        assert torch.equal(mine, alone(world, number)), f"world {number}"
+
+
+@pytest.fixture(scope="module")
+def mixed(world: PixelWorld, scene_pack: Path) -> PixelWorld:
+    """Worlds in a town and in recorded scenes, in turn."""
+    config = replace(CONFIG, maps=("Town02", str(scene_pack)), num_worlds=4)
+    return PixelWorld(config, teacher=world.teacher)
+
+
+def test_towns_and_recorded_scenes_share_a_batch(mixed: PixelWorld) -> None:
+    """Every world's pictures are those of that world drawn alone: its ground, its lights, its traffic."""
+    mixed.reset(3)
+    names = [mixed.places.road_maps[number].name for number in mixed.state.map_id.tolist()]
+    assert names == ["Town02", "east", "Town02", "north"]
+    control = np.asarray(mixed.state.scenario.control)
+    assert (control[::2] == POLICY).all()
+    assert control[1::2, :4].tolist() == [[POLICY, LOG, POLICY, POLICY]] * 2
+    assert_each_is_as_if_alone(mixed)
+    mixed.draw_drivers(1.0)
+    for _ in range(4):
+        mixed.follow(None)
+    assert_each_is_as_if_alone(mixed)
+    assert mixed.label().weight.sum() > 0
+    walker = np.asarray(mixed.state.position)[1, 1]
+    np.testing.assert_allclose(walker, (22.0, 3.5, 0.0), atol=1e-4)
+
+
+def test_an_episode_ends_with_its_recording(mixed: PixelWorld) -> None:
+    """After 6 s recorded worlds stand still and nobody looks; then a pack's world goes on with any of its scenes."""
+    mixed.reset(4, stagger=True)
+    assert mixed.state.step[1::2].tolist() == [0, 0]
+    mixed.draw_drivers(1.0)
+    for decision in range(12):
+        if decision == 8:
+            saved = mixed.state_dict()
+        mixed.follow(None)
+    before, steps = np.asarray(mixed.state.position), mixed.agent_steps
+    assert set((mixed.viewers // CONFIG.num_agents).tolist()) == {0, 2}
+    mixed.follow(None)
+    after = np.asarray(mixed.state.position)
+    np.testing.assert_array_equal(after[1::2], before[1::2])
+    assert not np.array_equal(after[::2], before[::2])
+    assert mixed.agent_steps - steps <= 2 * 2 * CONFIG.num_agents, "only agents in towns are counted"
+    assert mixed.metrics()["progress_ratio"] is not None
+    met = set()
+    for _ in range(8):
+        mixed.state = mixed.state.replace(step=jnp.where(jnp.arange(4) % 2, 24, 0))
+        assert mixed.reset_finished() == 2
+        met.add(int(mixed.state.map_id[1]))
+    assert met == {1, 2}
+    mixed.load_state_dict(saved)
+    for _ in range(5):
+        mixed.follow(None)
+    np.testing.assert_array_equal(mixed.state.position, after)
+
+
+def test_recorded_scenes_can_be_spawned_like_towns(world: PixelWorld, scene_pack: Path) -> None:
+    config = replace(CONFIG, maps=("Town02", f"{scene_pack}:north"), replay=None, num_agents=4)
+    spawned = PixelWorld(config, teacher=world.teacher)
+    assert spawned.state.scenario.logged is None
+    assert_each_is_as_if_alone(spawned)
+    place = np.asarray(spawned.state.position)[1][np.asarray(spawned.state.present)[1]]
+    assert len(place)
+    assert np.abs(place[:, 0]).max() < 2.0, "on the lane that runs north along x = 0"
+
+
+def test_a_real_scene_beside_a_town(world: PixelWorld, tmp_path: Path) -> None:
+    """A scene of Waymo with an overpass and traffic lights; skipped without real logs."""
+    logs = Path(os.environ.get("GIGAPIXEL_DATA", "")) / "logs" / "nuscenes_scenarionet"
+    if not os.environ.get("GIGAPIXEL_DATA") or not logs.is_dir():
+        pytest.skip(
+            "real logs are read from the folder in GIGAPIXEL_DATA, which has no logs/nuscenes_scenarionet"
+        )
+    with ScenePackWriter(tmp_path / "real.h5") as writer:
+        writer.add(read_scenarionet(next(logs.glob("waymo_overpass*"))))
+    config = replace(CONFIG, maps=("Town02", str(writer.path)), num_agents=12)
+    both = PixelWorld(config, teacher=world.teacher)
+    both.draw_drivers(1.0)
+    both.follow(None)
+    assert_each_is_as_if_alone(both)
 
 
 def test_refusals(world: PixelWorld) -> None:

@@ -1,0 +1,44 @@
+"""Moments and benchmarks of recorded scenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gigapixel.moment import drive_a_while
+from gigapixel.renderer_scenes import TownWorlds
+from simulator.logs.scene_pack import ScenePackWriter
+from simulator.world import LOG, PEDESTRIAN
+from tests.recorded import STEP_S, STEPS, recorded_scene
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with ScenePackWriter(tmp_path_factory.mktemp("packs") / "two.h5") as writer:
+        writer.add(recorded_scene("east"))
+        writer.add(recorded_scene("north", yaw=np.pi / 2))
+    return writer.path
+
+
+def test_the_seed_picks_a_scene_and_the_recording_limits_the_drive(pack: Path) -> None:
+    """An hour asked for is the 6 s that there are; whoever replays the log stands where it ends."""
+    moment = drive_a_while(str(pack), seed=3, num_agents=8, seconds=3600.0)
+    assert moment.road_map.name == "north"
+    assert moment.time_s == (STEPS - 1) * STEP_S
+    walker = np.flatnonzero(np.asarray(moment.state.scenario.kind[0]) == PEDESTRIAN)
+    assert np.asarray(moment.state.scenario.control[0])[walker].tolist() == [LOG]
+    np.testing.assert_allclose(moment.state.position[0, walker[0]], (-3.5, 26.0, 0.0), atol=1e-4)
+    assert drive_a_while(f"{pack}:east", 3, 8, 0.0).road_map.name == "east"
+
+
+def test_the_renderer_is_measured_in_all_scenes_of_a_pack(pack: Path) -> None:
+    worlds = TownWorlds(str(pack), worlds=4, agents=6, seed=0, device="cpu")
+    assert worlds.state.map_id.tolist() == [0, 1, 0, 1]
+    scene = worlds.scene()
+    scene.validate()
+    assert scene.num_viewers == 4 * 4, "three cars and a pedestrian in each"
+    assert (scene.light_state > 0).sum() == 4
+    worlds.step()
+    assert (worlds.scene().box_position[:, :4] != scene.box_position[:, :4]).any(-1).all()
