@@ -82,31 +82,36 @@ def _gather_light(eye, things, world, light, look, polygons, used, scratch):
 @kernel
 @no_type_check
 def _cover(picture, polygons, used, look):
-    """Lay polygons over the picture."""
-    corner, plane, label = polygons.corner, polygons.plane, polygons.label
-    edge, key, length, touched = picture.edge, picture.key, picture.length, picture.touched
-    height, width = key.shape
-    zero, one, half = np.float32(0), np.float32(1), np.float32(0.5)
+    """Lay polygons over the picture.
+
+    Places in arrays are unsigned here: a signed one might count from the end, which costs as much as the look itself.
+    """
+    height, width = picture.key.shape
+    edge, zero, one, half = picture.edge, np.float32(0), np.float32(1), np.float32(0.5)
     for number in range(used):
-        slope_x, slope_y, left, right = plane[number, 1], plane[number, 2], plane[number, 5], plane[number, 6]
-        base = plane[number, 0] + half * (slope_x + slope_y)
-        begin_row = int(max(plane[number, 3], zero))
-        end_row = min(int(np.ceil(min(plane[number, 4], np.float32(height)))), height)
+        plane, corner = polygons.plane[number], polygons.corner[number]
+        count, layer = np.uint64(polygons.label[number, 0]), polygons.label[number, 1]
+        slope_x, slope_y, left, right = plane[1], plane[2], plane[5], plane[6]
+        base = plane[0] + half * (slope_x + slope_y)
+        begin_row = int(max(plane[3], zero))
+        end_row = min(int(np.ceil(min(plane[4], np.float32(height)))), height)
         for row in range(begin_row, end_row):
-            touched[row] = 1
-            first, last = _edges(corner[number], label[number, 0], np.float32(row), left, right, edge)
-            level = base + slope_y * np.float32(row)
-            share = zero
-            end = min(int(last) + 1, width)
-            for column in range(max(int(first), 0), end):
+            picture.touched[row] = 1
+            key, length, held = picture.key[row], picture.length[row], picture.layer[row]
+            thin, winner = picture.thin[row], picture.winner[row]
+            first, last = _edges(corner, count, np.float32(row), left, right, edge)
+            begin, end = max(int(first), 0), min(int(last) + 1, width)
+            level, place, share = base + slope_y * np.float32(row), np.float32(begin), zero
+            for column in range(np.uint64(begin), np.uint64(max(end, begin))):
                 share += edge[column]
                 edge[column] = zero
                 covered = min(abs(share), one)
                 if covered > LEAST_SHARE:
-                    inverse = level + slope_x * np.float32(column)
-                    away = length[row, column] / inverse
-                    if inverse > zero and away <= one and inverse * look.top_precedence >= key[row, column]:
-                        _touch(picture, row, column, label[number, 1], covered, away, look)
+                    inverse = level + slope_x * place
+                    away = length[column] / inverse
+                    if inverse > zero and away <= one and inverse * look.top_precedence >= key[column]:
+                        _touch(held, thin, winner, column, layer, covered, away, look)
+                place += one
             edge[end] = zero
             edge[end + 1] = zero
 
@@ -117,7 +122,7 @@ def _edges(corner, count, low, left, right, edge):
     """Put the edges of a projected polygon within a row into `edge`; gives the least and the largest x of them."""
     high = low + np.float32(1)
     first, last = right, left
-    before = count - 1
+    before = count - np.uint64(1)
     for k in range(count):
         y, end_y = corner[before, 1], corner[k, 1]
         upper, lower = max(min(y, end_y), low), min(max(y, end_y), high)
@@ -140,39 +145,41 @@ def _beside_edge(edge, left, right, down):
     the differences of all edges are the share of each pixel that the polygon covers.
     """
     half, one = np.float32(0.5), np.float32(1)
-    column = int(left)
-    if right <= np.float32(column + 1):
-        aside = half * (left + right) - np.float32(column)
+    whole = int(left)
+    column, here = np.uint64(whole), np.float32(whole)
+    if right <= here + one:
+        aside = half * (left + right) - here
         edge[column] += down * (one - aside)
-        edge[column + 1] += down * aside
-        return
-    per_column = down / (right - left)
-    while left < right:
-        until = min(right, np.float32(column + 1))
-        part = per_column * (until - left)
-        aside = half * (left + until) - np.float32(column)
-        edge[column] += part * (one - aside)
-        edge[column + 1] += part * aside
-        left = until
-        column += 1
+        edge[column + np.uint64(1)] += down * aside
+    else:
+        per_column = down / (right - left)
+        while left < right:
+            until = min(right, here + one)
+            part = per_column * (until - left)
+            aside = half * (left + until) - here
+            edge[column] += part * (one - aside)
+            column += np.uint64(1)
+            edge[column] += part * aside
+            left = until
+            here += one
 
 
 @inlined
 @no_type_check
-def _touch(picture, row, column, layer, covered, away, look):
-    """A polygon of a layer covers a share of a pixel, `away` draw distances from the eye."""
-    before = picture.layer[row, column]
+def _touch(held, thin, winner, column, layer, covered, away, look):
+    """A polygon of a layer covers a share of a pixel of a row, `away` draw distances from the eye."""
+    before = held[column]
     if before & 127 == layer + 1:
-        picture.thin[row, column, SHARE] += covered
-        picture.thin[row, column, NEAR] += covered * away
+        thin[column, SHARE] += covered
+        thin[column, NEAR] += covered * away
     else:
         mixed = 0
         if before:
-            settle(picture.thin[row], picture.winner[row], before, column, look.layers, look.air)
+            settle(thin, winner, before, column, look.layers, look.air)
             mixed = MIXED
-        picture.layer[row, column] = layer + 1 + mixed
-        picture.thin[row, column, SHARE] = covered
-        picture.thin[row, column, NEAR] = covered * away
+        held[column] = layer + 1 + mixed
+        thin[column, SHARE] = covered
+        thin[column, NEAR] = covered * away
 
 
 @kernel

@@ -44,7 +44,7 @@ class Eyes(NamedTuple):
     height: Any  # [viewers, cameras] above the viewer's ground, m
     upright: Any  # [viewers, cameras] bool, whether up is where it is for an upright vehicle
     mount: Any  # [cameras, 3] up in the camera frame, for an upright vehicle
-    lens: Any  # [cameras, 5] fx, fy, cx, cy, skew in px
+    lens: Any  # [cameras, 7] fx, fy, cx, cy, skew in px, 1 / fx, 1 / fy
     planes: Any  # [cameras, 4, 3] inward unit normals of the four sides of the view, camera frame
     rays: Any  # [cameras, 2, height, width] x and y where z is 1
     length: Any  # [cameras, height, width] of those rays, in draw distances
@@ -138,9 +138,8 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
 def _eyes(scene: Scene, rig: CameraRig) -> Eyes:
     centre, rotation = rig.placed(scene.world_from_rig)
     matrix = rig.intrinsics
-    lens = torch.stack(
-        [matrix[:, 0, 0], matrix[:, 1, 1], matrix[:, 0, 2], matrix[:, 1, 2], matrix[:, 0, 1]], dim=1
-    )
+    fx, fy = matrix[:, 0, 0], matrix[:, 1, 1]
+    lens = torch.stack([fx, fy, matrix[:, 0, 2], matrix[:, 1, 2], matrix[:, 0, 1], 1 / fx, 1 / fy], dim=1)
     corners = torch.tensor([[0, 0, 1], [rig.width, 0, 1], [rig.width, rig.height, 1], [0, rig.height, 1]])
     edges = torch.einsum("cij,kj->cki", torch.linalg.inv(matrix.double()), corners.double())
     planes = torch.linalg.cross(edges, edges.roll(-1, dims=1))  # top, right, bottom, left; inward

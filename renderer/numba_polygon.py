@@ -24,7 +24,7 @@ class Eye(NamedTuple):
     centre: Any  # 3, world m
     rotation: Any  # 9, world_from_camera, row by row
     planes: Any  # 4 x 3, inward unit normals of the sides of the view, camera frame
-    lens: Any  # 5: fx, fy, cx, cy, skew in px
+    lens: Any  # 7: fx, fy, cx, cy, skew in px, 1 / fx, 1 / fy
     near: Any  # [] m
     reach: Any  # [] m
     height: Any  # [] px
@@ -165,9 +165,10 @@ def plane(corner, count, lens):
     if volume == 0:
         zero = np.float32(0)
         return zero, zero, zero
-    slope_x = nx / (volume * lens[0])
-    slope_y = (ny / volume - slope_x * lens[4]) / lens[1]
-    return nz / volume - slope_x * lens[2] - slope_y * lens[3], slope_x, slope_y
+    scale = np.float32(1) / volume
+    slope_x = nx * scale * lens[5]
+    slope_y = (ny * scale - slope_x * lens[4]) * lens[6]
+    return nz * scale - slope_x * lens[2] - slope_y * lens[3], slope_x, slope_y
 
 
 @kernel

@@ -42,9 +42,10 @@ def finish(eye, picture, look, rays, light, eye_height, sky, sky_row, upright, r
                 _class_id(class_id[row], material, look.class_id)
         if picture.touched[row]:
             layer, thin, winner = picture.layer[row], picture.thin[row], picture.winner[row]
-            _settle_all(layer, thin, winner, look.layers, look.air)
             if rgb.size:
-                _overlay(rgb[row], layer, thin)
+                _lay_over(rgb[row], layer, thin, winner, look.layers, look.air)
+            else:
+                _settle_all(layer, thin, winner, look.layers, look.air)
             if depth.size:
                 _thin_depth(depth[row], layer, thin, winner, length)
             if class_id.size:
@@ -216,11 +217,12 @@ def _settle_all(layer, thin, winner, layers, air):
 
 @kernel
 @no_type_check
-def _overlay(rgb, layer, thin):
-    """The colours of a row under its thin things."""
+def _lay_over(rgb, layer, thin, winner, layers, air):
+    """The same, and the colours of the row under its thin things."""
     half, full = np.float32(0.5), np.float32(255)
     for column in range(layer.shape[0]):
         if layer[column]:
+            settle(thin, winner, layer[column], column, layers, air)
             through = thin[column, THROUGH]
             for channel in range(3):
                 mixed = rgb[column, channel] * through + thin[column, RED + channel] + half

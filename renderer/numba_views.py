@@ -109,7 +109,7 @@ def _compiled(sources: str) -> Any:
                     (centre[0], centre[1], centre[2]),
                     _nine(eyes.rotation[viewer, camera]),
                     _twelve(eyes.planes[camera]),
-                    (lens[0], lens[1], lens[2], lens[3], lens[4]),
+                    (lens[0], lens[1], lens[2], lens[3], lens[4], lens[5], lens[6]),
                     eyes.near,
                     eyes.reach,
                     np.float32(key.shape[0]),

@@ -1,5 +1,6 @@
 """What is drawn: boxes, lights and painted ground of many worlds, and the vehicles that look at them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -61,27 +62,58 @@ class Scene:
         self._check_shapes()
         if not 1.0 <= self.draw_distance_m <= 1e4:
             raise ValueError(f"Scene.draw_distance_m={self.draw_distance_m} must be from 1 to 10000 m")
-        _check_range("box_class", self.box_class, -1, len(BOX_CLASSES) - 1)
-        _check_range("light_state", self.light_state, 0, max(LightState))
-        _check_range("map_id", self.map_id, 0, self.ground.num_maps - 1)
-        _check_range("viewer_world", self.viewer_world, 0, len(self.map_id) - 1)
-        _check_range("viewer_box", self.viewer_box, -1, self.box_class.shape[1] - 1)
+        checks = [*self._ranges(), *self._numbers(), self._sizes(), self._rotations()]
+        broken = torch.stack([wrong.any() for wrong, _ in checks])
+        if broken.any():  # the host asks the device once, if all is well
+            wrong, sentence = checks[int(broken.nonzero()[0])]
+            raise ValueError(sentence(wrong.nonzero()[0].tolist()))
+
+    def _ranges(self) -> list["_Check"]:
+        return [
+            _in_range("box_class", self.box_class, -1, len(BOX_CLASSES) - 1),
+            _in_range("light_state", self.light_state, 0, max(LightState)),
+            _in_range("map_id", self.map_id, 0, self.ground.num_maps - 1),
+            _in_range("viewer_world", self.viewer_world, 0, len(self.map_id) - 1),
+            _in_range("viewer_box", self.viewer_box, -1, self.box_class.shape[1] - 1),
+        ]
+
+    def _numbers(self) -> list["_Check"]:
         present, lit = self.box_class >= 0, self.light_state > 0
-        for field in ("box_position", "box_size", "box_yaw"):
-            _check_finite(field, getattr(self, field), present)
-        for field in ("light_position", "light_yaw"):
-            _check_finite(field, getattr(self, field), lit)
-        _check_finite("world_from_rig", self.world_from_rig, None)
-        small = (self.box_size <= 0).any(-1) & present
-        if small.any():
-            world, box = small.nonzero()[0].tolist()
-            raise ValueError(
-                f"Scene.box_size[{world}, {box}]={self.box_size[world, box].tolist()} must be above 0 m in length, "
-                "width and height; an absent box has box_class -1"
-            )
+        everywhere = torch.ones_like(self.viewer_world, dtype=torch.bool)
+        wanted = [
+            ("box_position", present),
+            ("box_size", present),
+            ("box_yaw", present),
+            ("light_position", lit),
+            ("light_yaw", lit),
+            ("world_from_rig", everywhere),
+        ]
         if self.route is not None:
-            _check_finite("route", self.route, ~self.route.isnan().all(-1).all(-1))
-        self._check_rotations()
+            wanted.append(("route", ~self.route.isnan().all(-1).all(-1)))
+        return [_finite(field, getattr(self, field), where) for field, where in wanted]
+
+    def _sizes(self) -> "_Check":
+        small = (self.box_size <= 0).any(-1) & (self.box_class >= 0)
+        return (
+            small,
+            lambda place: (
+                f"Scene.box_size{place}={self.box_size[tuple(place)].tolist()} must be above 0 m in length, width and "
+                "height; an absent box has box_class -1"
+            ),
+        )
+
+    def _rotations(self) -> "_Check":
+        rotation = self.world_from_rig[:, :3, :3]
+        identity = torch.eye(3, device=self.device)
+        wrong = ((rotation @ rotation.transpose(1, 2) - identity).abs().amax((1, 2)) > 1e-3) | (
+            torch.linalg.det(rotation) < 0
+        )
+        return (
+            wrong,
+            lambda place: (
+                f"Scene.world_from_rig{place} is not a rotation and a translation in its upper rows"
+            ),
+        )
 
     def _check_shapes(self) -> None:
         if self.box_class.ndim != 2 or self.light_state.ndim != 2 or self.viewer_world.ndim != 1:
@@ -116,31 +148,18 @@ class Scene:
                     f"Scene.{field} lies on {value.device} and the ground on {self.ground.device}; use Scene.to(device)"
                 )
 
-    def _check_rotations(self) -> None:
-        rotation = self.world_from_rig[:, :3, :3]
-        identity = torch.eye(3, device=self.device)
-        wrong = ((rotation @ rotation.transpose(1, 2) - identity).abs().amax((1, 2)) > 1e-3) | (
-            torch.linalg.det(rotation) < 0
-        )
-        if wrong.any():
-            viewer = int(wrong.nonzero()[0])
-            raise ValueError(
-                f"Scene.world_from_rig[{viewer}] is not a rotation and a translation in its upper rows"
-            )
+
+# Where something is wrong, and the sentence about the first such place (its indices).
+_Check = tuple[Tensor, Callable[[list[int]], str]]
 
 
-def _check_finite(field: str, value: Tensor, wanted: Tensor | None) -> None:
-    lead = 1 if wanted is None else wanted.ndim
+def _finite(field: str, value: Tensor, wanted: Tensor) -> _Check:
+    lead = wanted.ndim
     broken = ~torch.isfinite(value).flatten(lead).all(-1) if value.ndim > lead else ~torch.isfinite(value)
-    if wanted is not None:
-        broken &= wanted
-    if broken.any():
-        index = broken.nonzero()[0].tolist()
-        raise ValueError(f"Scene.{field}{index} is not finite; poses must be numbers")
+    return broken & wanted, lambda place: f"Scene.{field}{place} is not finite; poses must be numbers"
 
 
-def _check_range(field: str, value: Tensor, least: int, most: int) -> None:
-    wrong = (value < least) | (value > most)
-    if wrong.any():
-        index = wrong.nonzero()[0].tolist()
-        raise ValueError(f"Scene.{field}{index}={int(value[tuple(index)])} must be from {least} to {most}")
+def _in_range(field: str, value: Tensor, least: int, most: int) -> _Check:
+    return (value < least) | (
+        value > most
+    ), lambda place: f"Scene.{field}{place}={int(value[tuple(place)])} must be from {least} to {most}"
