@@ -148,7 +148,11 @@ class CameraRig:
             raise ValueError(f"{path}: {error}") from error
 
     def validate(self) -> None:
-        """Raise ValueError with one sentence if the rig cannot be drawn."""
+        """Raise ValueError with one sentence if the rig cannot be drawn; looks once, whoever asks again."""
+        assert self._sound
+
+    @cached_property
+    def _sound(self) -> bool:
         for field, size in (("height", self.height), ("width", self.width)):
             _check_side(f"CameraRig.{field}", size)
         if not self.names or len(set(self.names)) != len(self.names):
@@ -166,6 +170,7 @@ class CameraRig:
         for name, matrix, pose in zip(self.names, self.intrinsics.tolist(), self.rig_from_camera.tolist()):
             _check_intrinsics(name, np.array(matrix))
             _check_pose(f"CameraRig.rig_from_camera of camera {name!r}", np.array(pose))
+        return True
 
     def resized(self, height: int, width: int) -> "CameraRig":
         """The same cameras and the same field of view, drawn at another size."""

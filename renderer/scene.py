@@ -105,9 +105,9 @@ class Scene:
     def _rotations(self) -> "_Check":
         rotation = self.world_from_rig[:, :3, :3]
         identity = torch.eye(3, device=self.device)
-        wrong = ((rotation @ rotation.transpose(1, 2) - identity).abs().amax((1, 2)) > 1e-3) | (
-            torch.linalg.det(rotation) < 0
-        )
+        bent = (rotation @ rotation.transpose(1, 2) - identity).abs().amax((1, 2)) > 1e-3
+        first, second, third = rotation.unbind(1)
+        wrong = bent | ((torch.linalg.cross(first, second) * third).sum(-1) < 0)
         return (
             wrong,
             lambda place: (
