@@ -46,6 +46,11 @@ COMMANDS = {
         "what every camera of one agent sees, or a real picture beside its rendering",
         "--map M|--frame F --output PNG",
     ),
+    "film": Command(
+        "gigapixel.film",
+        "the same episode driven by a student and by the teacher",
+        "--weights PT --output PNG",
+    ),
     "student": Command(
         "student.__main__", "train the driver that sees pixels", "fit|validate|test|predict ..."
     ),

@@ -1,13 +1,12 @@
 """Filmstrips: one episode driven by several drivers in turn, moment by moment, through one car's front camera and from
 above.
 
-    python -m gigapixel.film --weights runs/student/cpu/policy.pt --map Town10HD --output film.png
+    gigapixel film --weights runs/student/cpu/policy.pt --map Town10HD --output film.png
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +141,3 @@ def main(argv: Sequence[str]) -> int:
     drivers = {"The student drives": policy, "The teacher drives": None}
     save_png(film(PixelWorld(config), drivers, arguments.seed, arguments.seconds), arguments.output)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -19,9 +19,8 @@ from simulator.recorded_starts import begin_worlds, load_starts
 from simulator.rollout import step_worlds
 from student.bridge import ground_library, light_table
 
-"""The scene of the peers: boxes within 50 m and 2,000 quads of lanes within 300 m of
-an eye 1.6 m above a plane."""
 PEERS_QUADS, PEERS_BOXES_M, PEERS_LANES_M, PEERS_EYE_M = 2_000, 50.0, 300.0, 1.6
+"""The scene of the peers: quads of lanes (how many, and within how far) and boxes around an eye above a plane."""
 STEPS = 50  # of random driving before worlds begin anew
 
 
