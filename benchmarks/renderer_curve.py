@@ -73,6 +73,10 @@ def draw_curves(result: dict[str, Any], output: Path) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks(ticks, list(sizes))
+    low, high = axes.get_ylim()
+    levels = [step * 10**power for power in range(7) for step in (1, 2, 5)]
+    levels = [level for level in levels if low <= level <= high]
+    axes.set_yticks(levels, [f"{level:,}" for level in levels])
     axes.minorticks_off()
     axes.set_xlabel("picture, pixels")
     axes.set_ylabel("pictures per second")
