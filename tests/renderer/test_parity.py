@@ -18,6 +18,7 @@ from renderer import (
     ribbon_quads,
 )
 from renderer.parity import boundary_band
+from tests.same_picture import assert_same
 
 POSES = (
     (0.0, -1.75, 0.0, 0.0),
@@ -27,13 +28,6 @@ POSES = (
     (70.0, -20.0, -1.0, 2.5),  # below the road
     (21.0, -1.75, 0.0, 0.0),  # the stop line fills whole pixels
 )
-
-
-def assert_same(reference, other):
-    parity = compare_frames(reference, other)
-    assert parity.interior_differing == 0, parity
-    assert parity.band_differing_share <= 0.01, parity
-    assert abs(parity.bias) <= 0.25, parity
 
 
 @pytest.fixture(scope="module")
