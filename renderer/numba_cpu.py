@@ -32,8 +32,8 @@ from renderer.palette import (
     ClassId,
 )
 from renderer.reference import NEAR_M
-from renderer.scene import LIGHT_RADIUS_M, Scene
-from renderer.triangles import FACE_CORNERS, LIGHT_SIDES
+from renderer.scene import Scene
+from renderer.triangles import FACE_CORNERS, LIGHT_DISC
 
 
 class Eyes(NamedTuple):
@@ -174,7 +174,6 @@ def _things(scene: Scene) -> Things:
 
 
 def _look() -> Look:
-    angle = 2 * np.pi * (np.arange(LIGHT_SIDES) + 0.5) / LIGHT_SIDES
     paints = [(GROUND_CLASSES.index(paint), MATERIAL_LAYER[paint]) for paint in PAINT_CLASSES]
     thin = list(LAYER_MATERIALS)
     haze = [*HAZE_RGB, HAZE_START, 1 / (1 - HAZE_START), 1 / ZENITH_SINE]
@@ -193,7 +192,7 @@ def _look() -> Look:
         route_layer=int(MATERIAL_LAYER[ROUTE_MATERIAL]),
         air=np.array(haze, np.float32),
         face_corners=np.array(FACE_CORNERS, np.float32),
-        disc=(LIGHT_RADIUS_M * np.stack([np.cos(angle), np.sin(angle)], axis=1)).astype(np.float32),
+        disc=LIGHT_DISC,
     )
 
 

@@ -1,8 +1,8 @@
 """The scene as triangles in the world: what the reference and the mesh backend draw."""
 
-import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -13,6 +13,9 @@ from renderer.scene import LIGHT_RADIUS_M, Scene
 
 LIGHT_SIDES = 12  # a lamp is drawn as a regular polygon, as round as its few pixels can show
 TWO = ((0, 1, 2), (0, 2, 3))  # how a quad is cut
+_ANGLES = 2 * np.pi * (np.arange(LIGHT_SIDES) + 0.5) / LIGHT_SIDES
+# [sides, 2] right and up, m, as the driver sees a light who comes along its yaw; counter-clockwise for him.
+LIGHT_DISC = (LIGHT_RADIUS_M * np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)).astype(np.float32)
 # Corners of each face, counter-clockwise seen from outside, as signs of (forward, left, up); rows ordered as `Face`.
 FACE_CORNERS = (
     ((1, -1, -1), (1, 1, -1), (1, 1, 1), (1, -1, 1)),
@@ -103,9 +106,8 @@ def _box_faces(scene: Scene) -> Float[Tensor, "worlds boxes 6 4 3"]:
 
 
 def _light_discs(scene: Scene) -> Float[Tensor, "worlds lights sides 3"]:
-    """Corners counter-clockwise for a driver who comes along `light_yaw` and looks at the light."""
-    angle = 2 * math.pi * (torch.arange(LIGHT_SIDES, device=scene.device) + 0.5) / LIGHT_SIDES
-    right, up = LIGHT_RADIUS_M * angle.cos(), LIGHT_RADIUS_M * angle.sin()  # as the driver sees them
+    """Corners of `LIGHT_DISC` in the world."""
+    right, up = torch.as_tensor(LIGHT_DISC, device=scene.device).unbind(1)
     sin, cos = scene.light_yaw.sin()[..., None], scene.light_yaw.cos()[..., None]
     offset = torch.stack([sin * right, -cos * right, up.expand(*scene.light_yaw.shape, -1)], dim=-1)
     return scene.light_position[:, :, None] + offset

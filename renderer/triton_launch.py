@@ -27,8 +27,8 @@ from renderer.palette import (
     MATERIAL_RGB,
     ClassId,
 )
-from renderer.scene import LIGHT_RADIUS_M, Scene
-from renderer.triangles import FACE_CORNERS, LIGHT_SIDES
+from renderer.scene import Scene
+from renderer.triangles import FACE_CORNERS, LIGHT_DISC
 from renderer.triton_corners import Shapes
 from renderer.triton_draw import draw
 from renderer.triton_find import find
@@ -157,10 +157,8 @@ def _segments(device: torch.device) -> Int[Tensor, "classes"]:
 
 @lru_cache(maxsize=8)
 def _shapes(device: torch.device) -> Shapes:
-    angle = 2 * np.pi * (np.arange(LIGHT_SIDES) + 0.5) / LIGHT_SIDES
-    disc = LIGHT_RADIUS_M * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     return Shapes(
-        *(torch.tensor(np.array(table, np.float32), device=device) for table in (FACE_CORNERS, disc))
+        *(torch.tensor(np.array(table, np.float32), device=device) for table in (FACE_CORNERS, LIGHT_DISC))
     )
 
 
