@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Bool, Int, Key
+from jaxtyping import Array, Int, Key
 
 from simulator.atlas import RoadAtlas
 from simulator.config import SimulatorConfig
@@ -120,13 +120,6 @@ def begin_worlds(
     map_ids = jnp.arange(num_worlds, dtype=jnp.int32) % atlas.num_maps
     keys = jax.random.split(key, num_worlds)
     return jax.vmap(begin, (0, None, 0, None, None))(keys, atlas, map_ids, config, starts)
-
-
-def has_ended(state: WorldState) -> Bool[Array, " worlds"]:
-    """Worlds whose recording is over: nothing is known of what its agents did next. Never worlds in towns."""
-    if state.scenario.logged is None:
-        return jnp.zeros(state.step.shape, bool)
-    return state.step >= state.scenario.logged.last_step
 
 
 def _untracked(town: WorldState, like: Logged, atlas: RoadAtlas, config: SimulatorConfig) -> Logged:

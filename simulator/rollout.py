@@ -46,10 +46,19 @@ def needs_reset(state: WorldState, config: SimulatorConfig) -> Bool[Array, " wor
     metrics do not count here either; where nobody counts, only time ends the episode."""
     gone = (state.spawned & ~state.active).sum(axis=-1)
     inactive = gone / jnp.maximum(state.spawned.sum(axis=-1), 1)
-    over = state.step >= config.episode_steps
-    if state.scenario.logged is not None:
-        over = over | (state.step >= state.scenario.logged.last_step)
-    return over | (inactive >= config.inactive_reset_share)
+    return is_over(state, config) | (inactive >= config.inactive_reset_share)
+
+
+def is_over(state: WorldState, config: SimulatorConfig) -> Bool[Array, " worlds"]:
+    """Worlds whose time is up or whose recording has ended."""
+    return (state.step >= config.episode_steps) | has_ended(state)
+
+
+def has_ended(state: WorldState) -> Bool[Array, " worlds"]:
+    """Worlds whose recording is over: nothing is known of what its agents did next. Never worlds in towns."""
+    if state.scenario.logged is None:
+        return jnp.zeros(state.step.shape, bool)
+    return state.step >= state.scenario.logged.last_step
 
 
 def select_worlds(which: Bool[Array, " worlds"], new: WorldState, old: WorldState) -> WorldState:

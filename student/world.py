@@ -22,8 +22,8 @@ from simulator.config import SimulatorConfig
 from simulator.infractions import summarise
 from simulator.logged_world import ReplayConfig
 from simulator.places import load_places
-from simulator.recorded_starts import RecordedStarts, begin, has_ended, load_starts
-from simulator.rollout import needs_reset, select_worlds, step_worlds
+from simulator.recorded_starts import RecordedStarts, begin, load_starts
+from simulator.rollout import has_ended, needs_reset, select_worlds, step_worlds
 from simulator.tracking import track
 from simulator.world import WorldState
 from student import bridge

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Array
 
 from simulator.atlas import RoadAtlas
 from simulator.baselines import NO_BASELINE, with_baseline
@@ -17,7 +17,7 @@ from simulator.config import SimulatorConfig
 from simulator.dynamics import COAST
 from simulator.infractions import Metrics, summarise
 from simulator.road_map import RoadMap
-from simulator.rollout import Choose, select_worlds, step_worlds
+from simulator.rollout import Choose, is_over, select_worlds, step_worlds
 from simulator.world import WorldState
 from teacher.evaluation_config import POLICY_DRIVER
 from teacher.observation import observe
@@ -103,14 +103,6 @@ def careful(worlds: WorldState) -> WorldState:
 def put_at_the_wheel(worlds: WorldState, driver: str) -> WorldState:
     """The worlds with ``driver`` for the agents that count."""
     return with_baseline(worlds, NO_BASELINE if driver == POLICY_DRIVER else driver)
-
-
-def is_over(state: WorldState, config: SimulatorConfig) -> Bool[Array, " worlds"]:
-    """Worlds whose time is up or whose recording has ended."""
-    over = state.step >= config.episode_steps
-    if state.scenario.logged is not None:
-        over = over | (state.step >= state.scenario.logged.last_step)
-    return over
 
 
 def roll_to_the_end(

@@ -18,8 +18,8 @@ from simulator.logged_world import ReplayConfig
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
 from simulator.maps import load_atlas
 from simulator.places import Places, load_places, one_place
-from simulator.recorded_starts import RecordedStarts, begin_worlds, has_ended, load_starts
-from simulator.rollout import needs_reset, reset_worlds, step_worlds
+from simulator.recorded_starts import RecordedStarts, begin_worlds, load_starts
+from simulator.rollout import has_ended, needs_reset, reset_worlds, step_worlds
 from simulator.world import LOG, POLICY, WorldState
 from tests.recorded import RED_STEPS, STEPS, recorded_scene
 
