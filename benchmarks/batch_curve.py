@@ -6,17 +6,15 @@ options are those of `gigapixel bench simulator`.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.script import curve_parser, run, write_curve
 from gigapixel.bench import Workload, make_settings, measure, override, report
 from gigapixel.report import save_figure
 from gigapixel.simulator_workload import SimulatorSettings, simulator_workload
-from student.run_folder import write_json
 
 
 def batch_curve(
@@ -84,25 +82,12 @@ def read_sizes(text: str) -> list[int]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.batch_curve", description=__doc__.split("\n", 1)[0]
-    )
-    parser.add_argument("--sizes", required=True, metavar="N,N,...", help="numbers of worlds")
-    parser.add_argument(
-        "--output", required=True, metavar="FILE.json", help="result; the picture is put beside it"
-    )
+    parser = curve_parser("batch_curve", __doc__, "N,N,...", "numbers of worlds")
     arguments, rest = parser.parse_known_args(argv)
     settings = make_settings(SimulatorSettings, override(rest), "options")
-    output = Path(arguments.output)
-    result = batch_curve(settings, read_sizes(arguments.sizes))
-    write_json(output, result)
-    draw_curve(result, output.with_suffix(".png"))
+    write_curve(batch_curve(settings, read_sizes(arguments.sizes)), draw_curve, arguments.output)
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run(main)

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gigapixel.bench import Workload, make_settings, measure, override, report
+from benchmarks.script import curve_parser, run, write_curve
+from gigapixel.bench import Workload, make_settings, measured, override
 from gigapixel.render_command import parse_size
 from gigapixel.renderer_workload import RendererSettings, renderer_workload
 from gigapixel.report import save_figure
-from student.run_folder import write_json
 
 AXES = ("size", "cameras", "agents", "map", "backend")
-SPEEDS = ("views_per_s", "windows_per_s", "with_step_per_s", "share_of_copying", "peak_memory_mb")
+SPEEDS = ("views_per_s", "windows_per_s", "with_step_per_s", "share_of_copying")
 
 
 def renderer_curve(
@@ -35,15 +34,8 @@ def renderer_curve(
     reports, curve = [], []
     for values in itertools.product(*choices.values()):
         here = dict(zip(choices, values, strict=True))
-        workload = build(replace(settings, **here))
-        measurement = measure(workload, settings.window_s)
-        rows = {
-            name: measure(replace(workload, call=call), settings.window_s)
-            for name, call in workload.rows.items()
-        }
-        print(f"{here}: {measurement.per_s:,.0f} views/s", flush=True)
-        facts = workload.facts(measurement)
-        one = report("renderer", workload, measurement, rows, facts, settings.window_s)
+        one = measured("renderer", build(replace(settings, **here)), settings.window_s)
+        print(f"{here}: {one['views_per_s']:,.0f} views/s", flush=True)
         reports.append(one)
         curve.append(here | {name: one[name] for name in SPEEDS if name in one})
     return max(reports, key=lambda one: one["views_per_s"]) | {"curve": curve}
@@ -107,27 +99,14 @@ def read_choices(arguments: argparse.Namespace) -> dict[str, list[Any]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.renderer_curve", description=__doc__.split("\n", 1)[0]
-    )
-    parser.add_argument("--sizes", required=True, metavar="WIDTHxHEIGHT,...", help="of a picture")
+    parser = curve_parser("renderer_curve", __doc__, "WIDTHxHEIGHT,...", "of a picture")
     for name in AXES[1:]:
         parser.add_argument(f"--{name}", metavar="A,B,...", help=f"{name} to compare")
-    parser.add_argument(
-        "--output", required=True, metavar="FILE.json", help="result; the picture is put beside it"
-    )
     arguments, rest = parser.parse_known_args(argv)
     settings = make_settings(RendererSettings, override(rest), "options")
-    output = Path(arguments.output)
-    result = renderer_curve(settings, read_choices(arguments))
-    write_json(output, result)
-    draw_curves(result, output.with_suffix(".png"))
+    write_curve(renderer_curve(settings, read_choices(arguments)), draw_curves, arguments.output)
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run(main)

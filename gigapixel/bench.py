@@ -75,6 +75,20 @@ def measure(
     return Measurement(compile_s, speeds, calls, units)
 
 
+def measured(room: str, workload: Workload, window_s: float) -> dict[str, Any]:
+    """Time a workload and its rows; gives the flat JSON object of `report` and logs it as it grows."""
+    _log.info("%s on %s: %s", room, workload.device, workload.description)
+    measurement = measure(workload, window_s)
+    facts = workload.facts(measurement)
+    for name, value in facts.items():
+        _log.info("%s: %s", name, value)
+    rows = {}
+    for name, call in workload.rows.items():
+        rows[name] = measure(replace(workload, call=call), window_s)
+        _log.info("%s: %s %s/s", name, f"{rows[name].per_s:,.0f}", workload.unit.replace("_", "-"))
+    return report(room, workload, measurement, rows, facts, window_s)
+
+
 def report(
     room: str,
     workload: Workload,
@@ -182,21 +196,11 @@ def main(argv: Sequence[str]) -> int:
     kind, build = workloads.BUILDERS[arguments.room]
     settings = make_settings(kind, values, arguments.config or "options")
     workload = build(settings)
-    _log.info("%s on %s: %s", arguments.room, workload.device, workload.description)
-    measurement = measure(workload, settings.window_s)
-    facts = workload.facts(measurement)
-    for name, value in facts.items():
-        _log.info("%s: %s", name, value)
-    rows = {}
-    for name, call in workload.rows.items():
-        rows[name] = measure(replace(workload, call=call), settings.window_s)
-        _log.info("%s: %s %s/s", name, f"{rows[name].per_s:,.0f}", workload.unit.replace("_", "-"))
-    result = report(arguments.room, workload, measurement, rows, facts, settings.window_s)
+    result = measured(arguments.room, workload, settings.window_s)
     write_json(arguments.output, result)
-    print(
-        f"{measurement.per_s:,.0f} {workload.unit.replace('_', '-')}/s on {workload.device} -> {arguments.output}"
-    )
+    speed = f"{result[f'{workload.unit}_per_s']:,.0f} {workload.unit.replace('_', '-')}/s"
+    print(f"{speed} on {workload.device} -> {arguments.output}")
     return 0
 
 
-__all__ = ["Measurement", "Workload", "main", "measure", "report"]
+__all__ = ["Measurement", "Workload", "main", "measure", "measured", "report"]

@@ -131,12 +131,12 @@ def _facts(measured: Measurement, rig: CameraRig, device: str) -> dict[str, Any]
     """What the speed means: per agent, and in bytes against what the device can copy."""
     import torch
 
-    written = measured.per_s * rig.height * rig.width * 3
-    copied = copy_bytes_per_s(device)
     if device == "cuda":
         peak = torch.cuda.max_memory_allocated()
     else:
         peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    written = measured.per_s * rig.height * rig.width * 3
+    copied = copy_bytes_per_s(device)  # after the peak: the copies are large
     return {
         "agent_steps_per_s": round(measured.per_s / rig.num_cameras, 1),
         "written_gb_per_s": round(written / 1e9, 3),
