@@ -23,7 +23,7 @@ from renderer import CameraRig, render
 from simulator.dynamics import wrap_angle
 from simulator.rollout import roll
 from simulator.world import WorldState
-from student.bridge import ground_library
+from student.bridge import ground_library, light_table
 from teacher.episode_film import save_gif
 from teacher.evaluate import choose_with
 from teacher.policy import load_policy
@@ -77,13 +77,14 @@ def frames(drive: Drive, rig: CameraRig, backend: str, seconds: float) -> Iterat
     first, rest = rig.select(rig.names[:1]), rig.select(rig.names[1:]) if rig.num_cameras > 1 else None
     rigs = [first.resized(LARGE[1], LARGE[0])] + ([rest.resized(SMALL[1], SMALL[0])] if rest else [])
     start = drive.moments[0]
-    ground, agent = ground_library([start.road_map]), torch.tensor([drive.agent])
+    ground, lights = ground_library([start.road_map]), light_table(start.atlas)
+    agent = torch.tensor([drive.agent])
     for number in range(round(seconds * FRAMES_PER_S)):
         place = number / FRAMES_PER_S / start.config.timestep_s
         step = min(int(place), len(drive.moments) - 2)
         before, after = drive.moments[step], drive.moments[step + 1]
         now = replace(before, state=between(before.state, after.state, min(place - step, 1.0)))
-        drawn = scene_at(now.state, now.atlas, now.config, ground, agent)
+        drawn = scene_at(now.state, now.atlas, now.config, ground, agent, lights)
         pictures = [render(drawn, part, channels=("rgb",), backend=backend).rgb[0].numpy() for part in rigs]
         yield _composed(now, drive.agent, rig, [camera for part in pictures for camera in part])
 
