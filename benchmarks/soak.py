@@ -25,12 +25,12 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from benchmarks.script import run
 from gigapixel.machine import jax_device
-from simulator.atlas import RoadAtlas
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
-from simulator.dynamics import MAX_ACCELERATION, MAX_SPEED, MAX_STEERING, MIN_ACCELERATION, MIN_SPEED
-from simulator.maps import load_atlas, load_maps
-from simulator.spawn import check_capacity
-from simulator.world import WorldState
+from simulator.dynamics.bicycle import MAX_ACCELERATION, MAX_SPEED, MAX_STEERING, MIN_ACCELERATION, MIN_SPEED
+from simulator.reset.spawn import check_capacity
+from simulator.roads.map_cache import load_atlas, load_maps
+from simulator.state import WorldState
 from teacher.config import TeacherConfig
 from teacher.environment import Environment, make_environment
 from teacher.observation import OBSERVATIONS

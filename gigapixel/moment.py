@@ -19,17 +19,17 @@ from torch import Tensor
 import teacher
 from gigapixel.sheet import Colour, shade_wedges
 from renderer import CameraRig, Frame, GroundLibrary, Scene, render
-from simulator.atlas import RoadAtlas
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
-from simulator.draw import draw_world
-from simulator.logged_world import ReplayConfig
-from simulator.places import load_places, one_place
-from simulator.recorded_starts import begin_worlds, load_starts
-from simulator.road_map import RoadMap
+from simulator.drawing.draw_state import agents_to_draw, lights_to_draw, world_of
+from simulator.drawing.top_down import draw_world
+from simulator.drawing.viewport import View
+from simulator.reset.log_scenario import ReplayConfig
+from simulator.reset.map_set import load_places, one_place
+from simulator.reset.reset import begin_worlds, load_starts
+from simulator.roads.road_map import RoadMap
 from simulator.rollout import roll
-from simulator.snapshot import agents_to_draw, lights_to_draw, world_of
-from simulator.view import View
-from simulator.world import CAR, WorldState, rear_axle
+from simulator.state import CAR, WorldState, rear_axle
 from student.bridge import LightTable, drawable, ground_library, light_table, scene
 from teacher.episodes import careful, choose_with
 from teacher.log_evaluation import LOG_ROUTE_STATIONS
@@ -63,9 +63,9 @@ class Moment:
 def drive_a_while(map_name: str, seed: int, num_agents: int, seconds: float) -> Moment:
     """Begin one world and let the pretrained teacher drive; without one the world stays as it begins.
 
-    `map_name` is a town, where it drives everybody, or a pack of recorded scenes (see `simulator.places`), of which the
-    seed picks one. There it drives every vehicle that can be driven, the rest replays the log, and the drive ends with
-    the recording. Raises ValueError or OSError for maps that cannot be read or hold too few metres of road.
+    `map_name` is a town, where it drives everybody, or a pack of recorded scenes (see `simulator.reset.map_set`), of
+    which the seed picks one. There it drives every vehicle that can be driven, the rest replays the log, and the drive
+    ends with the recording. Raises ValueError or OSError for maps that cannot be read or hold too few metres of road.
     """
     places = load_places([one_place(map_name, seed)])
     places.check_capacity(num_agents, replayed=True)

@@ -12,10 +12,10 @@ import torch
 from gigapixel.moment import scene_at
 from renderer import CameraRig, ClassId, GroundLibrary, GroundMesh, Scene
 from simulator.config import SimulatorConfig
-from simulator.dynamics import ACTIONS
-from simulator.logged_world import ReplayConfig
-from simulator.places import load_places
-from simulator.recorded_starts import begin_worlds, load_starts
+from simulator.dynamics.bicycle import ACTIONS
+from simulator.reset.log_scenario import ReplayConfig
+from simulator.reset.map_set import load_places
+from simulator.reset.reset import begin_worlds, load_starts
 from simulator.rollout import step_worlds
 from student.bridge import ground_library, light_table
 

@@ -91,8 +91,8 @@ class _Bench:
         import jax.numpy as jnp
 
         from simulator.config import SimulatorConfig
-        from simulator.maps import load_atlas
-        from simulator.spawn import check_capacity
+        from simulator.reset.spawn import check_capacity
+        from simulator.roads.map_cache import load_atlas
         from teacher.config import TeacherConfig
         from teacher.environment import make_environment
         from teacher.observation import OBSERVATIONS, example_observation

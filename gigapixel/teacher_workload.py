@@ -53,8 +53,8 @@ class _Bench:
     """A run in memory, and the parts of its update as programs of their own."""
 
     def __init__(self, config: Any, policy: str) -> None:
-        from simulator.maps import load_atlas
-        from simulator.spawn import check_capacity
+        from simulator.reset.spawn import check_capacity
+        from simulator.roads.map_cache import load_atlas
         from teacher.environment import make_environment
         from teacher.hosts import spread
         from teacher.network import TeacherNetwork

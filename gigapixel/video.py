@@ -20,9 +20,9 @@ from gigapixel.moment import Moment, busiest_car, draw_above, scene_at
 from gigapixel.sheet import ACCENTS, BACKGROUND, TEXT, Colour, font
 from gigapixel.whole_file import whole_file
 from renderer import CameraRig, render
-from simulator.dynamics import wrap_angle
+from simulator.dynamics.bicycle import wrap_angle
 from simulator.rollout import roll
-from simulator.world import WorldState
+from simulator.state import WorldState
 from student.bridge import ground_library, light_table
 from teacher.episode_film import save_gif
 from teacher.evaluate import choose_with

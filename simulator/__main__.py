@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from simulator.cores import core_count
-from simulator.draw import draw_map
+from simulator.drawing.top_down import draw_map
 from simulator.logs.import_logs import Reader, find_sources, import_logs, input_roots
 from simulator.logs.scene_pack import ScenePack, holds_logged_scenes
-from simulator.maps import load_maps
-from simulator.opendrive import import_town, known_towns
-from simulator.road_map import RoadMap, StopKind
+from simulator.roads.map_cache import load_maps
+from simulator.roads.opendrive import import_town, known_towns
+from simulator.roads.road_map import RoadMap, StopKind
 
 LOG_SOURCES = {
     "womd": "Waymo Open Motion scenes as JSON of Nocturne or GPUDrive (.json, .json.gz)",
@@ -69,30 +69,32 @@ def log_sources(command: str, given: str | None) -> tuple[list[Path], Reader]:
     """What one import command reads, and with what. Readers are loaded only when asked for."""
     what = LOG_SOURCES[command]
     if command == "womd":
-        from simulator.logs import womd
+        from simulator.logs.readers import womd
 
         return find_sources(given, (womd.FOLDER,), womd.PATTERNS, what), womd.read_womd
     if command == "nuscenes":
-        from simulator.logs import scenarionet
+        from simulator.logs.readers import scenarionet
 
         return find_sources(
             given, (scenarionet.FOLDER,), scenarionet.PATTERNS, what
         ), scenarionet.read_scenarionet
     if command == "av2":
-        from simulator.logs import av2
+        from simulator.logs.readers import argoverse2
 
         folders = [
-            folder for root in input_roots(given, av2.FOLDERS, what) for folder in av2.av2_folders(root)
+            folder
+            for root in input_roots(given, argoverse2.FOLDERS, what)
+            for folder in argoverse2.av2_folders(root)
         ]
-        return _some(folders, given, what), av2.read_av2
-    from simulator.logs import py123d_logs
+        return _some(folders, given, what), argoverse2.read_av2
+    from simulator.logs.readers import py123d
 
     folders = [
         folder
         for root in input_roots(given, ("logs/py123d",), what)
-        for folder in py123d_logs.py123d_folders(root)
+        for folder in py123d.py123d_folders(root)
     ]
-    return _some(folders, given, what), py123d_logs.read_py123d
+    return _some(folders, given, what), py123d.read_py123d
 
 
 def _some(folders: list[Path], given: str | None, what: str) -> list[Path]:
@@ -134,10 +136,10 @@ def _is_source(path: Path) -> bool:
 
 
 def _check_logs(path: Path, scene: str | None, report: bool, picture: Path) -> int:
-    from simulator.logs.action_report import action_lines
-    from simulator.logs.picture import contact_sheet, draw_scene
-    from simulator.logs.report import log_report, report_lines
-    from simulator.logs.summary import summary_lines
+    from simulator.logs.inspection.action_replay import action_lines
+    from simulator.logs.inspection.contents import summary_lines
+    from simulator.logs.inspection.pictures import contact_sheet, draw_scene
+    from simulator.logs.inspection.plausibility import log_report, report_lines
 
     with ScenePack(path) as pack:
         if scene is not None:

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from simulator.dynamics import heading
+from simulator.dynamics.bicycle import heading
 
 MIN_HEIGHT_GAP_M = 2.5
 """Boxes whose ground heights differ by more are on different levels (a bridge and the road below it)."""

@@ -59,7 +59,7 @@ class SimulatorConfig:
             CARLA's towns have signs).
         offroad_margin_m: A corner this far outside the drivable area is a departure.
         detailed_metrics: Also notice fault, wrong-way driving, time to collision and comfort; costs time, so training
-            leaves it off (see `simulator.infractions.conduct`).
+            leaves it off (see `simulator.metrics.driving_quality`).
         inactive_reset_share: Training resets a world when this share of its agents no longer drives.
         idm_share: Share of agents that follow their route by the intelligent driver model.
         idm: The settings of that model.

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Key
 
-from simulator.atlas import RoadAtlas
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
-from simulator.spawn import reset
+from simulator.reset.spawn import reset
+from simulator.state import Events, WorldState
 from simulator.step import step
-from simulator.world import Events, WorldState
 
 Choose = Callable[[WorldState, Array], Array]
 """Picks actions [worlds, agents] from batched states and a key (consumed)."""

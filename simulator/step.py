@@ -4,14 +4,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from simulator import baselines, collision, dynamics, noise
-from simulator.atlas import RoadAtlas
+from simulator import collision
+from simulator.agents import baselines, faulty_agents
+from simulator.agents.controllers import drive_others
+from simulator.atlas.edge_distance import corner_room
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, STANDSTILL_MPS, SimulatorConfig
-from simulator.infractions.conduct import judge
-from simulator.infractions.stop_rules import watch_stop_lines
-from simulator.road_room import corner_room
-from simulator.roles import drive_others
-from simulator.world import IDM, LOG, Events, WorldState, nearest_station, route_rows
+from simulator.dynamics import bicycle
+from simulator.metrics.driving_quality import judge
+from simulator.metrics.stop_lines import watch_stop_lines
+from simulator.state import IDM, LOG, Events, WorldState, nearest_station, route_rows
 
 # Stations searched for the nearest, and how many of them lie behind the last one: at 20 m/s and 0.5 s an agent passes
 # five.
@@ -59,9 +61,9 @@ def move(state: WorldState, action: Int[Array, " agents"], config: SimulatorConf
     Agents that are driven by the intelligent driver model or by their log move later (`roles.drive_others`).
     """
     if state.scenario.has_noise:
-        action = noise.override(state, action, config)
-    motion = dynamics.motion_of(state)
-    moved = dynamics.advance(motion, dynamics.jerks_of(action), dynamics.vehicle_of(state), config.timestep_s)
+        action = faulty_agents.override(state, action, config)
+    motion = bicycle.motion_of(state)
+    moved = bicycle.advance(motion, bicycle.jerks_of(action), bicycle.vehicle_of(state), config.timestep_s)
     moved = jax.tree.map(lambda new, old: jnp.where(state.active, new, old), moved, motion)
     after = state.replace(
         position=jnp.stack([moved.x, moved.y, state.position[:, 2]], axis=-1),
@@ -72,7 +74,7 @@ def move(state: WorldState, action: Int[Array, " agents"], config: SimulatorConf
         steering=moved.steering,
     )
     if state.scenario.has_noise:
-        after = noise.hold(state, after, config)
+        after = faulty_agents.hold(state, after, config)
     if state.scenario.baseline == baselines.CONSTANT_VELOCITY:
         after = baselines.keep_velocity(state, after, config)
     return after

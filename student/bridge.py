@@ -37,13 +37,13 @@ from renderer import (
     strip_quads,
     zebra_quads,
 )
-from simulator import lights
-from simulator.atlas import RoadAtlas
+from simulator import traffic_lights
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.dynamics import wrap_angle
-from simulator.maps import cache_folder
-from simulator.road_map import MarkingType, RoadMap, StopKind
-from simulator.world import WorldState, rear_axle
+from simulator.dynamics.bicycle import wrap_angle
+from simulator.roads.map_cache import cache_folder
+from simulator.roads.road_map import MarkingType, RoadMap, StopKind
+from simulator.state import WorldState, rear_axle
 from student.observation import (
     COMMAND_LOOKAHEAD_M,
     command_from_heading_change,
@@ -220,7 +220,7 @@ def drawable(
     """
     box_class = jnp.where(state.present, state.scenario.kind, -1)
     own = stops[state.map_id]
-    light_state = jax.vmap(lights.light_states, (0, 0, None, None))(state, own, atlas, config)
+    light_state = jax.vmap(traffic_lights.light_states, (0, 0, None, None))(state, own, atlas, config)
     axle = rear_axle(state.position, state.yaw, state.scenario.size)
     pose = jnp.concatenate([axle[..., :2], state.yaw[..., None]], axis=-1)
     change = jax.vmap(jax.vmap(heading_change))(state.scenario.route_yaw, state.route_m)

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from renderer import CalibrationNoise, CameraRig, Scene
 from simulator.config import SimulatorConfig
-from simulator.infractions import summarise
-from simulator.logged_world import ReplayConfig
-from simulator.places import load_places
-from simulator.recorded_starts import RecordedStarts, begin, load_starts
+from simulator.dynamics.jerk_tracking import track
+from simulator.metrics.summary import summarise
+from simulator.reset.log_scenario import ReplayConfig
+from simulator.reset.map_set import load_places
+from simulator.reset.reset import RecordedStarts, begin, load_starts
 from simulator.rollout import has_ended, needs_reset, select_worlds, step_worlds
-from simulator.tracking import track
-from simulator.world import WorldState
+from simulator.state import WorldState
 from student import bridge
 from student.observation import Observation
 from student.rigs import AgentRigs
@@ -42,9 +42,9 @@ from teacher.reward import careful_traits
 class PixelWorldConfig:
     """Worlds for a student. Physics, lights and dynamics are those that the teacher was trained in.
 
-    A map is a town or a pack of recorded scenes (`womd.h5`, `womd.h5:train`, `womd.h5:NAME`, see `simulator.places`). A
-    world stays in its town, or with its pack: worlds of one pack begin with its scenes in turn, and draw one anew for
-    every episode after that.
+    A map is a town or a pack of recorded scenes (`womd.h5`, `womd.h5:train`, `womd.h5:NAME`, see
+    `simulator.reset.map_set`). A world stays in its town, or with its pack: worlds of one pack begin with its scenes
+    in turn, and draw one anew for every episode after that.
     """
 
     maps: tuple[str, ...] = ("Town01", "Town02", "Town03", "Town04", "Town05")  # dealt over the worlds

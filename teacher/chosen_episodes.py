@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.infractions import agent_figures
-from simulator.infractions.figures import arrived
+from simulator.metrics.summary import agent_figures, arrived
 from teacher.episodes import Episodes
 
 BEFORE_S, AFTER_S = 9.0, 2.0

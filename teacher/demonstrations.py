@@ -12,7 +12,7 @@ import numpy as np
 
 from simulator.logs.scene_pack import ScenePack
 from simulator.logs.split import is_held_out
-from simulator.logs.stream import SceneBatch, SceneStream, StreamConfig
+from simulator.reset.scene_stream import SceneBatch, SceneStream, StreamConfig
 from teacher.config import TeacherConfig
 from teacher.expert import Demonstration, demonstrate
 from teacher.pretrain_config import PretrainConfig

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from simulator.world import WorldState
+from simulator.state import WorldState
 
 _GOLDEN = 0x9E3779B9  # 2^32 / golden ratio: multiples of it are spread evenly
 

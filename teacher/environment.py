@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from simulator.atlas import RoadAtlas
-from simulator.dynamics import ACTIONS
-from simulator.infractions import agent_figures
+from simulator.atlas.road_atlas import RoadAtlas
+from simulator.dynamics.bicycle import ACTIONS
+from simulator.metrics.summary import agent_figures
 from simulator.rollout import needs_reset, reset_anywhere
+from simulator.state import Scenario, WorldState
 from simulator.step import step
-from simulator.world import Scenario, WorldState
 from teacher.config import TeacherConfig
 from teacher.observation import observe
 from teacher.reward import reward
@@ -112,7 +112,7 @@ def split_worlds(state: WorldState) -> tuple[Scenario, dict[str, Any]]:
 
 
 def finished_metrics(state: WorldState) -> dict[str, jax.Array]:
-    """What became of each agent, [worlds, agents] f32: the figures of `simulator.infractions` and the metres driven;
+    """What became of each agent, [worlds, agents] f32: the figures of `simulator.metrics` and the metres driven;
     NaN in slots where no agent was placed."""
     driven = jnp.where(state.spawned, state.distance_m, jnp.nan)
     return agent_figures(state) | {"distance_m": driven}

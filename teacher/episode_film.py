@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from simulator.draw import draw_world
-from simulator.view import Colour, View
+from simulator.drawing.top_down import draw_world
+from simulator.drawing.viewport import Colour, View
 from teacher.chosen_episodes import ARRIVAL, COLLISION, OFFROAD, UNFINISHED, Clip
 from teacher.episode_stage import COLOURS, Stage
 from teacher.sheet import in_a_row

@@ -10,14 +10,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from PIL import Image
 
+from simulator.atlas.affine_variants import varied_map
 from simulator.config import ROUTE_SPACING_M
-from simulator.draw import draw_map
-from simulator.lights import light_states
-from simulator.road_map import RoadMap
-from simulator.snapshot import world_of
-from simulator.variants import varied_map
-from simulator.view import Colour, View
-from simulator.world import IDM, LOG, NO_NOISE, PARKED, POLICY, WorldState
+from simulator.drawing.draw_state import world_of
+from simulator.drawing.top_down import draw_map
+from simulator.drawing.viewport import Colour, View
+from simulator.roads.road_map import RoadMap
+from simulator.state import IDM, LOG, NO_NOISE, PARKED, POLICY, WorldState
+from simulator.traffic_lights import light_states
 from teacher.chosen_episodes import Clip
 
 COLOURS: dict[str, Colour] = {
@@ -86,7 +86,7 @@ class Stage:
         return view, self._background.crop((left, top, left + size, top + size))
 
     def agents(self, step: int, share: float) -> dict[str, np.ndarray]:
-        """Everybody ``share`` of the way from instant ``step`` to the next, as `simulator.draw` wants them.
+        """Everybody ``share`` of the way from instant ``step`` to the next, as `simulator.drawing.top_down` wants them.
 
         Besides: speed [agents] m/s and route_m [agents] m. Who appears or vanishes is not seen to glide.
         """

@@ -11,14 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from simulator.atlas import RoadAtlas
-from simulator.baselines import NO_BASELINE, with_baseline
+from simulator.agents.baselines import NO_BASELINE, with_baseline
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
-from simulator.dynamics import COAST
-from simulator.infractions import Metrics, summarise
-from simulator.road_map import RoadMap
+from simulator.dynamics.bicycle import COAST
+from simulator.metrics.summary import Metrics, summarise
+from simulator.roads.road_map import RoadMap
 from simulator.rollout import Choose, is_over, select_worlds, step_worlds
-from simulator.world import WorldState
+from simulator.state import WorldState
 from teacher.evaluation_config import POLICY_DRIVER
 from teacher.observation import observe
 from teacher.policy import Policy

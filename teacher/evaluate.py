@@ -1,4 +1,4 @@
-"""How well a driver drives: closed-loop episodes in towns or recorded scenes, summarised by `simulator.infractions`.
+"""How well a driver drives: closed-loop episodes in towns or recorded scenes, summarised by `simulator.metrics`.
 
 In towns every agent gets a route with three goals 40 to 80 m apart; in recorded scenes vehicles go where they were
 recorded to go. All agents have the careful driver's traits.
@@ -11,9 +11,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from simulator.infractions import Metrics
-from simulator.logs.stream import Capacity
-from simulator.world import WorldState
+from simulator.metrics.summary import Metrics
+from simulator.reset.scene_stream import Capacity
+from simulator.state import WorldState
 from teacher.chosen_episodes import chosen_clips
 from teacher.episode_film import write_film
 from teacher.episodes import Episodes, choose_with

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from simulator.baselines import BASELINES
+from simulator.agents.baselines import BASELINES
 from simulator.logs.split import ALL, SPLITS
 from teacher.traffic import LOG_TRAFFIC, SELF, SHARED, TOWN_TRAFFIC
 
@@ -26,7 +26,7 @@ class EvaluationConfig:
         split: Which of the packs' scenes: "all", "train" or "held_out" (see `simulator.logs.split`).
         traffic: In whose company, one evaluation after the other (see `teacher.traffic`).
         share: Share of agents for the driver, where the traffic leaves that open.
-        driver: Who drives the agents that count: "policy", "constant_velocity" or "idm" (`simulator.baselines`).
+        driver: Who drives the agents that count: "policy", "constant_velocity" or "idm" (`simulator.agents.baselines`).
         worlds: Parallel worlds; with packs, scenes that are driven at a time.
         agents: Agents per world; None is 16 in towns and 64 in recorded scenes.
         seconds: Length of an episode; None is 60 s in towns and the whole recording of scenes, which none exceeds.

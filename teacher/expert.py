@@ -15,13 +15,13 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
-from simulator.actions.jerk import JerkActions
-from simulator.actions.logged_ahead import Ahead, LoggedTrack, logged_motion, windows
-from simulator.atlas import RoadAtlas
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
-from simulator.dynamics import Motion, Vehicle, motion_of, vehicle_of
+from simulator.dynamics.bicycle import Motion, Vehicle, motion_of, vehicle_of
+from simulator.dynamics.jerk_actions import JerkActions
+from simulator.dynamics.log_window import Ahead, LoggedTrack, logged_motion, windows
+from simulator.state import LOG, Leaf, WorldState
 from simulator.step import step
-from simulator.world import LOG, Leaf, WorldState
 from teacher.config import TeacherConfig
 from teacher.observation import observe
 from teacher.reward import reward

@@ -16,8 +16,8 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
-from simulator.atlas import crossed_columns
-from simulator.world import Leaf, Scenario, WorldState
+from simulator.atlas.road_atlas import crossed_columns
+from simulator.state import Leaf, Scenario, WorldState
 
 NEAR_M = 30.0
 """Unit of length for positions."""
@@ -51,7 +51,7 @@ class Frame:
         return self.cos, self.sin, -self.sin, self.cos
 
     def from_map(self, scenario: Scenario) -> Matrix:
-        """Vectors on the original town to own ones; see `simulator.variants`."""
+        """Vectors on the original town to own ones; see `simulator.atlas.affine_variants`."""
         (a, b), (c, d) = scenario.map_matrix
         forward = (self.cos * a + self.sin * c, self.cos * b + self.sin * d)
         return (*forward, self.cos * c - self.sin * a, self.cos * d - self.sin * b)

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Key
 
-from simulator.atlas import RoadAtlas
-from simulator.dynamics import motion_of, rear_pose, to_rear_axle_frame, vehicle_of
+from simulator.atlas.road_atlas import RoadAtlas
+from simulator.dynamics.bicycle import motion_of, rear_pose, to_rear_axle_frame, vehicle_of
 from simulator.rollout import step_worlds
-from simulator.world import Leaf, WorldState
+from simulator.state import Leaf, WorldState
 from teacher.observation import observe
 from teacher.policy import Policy
 

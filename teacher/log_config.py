@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from simulator.logged_world import ReplayConfig
 from simulator.logs.split import SPLITS, TRAIN
+from simulator.reset.log_scenario import ReplayConfig
 
 
 @dataclass(frozen=True)

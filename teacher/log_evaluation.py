@@ -15,10 +15,10 @@ import jax
 import numpy as np
 
 from simulator.config import SimulatorConfig
-from simulator.infractions import Metrics, summarise
 from simulator.logs.scene_pack import ScenePack
 from simulator.logs.split import in_split
-from simulator.logs.stream import Capacity, SceneBatch, SceneStream, StreamConfig
+from simulator.metrics.summary import Metrics, summarise
+from simulator.reset.scene_stream import Capacity, SceneBatch, SceneStream, StreamConfig
 from teacher.episodes import Drive, Episodes, careful, logged_metres
 from teacher.evaluation_config import EvaluationConfig
 from teacher.policy import Policy

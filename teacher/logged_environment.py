@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from simulator.world import WorldState
+from simulator.state import WorldState
 from teacher.config import TeacherConfig
 from teacher.environment import Environment, Transition, make_environment
 

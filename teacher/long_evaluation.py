@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from simulator.atlas import RoadAtlas
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
-from simulator.maps import load_atlas
+from simulator.reset.spawn import check_capacity
+from simulator.roads.map_cache import load_atlas
 from simulator.rollout import Choose, needs_reset, reset_anywhere, step_worlds
-from simulator.spawn import check_capacity
-from simulator.world import Events, WorldState
+from simulator.state import Events, WorldState
 from teacher.episodes import careful, choose_for, put_at_the_wheel
 from teacher.evaluation_config import EvaluationConfig
 from teacher.incidents import COUNTED, Totals

@@ -22,13 +22,13 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from simulator import lights
-from simulator.atlas import RoadAtlas, table_rows
+from simulator import traffic_lights
+from simulator.agents.faulty_agents import unseen_by_blind
+from simulator.atlas.edge_distance import corner_room
+from simulator.atlas.road_atlas import RoadAtlas, table_rows
 from simulator.config import SimulatorConfig
-from simulator.grids import EDGE_CANDIDATES, LANE_CANDIDATES, STOP_CANDIDATES
-from simulator.noise import unseen_by_blind
-from simulator.road_room import corner_room
-from simulator.world import TRAITS, Leaf, WorldState, nearest_station, route_rows
+from simulator.roads.query_grids import EDGE_CANDIDATES, LANE_CANDIDATES, STOP_CANDIDATES
+from simulator.state import TRAITS, Leaf, WorldState, nearest_station, route_rows
 from teacher.dropout import knows_goals, thinned
 from teacher.frame import NEAR_M, Frame, Layout, rows
 from teacher.observed_agents import DERIVED_WIDTH, OTHERS_WIDTH, SPEED_UNIT_MPS, observe_others
@@ -158,7 +158,7 @@ def observe(
     road = Road.of(state, frame, simulator)
     row = table_rows(atlas, state.map_id, road.xy)
     candidates = atlas.stop_candidates[row]
-    states = lights.line_states(state, candidates, atlas, simulator)
+    states = traffic_lights.line_states(state, candidates, atlas, simulator)
     others, others_mask = observe_others(
         state, frame, config.others, config.agent_range_m, config.derived, config.hide_occluded
     )

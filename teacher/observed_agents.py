@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from simulator.neighbours import nearest_others
-from simulator.world import WorldState, nearest_station, route_rows
+from simulator.state import WorldState, nearest_station, route_rows
 from teacher.frame import NEAR_M, Column, Frame, Layout, rows
 from teacher.visibility import first_of, visible
 

@@ -6,16 +6,16 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from simulator import lights
-from simulator.atlas import RoadAtlas
+from simulator import traffic_lights
+from simulator.atlas.affine_variants import on_map
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.variants import on_map
-from simulator.world import Leaf, WorldState, nearest_station, route_rows
+from simulator.state import Leaf, WorldState, nearest_station, route_rows
 from teacher.frame import NEAR_M, Frame, Layout, Matrix, rows
 from teacher.observed_agents import LEVEL_GAP_M
 
 LANES_WIDTH, EDGES_WIDTH, EDGE_POINTS_WIDTH = 5, 5, 4
-STOPS_WIDTH = 5 + lights.LINE_STATES
+STOPS_WIDTH = 5 + traffic_lights.LINE_STATES
 EDGE_UNIT_M = 2.5
 """Half the longest road edge segment."""
 _ON_ROAD = (True, False, True)
@@ -24,7 +24,7 @@ _EDGES = Layout(pairs=(NEAR_M, EDGE_UNIT_M), plain=(LEVEL_GAP_M,), relative=_ON_
 _STOPS = Layout(pairs=(NEAR_M, 1.0), plain=(NEAR_M,), relative=_ON_ROAD)
 _LIGHT_STRIDE = 2  # stations between two looks along the route for the next stop line
 _LIGHT_LOOKS = 13
-NEXT_LINE_WIDTH = lights.LINE_STATES + 2
+NEXT_LINE_WIDTH = traffic_lights.LINE_STATES + 2
 NO_LINE_M = 60.0
 """Distance given where no stop line that asks for anything is ahead."""
 Mask = Bool[Array, "agents n"]
@@ -110,11 +110,11 @@ def observe_stops(
     stops: Int[Array, "agents n"], states: Int[Array, "agents n"], road: Road, atlas: RoadAtlas
 ) -> tuple[Float[Array, "agents n 11"], Mask]:
     """Stop lines: x, y, cos, sin, half width (/ NEAR_M), then what the line asks for, one-hot in the order of
-    `simulator.lights` (off, green, yellow, red, stop sign, yield sign)."""
+    `simulator.traffic_lights` (off, green, yellow, red, stop sign, yield sign)."""
     mask = stops >= 0
     line = atlas.stop_line[jnp.maximum(stops, 0)]
     crossed = line[..., jnp.array(_STOPS.crossed())]
-    asked = [jnp.where(mask, states == what, 0.0) for what in range(lights.LINE_STATES)]
+    asked = [jnp.where(mask, states == what, 0.0) for what in range(traffic_lights.LINE_STATES)]
     own = road.own.at[:, 4].set(0.0)
     place = road.replace(own=own).seen(_STOPS, line, crossed, mask)
     return jnp.concatenate([place, rows(*asked)], axis=-1), mask
@@ -139,18 +139,18 @@ def next_line(
     gap = jnp.full(stops.shape, jnp.inf)
     before = None
     for look in range(_LIGHT_LOOKS):  # one plain loop over [agents, n] per look
-        past, aside = lights.line_coordinates(ahead[:, look, None], stops, atlas)
+        past, aside = traffic_lights.line_coordinates(ahead[:, look, None], stops, atlas)
         if before is not None:
             share = before / jnp.minimum(before - past, -1e-3)  # of the way from one look to the next
             ahead_m = ROUTE_SPACING_M * window[:, look - 1, None] + stride_m * share - front_m[:, None]
             crosses = (before < 0) & (past >= 0) & (aside < 1.0) & (ahead_m > -0.5)
             gap = jnp.minimum(gap, jnp.where(crosses, ahead_m, jnp.inf))
         before = past
-    gap = jnp.where((stops >= 0) & (states != lights.OFF), gap, jnp.inf)
+    gap = jnp.where((stops >= 0) & (states != traffic_lights.OFF), gap, jnp.inf)
     nearest = jnp.argmin(gap, axis=1)
     gap, asked = (jnp.take_along_axis(a, nearest[:, None], axis=1)[:, 0] for a in (gap, states))
     seen = jnp.isfinite(gap)
     distance = jnp.where(seen, gap, NO_LINE_M) / NEAR_M
-    asked = jnp.where(seen, asked, lights.OFF)
-    one_hot = [(asked == what).astype(jnp.float32) for what in range(lights.LINE_STATES)]
+    asked = jnp.where(seen, asked, traffic_lights.OFF)
+    one_hot = [(asked == what).astype(jnp.float32) for what in range(traffic_lights.LINE_STATES)]
     return [*one_hot, distance, state.halted.astype(jnp.float32)]

@@ -3,9 +3,9 @@
 import jax
 from PIL import Image
 
-from simulator.maps import load_atlas, load_maps
+from simulator.drawing.draw_state import busiest_place, draw_state, world_of
+from simulator.roads.map_cache import load_atlas, load_maps
 from simulator.rollout import roll
-from simulator.snapshot import busiest_place, draw_state, world_of
 from teacher.episodes import choose_for, put_at_the_wheel
 from teacher.evaluation_config import POLICY_DRIVER
 from teacher.policy import Policy

@@ -20,7 +20,7 @@ from flax import struct, traverse_util
 from jaxtyping import Array, Int, Key
 
 from simulator.config import ROLE_SHARES, SimulatorConfig
-from simulator.dynamics import NUM_ACTIONS
+from simulator.dynamics.bicycle import NUM_ACTIONS
 from teacher.config import TeacherConfig, from_dict, to_yaml
 from teacher.network import NetworkConfig, TeacherNetwork, sample_actions
 from teacher.observation import Observation, ObservationConfig, example_observation

@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from simulator.config import STANDSTILL_MPS, SimulatorConfig
-from simulator.world import TRAITS, Events, WorldState, nearest_station, route_rows
+from simulator.state import TRAITS, Events, WorldState, nearest_station, route_rows
 
 Range = tuple[float, float]
 CROOKED = 5.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
-from simulator.logs.stream import SceneStream, StreamConfig
-from simulator.maps import load_atlas
-from simulator.spawn import check_capacity
+from simulator.reset.scene_stream import SceneStream, StreamConfig
+from simulator.reset.spawn import check_capacity
+from simulator.roads.map_cache import load_atlas
 from teacher.config import TeacherConfig
 from teacher.environment import Environment, make_environment
 from teacher.logged_environment import LoggedData, make_logged_environment

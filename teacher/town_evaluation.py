@@ -11,13 +11,13 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from simulator.atlas import RoadAtlas
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
-from simulator.infractions import summarise
-from simulator.maps import load_atlas, load_maps
+from simulator.metrics.summary import summarise
+from simulator.reset.spawn import check_capacity
+from simulator.roads.map_cache import load_atlas, load_maps
 from simulator.rollout import reset_worlds
-from simulator.spawn import check_capacity
-from simulator.world import WorldState
+from simulator.state import WorldState
 from teacher.episodes import Drive, Episodes, careful
 from teacher.evaluation_config import EvaluationConfig
 from teacher.policy import Policy

@@ -15,7 +15,7 @@ import dataclasses
 from typing import Any
 
 from simulator.config import ROLE_SHARES, SimulatorConfig
-from simulator.logged_world import ReplayConfig
+from simulator.reset.log_scenario import ReplayConfig
 
 SELF = "self"
 TOWN_TRAFFIC: dict[str, dict[str, float]] = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from simulator.world import WorldState
+from simulator.state import WorldState
 
 CAMERA_HEIGHT_M = 1.5
 """Of the camera above the ground (the rig of nuPlan)."""

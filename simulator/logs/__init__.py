@@ -1,1 +1,1 @@
-"""Real traffic logs: readers of every source, the road around them, and packs of scenes."""
+"""Recorded traffic on the host, in NumPy and without JAX: readers, cleaning, scene packs, splits."""

@@ -19,10 +19,10 @@ from types import TracebackType
 
 import h5py
 
-from simulator import road_map
 from simulator.logs.traffic_log import TrafficLog
-from simulator.packs import fixed_text, plain_text, read_record, write_record
-from simulator.road_map import RoadMap
+from simulator.roads import road_map
+from simulator.roads.array_file import fixed_text, plain_text, read_record, write_record
+from simulator.roads.road_map import RoadMap
 
 FORMAT = "gigapixel traffic scenes"
 SCHEMA_VERSION = 1

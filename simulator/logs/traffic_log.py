@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from simulator.lights import RED
-from simulator.world import KIND_NAMES
+from simulator.state import KIND_NAMES
+from simulator.traffic_lights import RED
 
 LONGEST_STEP_S = 1.0
 """Logs with less than one state a second are no traffic that anything could replay."""
@@ -100,7 +100,7 @@ def jumps(
 
 
 def wrapped(angle: Float[np.ndarray, "*shape"] | float) -> Float[np.ndarray, "*shape"]:
-    """The same angle (rad) in [-pi, pi]; `simulator.dynamics.wrap_angle` is its twin for JAX."""
+    """The same angle (rad) in [-pi, pi]; `simulator.dynamics.bicycle.wrap_angle` is its twin for JAX."""
     return np.asarray(np.angle(np.exp(1j * angle)))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.polylines import arc_length
+from simulator.roads.polylines import arc_length
 from teacher.probes.drive import Run
 from teacher.probes.judging import Events, crashes, holdups
 from teacher.probes.maps import roads

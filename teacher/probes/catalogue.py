@@ -13,10 +13,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from simulator.atlas import RoadAtlas, build_atlas
+from simulator.atlas.road_atlas import RoadAtlas, build_atlas
 from simulator.config import SimulatorConfig
 from simulator.rollout import Choose
-from simulator.world import WorldState
+from simulator.state import WorldState
 from teacher.probes import blocked_lane, bottleneck, deadlock, four_way_stop, red_light, unprotected_turn
 from teacher.probes.drive import Run, Trace, lines_of, record
 from teacher.probes.maps import roads

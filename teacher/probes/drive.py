@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from simulator.atlas import RoadAtlas
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.collision import collides
 from simulator.config import SimulatorConfig
-from simulator.lights import light_states
-from simulator.road_map import RoadMap
+from simulator.roads.road_map import RoadMap
 from simulator.rollout import Choose, step_worlds
-from simulator.world import WorldState
+from simulator.state import WorldState
+from simulator.traffic_lights import light_states
 from teacher.probes.starts import Trial
 
 
@@ -35,7 +35,7 @@ class Trace(NamedTuple):
     offroads: Any  # int32, departures so far
     red_lights: Any  # int32, red lights run so far
     stop_signs: Any  # int32, stop signs run so far
-    colour: Any  # [steps + 1, trials] int32, `simulator.lights`: of the watched stop line
+    colour: Any  # [steps + 1, trials] int32, `simulator.traffic_lights`: of the watched stop line
 
 
 @dataclass(frozen=True)

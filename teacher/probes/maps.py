@@ -21,7 +21,7 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Float
 
-from simulator.road_map import MarkingType, RoadMap, StopKind
+from simulator.roads.road_map import MarkingType, RoadMap, StopKind
 from teacher.probes.road import LANE_M, Lane, Line, LineAcross, hand_made
 
 ARM_M = 170.0

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from simulator.atlas import RoadAtlas
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
-from simulator.draw import draw_world
-from simulator.polylines import arc_length, interpolated
-from simulator.snapshot import agents_to_draw, lights_to_draw, world_of
-from simulator.view import SLATE
-from simulator.world import PARKED, POLICY, WorldState
+from simulator.drawing.draw_state import agents_to_draw, lights_to_draw, world_of
+from simulator.drawing.top_down import draw_world
+from simulator.drawing.viewport import SLATE
+from simulator.roads.polylines import arc_length, interpolated
+from simulator.state import PARKED, POLICY, WorldState
 from teacher.picture import in_a_row
 from teacher.probes.drive import Run
 from teacher.probes.judging import Events

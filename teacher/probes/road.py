@@ -14,11 +14,11 @@ import numpy as np
 import shapely
 from jaxtyping import Float
 
-from simulator.opendrive import resample_lane
-from simulator.polylines import arc_length, beside, resampled, thinned, without_repeats
-from simulator.road_map import MAX_SPACING_M, MarkingType, RoadMap, StopKind, pack_pieces, pad_indices
-from simulator.road_surface import drivable_area, small_islands
-from simulator.stop_lines import stop_line_fields
+from simulator.roads.drivable_area import drivable_area, small_islands
+from simulator.roads.opendrive import resample_lane
+from simulator.roads.polylines import arc_length, beside, resampled, thinned, without_repeats
+from simulator.roads.road_map import MAX_SPACING_M, MarkingType, RoadMap, StopKind, pack_pieces, pad_indices
+from simulator.roads.stop_lines import stop_line_fields
 
 LANE_M = 3.5
 """Width of every lane."""

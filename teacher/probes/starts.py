@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from simulator.atlas import RoadAtlas
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.lights import JUNCTION_SHIFT
-from simulator.polylines import arc_length, directions, interpolated
-from simulator.spawn import first_state
-from simulator.world import CAR, PARKED, POLICY, Scenario, WorldState, route_table
+from simulator.reset.spawn import first_state
+from simulator.roads.polylines import arc_length, directions, interpolated
+from simulator.state import CAR, PARKED, POLICY, Scenario, WorldState, route_table
+from simulator.traffic_lights import JUNCTION_SHIFT
 from teacher.probes.road import LIMIT_MPS, Line
 from teacher.reward import careful_traits
 

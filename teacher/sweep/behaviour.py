@@ -8,17 +8,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from simulator.atlas import RoadAtlas, table_rows
+from simulator.agents.idm import Corridor, locate
+from simulator.atlas.affine_variants import on_map
+from simulator.atlas.edge_distance import corner_room
+from simulator.atlas.road_atlas import RoadAtlas, table_rows
 from simulator.collision import MIN_HEIGHT_GAP_M, corners
 from simulator.config import SimulatorConfig
-from simulator.dynamics import wrap_angle
-from simulator.idm import Corridor, locate
-from simulator.infractions.stop_rules import LINE_REACH, front
-from simulator.lights import RED, light_states, line_coordinates
-from simulator.road_room import corner_room
+from simulator.dynamics.bicycle import wrap_angle
+from simulator.metrics.stop_lines import LINE_REACH, front
 from simulator.rollout import Choose, step_worlds
-from simulator.variants import on_map
-from simulator.world import WorldState, nearest_station, route_rows
+from simulator.state import WorldState, nearest_station, route_rows
+from simulator.traffic_lights import RED, light_states, line_coordinates
 
 FOLLOWS_M = 30.0
 """Whoever has a leader within this follows it (our choice: about 3 s at 10 m/s)."""

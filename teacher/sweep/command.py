@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from simulator.maps import load_atlas
+from simulator.roads.map_cache import load_atlas
 from teacher.evaluate import choose_with, evaluation_simulator, start_worlds
 from teacher.policy import Policy, describe_policy, load_policy
 from teacher.reward import TRAIT_NAMES, careful_traits

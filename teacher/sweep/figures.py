@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from simulator.config import STANDSTILL_MPS
-from simulator.infractions import summarise
-from simulator.world import WorldState
+from simulator.metrics.summary import summarise
+from simulator.state import WorldState
 from teacher.sweep.behaviour import Behaviour
 
 Row = dict[str, float | None]

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import pytest
 
 from benchmarks import soak
-from simulator.maps import load_atlas, load_maps
-from simulator.world import WorldState
+from simulator.roads.map_cache import load_atlas, load_maps
+from simulator.state import WorldState
 
 TINY = ["--maps=Town02", "--worlds=4", "--chunk=2", "--steps=6", "--block=3", "--agents=2"]
 FAULTS = jax.jit(soak.faults)

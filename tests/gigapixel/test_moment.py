@@ -10,7 +10,7 @@ import pytest
 from gigapixel.moment import drive_a_while
 from gigapixel.renderer_scenes import TownWorlds
 from simulator.logs.scene_pack import ScenePackWriter
-from simulator.world import LOG, PEDESTRIAN
+from simulator.state import LOG, PEDESTRIAN
 from tests.recorded import STEP_S, STEPS, recorded_scene
 
 

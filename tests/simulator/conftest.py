@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from simulator.atlas import RoadAtlas
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.collision import collides
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.dynamics import COAST
-from simulator.maps import load_atlas
+from simulator.dynamics.bicycle import COAST
+from simulator.reset.spawn import first_state
+from simulator.roads.map_cache import load_atlas
 from simulator.rollout import reset_worlds, step_worlds
-from simulator.spawn import first_state
-from simulator.world import TRAITS, Scenario, WorldState, route_table
+from simulator.state import TRAITS, Scenario, WorldState, route_table
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator import maps
-from simulator.atlas import RoadAtlas, build_atlas, drivable_distance, table_row
-from simulator.bake import bake_grids, edge_segments, lane_samples
-from simulator.maps import load_atlas, load_maps
-from simulator.opendrive import import_town
-from simulator.road_map import RoadMap
+from simulator.atlas.road_atlas import RoadAtlas, build_atlas, drivable_distance, table_row
+from simulator.roads import map_cache
+from simulator.roads.bake_grids import bake_grids, edge_segments, lane_samples
+from simulator.roads.map_cache import load_atlas, load_maps
+from simulator.roads.opendrive import import_town
+from simulator.roads.road_map import RoadMap
 
 STRAIGHT = Path(__file__).parent / "straight_road.xodr"
 NAMES = ["Town02", "Town10HD"]
@@ -241,7 +241,7 @@ def test_cache_is_used_and_damaged_entries_are_rebuilt(
     first = load_atlas([str(STRAIGHT)])
     entries = sorted(tmp_path.iterdir())
     assert len(entries) == 2
-    monkeypatch.setattr(maps, "import_town", lambda path: pytest.fail("imported although it is cached"))
+    monkeypatch.setattr(map_cache, "import_town", lambda path: pytest.fail("imported although it is cached"))
     again = load_atlas([str(STRAIGHT)])
     jax.tree.map(np.testing.assert_array_equal, first, again)
     monkeypatch.undo()
@@ -257,7 +257,7 @@ def test_cache_is_used_and_damaged_entries_are_rebuilt(
 def test_machines_without_the_importer_read_the_cache(
     two_maps: list[RoadMap], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maps, "known_towns", dict)
+    monkeypatch.setattr(map_cache, "known_towns", dict)
     np.testing.assert_array_equal(load_maps(["Town02"])[0].point_xyz, two_maps[0].point_xyz)
     monkeypatch.setenv("GIGAPIXEL_CACHE", str(tmp_path))
     with pytest.raises(ValueError, match=r"map 'Town02' is not in .* pip install py123d or pass"):

@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.atlas import RoadAtlas
-from simulator.baselines import CONSTANT_VELOCITY, IDM_BASELINE, NO_BASELINE, with_baseline
+from simulator.agents.baselines import CONSTANT_VELOCITY, IDM_BASELINE, NO_BASELINE, with_baseline
+from simulator.agents.faulty_agents import HARDEST
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
-from simulator.dynamics import COAST
-from simulator.infractions import agent_figures
-from simulator.noise import HARDEST
+from simulator.dynamics.bicycle import COAST
+from simulator.metrics.summary import agent_figures
+from simulator.state import IDM, PARKED, POLICY, WorldState
 from simulator.step import step
-from simulator.world import IDM, PARKED, POLICY, WorldState
 
 AGENTS = 3
 Build = Callable[..., WorldState]

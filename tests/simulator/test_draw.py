@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator.draw import PAPER, SLATE, Palette, draw_map, draw_world
-from simulator.maps import load_maps
-from simulator.opendrive import import_town
-from simulator.road_map import RoadMap, StopKind
+from simulator.drawing.top_down import PAPER, SLATE, Palette, draw_map, draw_world
+from simulator.roads.map_cache import load_maps
+from simulator.roads.opendrive import import_town
+from simulator.roads.road_map import RoadMap, StopKind
 
 VIEW = {"centre": (25.0, 0.0), "extent_m": 40, "size_px": 400}  # 10 pixels per metre
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.dynamics import (
+from simulator.dynamics.bicycle import (
     ACTIONS,
     COAST,
     MAX_STEERING,

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from jax import Array
 
-from simulator import lights
-from simulator.atlas import RoadAtlas, drivable_distance
+from simulator import traffic_lights
+from simulator.atlas.road_atlas import RoadAtlas, drivable_distance
 from simulator.collision import collides
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.dynamics import COAST
-from simulator.road_map import StopKind
+from simulator.dynamics.bicycle import COAST
+from simulator.reset.spawn import check_capacity, steerable_m
+from simulator.roads.road_map import StopKind
 from simulator.rollout import needs_reset, reset_worlds, select_worlds, step_worlds
-from simulator.spawn import check_capacity, steerable_m
-from simulator.world import WorldState, rear_axle, route_table
+from simulator.state import WorldState, rear_axle, route_table
 
 Key = Callable[[], Array]
 WORLDS = 6
@@ -149,7 +149,7 @@ def crossing(
         (np.asarray(towns.stop_map) == 0) & (np.asarray(towns.stop_kind) == StopKind.TRAFFIC_LIGHT)
     )
     stop = int(lit[0])
-    states = jax.jit(lambda w: lights.light_states(w, jnp.array([stop]), towns, small)[0])
+    states = jax.jit(lambda w: traffic_lights.light_states(w, jnp.array([stop]), towns, small)[0])
     for step in range(400):
         if int(states(world.replace(step=jnp.int32(step)))) == colour:
             break
@@ -169,7 +169,8 @@ def crossing(
 
 
 @pytest.mark.parametrize(
-    ("colour", "charged"), [(lights.RED, True), (lights.GREEN, False), (lights.YELLOW, False)]
+    ("colour", "charged"),
+    [(traffic_lights.RED, True), (traffic_lights.GREEN, False), (traffic_lights.YELLOW, False)],
 )
 def test_only_red_lights_are_charged(
     start: WorldState, towns: RoadAtlas, small: SimulatorConfig, advance: Callable, colour: int, charged: bool
@@ -182,7 +183,7 @@ def test_only_red_lights_are_charged(
 def test_crossing_a_red_line_backwards_is_not_charged(
     start: WorldState, towns: RoadAtlas, small: SimulatorConfig, advance: Callable
 ) -> None:
-    world, _ = crossing(start, towns, small, lights.RED)
+    world, _ = crossing(start, towns, small, traffic_lights.RED)
     heading = jnp.array([jnp.cos(world.yaw[0, 0]), jnp.sin(world.yaw[0, 0]), 0.0])
     past = world.replace(
         position=world.position.at[0, 0].add(0.6 * heading), speed=world.speed.at[0, 0].set(-2.0)
@@ -196,11 +197,11 @@ def test_never_two_groups_of_a_junction_green_at_once(
 ) -> None:
     stops = jnp.arange(len(towns.stop_yaw))
     world = jax.tree.map(lambda leaf: leaf[0], start)
-    states = jax.jit(lambda step: lights.light_states(world.replace(step=step), stops, towns, small))
+    states = jax.jit(lambda step: traffic_lights.light_states(world.replace(step=step), stops, towns, small))
     junction, group = np.asarray(towns.stop_junction), np.asarray(towns.stop_group)
     seen = set()
     for step in range(0, 240, 3):
-        going = np.isin(np.asarray(states(jnp.int32(step))), (lights.GREEN, lights.YELLOW))
+        going = np.isin(np.asarray(states(jnp.int32(step))), (traffic_lights.GREEN, traffic_lights.YELLOW))
         seen |= set(np.flatnonzero(going).tolist())
         for j in np.unique(junction[going]):
             assert len(np.unique(group[going & (junction == j)])) == 1

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from jax import Array
 
-from simulator import idm, lights
-from simulator.atlas import RoadAtlas
+from simulator import traffic_lights
+from simulator.agents import idm
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.collision import collides
 from simulator.config import IdmConfig, SimulatorConfig
-from simulator.dynamics import COAST
-from simulator.road_map import StopKind
+from simulator.dynamics.bicycle import COAST
+from simulator.roads.road_map import StopKind
 from simulator.rollout import needs_reset
+from simulator.state import IDM, PARKED, WorldState, route_table
 from simulator.step import step
-from simulator.world import IDM, PARKED, WorldState, route_table
 
 Build = Callable[..., WorldState]
 Populated = tuple[SimulatorConfig, WorldState, Callable[[WorldState], Any]]
@@ -179,7 +180,7 @@ def test_it_slows_down_for_a_bend(field: Build, small: SimulatorConfig) -> None:
     assert speeds[0] > speeds[1] > speeds[2]
 
 
-@pytest.mark.parametrize(("colour", "stops"), [(lights.RED, True), (lights.GREEN, False)])
+@pytest.mark.parametrize(("colour", "stops"), [(traffic_lights.RED, True), (traffic_lights.GREEN, False)])
 def test_it_stops_at_red_and_passes_at_green(
     towns: RoadAtlas, small: SimulatorConfig, field: Build, advance: Callable, colour: int, stops: bool
 ) -> None:
@@ -193,7 +194,7 @@ def test_it_stops_at_red_and_passes_at_green(
     old = state.scenario
     route = route_table(old.route_xyz - old.route_xyz[:, :1] + start, old.route_yaw, old.route_limit_mps)
     state = state.replace(position=jnp.tile(start, (AGENTS, 1)), scenario=old.replace(route=route))
-    seen = jax.jit(lambda s: lights.light_states(s, jnp.array([stop]), towns, small)[0])
+    seen = jax.jit(lambda s: traffic_lights.light_states(s, jnp.array([stop]), towns, small)[0])
     state = state.replace(
         step=next(jnp.int32(k) for k in range(400) if int(seen(state.replace(step=jnp.int32(k)))) == colour)
     )

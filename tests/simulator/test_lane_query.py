@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.atlas import RoadAtlas, build_atlas
-from simulator.lane_query import LanePlace, nearest_lane
-from simulator.maps import load_maps
-from simulator.opendrive import import_town
-from simulator.road_map import RoadMap
+from simulator.atlas.nearest_lane import LanePlace, nearest_lane
+from simulator.atlas.road_atlas import RoadAtlas, build_atlas
+from simulator.roads.map_cache import load_maps
+from simulator.roads.opendrive import import_town
+from simulator.roads.road_map import RoadMap
 
 STRAIGHT = Path(__file__).parent / "straight_road.xodr"
 

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import scipy.spatial
 
-from simulator.atlas import RoadAtlas, drivable_distance
+from simulator.atlas.road_atlas import RoadAtlas, drivable_distance
 from simulator.collision import collides
 from simulator.config import SimulatorConfig
-from simulator.dynamics import COAST
-from simulator.levels import split_height
-from simulator.maps import load_atlas, load_maps
-from simulator.road_map import RoadMap
-from simulator.spawn import reset
+from simulator.dynamics.bicycle import COAST
+from simulator.reset.spawn import reset
+from simulator.roads.map_cache import load_atlas, load_maps
+from simulator.roads.overpasses import split_height
+from simulator.roads.road_map import RoadMap
+from simulator.state import Events, WorldState, route_table
 from simulator.step import step
-from simulator.world import Events, WorldState, route_table
 
 TOWN = "Town04"
 

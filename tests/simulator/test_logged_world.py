@@ -11,23 +11,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator import lights
-from simulator.atlas import RoadAtlas
+from simulator import traffic_lights
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.dynamics import COAST
-from simulator.logged_routes import Lanes
-from simulator.logged_world import ReplayConfig, logged_world, settle, stack_worlds
-from simulator.logs.build_map import build_log_map
+from simulator.dynamics.bicycle import COAST
+from simulator.logs.readers.raw_tracks import Repairs
 from simulator.logs.scene_pack import LoggedScene
-from simulator.logs.source_map import Origins, SourceLane, SourceMap
-from simulator.logs.source_tracks import Repairs
 from simulator.logs.traffic_log import TrafficLog
-from simulator.maps import load_maps
-from simulator.polylines import arc_length
-from simulator.road_map import RoadMap
+from simulator.reset.log_routes import Lanes
+from simulator.reset.log_scenario import ReplayConfig, logged_world, settle, stack_worlds
+from simulator.roads.building.build_map import build_log_map
+from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
+from simulator.roads.map_cache import load_maps
+from simulator.roads.polylines import arc_length
+from simulator.roads.road_map import RoadMap
 from simulator.rollout import needs_reset, step_worlds
+from simulator.state import IDM, LOG, PARKED, POLICY, WorldState
 from simulator.step import step
-from simulator.world import IDM, LOG, PARKED, POLICY, WorldState
 
 SECONDS = 6.0
 EGO, LEADER, LATE, STILL, WALKER = range(5)
@@ -71,7 +71,7 @@ def make_scene(town: RoadMap, timestep_s: float) -> LoggedScene:
     valid[LATE] = (time > 1.1) & (time < 4.1)
     stops = len(town.stop_line_yaw)
     colours = np.zeros((stops, steps), np.int32)
-    colours[0] = np.where(time < 3.0, lights.RED, lights.GREEN)
+    colours[0] = np.where(time < 3.0, traffic_lights.RED, traffic_lights.GREEN)
     keep = valid[..., None]
     log = TrafficLog(
         name="by hand", source="womd", source_file="hand.json", source_sha256="0" * 64, importer="test",
@@ -155,12 +155,13 @@ def test_recorded_lights_are_shown(
 ) -> None:
     state = build()
     stops = jnp.array([0, 1, -1])
-    seen = jax.jit(lambda s: lights.light_states(s, stops, towns, small))
-    np.testing.assert_array_equal(seen(state), [lights.RED, lights.OFF, lights.OFF])
+    seen = jax.jit(lambda s: traffic_lights.light_states(s, stops, towns, small))
+    np.testing.assert_array_equal(seen(state), [traffic_lights.RED, traffic_lights.OFF, traffic_lights.OFF])
     np.testing.assert_array_equal(
-        seen(state.replace(step=jnp.int32(12))), [lights.GREEN, lights.OFF, lights.OFF]
+        seen(state.replace(step=jnp.int32(12))),
+        [traffic_lights.GREEN, traffic_lights.OFF, traffic_lights.OFF],
     )
-    np.testing.assert_array_equal(seen(state.replace(step=jnp.int32(99)))[0], lights.GREEN)
+    np.testing.assert_array_equal(seen(state.replace(step=jnp.int32(99)))[0], traffic_lights.GREEN)
 
 
 def test_who_may_drive(build: Callable[..., WorldState]) -> None:
@@ -242,7 +243,7 @@ def test_who_would_crash_at_once_replays_the_log(
 def test_the_nearest_moving_tracks_are_kept_and_the_rest_is_named(
     build: Callable[..., WorldState], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING, "simulator.logged_tracks"):
+    with caplog.at_level(logging.WARNING, "simulator.reset.log_tracks"):
         state = build(num_agents=3)
     assert "5 tracks for 3 agents" in caplog.text
     assert "still" in caplog.text
@@ -270,8 +271,8 @@ def test_scenes_that_do_not_fit_are_refused(town: RoadMap, small: SimulatorConfi
 
 
 def test_real_scenes_replay_exactly(real_data: Path) -> None:
-    from simulator.logs.scene_atlas import load_scene_atlas
-    from simulator.logs.womd import read_womd
+    from simulator.atlas.scene_grids import load_scene_atlas
+    from simulator.logs.readers.womd import read_womd
 
     files = sorted((real_data / "logs" / "womd_train").glob("*.json.gz"))[:1]
     if not files:

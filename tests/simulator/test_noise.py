@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator import noise
+from simulator.agents import faulty_agents
+from simulator.agents.controllers import draw_roles
 from simulator.config import SimulatorConfig
-from simulator.dynamics import COAST, MIN_ACCELERATION
-from simulator.infractions import summarise
-from simulator.roles import draw_roles
+from simulator.dynamics.bicycle import COAST, MIN_ACCELERATION
+from simulator.metrics.summary import summarise
 from simulator.rollout import needs_reset
+from simulator.state import BLIND, BRAKER, CAR, IDM, NO_NOISE, PARKED, PEDESTRIAN, POLICY, WorldState
 from simulator.step import move
-from simulator.world import BLIND, BRAKER, CAR, IDM, NO_NOISE, PARKED, PEDESTRIAN, POLICY, WorldState
 
 Build = Callable[..., WorldState]
 
@@ -31,7 +31,7 @@ def test_brakers_brake_in_spells_without_backing_up_and_others_do_not(
     """Two minutes of coasting at 10 m/s; a braker that has come to rest is pushed on by hand."""
     state = noisy(open_field([0.0, 0.0], [0.0, 50.0], [10.0, 10.0]), [BRAKER, NO_NOISE])
     run = jax.jit(lambda s: move(s, jnp.full(2, COAST), small))
-    spells = jax.jit(lambda s: noise.braking(s, small))
+    spells = jax.jit(lambda s: faulty_agents.braking(s, small))
     braked, slowest = [], 10.0
     for number in range(480):
         now = bool(spells(state)[0])
@@ -48,7 +48,7 @@ def test_brakers_brake_in_spells_without_backing_up_and_others_do_not(
     changes = np.flatnonzero(np.diff(np.array(braked).astype(int)) == 1)
     assert 3 <= len(changes) <= 12, "a spell every 10 to 30 s"
     longest = max(map(len, "".join("x" if b else " " for b in braked).split()))
-    assert noise.SPELL_S[0] - 0.3 <= longest * small.timestep_s <= noise.SPELL_S[1] + 0.3
+    assert faulty_agents.SPELL_S[0] - 0.3 <= longest * small.timestep_s <= faulty_agents.SPELL_S[1] + 0.3
     assert slowest < 10.0 + 1.5 * MIN_ACCELERATION + 3.0, "as hard as it can"
 
 
@@ -56,7 +56,7 @@ def test_spells_differ_between_agents_and_episodes_and_are_the_same_in_a_fork(
     open_field: Build, small: SimulatorConfig
 ) -> None:
     state = noisy(open_field([0.0] * 6, [50.0 * i for i in range(6)], [5.0] * 6), [BRAKER] * 6)
-    spells = jax.jit(lambda s, k: noise.braking(s.replace(step=k), small))
+    spells = jax.jit(lambda s, k: faulty_agents.braking(s.replace(step=k), small))
 
     def pattern(world: WorldState) -> np.ndarray:
         return np.stack([spells(world, jnp.int32(k)) for k in range(0, 240, 2)])
@@ -70,7 +70,7 @@ def test_spells_differ_between_agents_and_episodes_and_are_the_same_in_a_fork(
 
 def test_the_blind_see_nobody(open_field: Build) -> None:
     state = noisy(open_field([0.0] * 3, [0.0, 5.0, 10.0], [5.0] * 3), [BLIND, BRAKER, NO_NOISE])
-    seen, mask = noise.unseen_by_blind(state, jnp.ones((3, 2, 4)), jnp.ones((3, 2), bool))
+    seen, mask = faulty_agents.unseen_by_blind(state, jnp.ones((3, 2, 4)), jnp.ones((3, 2), bool))
     np.testing.assert_array_equal(mask.any(axis=1), [False, True, True])
     np.testing.assert_array_equal(seen.any(axis=(1, 2)), [False, True, True])
 

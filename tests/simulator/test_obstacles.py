@@ -7,12 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from simulator.atlas import RoadAtlas
+from simulator.agents.parked_vehicles import BLOCKED_M, KERB_M
+from simulator.atlas.edge_distance import corner_room
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.collision import collides
 from simulator.config import SimulatorConfig
-from simulator.obstacles import BLOCKED_M, KERB_M
-from simulator.road_room import corner_room
-from simulator.world import PARKED, WorldState
+from simulator.state import PARKED, WorldState
 
 
 def test_obstacles_stand_beside_the_lanes_apart_from_everybody(

@@ -12,11 +12,11 @@ import pytest
 import shapely
 
 from simulator import __main__ as command
-from simulator.maps import load_maps
-from simulator.opendrive import find_source, import_town, known_towns, resample_lane
-from simulator.road_map import MarkingType, RoadMap, StopKind
-from simulator.road_surface import drivable_area, small_islands
-from simulator.stop_lines import derive_stop_lines, phase_groups
+from simulator.roads.drivable_area import drivable_area, small_islands
+from simulator.roads.map_cache import load_maps
+from simulator.roads.opendrive import find_source, import_town, known_towns, resample_lane
+from simulator.roads.road_map import MarkingType, RoadMap, StopKind
+from simulator.roads.stop_lines import derive_stop_lines, phase_groups
 
 STRAIGHT = Path(__file__).parent / "straight_road.xodr"
 

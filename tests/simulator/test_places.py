@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from simulator.config import SimulatorConfig
-from simulator.dynamics import COAST
-from simulator.lights import GREEN, OFF, RED, line_states
-from simulator.logged_world import ReplayConfig
+from simulator.dynamics.bicycle import COAST
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
-from simulator.maps import load_atlas
-from simulator.places import Places, load_places, one_place
-from simulator.recorded_starts import RecordedStarts, begin_worlds, load_starts
+from simulator.reset.log_scenario import ReplayConfig
+from simulator.reset.map_set import Places, load_places, one_place
+from simulator.reset.reset import RecordedStarts, begin_worlds, load_starts
+from simulator.roads.map_cache import load_atlas
 from simulator.rollout import has_ended, needs_reset, reset_worlds, step_worlds
-from simulator.world import LOG, POLICY, WorldState
+from simulator.state import LOG, POLICY, WorldState
+from simulator.traffic_lights import GREEN, OFF, RED, line_states
 from tests.recorded import RED_STEPS, STEPS, recorded_scene
 
 TOWN = "Town02"

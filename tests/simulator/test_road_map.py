@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
-from simulator import packs
-from simulator.maps import load_maps
-from simulator.road_map import SCHEMA_VERSION, RoadMap, pack_pieces, pad_indices
+from simulator.roads import array_file
+from simulator.roads.map_cache import load_maps
+from simulator.roads.road_map import SCHEMA_VERSION, RoadMap, pack_pieces, pad_indices
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_interrupted_save_keeps_the_old_file(
             raise KeyboardInterrupt
 
     (tmp_path / "town.h5").write_text("old")
-    monkeypatch.setattr(packs, "_write_field", interrupt)
+    monkeypatch.setattr(array_file, "_write_field", interrupt)
     for name in ("town.h5", "new.h5"):
         with pytest.raises(KeyboardInterrupt):
             town.save(tmp_path / name)

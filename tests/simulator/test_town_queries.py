@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import shapely
 
-from simulator.atlas import RoadAtlas, drivable_distance
-from simulator.grids import DISTANCE_LIMIT_M, GRIDS_VERSION, NODE_SPACING_M
-from simulator.lane_query import LanePlace, nearest_lane
-from simulator.maps import cache_folder, load_atlas, load_maps
-from simulator.opendrive import IMPORTER_VERSION, known_towns
-from simulator.road_map import SCHEMA_VERSION, RoadMap
-from simulator.road_surface import SEAM_M
+from simulator.atlas.nearest_lane import LanePlace, nearest_lane
+from simulator.atlas.road_atlas import RoadAtlas, drivable_distance
+from simulator.roads.drivable_area import SEAM_M
+from simulator.roads.map_cache import cache_folder, load_atlas, load_maps
+from simulator.roads.opendrive import IMPORTER_VERSION, known_towns
+from simulator.roads.query_grids import DISTANCE_LIMIT_M, GRIDS_VERSION, NODE_SPACING_M
+from simulator.roads.road_map import SCHEMA_VERSION, RoadMap
 
 LARGE = {"Town11", "Town12", "Town13"}
 """Towns that take minutes to import: tested where they are in the cache already."""

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from jax import Array
 
-from simulator import lights
-from simulator.atlas import RoadAtlas, build_atlas, drivable_distance
+from simulator import traffic_lights
+from simulator.atlas.affine_variants import MAX_VARIANTS, SCALE, inverse, variant_matrices, varied_map
+from simulator.atlas.edge_distance import corner_room
+from simulator.atlas.road_atlas import RoadAtlas, build_atlas, drivable_distance
 from simulator.config import SimulatorConfig
-from simulator.maps import load_maps
-from simulator.road_map import RoadMap
-from simulator.road_room import corner_room
+from simulator.drawing.draw_state import world_of
+from simulator.reset.spawn import SPAWN_GAP_M
+from simulator.roads.map_cache import load_maps
+from simulator.roads.road_map import RoadMap
 from simulator.rollout import reset_worlds, step_worlds
-from simulator.snapshot import world_of
-from simulator.spawn import SPAWN_GAP_M
-from simulator.variants import MAX_VARIANTS, SCALE, inverse, variant_matrices, varied_map
-from simulator.world import Events, WorldState
+from simulator.state import Events, WorldState
 from teacher.observation import OBSERVATIONS, observe
 
 WORLDS = 24
@@ -187,8 +187,10 @@ def test_red_lights_are_lights_of_the_original(
         present=first,
     )
     _, events = advance(state, jnp.zeros(worlds.yaw.shape, jnp.int32))
-    look = jax.jit(jax.vmap(lambda world, line: lights.light_states(world, line[None], atlas, CONFIG)[0]))
-    red = np.asarray(look(state, jnp.asarray(stop))) == lights.RED
+    look = jax.jit(
+        jax.vmap(lambda world, line: traffic_lights.light_states(world, line[None], atlas, CONFIG)[0])
+    )
+    red = np.asarray(look(state, jnp.asarray(stop))) == traffic_lights.RED
     np.testing.assert_array_equal(np.asarray(events.red_light)[:, 0], red)
     np.testing.assert_array_equal(red[: WORLDS // 2], red[WORLDS // 2 :])
     assert set(red.tolist()) == {False, True}, "some are red, some are not"

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from renderer import CameraRig, ClassId, render
-from simulator.atlas import RoadAtlas
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.maps import load_atlas, load_maps
-from simulator.world import WorldState
+from simulator.roads.map_cache import load_atlas, load_maps
+from simulator.state import WorldState
 from student import bridge
 
 TOWN = "Town02"
@@ -29,7 +29,7 @@ def atlas() -> RoadAtlas:
 @pytest.fixture(scope="module")
 def worlds(atlas: RoadAtlas) -> WorldState:
     """Two worlds of six agents just after a reset."""
-    from simulator.spawn import reset
+    from simulator.reset.spawn import reset
 
     fresh = jax.jit(reset, static_argnums=3)
     states = [fresh(jax.random.key(seed), atlas, jnp.int32(0), RULES) for seed in (3, 4)]

@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from renderer import CalibrationNoise, render
-from simulator.infractions import Metrics
-from simulator.logs.scenarionet import read_scenarionet
+from simulator.logs.readers.scenarionet import read_scenarionet
 from simulator.logs.scene_pack import ScenePackWriter
-from simulator.places import load_places
-from simulator.world import LOG, POLICY
+from simulator.metrics.summary import Metrics
+from simulator.reset.map_set import load_places
+from simulator.state import LOG, POLICY
 from student import bridge
 from student.driving import Episode, EvaluationConfig, advance
 from student.encoders import EncoderConfig

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator.infractions import Metrics
-from simulator.world import BLIND, BRAKER, IDM, PARKED, POLICY
+from simulator.metrics.summary import Metrics
+from simulator.state import BLIND, BRAKER, IDM, PARKED, POLICY
 from teacher import evaluate
 from teacher.evaluation_config import EvaluationConfig
 from teacher.policy import load_policy

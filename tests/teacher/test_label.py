@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.maps import load_atlas
+from simulator.roads.map_cache import load_atlas
 from simulator.rollout import reset_worlds, roll
-from simulator.world import WorldState
+from simulator.state import WorldState
 from teacher.evaluate import choose_with
 from teacher.label import NUM_POSES, label, rear_poses, to_rear_axle_frame
 from teacher.policy import Policy, load_policy

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.stats import permutation_test
 
 from simulator.config import SimulatorConfig
-from simulator.infractions import summarise
-from simulator.world import WorldState
+from simulator.metrics.summary import summarise
+from simulator.state import WorldState
 from teacher.config import TeacherConfig
 from teacher.evaluate import evaluate
 from teacher.fit import fit

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from simulator.logs.build_map import build_log_map
+from simulator.logs.readers.raw_tracks import Repairs
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
-from simulator.logs.source_map import Origins, SourceLane, SourceMap
-from simulator.logs.source_tracks import Repairs
 from simulator.logs.traffic_log import TrafficLog
-from simulator.world import CAR, CYCLIST
+from simulator.roads.building.build_map import build_log_map
+from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
+from simulator.state import CAR, CYCLIST
 from teacher import evaluate, log_evaluation
 from teacher.chosen_episodes import ARRIVAL, COLLISION, chosen_clips
 from teacher.episode_film import ALARM, write_film

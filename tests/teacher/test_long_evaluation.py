@@ -10,10 +10,10 @@ import jax
 import numpy as np
 import pytest
 
-from simulator.atlas import RoadAtlas
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
-from simulator.maps import load_atlas
-from simulator.world import WorldState
+from simulator.roads.map_cache import load_atlas
+from simulator.state import WorldState
 from teacher import evaluate, long_evaluation
 from teacher.episodes import choose_for, put_at_the_wheel
 from teacher.evaluation_config import EvaluationConfig

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from jax import Array
 
-from simulator.atlas import RoadAtlas
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
-from simulator.maps import load_atlas
+from simulator.drawing.draw_state import world_of
+from simulator.roads.map_cache import load_atlas
 from simulator.rollout import reset_worlds
-from simulator.snapshot import world_of
-from simulator.world import WorldState, route_table
+from simulator.state import WorldState, route_table
 from teacher.observation import OBSERVATIONS, Observation, ObservationConfig, observe
 
 SIMULATOR = SimulatorConfig(timestep_s=0.25, num_agents=6)

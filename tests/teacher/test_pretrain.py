@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from simulator.atlas.scene_grids import load_scene_atlas
 from simulator.config import SimulatorConfig
-from simulator.logged_world import ReplayConfig, logged_world, settle
-from simulator.logs.scene_atlas import load_scene_atlas
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
 from simulator.logs.split import is_held_out
+from simulator.reset.log_scenario import ReplayConfig, logged_world, settle
 from simulator.step import step
 from teacher.config import TeacherConfig
 from teacher.demonstrations import Demonstrations, Samples, gather

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from simulator.config import SimulatorConfig
-from simulator.maps import load_atlas
-from simulator.spawn import reset
-from simulator.world import TRAITS, Events, WorldState
+from simulator.reset.spawn import reset
+from simulator.roads.map_cache import load_atlas
+from simulator.state import TRAITS, Events, WorldState
 from teacher.reward import TRAIT_NAMES, RewardConfig, careful_traits, reward, weights
 
 SIMULATOR = SimulatorConfig(timestep_s=0.25, num_agents=3)

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from simulator.config import SimulatorConfig
-from simulator.dynamics import COAST
-from simulator.maps import load_atlas
+from simulator.dynamics.bicycle import COAST
+from simulator.roads.map_cache import load_atlas
 from simulator.rollout import reset_worlds
-from simulator.world import BLIND, BRAKER, IDM, NO_NOISE
+from simulator.state import BLIND, BRAKER, IDM, NO_NOISE
 from teacher.config import TeacherConfig
 from teacher.environment import finished_metrics, make_environment
 

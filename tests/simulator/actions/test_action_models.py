@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.actions.action_model import ActionModel, action_model
-from simulator.actions.logged_ahead import Ahead, LoggedTrack, joining_arc, windows
-from simulator.actions.steering_rate import SteeringRateActions
-from simulator.actions.track_actions import TrackActions, actions_of_track
-from simulator.dynamics import COAST, MAX_STEERING, Motion, Vehicle, rear_pose, wrap_angle
+from simulator.dynamics.action_model import ActionModel, action_model
+from simulator.dynamics.bicycle import COAST, MAX_STEERING, Motion, Vehicle, rear_pose, wrap_angle
+from simulator.dynamics.log_to_actions import TrackActions, actions_of_track
+from simulator.dynamics.log_window import Ahead, LoggedTrack, joining_arc, windows
+from simulator.dynamics.steering_rate_actions import SteeringRateActions
 
 FIELDS = ("x", "y", "yaw", "speed", "acceleration", "lateral_acceleration", "steering")
 NAMES = ("jerk", "steering_rate", "steering_rate_continuous", "plan")

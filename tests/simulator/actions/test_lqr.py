@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.actions.lqr import LqrSettings, track
-from simulator.actions.plan_actions import PlanActions, to_world
-from simulator.actions.plan_profile import profile_of
-from simulator.actions.steering_rate import move
-from simulator.dynamics import MAX_STEERING, Motion, Vehicle, rear_pose, to_rear_axle_frame
+from simulator.dynamics.bicycle import MAX_STEERING, Motion, Vehicle, rear_pose, to_rear_axle_frame
+from simulator.dynamics.lqr import LqrSettings, track
+from simulator.dynamics.steering_rate_actions import move
+from simulator.dynamics.trajectory_actions import PlanActions, to_world
+from simulator.dynamics.trajectory_profile import profile_of
 
 FIELDS = ("x", "y", "yaw", "speed", "acceleration", "lateral_acceleration", "steering")
 AXLES = 3.0

@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.atlas import RoadAtlas, build_atlas
+from simulator.atlas.road_atlas import RoadAtlas, build_atlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.dynamics import COAST
-from simulator.infractions.conduct import blank_conduct
-from simulator.road_map import RoadMap, StopKind, pack_pieces, pad_indices
-from simulator.spawn import reset
+from simulator.dynamics.bicycle import COAST
+from simulator.metrics.driving_quality import blank_conduct
+from simulator.reset.spawn import reset
+from simulator.roads.road_map import RoadMap, StopKind, pack_pieces, pad_indices
+from simulator.state import Events, WorldState, route_table
 from simulator.step import step
-from simulator.world import Events, WorldState, route_table
 
 AGENTS = 4
 LENGTH, WIDTH = 4.0, 2.0

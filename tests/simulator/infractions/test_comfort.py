@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.dynamics import COAST
-from simulator.infractions.comfort import comfortable, history_steps
+from simulator.dynamics.bicycle import COAST
+from simulator.metrics.comfort import comfortable, history_steps
 
 STEP_S = 0.1
 STEPS = 15

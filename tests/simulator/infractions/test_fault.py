@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.infractions.fault import Contact, contacts
+from simulator.metrics.at_fault import Contact, contacts
 
 EAST, WEST, NORTH = 0.0, np.pi, np.pi / 2
 LANE = -1.75  # y of the inner eastward lane

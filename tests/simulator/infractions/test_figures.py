@@ -10,9 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.infractions import agent_figures, driving_scores, summarise
-from simulator.infractions.figures import DETAILED, Metrics
-from simulator.world import WorldState
+from simulator.metrics.summary import DETAILED, Metrics, agent_figures, driving_scores, summarise
+from simulator.state import WorldState
 from teacher.environment import finished_metrics
 
 

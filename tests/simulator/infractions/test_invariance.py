@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.dynamics import COAST
-from simulator.infractions import summarise
+from simulator.dynamics.bicycle import COAST
+from simulator.metrics.summary import summarise
 from simulator.rollout import step_worlds
 
 EAST, WEST, NORTH = 0.0, np.pi, np.pi / 2

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.atlas import RoadAtlas
-from simulator.infractions.lane_use import lane_use
+from simulator.atlas.road_atlas import RoadAtlas
+from simulator.metrics.lane_use import lane_use
 
 EAST, WEST = 0.0, np.pi
 INNER, OUTER, ONCOMING = -1.75, -5.25, 1.75

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator import lights
-from simulator.dynamics import COAST
+from simulator import traffic_lights
+from simulator.dynamics.bicycle import COAST
 from simulator.step import step
 
 EASTWARD, WESTWARD, NORTHWARD = 0.0, np.pi, np.pi / 2
@@ -84,19 +84,24 @@ def test_the_sign_is_for_its_own_direction(place: Any) -> None:
 
 @pytest.mark.parametrize(
     ("colour", "charged"),
-    [(lights.RED, True), (lights.GREEN, False), (lights.YELLOW, False), (lights.OFF, False)],
+    [
+        (traffic_lights.RED, True),
+        (traffic_lights.GREEN, False),
+        (traffic_lights.YELLOW, False),
+        (traffic_lights.OFF, False),
+    ],
 )
 def test_everybody_is_charged_on_red_and_nobody_otherwise(place: Any, colour: int, charged: bool) -> None:
     """Both lit approaches of the crossing, whichever phase of theirs it is."""
     approaches = {1: (12.5, 1.75, WESTWARD, 8.0), 2: (1.75, -12.5, NORTHWARD, 8.0)}
     for stop, agent in approaches.items():
         world = place.world(agent)
-        if colour == lights.OFF:
+        if colour == traffic_lights.OFF:
             off = world.scenario.replace(lights_on=world.scenario.lights_on & False)
             world = world.replace(scenario=off)
         steps = jnp.arange(400)
         shown = jax.vmap(
-            lambda step, world=world, stop=stop: lights.light_states(
+            lambda step, world=world, stop=stop: traffic_lights.light_states(
                 world.replace(step=step), jnp.array([stop]), place.atlas, place.config
             )[0]
         )(steps)
@@ -111,11 +116,11 @@ def at_red(place: Any, agent: tuple[float, float, float, float]) -> Any:
     """A world at a moment when the northward light has just turned red."""
     world = place.world(agent)
     shown = jax.vmap(
-        lambda step: lights.light_states(world.replace(step=step), jnp.array([2]), place.atlas, place.config)[
-            0
-        ]
+        lambda step: traffic_lights.light_states(
+            world.replace(step=step), jnp.array([2]), place.atlas, place.config
+        )[0]
     )(jnp.arange(400))
-    return world.replace(step=jnp.argmax(shown == lights.RED).astype(jnp.int32))
+    return world.replace(step=jnp.argmax(shown == traffic_lights.RED).astype(jnp.int32))
 
 
 def test_driving_around_a_red_light_is_running_it(place: Any) -> None:
@@ -138,9 +143,11 @@ def test_lit_junctions_can_become_all_way_stops(place: Any) -> None:
     config = dataclasses.replace(place.config, all_way_stop_share=1.0)
     world = place.world((1.75, -15.0, NORTHWARD, 8.0))
     lines = jnp.arange(4)
-    asked = lights.line_states(world, lines, place.atlas, config)
-    np.testing.assert_array_equal(asked, [lights.STOP, lights.STOP, lights.STOP, lights.YIELD])
-    assert not lights.light_states(world, lines, place.atlas, config).any()
+    asked = traffic_lights.line_states(world, lines, place.atlas, config)
+    np.testing.assert_array_equal(
+        asked, [traffic_lights.STOP, traffic_lights.STOP, traffic_lights.STOP, traffic_lights.YIELD]
+    )
+    assert not traffic_lights.light_states(world, lines, place.atlas, config).any()
     advance = jax.jit(lambda state: step(state, jnp.full(4, COAST, jnp.int32), place.atlas, config))
     charged = 0
     for _ in range(8):  # 0.8 m a step: the front passes the line in the fourth

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.infractions.time_to_collision import collides_soon
+from simulator.metrics.time_to_collision import collides_soon
 
 LANE = -1.75
 EAST, WEST, NORTH = 0.0, np.pi, np.pi / 2

@@ -6,12 +6,17 @@ import numpy as np
 import pytest
 import shapely
 
-from simulator.logs.build_map import build_log_map
-from simulator.logs.lane_links import crossing_pairs, junctions_by_crossing, linked_by_ends, turned_round
-from simulator.logs.lane_sides import lane_sides
-from simulator.logs.source_map import Origins, Signal, SourceLane, SourceMap, SurfaceRule
-from simulator.logs.source_tracks import Repairs
-from simulator.logs.surface import (
+from simulator.logs.readers.raw_tracks import Repairs
+from simulator.roads.building.build_map import build_log_map
+from simulator.roads.building.lane_links import (
+    crossing_pairs,
+    junctions_by_crossing,
+    linked_by_ends,
+    turned_round,
+)
+from simulator.roads.building.lane_widths import lane_sides
+from simulator.roads.building.raw_map import Origins, Signal, SourceLane, SourceMap, SurfaceRule
+from simulator.roads.building.road_surface import (
     level_masks,
     nested,
     rings_without_holes,
@@ -19,7 +24,7 @@ from simulator.logs.surface import (
     tidied,
     with_open_gaps,
 )
-from simulator.road_map import MarkingType, RoadMap, StopKind
+from simulator.roads.road_map import MarkingType, RoadMap, StopKind
 
 
 def line(*xyz: tuple[float, ...]) -> np.ndarray:

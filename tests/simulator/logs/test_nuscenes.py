@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulator.lights import GREEN, OFF, RED, YELLOW
-from simulator.logs.nuscenes import EGO_CENTRE_M
-from simulator.logs.plain_pickle import load_plain_pickle
-from simulator.logs.scenarionet import read_scenarionet
+from simulator.logs.readers.nuscenes import EGO_CENTRE_M
+from simulator.logs.readers.safe_pickle import load_plain_pickle
+from simulator.logs.readers.scenarionet import read_scenarionet
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import PARKED_M, repair_counts
-from simulator.road_map import StopKind
-from simulator.world import CAR, CYCLIST, PEDESTRIAN, TRUCK
+from simulator.roads.road_map import StopKind
+from simulator.state import CAR, CYCLIST, PEDESTRIAN, TRUCK
+from simulator.traffic_lights import GREEN, OFF, RED, YELLOW
 
 STEPS = 30
 CENTRE = np.array([600.0, 1600.0])
@@ -114,7 +114,7 @@ def test_kinds_and_heights(scene: LoggedScene) -> None:
 def test_the_road(scene: LoggedScene) -> None:
     import shapely
 
-    from simulator.road_surface import drivable_area
+    from simulator.roads.drivable_area import drivable_area
 
     road_map = scene.road_map
     assert road_map.lane_successors[:, 0].tolist() == [1, -1]

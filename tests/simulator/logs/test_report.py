@@ -7,16 +7,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from simulator.logs.action_report import NEAR_M, distances_to_log, moving
-from simulator.logs.build_map import build_log_map
-from simulator.logs.picture import draw_scene, track_colours
-from simulator.logs.report import log_report, report_lines, scene_report
+from simulator.logs.inspection.action_replay import NEAR_M, distances_to_log, moving
+from simulator.logs.inspection.contents import summary_lines
+from simulator.logs.inspection.pictures import draw_scene, track_colours
+from simulator.logs.inspection.plausibility import log_report, report_lines, scene_report
+from simulator.logs.readers.raw_tracks import Repairs
 from simulator.logs.scene_pack import LoggedScene
-from simulator.logs.source_map import Origins, SourceLane, SourceMap
-from simulator.logs.source_tracks import Repairs
-from simulator.logs.summary import summary_lines
 from simulator.logs.traffic_log import TrafficLog
-from simulator.world import CAR, PEDESTRIAN
+from simulator.roads.building.build_map import build_log_map
+from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
+from simulator.state import CAR, PEDESTRIAN
 
 STEPS = 40
 ROAD_HALF_M = 1.75

@@ -9,17 +9,17 @@ import h5py
 import numpy as np
 import pytest
 
-from simulator import packs
 from simulator.__main__ import main
-from simulator.logs.build_map import build_log_map
 from simulator.logs.import_logs import import_logs
+from simulator.logs.readers.raw_tracks import Repairs
 from simulator.logs.scene_pack import LoggedScene, ScenePack, ScenePackWriter, holds_logged_scenes
-from simulator.logs.source_map import Origins, SourceLane, SourceMap
-from simulator.logs.source_tracks import Repairs
 from simulator.logs.traffic_log import TrafficLog
-from simulator.maps import load_maps
-from simulator.road_map import RoadMap
-from simulator.world import CAR
+from simulator.roads import array_file
+from simulator.roads.building.build_map import build_log_map
+from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
+from simulator.roads.map_cache import load_maps
+from simulator.roads.road_map import RoadMap
+from simulator.state import CAR
 
 STEPS = 12
 
@@ -168,7 +168,7 @@ def test_an_interrupted_import_leaves_no_pack(
     scenes: list[LoggedScene], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     """Raised while the second scene is being written; an older pack of that name stays as it was."""
-    write, calls = packs._write_field, []
+    write, calls = array_file._write_field, []
 
     def interrupt(group: h5py.Group, name: str, value: object) -> None:
         calls.append(name)
@@ -176,7 +176,7 @@ def test_an_interrupted_import_leaves_no_pack(
             raise error("stop")
         write(group, name, value)
 
-    monkeypatch.setattr(packs, "_write_field", interrupt)
+    monkeypatch.setattr(array_file, "_write_field", interrupt)
     (tmp_path / "old.h5").write_text("old")
     for name in ("new.h5", "old.h5"):
         calls.clear()

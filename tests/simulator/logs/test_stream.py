@@ -10,25 +10,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.atlas import RoadAtlas, build_atlas, drivable_distance
-from simulator.bake import bake_grids
+from simulator.atlas.padding import pad_atlas, room_for, shapes_of
+from simulator.atlas.road_atlas import RoadAtlas, build_atlas, drivable_distance
+from simulator.atlas.scene_grids import load_scene_atlas
 from simulator.config import SimulatorConfig
-from simulator.dynamics import COAST
-from simulator.grids import Grids
-from simulator.logged_world import ReplayConfig, logged_world
-from simulator.logs import stream as stream_module
-from simulator.logs.build_map import build_log_map
-from simulator.logs.scene_atlas import load_scene_atlas
+from simulator.dynamics.bicycle import COAST
+from simulator.logs.readers.raw_tracks import Repairs
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
-from simulator.logs.source_map import Origins, SourceLane, SourceMap
-from simulator.logs.source_tracks import Repairs
-from simulator.logs.stream import Capacity, SceneBatch, SceneStream, StreamConfig
 from simulator.logs.traffic_log import TrafficLog
-from simulator.maps import load_maps
-from simulator.padded_atlas import pad_atlas, room_for, shapes_of
-from simulator.road_map import RoadMap
+from simulator.reset import scene_stream as stream_module
+from simulator.reset.log_scenario import ReplayConfig, logged_world
+from simulator.reset.scene_stream import Capacity, SceneBatch, SceneStream, StreamConfig
+from simulator.roads.bake_grids import bake_grids
+from simulator.roads.building.build_map import build_log_map
+from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
+from simulator.roads.map_cache import load_maps
+from simulator.roads.query_grids import Grids
+from simulator.roads.road_map import RoadMap
 from simulator.rollout import step_worlds
-from simulator.world import CAR, LOG, POLICY
+from simulator.state import CAR, LOG, POLICY
 
 SIMULATOR = SimulatorConfig(timestep_s=0.1, num_agents=6, route_stations=32)
 SCENES = 5
@@ -219,7 +219,7 @@ def test_grids_are_baked_once(packs: list[Path], tmp_path: Path, monkeypatch: py
         baked.append(road_map.name)
         return bake_grids(road_map)
 
-    monkeypatch.setattr("simulator.bake.bake_grids", count)
+    monkeypatch.setattr("simulator.roads.bake_grids.bake_grids", count)
     with SceneStream(packs, SIMULATOR, CONFIG) as stream:
         first = take(stream, 3)
     assert sorted(baked) == [f"scene {n}" for n in range(SCENES)]

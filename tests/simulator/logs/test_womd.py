@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from simulator.__main__ import main
-from simulator.lights import GREEN, OFF, RED
 from simulator.logs.import_logs import import_logs
+from simulator.logs.readers.womd import read_womd
 from simulator.logs.scene_pack import LoggedScene, ScenePack
 from simulator.logs.traffic_log import repair_counts
-from simulator.logs.womd import read_womd
-from simulator.road_map import StopKind
-from simulator.world import CAR, CYCLIST, PEDESTRIAN, TRUCK
+from simulator.roads.road_map import StopKind
+from simulator.state import CAR, CYCLIST, PEDESTRIAN, TRUCK
+from simulator.traffic_lights import GREEN, OFF, RED
 
 STEPS = 21
 CENTRE = np.array([8000.0, -3000.0, 40.0])
@@ -139,7 +139,7 @@ def test_lanes_links_and_sides(scene: LoggedScene) -> None:
 def test_asphalt_reaches_from_kerb_to_kerb(scene: LoggedScene) -> None:
     import shapely
 
-    from simulator.road_surface import drivable_area
+    from simulator.roads.drivable_area import drivable_area
 
     area = drivable_area(scene.road_map.pieces("drivable"))
     offset = (CENTRE - scene.log.origin)[:2]

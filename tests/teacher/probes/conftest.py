@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.dynamics import ACTIONS
-from simulator.world import IDM, PARKED, WorldState, nearest_station, route_rows
+from simulator.dynamics.bicycle import ACTIONS
+from simulator.state import IDM, PARKED, WorldState, nearest_station, route_rows
 from teacher.probes.catalogue import (
     AGENTS,
     GOALS,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulator.lights import GREEN, RED
+from simulator.traffic_lights import GREEN, RED
 from teacher.probes.blocked_lane import OBSTACLE_M
 from teacher.probes.catalogue import PROBES
 from teacher.probes.judging import passes

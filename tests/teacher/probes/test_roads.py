@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.atlas import drivable_distance
-from simulator.road_map import StopKind
+from simulator.atlas.road_atlas import drivable_distance
+from simulator.roads.road_map import StopKind
 from teacher.probes.catalogue import PROBES, draw_trials, probe_atlas
 from teacher.probes.maps import ARMS, BOX_M, left_turn, right_turn, roads, straight
 from teacher.probes.road import LANE_M, Lane, hand_made, path, stop_line_of

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from simulator.config import SimulatorConfig
-from simulator.road_map import RoadMap
-from simulator.world import WorldState
+from simulator.roads.road_map import RoadMap
+from simulator.state import WorldState
 from teacher.probes.catalogue import AGENTS, GOALS, probe_atlas, probe_simulator
 from teacher.probes.maps import ARM_M, BOX_M, roads, straight
 from teacher.probes.road import path, stop_line_of

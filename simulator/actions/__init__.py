@@ -1,1 +1,0 @@
-"""Action models behind one interface, and how a logged track becomes actions."""

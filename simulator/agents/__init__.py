@@ -1,0 +1,1 @@
+"""What drives the agents that no policy drives: IDM, log replay, faults, baselines, parked vehicles."""

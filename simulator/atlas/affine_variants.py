@@ -1,0 +1,97 @@
+"""Affine variants of a town: scaled, sheared and mirrored, without importing or baking it again.
+
+GIGAFLOW perturbs its maps by scale, shear and flip into 128 variants; the ranges are our own choice. A world stays in
+one town, whose tables and grids know only the original. Places in the world are moved onto the original before
+anything is looked up, and what is found is moved back. Variant 0 is the original; variant k is the same for ever.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from simulator.config import SimulatorConfig
+from simulator.roads.road_map import RoadMap
+from simulator.state import Scenario
+
+MAX_VARIANTS = 128
+SCALE = (0.75, 1.15)
+"""Least and greatest scale: lanes of 3.5 m get 2.6 to 4 m wide, and bends as much tighter or wider."""
+MAX_SHEAR = 0.15
+_SEED = 20250206
+
+
+def variant_matrices(count: int) -> Float[np.ndarray, "count 2 2"]:
+    """World from map of variants 0 to ``count`` - 1. Raises ValueError for more than MAX_VARIANTS."""
+    if not 1 <= count <= MAX_VARIANTS:
+        raise ValueError(f"map_variants={count} must lie between 1 and {MAX_VARIANTS}")
+    draw = np.random.default_rng(_SEED).uniform(size=(MAX_VARIANTS, 4))
+    scale = SCALE[0] + (SCALE[1] - SCALE[0]) * draw[:, 0]
+    shear = MAX_SHEAR * (2.0 * draw[:, 1] - 1.0)
+    angle = np.pi * draw[:, 2]
+    cos, sin = np.cos(angle), np.sin(angle)
+    turn = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], -2)
+    lean = np.broadcast_to(np.eye(2), turn.shape).copy()
+    lean[:, 0, 1] = shear
+    flip = np.where((draw[:, 3] < 0.5)[:, None, None], np.eye(2), np.diag([1.0, -1.0]))
+    matrices = scale[:, None, None] * (turn @ lean @ np.swapaxes(turn, 1, 2)) @ flip
+    matrices[0] = np.eye(2)
+    return matrices[:count].astype(np.float32)
+
+
+def inverse(matrix: Float[Array, "2 2"]) -> Float[Array, "2 2"]:
+    """Map from world."""
+    (a, b), (c, d) = matrix
+    return jnp.array([[d, -b], [-c, a]]) / (a * d - b * c)
+
+
+def on_map(scenario: Scenario, xy: Float[Array, "*n 2"], config: SimulatorConfig) -> Float[Array, "*n 2"]:
+    """World places (m) on the original town, as the atlas knows them; nothing to do where there are no variants."""
+    return transformed(scenario.map_inverse, xy) if config.map_variants > 1 else xy
+
+
+def in_world(scenario: Scenario, xy: Float[Array, "*n 2"], config: SimulatorConfig) -> Float[Array, "*n 2"]:
+    """Places of the original town (m) in the world; directions get a length other than 1."""
+    return transformed(scenario.map_matrix, xy) if config.map_variants > 1 else xy
+
+
+def transformed(matrix: Float[Array, "2 2"], xy: Float[Array, "*n 2"]) -> Float[Array, "*n 2"]:
+    """``matrix @ xy`` number by number: a matrix product may be rounded to 10 bits on a GPU."""
+    x, y = xy[..., 0], xy[..., 1]
+    return jnp.stack([matrix[0, 0] * x + matrix[0, 1] * y, matrix[1, 0] * x + matrix[1, 1] * y], axis=-1)
+
+
+def varied_map(road_map: RoadMap, matrix: Float[np.ndarray, "2 2"]) -> RoadMap:
+    """The town itself in the shape of a variant, for drawing and for checking. Mirrored towns drive on the left."""
+    moved: dict[str, Any] = {
+        field.name: _moved(getattr(road_map, field.name), matrix)
+        for field in dataclasses.fields(road_map)
+        if field.name.endswith(("_xyz", "_points"))
+    }
+    for name in ("point_yaw", "stop_line_yaw"):
+        yaw = getattr(road_map, name)
+        along = np.stack([np.cos(yaw), np.sin(yaw)], axis=-1) @ matrix.T
+        moved[name] = np.arctan2(along[:, 1], along[:, 0]).astype(np.float32)
+    lanes = np.repeat(np.arange(road_map.num_lanes), road_map.lane_count)
+    steps = np.linalg.norm(np.diff(moved["point_xyz"], axis=0), axis=1)
+    steps = np.where(np.diff(lanes) == 0, steps, 0.0)
+    moved["lane_length_m"] = np.bincount(lanes[:-1], steps, road_map.num_lanes).astype(np.float32)
+    sides = ("point_left_xyz", "point_right_xyz"), ("lane_left", "lane_right")
+    if np.linalg.det(matrix) < 0:
+        for left, right in sides:
+            pair = {left: getattr(road_map, left), right: getattr(road_map, right), **moved}
+            moved[left], moved[right] = pair[right], pair[left]
+        moved["stop_line_xyz"] = moved["stop_line_xyz"][:, ::-1].copy()
+    across = np.linalg.norm(moved["point_left_xyz"] - moved["point_right_xyz"], axis=1)
+    moved["lane_width_m"] = (np.bincount(lanes, across) / road_map.lane_count).astype(np.float32)
+    return dataclasses.replace(road_map, **moved)
+
+
+def _moved(xyz: np.ndarray, matrix: Float[np.ndarray, "2 2"]) -> np.ndarray:
+    result = xyz.copy()
+    result[..., :2] = xyz[..., :2] @ matrix.T
+    return result

@@ -1,0 +1,31 @@
+"""How much road there is around agents: signed distances to the edge of the drivable area of their level."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from simulator import collision
+from simulator.atlas.affine_variants import on_map
+from simulator.atlas.road_atlas import RoadAtlas, drivable_distance
+from simulator.config import SimulatorConfig
+from simulator.state import WorldState
+
+
+def road_room(
+    state: WorldState, xy: Float[Array, "agents *n 2"], atlas: RoadAtlas, config: SimulatorConfig
+) -> Float[Array, "agents *n"]:
+    """Signed distance (m, + inside, clipped to +-8) from places in the world (m) to the edge of the drivable area, on
+    the level of the agent to which each belongs."""
+    flat = on_map(state.scenario, xy, config).reshape(len(xy), -1, 2)
+    height = jnp.broadcast_to(state.position[:, None, 2:], (*flat.shape[:2], 1))
+    inverse = state.scenario.map_inverse if config.map_variants > 1 else None
+    distance = partial(drivable_distance, atlas, state.map_id, map_inverse=inverse)
+    return jax.vmap(jax.vmap(distance))(jnp.concatenate([flat, height], axis=-1)).reshape(xy.shape[:-1])
+
+
+def corner_room(state: WorldState, atlas: RoadAtlas, config: SimulatorConfig) -> Float[Array, "agents 4"]:
+    """`road_room` of the four corners of each box."""
+    corners = collision.corners(state.position[:, :2], state.yaw, state.scenario.size)
+    return road_room(state, corners, atlas, config)

@@ -1,0 +1,78 @@
+"""Which lane a place lies on: the nearest one of its level, and where on it.
+
+A query reads the lane samples of its cell (`simulator.roads.query_grids`) and measures the stretch of centreline
+around each, so that it costs the same in a village and in a city.
+"""
+
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+from simulator.atlas.road_atlas import RoadAtlas, table_row
+from simulator.collision import MIN_HEIGHT_GAP_M
+from simulator.dynamics.bicycle import wrap_angle
+from simulator.state import Leaf
+
+_PIECES = jnp.arange(-4, 4)
+"""Pieces of centreline before and after a sample that it stands for: samples are about 6 m apart, points up to 2 m."""
+
+
+@struct.dataclass
+class LanePlace:
+    """A place seen from the lane nearest to it. All fields []."""
+
+    lane: Leaf  # int32: lane of the atlas; -1 where no lane of this level is near; then the rest is 0, the distance inf
+    along_m: Leaf  # m from the lane's start, in [0, its length]
+    offset_m: Leaf  # m sideways from the centreline, left of it positive
+    yaw: Leaf  # rad, travel direction of the lane there
+    distance_m: (
+        Leaf  # m to the centreline in the plane; more than |offset_m| before its start and behind its end
+    )
+
+
+def nearest_lane(atlas: RoadAtlas, map_id: Int[Array, ""], xyz: Float[Array, " 3"]) -> LanePlace:
+    """The lane whose centreline is nearest in the plane to one point (m, world), on the point's level.
+
+    Lanes whose height at the nearest place differs by MIN_HEIGHT_GAP_M or more are on another level. Among lanes that
+    are equally near (the turns of a junction begin on one point) one is taken, always the same. Lanes shorter than a
+    metre, slivers between two roads, are left out, and cells more than 25 m from every road know no lane. Points off
+    the grid look into its nearest cell.
+    """
+    samples = atlas.lane_candidates[table_row(atlas, map_id, xyz[:2])]
+    lane = atlas.sample_lane[samples]
+    first, last = atlas.lane_start[lane], atlas.lane_start[lane] + atlas.lane_count[lane] - 1
+    point = jnp.clip(atlas.sample_point[samples][:, None] + _PIECES, first[:, None], last[:, None] - 1)
+    start, end = atlas.point_xyz[point], atlas.point_xyz[point + 1]  # [candidates, pieces, 3]
+    piece, away = end[..., :2] - start[..., :2], xyz[:2] - start[..., :2]
+    share = jnp.sum(away * piece, axis=-1) / jnp.maximum(jnp.sum(piece**2, axis=-1), 1e-9)
+    share = jnp.clip(share, 0.0, 1.0)
+    squared = jnp.sum((away - share[..., None] * piece) ** 2, axis=-1)
+    height = start[..., 2] + share * (end[..., 2] - start[..., 2])
+    here = (jnp.abs(height - xyz[2]) < MIN_HEIGHT_GAP_M) & (samples >= 0)[:, None]
+    squared = jnp.where(here, squared, jnp.inf).reshape(-1)
+    best = jnp.argmin(squared)
+    return _place(atlas, xyz, point.reshape(-1)[best], share.reshape(-1)[best], squared[best])
+
+
+def _place(
+    atlas: RoadAtlas,
+    xyz: Float[Array, " 3"],
+    point: Int[Array, ""],
+    share: Float[Array, ""],
+    squared: Float[Array, ""],
+) -> LanePlace:
+    """The place at `share` of the piece that begins at `point`, `squared` m2 away; infinitely far means none."""
+    lane = atlas.point_lane[point]
+    spacing = atlas.lane_length_m[lane] / (atlas.lane_count[lane] - 1)
+    yaw = atlas.point_yaw[point]
+    yaw = wrap_angle(yaw + share * wrap_angle(atlas.point_yaw[point + 1] - yaw))
+    start, end = atlas.point_xyz[point], atlas.point_xyz[point + 1]
+    away = (xyz - start - share * (end - start))[:2]
+    found = jnp.isfinite(squared)
+    return LanePlace(
+        lane=jnp.where(found, lane, -1),
+        along_m=jnp.where(found, (point - atlas.lane_start[lane] + share) * spacing, 0.0),
+        offset_m=jnp.where(found, away[1] * jnp.cos(yaw) - away[0] * jnp.sin(yaw), 0.0),
+        yaw=jnp.where(found, yaw, 0.0),
+        distance_m=jnp.sqrt(squared),
+    )

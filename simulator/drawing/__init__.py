@@ -1,0 +1,1 @@
+"""World states and road maps as top-down images."""

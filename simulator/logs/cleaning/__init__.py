@@ -1,0 +1,1 @@
+"""Repairs of recorded tracks and boxes; every repair is named and counted."""

@@ -1,0 +1,255 @@
+"""How each fault of a source's tracks is mended, by name.
+
+Every rule counts what it touched in a `Repairs`, so that a log says aloud what was done to it. What no rule can mend
+is refused by `TrafficLog.validate`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from simulator.logs.cleaning.stationary import freeze_standing, trim_loose_boxes
+from simulator.logs.cleaning.trailers import mend_trailers
+from simulator.logs.readers.raw_tracks import Repairs, SourceTracks
+from simulator.logs.traffic_log import MAX_SPEED_MPS, RATE_RANGE, jumps, rate_ratio
+from simulator.state import CAR, CYCLIST, PEDESTRIAN, TRUCK
+
+PADDING_M = -10000.0
+"""Waymo's converters write exactly this, in x and in y, where nothing was seen."""
+TRUCK_LENGTH_M = 7.0
+"""A vehicle this long is a truck or a bus where the source only says "vehicle": the longest vans end at 7 m."""
+WIDEST_M = 3.0
+"""Nothing that is allowed on a road is wider (2.55 m and mirrors); a "width" above it is a length."""
+SIZE_BY_KIND = {
+    CAR: (4.6, 2.0, 1.6),
+    TRUCK: (8.4, 2.9, 3.1),
+    CYCLIST: (1.8, 0.7, 1.7),
+    PEDESTRIAN: (0.8, 0.8, 1.7),
+}
+"""Length, width and height (m) of a body whose source does not give them: medians of Waymo, nuScenes and Argoverse logs
+(84 scenes, 4853 tracks), rounded; a cyclist is as high as who rides."""
+CONTRADICTION_MPS, CONTRADICTION_SHARE = 3.0, 0.2
+"""A velocity farther than this from the motion itself is wrong; boxes that wander 15 cm a step make up 3 m/s."""
+LEAST_PART_STEPS = 3
+"""Shorter stretches between two jumps are stray boxes."""
+SAME_BOX_M = 0.5
+"""Two boxes of one track at one moment are the same box when they lie this close."""
+TWIN_STEPS = 3
+"""Tracks are compared when they are seen together at this many moments."""
+
+
+def vehicle_kind(length_m: float | np.floating) -> int:
+    """Car or truck, by length, for sources that only say "vehicle"."""
+    return TRUCK if length_m >= TRUCK_LENGTH_M else CAR
+
+
+def mend_tracks(
+    tracks: SourceTracks, timestep_s: float | int, repairs: Repairs
+) -> tuple[SourceTracks, np.ndarray]:
+    """Tracks that a `TrafficLog` accepts, and their speed [tracks, steps] along the heading (m/s)."""
+    _hide_broken_states(tracks, repairs)
+    tracks = _without_copies(tracks, repairs)
+    tracks = _without_twins(_without_unseen(tracks, repairs), repairs)
+    mend_headings(tracks, repairs)
+    mend_sizes(tracks, repairs)
+    mend_heights(tracks, repairs)
+    mend_trailers(tracks, repairs)
+    tracks, speed = cut_at_jumps(tracks, timestep_s, repairs)
+    still = freeze_standing(tracks, speed, repairs)
+    trim_loose_boxes(tracks, still, repairs)
+    return tracks, speed
+
+
+def _hide_broken_states(tracks: SourceTracks, repairs: Repairs) -> None:
+    """Padded states and states with NaN become invalid."""
+    padded = (tracks.position[..., :2] == PADDING_M).all(axis=2)
+    repairs.add("padded -10000 states made invalid", padded.sum())
+    tracks.valid = tracks.valid & ~padded
+    finite = np.isfinite(tracks.position[..., :2]).all(axis=2) & np.isfinite(tracks.yaw)
+    repairs.add("states with NaN made invalid", (tracks.valid & ~finite).sum())
+    tracks.valid = tracks.valid & finite
+    tracks.position = np.where(tracks.valid[..., None], tracks.position, 0.0)
+    tracks.yaw = np.where(tracks.valid, tracks.yaw, 0.0)
+
+
+def _without_copies(tracks: SourceTracks, repairs: Repairs) -> SourceTracks:
+    """Tracks that share an identifier become one track.
+
+    Where both are seen at the same moment, the state of the first counts if the boxes lie within SAME_BOX_M, and
+    neither does if they lie apart: nobody knows which is right.
+    """
+    first: dict[str, int] = {}
+    spare = np.zeros(len(tracks.ids), bool)
+    for row, name in enumerate(tracks.ids):
+        if name not in first:
+            first[name] = row
+            continue
+        same, unsure = _join(tracks, first[name], row)
+        repairs.add("duplicated states dropped", same)
+        repairs.add("contradicting duplicated states made invalid", unsure)
+        spare[row] = True
+    repairs.add("tracks with a duplicated identifier joined", spare.sum())
+    return tracks.keep(~spare)
+
+
+def _join(tracks: SourceTracks, here: int, there: int) -> tuple[int, int]:
+    """Put the states of one track into another, in place; how many agreed and how many contradicted each other."""
+    both = tracks.valid[here] & tracks.valid[there]
+    apart = np.linalg.norm(tracks.position[here, :, :2] - tracks.position[there, :, :2], axis=1)
+    unsure = both & (apart > SAME_BOX_M)
+    fill = tracks.valid[there] & ~tracks.valid[here]
+    for part in ("position", "yaw", "velocity"):
+        array = getattr(tracks, part)
+        if array is not None:
+            array[here, fill] = array[there, fill]
+    tracks.valid[here] = (tracks.valid[here] | fill) & ~unsure
+    return int((both & ~unsure).sum()), int(unsure.sum())
+
+
+def _without_twins(tracks: SourceTracks, repairs: Repairs) -> SourceTracks:
+    """One vehicle that two tracks describe becomes one: same kind, and never farther apart than SAME_BOX_M.
+
+    People walk that close to each other, vehicles do not. The track that is seen longer keeps its name.
+    """
+    order = np.argsort(-tracks.valid.sum(axis=1), kind="stable")
+    vehicles = [int(row) for row in order if tracks.kind[row] in (CAR, TRUCK)]
+    spare = np.zeros(len(tracks.ids), bool)
+    for place, here in enumerate(vehicles):
+        rest = np.array(vehicles[place + 1 :], int)
+        if spare[here] or not len(rest):
+            continue
+        both = tracks.valid[rest] & tracks.valid[here]
+        apart = np.linalg.norm(tracks.position[rest, :, :2] - tracks.position[here, :, :2], axis=2)
+        near = np.where(both, apart, 0.0).max(axis=1) <= SAME_BOX_M
+        twins = (
+            near & (both.sum(axis=1) >= TWIN_STEPS) & (tracks.kind[rest] == tracks.kind[here]) & ~spare[rest]
+        )
+        for there in rest[twins]:
+            _join(tracks, here, int(there))
+            spare[there] = True
+    repairs.add("vehicles described twice joined", spare.sum())
+    return tracks.keep(~spare)
+
+
+def _without_unseen(tracks: SourceTracks, repairs: Repairs) -> SourceTracks:
+    seen = np.asarray(tracks.valid.any(axis=1))
+    repairs.add("tracks without a valid state left out", (~seen).sum())
+    return tracks.keep(seen)
+
+
+def mend_headings(tracks: SourceTracks, repairs: Repairs) -> None:
+    """Headings in radians, wrapped to (-pi, pi], in place; the unit is one for the whole scene."""
+    if headings_in_degrees(tracks.position, tracks.yaw, tracks.valid):
+        tracks.yaw = np.deg2rad(tracks.yaw)
+        repairs.add("headings in degrees converted", len(tracks.ids))
+    tracks.yaw = np.pi - np.mod(np.pi - tracks.yaw, 2 * np.pi)
+
+
+def headings_in_degrees(
+    position: Float[np.ndarray, "tracks steps 3"],
+    yaw: Float[np.ndarray, "tracks steps"],
+    valid: Bool[np.ndarray, "tracks steps"],
+) -> bool:
+    """Whether headings are degrees: some exceed 2 pi, or degrees agree better with where the tracks went."""
+    if np.abs(np.where(valid, yaw, 0.0)).max(initial=0.0) > 2 * np.pi:
+        return True
+    both = valid[:, 1:] & valid[:, :-1]
+    step = np.diff(position[..., :2], axis=1)
+    moved = both & (np.linalg.norm(np.where(both[..., None], step, 0.0), axis=2) > 0.3)
+    if moved.sum() < 10:
+        return False
+    course, heading = np.arctan2(step[..., 1], step[..., 0])[moved], yaw[:, :-1][moved]
+    return bool(np.mean(np.cos(course - np.deg2rad(heading))) > np.mean(np.cos(course - heading)) + 0.2)
+
+
+def mend_sizes(tracks: SourceTracks, repairs: Repairs) -> None:
+    """Swapped lengths and widths change places, missing sizes come from the kind, in place."""
+    vehicle = np.isin(tracks.kind, (CAR, TRUCK))
+    swapped = vehicle & (tracks.size[:, 1] > WIDEST_M) & (tracks.size[:, 0] < tracks.size[:, 1])
+    tracks.size[swapped, :2] = tracks.size[swapped, 1::-1]
+    repairs.add("length and width changed places", swapped.sum())
+    usual = np.array([SIZE_BY_KIND[int(kind)] for kind in tracks.kind]).reshape(-1, 3)
+    for side, name in enumerate(("length", "width", "height")):
+        missing = ~(tracks.size[:, side] > 0)
+        tracks.size[missing, side] = usual[missing, side]
+        repairs.add(f"missing {name} by kind", missing.sum())
+
+
+def mend_heights(tracks: SourceTracks, repairs: Repairs) -> None:
+    """Ground heights that the source does not have become 0, in place."""
+    flat = tracks.valid & ~np.isfinite(tracks.position[..., 2])
+    repairs.add("tracks without height put at z = 0", flat.any(axis=1).sum())
+    tracks.position[..., 2] = np.where(np.isfinite(tracks.position[..., 2]), tracks.position[..., 2], 0.0)
+
+
+def cut_at_jumps(
+    tracks: SourceTracks, timestep_s: float | int, repairs: Repairs
+) -> tuple[SourceTracks, np.ndarray]:
+    """Tracks cut where they leap, and their speed [tracks, steps].
+
+    What follows a leap is a track of its own, `<id>/2` and so on; stretches shorter than LEAST_PART_STEPS go.
+    """
+    speed = speeds(tracks, timestep_s)
+    too_fast = tracks.valid & (np.abs(speed) > MAX_SPEED_MPS)
+    repairs.add("states faster than any car made invalid", too_fast.sum())
+    tracks.valid = tracks.valid & ~too_fast
+    parts: list[tuple[int, str, np.ndarray]] = []
+    # Most sources take their velocities from positions too, so that a jump brings the speed that explains it.
+    jumped = jumps(tracks.position, speed, tracks.valid, timestep_s)
+    jumped |= jumps(tracks.position, None, tracks.valid, timestep_s)
+    for row, name in enumerate(tracks.ids):
+        part = np.cumsum(jumped[row])
+        repairs.add("tracks cut at a jump", part[-1])
+        for number in range(part[-1] + 1):
+            seen = tracks.valid[row] & (part == number)
+            if part[-1] and seen.sum() < LEAST_PART_STEPS:
+                repairs.add("states between jumps made invalid", seen.sum())
+            elif seen.any():
+                parts.append((row, name if number == 0 else f"{name}/{number + 1}", seen))
+    rows = np.array([row for row, _, _ in parts], int)
+    cut = tracks.keep(rows)
+    cut.ids = [name for _, name, _ in parts]
+    cut.valid = np.array([seen for _, _, seen in parts], bool).reshape(len(parts), tracks.valid.shape[1])
+    mend_velocities(cut, timestep_s, repairs)
+    return cut, speeds(cut, timestep_s)
+
+
+def mend_velocities(tracks: SourceTracks, timestep_s: float | int, repairs: Repairs) -> None:
+    """Velocities that contradict where the track went come from its positions instead, in place."""
+    if tracks.velocity is None or not _keeps_time(tracks, timestep_s):
+        return  # where all of them contradict, the step is wrong, which `TrafficLog.validate` says
+    moved = differences(tracks.position[..., :2], tracks.valid, float(timestep_s))
+    apart = np.linalg.norm(tracks.velocity - moved, axis=2)
+    limit = CONTRADICTION_MPS + CONTRADICTION_SHARE * np.linalg.norm(moved, axis=2)
+    wrong = tracks.valid & (apart > limit) & (tracks.valid.sum(axis=1) > 1)[:, None]
+    tracks.velocity = np.where(wrong[..., None], moved, tracks.velocity)
+    repairs.add("velocities that contradict positions replaced", wrong.sum())
+
+
+def _keeps_time(tracks: SourceTracks, timestep_s: float | int) -> bool:
+    """Whether the source's velocities and positions agree, on the whole, on how long a step is."""
+    ratio = rate_ratio(tracks.position, speeds(tracks, timestep_s), tracks.valid, timestep_s)
+    return ratio is None or RATE_RANGE[0] <= ratio <= RATE_RANGE[1]
+
+
+def speeds(tracks: SourceTracks, timestep_s: float | int) -> np.ndarray:
+    """Speed along the heading [tracks, steps], m/s: the source's velocity, or differences of positions."""
+    velocity = differences(tracks.position[..., :2], tracks.valid, float(timestep_s))
+    if tracks.velocity is not None:
+        given = np.isfinite(tracks.velocity).all(axis=2, keepdims=True)
+        velocity = np.where(given, tracks.velocity, velocity)
+    ahead = np.stack([np.cos(tracks.yaw), np.sin(tracks.yaw)], axis=-1)
+    return np.where(tracks.valid, (velocity * ahead).sum(axis=-1), 0.0)
+
+
+def differences(
+    xy: Float[np.ndarray, "tracks steps 2"], valid: Bool[np.ndarray, "tracks steps"], timestep_s: float | int
+) -> Float[np.ndarray, "tracks steps 2"]:
+    """Velocity from positions: to the next and from the last valid state, averaged; zero for a lone state."""
+    result = np.zeros(xy.shape)
+    for track in range(len(xy)):
+        steps = np.flatnonzero(valid[track])
+        if len(steps) > 1:
+            result[track, steps] = np.gradient(xy[track, steps], steps * float(timestep_s), axis=0)
+    return result

@@ -1,0 +1,1 @@
+"""What `gigapixel scenes check` prints and draws."""

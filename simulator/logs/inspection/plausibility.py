@@ -1,0 +1,187 @@
+"""How believable recorded scenes are: who is off the road, and who is inside someone else.
+
+Counted in vehicle-seconds (cars and trucks), with the simulator's own geometry: distance to the outline of
+`road_surface.drivable_area` for the road, `collision.colliding_pairs` for overlaps on one level. Nothing here is tuned
+to the logs: a log that is off the road says that its map, or its boxes, are wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import jax
+import numpy as np
+import scipy.spatial
+from jaxtyping import Bool, Float, Float32
+
+from simulator.collision import colliding_pairs, corners
+from simulator.config import SimulatorConfig
+from simulator.logs.scene_pack import LoggedScene
+from simulator.logs.traffic_log import TrafficLog, parked_tracks, repair_counts
+from simulator.roads.drivable_area import drivable_area, signed_distance
+from simulator.state import KIND_NAMES, TRUCK
+
+OFFROAD_M = SimulatorConfig().offroad_margin_m
+UNMAPPED_M = 5.0
+"""A vehicle this far from every centreline is in a drive, a car park or a road that the map leaves out."""
+FARTHEST_M = 8.0
+"""Distances to the road are clipped to this."""
+LEAST_PADDED = 64
+
+
+@dataclass
+class SceneReport:
+    """Vehicle-seconds of one scene, and who is to blame."""
+
+    name: str
+    source: str
+    vehicle_s: float = 0.0
+    moving_s: float = 0.0  # of vehicle_s, by vehicles that move at some time
+    offroad_s: float = 0.0
+    offroad_moving_s: float = 0.0
+    unmapped_s: float = 0.0  # of offroad_moving_s, farther than UNMAPPED_M from every lane
+    overlap_s: float = 0.0  # vehicles that overlap another vehicle
+    overlap_parked_s: float = 0.0  # of overlap_s, where both are parked
+    overlap_other_s: float = 0.0  # vehicles that overlap a cyclist or a pedestrian
+    offroad_tracks: list[tuple[float, str]] = field(default_factory=list)  # (seconds, who), longest first
+    overlap_tracks: list[tuple[float, str]] = field(default_factory=list)
+    repairs: dict[str, int] = field(default_factory=dict)
+
+
+def log_report(scenes: Iterable[LoggedScene]) -> list[SceneReport]:
+    """One report per scene; `scenes` may be an open `ScenePack`."""
+    return [scene_report(scene) for scene in scenes]
+
+
+def scene_report(scene: LoggedScene) -> SceneReport:
+    """Vehicle-seconds off the road and in overlap of one scene."""
+    log = scene.log
+    vehicle = log.kind <= TRUCK
+    parked = parked_tracks(log.position, log.valid)
+    seen = log.valid & vehicle[:, None]
+    report = SceneReport(log.name, log.source, repairs=repair_counts(log))
+    report.vehicle_s = float(seen.sum()) * log.timestep_s
+    report.moving_s = float(seen[~parked].sum()) * log.timestep_s
+    off = offroad_states(scene) & vehicle[:, None]
+    report.offroad_s = float(off.sum()) * log.timestep_s
+    report.offroad_moving_s = float(off[~parked].sum()) * log.timestep_s
+    report.unmapped_s = float((off & far_from_lanes(scene))[~parked].sum()) * log.timestep_s
+    report.offroad_tracks = _worst(off.sum(axis=1) * log.timestep_s, lambda row: _who(log, parked, row))
+    _count_overlaps(report, log, vehicle, parked)
+    return report
+
+
+def offroad_states(scene: LoggedScene) -> Bool[np.ndarray, "tracks steps"]:
+    """States with a corner of the box farther than OFFROAD_M outside the drivable area."""
+    distance = corner_distance(scene)
+    return scene.log.valid & (distance.min(axis=2) < -OFFROAD_M)
+
+
+def far_from_lanes(scene: LoggedScene) -> Bool[np.ndarray, "tracks steps"]:
+    """States whose middle is farther than UNMAPPED_M from every centreline."""
+    tree = scipy.spatial.cKDTree(scene.road_map.point_xyz[:, :2])
+    return tree.query(scene.log.position[..., :2])[0] > UNMAPPED_M
+
+
+def corner_distance(scene: LoggedScene) -> Float32[np.ndarray, "tracks steps 4"]:
+    """Signed distance of every box corner from the edge of the drivable area, m, positive inside."""
+    log = scene.log
+    area = drivable_area(scene.road_map.pieces("drivable"))
+    result = np.zeros((*log.valid.shape, 4), np.float32)
+    points = box_corners(scene)[log.valid].reshape(-1, 2)
+    result[log.valid] = signed_distance(area, points, FARTHEST_M).reshape(-1, 4)
+    return result
+
+
+def box_corners(scene: LoggedScene) -> Float[np.ndarray, "tracks steps 4 2"]:
+    """Corners of every box, m; zero where a state is not valid."""
+    log = scene.log
+    size = np.repeat(log.size[:, None], log.num_steps, axis=1)
+    seen = [array[log.valid] for array in (log.position[..., :2], log.yaw, size)]
+    result = np.zeros((*log.valid.shape, 4, 2))
+    result[log.valid] = np.asarray(_corners(*(padded(array, len(array)) for array in seen)))[: len(seen[0])]
+    return result
+
+
+_corners = jax.jit(corners)
+
+
+def padded(array: np.ndarray, count: int) -> np.ndarray:
+    """Zeros appended to the first axis up to a power of two, so that few sizes are compiled."""
+    spare = (1 << max(count - 1, LEAST_PADDED - 1).bit_length()) - count
+    return np.pad(array, [(0, spare)] + [(0, 0)] * (array.ndim - 1))
+
+
+def _count_overlaps(report: SceneReport, log: TrafficLog, vehicle: np.ndarray, parked: np.ndarray) -> None:
+    pairs = overlap_steps(log)
+    both = pairs[vehicle][:, vehicle]
+    rows = np.flatnonzero(vehicle)
+    seconds = both.sum(axis=2) * log.timestep_s
+    still = parked[rows][:, None] & parked[rows][None]
+    report.overlap_s = float(both.any(axis=1).sum()) * log.timestep_s
+    report.overlap_parked_s = float((both & still[..., None]).any(axis=1).sum()) * log.timestep_s
+    report.overlap_other_s = float(pairs[vehicle][:, ~vehicle].any(axis=1).sum()) * log.timestep_s
+    a, b = np.nonzero(np.triu(seconds, 1))
+    report.overlap_tracks = _worst(
+        seconds[a, b], lambda n: f"{_who(log, parked, rows[a[n]])} and {_who(log, parked, rows[b[n]])}"
+    )
+
+
+def overlap_steps(log: TrafficLog) -> Bool[np.ndarray, "tracks tracks steps"]:
+    """Which tracks overlap on one level, and when; the diagonal is False."""
+    arrays = (log.position, log.yaw, log.size, log.valid)
+    xyz, yaw, size, valid = (padded(array, log.num_tracks) for array in arrays)
+    steps = [_overlaps(xyz[:, t], yaw[:, t], size, valid[:, t]) for t in range(log.num_steps)]
+    together = np.stack([np.asarray(step) for step in steps], axis=2)
+    return together[: log.num_tracks, : log.num_tracks]
+
+
+_overlaps = jax.jit(colliding_pairs)
+
+
+def _worst(seconds: np.ndarray, name: Callable[[int], str], most: int = 5) -> list[tuple[float, str]]:
+    order = [row for row in np.argsort(-seconds, kind="stable")[:most] if seconds[row] > 0]
+    return [(float(seconds[row]), name(int(row))) for row in order]
+
+
+def _who(log: TrafficLog, parked: np.ndarray, row: int | np.integer) -> str:
+    ego = "ego " if row == log.ego_track else ""
+    still = "parked " if parked[row] else ""
+    length, width = log.size[row, :2]
+    return f"{ego}{still}{KIND_NAMES[log.kind[row]]} {log.track_ids[row][:8]} ({length:.1f} x {width:.1f} m)"
+
+
+def report_lines(reports: list[SceneReport]) -> list[str]:
+    """The shares of every source and its worst scenes, as text."""
+    lines = []
+    for source in dict.fromkeys(report.source for report in reports):
+        mine = [report for report in reports if report.source == source]
+        total = sum(report.vehicle_s for report in mine)
+        lines.append(f"{source}: {len(mine)} scenes, {total:.0f} vehicle-seconds")
+        for name, (what, of) in _SHARES.items():
+            seconds, whole = (sum(getattr(report, one) for report in mine) for one in (name, of))
+            lines.append(f"  {seconds / max(whole, 1e-9):8.2%}  {what} ({seconds:.1f} of {whole:.0f} s)")
+        for name, what in (("offroad", "off the road"), ("overlap", "overlapping")):
+            worst = sorted(mine, key=lambda one: -getattr(one, f"{name}_s"))[:3]
+            for report in worst:
+                if getattr(report, f"{name}_s") > 0:
+                    who = "; ".join(
+                        f"{text} {seconds:.1f} s" for seconds, text in getattr(report, f"{name}_tracks")[:3]
+                    )
+                    share = getattr(report, f"{name}_s") / max(report.vehicle_s, 1e-9)
+                    lines.append(f"    {what} most: {report.name} {share:.1%}: {who}")
+    return lines
+
+
+_SHARES = {  # what is counted: in words, and the seconds that it is a share of
+    "offroad_s": ("off the road", "vehicle_s"),
+    "offroad_moving_s": ("off the road, of vehicles that move", "moving_s"),
+    "unmapped_s": (
+        f"of these, farther than {UNMAPPED_M:g} m from every lane: ground the map leaves out",
+        "moving_s",
+    ),
+    "overlap_s": ("overlapping another vehicle", "vehicle_s"),
+    "overlap_parked_s": ("of these, both parked", "vehicle_s"),
+    "overlap_other_s": ("overlapping a cyclist or a pedestrian", "vehicle_s"),
+}

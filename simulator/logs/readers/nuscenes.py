@@ -1,0 +1,100 @@
+"""What is particular about nuScenes in ScenarioNet's format.
+
+A scene is 20 s at 10 Hz (boxes are annotated at 2 Hz and interpolated by ScenarioNet). Its map is flat: so are, here,
+its boxes. The position of the recording car is its rear axle, and its length and width have changed places.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+
+from simulator.logs.readers.raw_tracks import Repairs, SourceTracks
+from simulator.logs.readers.waymo_map import MARKING_NAMES, MARKINGS
+from simulator.roads.building.raw_map import SourceLane, SourceMap, SurfaceRule
+from simulator.roads.building.road_surface import nested
+from simulator.roads.polylines import arc_length, without_repeats
+from simulator.state import CAR, CYCLIST, PEDESTRIAN, TRUCK
+
+LIMIT_MPS = 13.9
+"""50 km/h, Singapore's urban limit (Boston's is a little less); the files carry a placeholder of 100 km/h."""
+EGO_CENTRE_M = 1.385
+"""From the rear axle, where nuScenes has its ego pose, to the middle of its Renault Zoe (the estimate of py123d)."""
+OUTLINE = "boundary_"
+"""ScenarioNet names the outlines of nuScenes' drivable area so, and calls them white lines."""
+TRAILER = "vehicle.trailer"
+CATEGORIES = {
+    "vehicle.truck": TRUCK, "vehicle.bus": TRUCK, "vehicle.trailer": TRUCK, "vehicle.construction": TRUCK,
+    "vehicle.emergency": CAR, "vehicle.car": CAR, "vehicle.bicycle": CYCLIST, "vehicle.motorcycle": CYCLIST,
+    "human.pedestrian": PEDESTRIAN,
+}  # fmt: skip
+"""Kind by the beginning of nuScenes' category; cones, barriers and the rest have none."""
+
+
+def mend_nuscenes(tracks: SourceTracks, ego_id: str, repairs: Repairs) -> None:
+    """Boxes come down to the flat map; the recording car moves from its rear axle to its middle, in place.
+
+    Velocities are differences to the next position, and zero at the last step: they are taken anew.
+    """
+    tracks.velocity = None
+    repairs.add("velocities taken from positions", len(tracks.ids))
+    tracks.position[..., 2] = 0.0
+    repairs.add("boxes put on the flat map", len(tracks.ids))
+    if ego_id in tracks.ids:
+        row = tracks.ids.index(ego_id)
+        ahead = np.stack([np.cos(tracks.yaw[row]), np.sin(tracks.yaw[row])], axis=1)
+        tracks.position[row, :, :2] += EGO_CENTRE_M * ahead
+        repairs.add("self-driving car moved from its rear axle to its middle")
+
+
+def nuscenes_map(path: Path, features: dict[str, Any]) -> SourceMap:
+    """The road of a nuScenes scene: lanes with their surface, connectors without, and outlines."""
+    result = SourceMap(surface_rule=SurfaceRule.LANES)
+    outlines = []
+    for name, feature in features.items():
+        kind = str(feature.get("type"))
+        if kind.startswith("LANE"):
+            # The third column of a lane is its heading.
+            centre = feature_line(path, name, feature.get("polyline"), 2)
+            result.lanes.append(_nuscenes_lane(str(name), centre, feature, result))
+        elif str(name).startswith(OUTLINE):
+            outlines.append(feature_line(path, name, feature.get("polyline"), 2))
+        elif kind.startswith("ROAD_LINE"):
+            line = without_repeats(feature_line(path, name, feature.get("polyline"), 2))
+            if len(line) >= 2:
+                result.markings.append(
+                    (line, MARKINGS.get(MARKING_NAMES.get(kind.removeprefix("ROAD_LINE_"), -1)))
+                )
+        elif kind == "CROSSWALK":
+            result.crosswalks.append(feature_line(path, name, feature.get("polygon"), 2))
+    if outlines:
+        result.surfaces.append(nested(outlines))
+    return result
+
+
+def _nuscenes_lane(name: str, centre: np.ndarray, feature: dict[str, Any], result: SourceMap) -> SourceLane:
+    """A lane as wide as its surface is on average; a connector's width is derived later."""
+    lane = SourceLane(name, centre)
+    if "polygon" in feature:
+        surface = shapely.make_valid(shapely.Polygon(np.asarray(feature["polygon"], np.float64)[:, :2]))
+        result.surfaces.append(surface)
+        lane.width_m = float(np.clip(surface.area / max(float(arc_length(centre)[-1]), 1.0), 2.0, 6.0))
+    return lane
+
+
+def feature_line(path: Path, name: object, value: Any, axes: int) -> np.ndarray:
+    """A line [n, 3] of which the file has the first `axes` columns; the rest is 0. Raises ValueError for others."""
+    try:
+        points = np.asarray(value, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: map_features[{str(name)!r}] is not a list of points") from error
+    if points.ndim != 2 or points.shape[1] < 2 or not len(points) or not np.isfinite(points[:, :axes]).all():
+        raise ValueError(
+            f"{path}: map_features[{str(name)!r}] has points of shape {points.shape}; expected finite (x, y[, z])"
+        )
+    result = np.zeros((len(points), 3))
+    result[:, : min(axes, points.shape[1])] = points[:, :axes]
+    return result

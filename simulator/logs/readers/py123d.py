@@ -1,0 +1,159 @@
+"""Import scenes that py123d has converted to its Arrow format: nuPlan, KITTI-360, PandaSet, Waymo and others.
+
+py123d writes one folder per log (`logs/<split>/<log>/sync.arrow` and one file per modality) and the maps beside the
+logs or inside them. Long logs are cut into scenes of SCENE_S; of a city's map only what lies near the traffic is kept.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+
+from simulator.logs.build_scene import IMPORTER_VERSION, build_scene, source_digest
+from simulator.logs.cleaning.clean_tracks import vehicle_kind
+from simulator.logs.readers.py123d_map import source_map_of
+from simulator.logs.readers.raw_tracks import Repairs, SourceTracks, tracks_from_rows
+from simulator.logs.readers.timestamps import even_timestep_s
+from simulator.logs.scene_pack import LoggedScene
+from simulator.roads.building.raw_map import Origins, Signal, SourceMap
+from simulator.roads.road_map import StopKind
+from simulator.state import CAR, CYCLIST, PEDESTRIAN
+from simulator.traffic_lights import GREEN, OFF, RED, YELLOW
+
+SCENE_S = 20.0
+"""As long as a scene of nuScenes; a rest shorter than half of it joins the scene before."""
+MAP_MARGIN_M = 80.0
+"""Of road kept around all places where anyone was."""
+LIMIT_MPS = 13.9
+"""50 km/h, where a map has no limit."""
+EGO_ID = "ego"
+_LIGHTS = {"GREEN": GREEN, "YELLOW": YELLOW, "RED": RED}
+_KINDS = {"TWO_WHEELER": CYCLIST, "PERSON": PEDESTRIAN}
+_LAYERS = (
+    "LANE", "LANE_GROUP", "INTERSECTION", "CROSSWALK", "WALKWAY", "CARPARK", "GENERIC_DRIVABLE", "STOP_ZONE",
+    "ROAD_EDGE", "ROAD_LINE",
+)  # fmt: skip
+
+
+def py123d_folders(root: Path) -> list[Path]:
+    """All converted logs in a folder, itself included."""
+    return sorted({mark.parent for mark in root.rglob("sync.arrow")})
+
+
+def read_py123d(folder: Path) -> list[LoggedScene]:
+    """The scenes of one converted log. Raises OSError or ValueError, in one sentence, for folders that hold none."""
+    log = _open(folder)
+    times = np.array([log.get_timestamp_at_iteration(i).time_us for i in range(log.number_of_iterations)])
+    timestep_s = even_timestep_s(folder / "sync.arrow", "sync.timestamp_us", (times - times[0]) / 1e6)
+    digest = source_digest(sorted(folder.glob("*.arrow")))
+    parts = _parts(len(times), timestep_s)
+    scenes = []
+    for number, steps in enumerate(parts):
+        name = log.log_name if len(parts) == 1 else f"{log.log_name}-{number:03d}"
+        importer = f"gigapixel py123d {IMPORTER_VERSION}, py123d {importlib.metadata.version('py123d')}"
+        origins = Origins(name, folder.name, digest, importer, f"py123d:{log.dataset}")
+        scenes.append(_read_part(folder, log, steps, origins, timestep_s))
+    return scenes
+
+
+def _open(folder: Path) -> Any:
+    """py123d's handle to a whole log; every way in which opening can fail becomes one sentence."""
+    from py123d.api.scene.arrow.arrow_scene_api import ArrowSceneAPI
+
+    if not (folder / "sync.arrow").is_file():
+        raise FileNotFoundError(f"{folder}: holds no sync.arrow; expected a log that py123d has converted")
+    maps = next((up / "maps" for up in folder.parents if (up / "maps").is_dir()), None)
+    try:
+        log = ArrowSceneAPI(folder, maps_root=maps)
+        log.get_scene_metadata()
+        return log
+    except Exception as error:  # a third-party reader fails in as many ways as there are broken files
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ValueError(
+            f"{folder}: not a readable log ({reason}); expected one that py123d has converted"
+        ) from error
+
+
+def _parts(steps: int, timestep_s: float) -> list[range]:
+    """Ranges of steps, one per scene."""
+    length = max(2, round(SCENE_S / timestep_s))
+    starts = list(range(0, steps, length))
+    if len(starts) > 1 and steps - starts[-1] < length / 2:
+        starts.pop()
+    return [range(a, b) for a, b in zip(starts, [*starts[1:], steps], strict=True)]
+
+
+def _read_part(folder: Path, log: Any, steps: range, origins: Origins, timestep_s: float) -> LoggedScene:
+    repairs = Repairs()
+    tracks = _tracks(folder, log, steps, repairs)
+    road = _road(folder, log, tracks, repairs)
+    road.signals += _signals(log, steps)
+    return build_scene(tracks, road, origins, timestep_s, EGO_ID, LIMIT_MPS, repairs)
+
+
+def _tracks(folder: Path, log: Any, steps: range, repairs: Repairs) -> SourceTracks:
+    rows = [row for at, step in enumerate(steps) for row in _boxes(log, step, at, repairs)]
+    if not rows:
+        raise ValueError(f"{folder}: holds no boxes and no ego poses; expected at least one road user")
+    names, at, kinds, box, velocity = (np.array(column) for column in zip(*rows, strict=True))
+    # Data sets without velocities carry zeros.
+    given = velocity if np.abs(np.nan_to_num(velocity)).max() > 0 else None
+    return tracks_from_rows(names, at, kinds, box[:, :3], box[:, 3], box[:, 4:], len(steps), given)
+
+
+def _boxes(
+    log: Any, step: int, at: int, repairs: Repairs
+) -> Iterator[tuple[str, int, int, list[float], list[float]]]:
+    """(name, step, kind, [x, y, z of the ground, yaw, length, width, height], velocity) of everyone at one moment.
+
+    Metres, radians and m/s; a velocity is [x, y], NaN where the box has none. `step` is one of the log, `at` its number
+    in the scene.
+    """
+    ego = log.get_ego_state_se3_at_iteration(step)
+    if ego is not None:
+        yield _row(EGO_ID, at, CAR, ego.box_detection_se3)
+    for box in log.get_box_detections_se3_at_iteration(step) or ():
+        label = box.attributes.default_label.name
+        if label == "VEHICLE":
+            yield _row(box.attributes.track_token, at, vehicle_kind(box.bounding_box_se3.length), box)
+        elif label in _KINDS:
+            yield _row(box.attributes.track_token, at, _KINDS[label], box)
+        elif label != "EGO":
+            repairs.add("boxes that are no road users left out")
+
+
+def _row(name: object, at: int, kind: int, box: Any) -> tuple[str, int, int, list[float], list[float]]:
+    shape = box.bounding_box_se3
+    pose = shape.center_se3
+    speed = box.velocity_3d
+    velocity = [np.nan, np.nan] if speed is None else [speed.x, speed.y]
+    return str(name), at, kind, [pose.x, pose.y, pose.z - shape.height / 2, pose.yaw,
+                                 shape.length, shape.width, shape.height], velocity  # fmt: skip
+
+
+def _road(folder: Path, log: Any, tracks: SourceTracks, repairs: Repairs) -> SourceMap:
+    from py123d.datatypes.map_objects import MapLayer
+
+    city = log.get_map_api()
+    if city is None:
+        raise ValueError(f"{folder}: has no map; expected map.arrow in it or the map of its city in maps/")
+    places = tracks.position[tracks.valid][:, :2]
+    window = shapely.box(*(places.min(0) - MAP_MARGIN_M), *(places.max(0) + MAP_MARGIN_M))
+    layers = [MapLayer[name] for name in _LAYERS if MapLayer[name] in city.get_available_map_layers()]
+    found = city.query(window, layers, predicate="intersects")
+    return source_map_of([item for layer in found.values() for item in layer], repairs)
+
+
+def _signals(log: Any, steps: range) -> list[Signal]:
+    """Lights by lane, with what they showed; moments without a detection are OFF."""
+    shown: dict[str, np.ndarray] = {}
+    for at, step in enumerate(steps):
+        for light in log.get_traffic_light_detections_at_iteration(step) or ():
+            states = shown.setdefault(str(light.lane_id), np.full(len(steps), OFF, np.int32))
+            states[at] = _LIGHTS.get(light.status.name, OFF)
+    return [Signal(StopKind.TRAFFIC_LIGHT, [lane], None, states) for lane, states in shown.items()]

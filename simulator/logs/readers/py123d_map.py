@@ -1,0 +1,106 @@
+"""py123d's map objects (of any data set that it reads) as a `SourceMap`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import shapely
+
+from simulator.logs.readers.raw_tracks import Repairs
+from simulator.roads.building.raw_map import Signal, SourceLane, SourceMap, SurfaceRule
+from simulator.roads.polylines import directions
+from simulator.roads.road_map import MarkingType, StopKind
+
+SAME_WAY = 0.5
+"""Cosine between lanes above which they go the same way: py123d also calls oncoming lanes neighbours."""
+_STOPS = {
+    "TRAFFIC_LIGHT": StopKind.TRAFFIC_LIGHT, "STOP_SIGN": StopKind.STOP_SIGN, "YIELD_SIGN": StopKind.YIELD
+}  # fmt: skip
+_SURFACES = ("Carpark", "GenericDrivable", "Intersection")
+
+
+def source_map_of(objects: Iterable[Any], repairs: Repairs) -> SourceMap:
+    """The road that py123d's objects describe. Bicycle lanes are asphalt but not lanes to drive on.
+
+    Where a data set has kerbs but no surfaces (Waymo, KITTI-360), asphalt is what is seen from the lanes.
+    """
+    result = SourceMap(surface_rule=SurfaceRule.LANES)
+    by_type: dict[str, list[Any]] = {}
+    for item in objects:
+        by_type.setdefault(type(item).__name__, []).append(item)
+    junctions = {str(group.object_id): group.intersection_id for group in by_type.get("LaneGroup", ())}
+    for lane in by_type.get("Lane", ()):
+        if lane.lane_type.name == "BIKE_LANE":
+            repairs.add("bicycle lanes taken as asphalt only")
+            result.surfaces.append(shapely.make_valid(lane.shapely_polygon))
+        else:
+            result.lanes.append(_lane(lane, junctions))
+    _check_neighbours(result.lanes)
+    for name in _SURFACES:
+        result.surfaces += [shapely.make_valid(item.shapely_polygon) for item in by_type.get(name, ())]
+    if not result.surfaces and by_type.get("RoadEdge"):
+        result.surface_rule = SurfaceRule.KERBS
+    result.edges = [line3(edge.polyline.array) for edge in by_type.get("RoadEdge", ())]
+    for line in by_type.get("RoadLine", ()):
+        if line.road_line_type.name != "NONE":
+            result.markings.append((line3(line.polyline.array), marking_of(line.road_line_type.name)))
+    result.crosswalks = [_ring(item) for item in by_type.get("Crosswalk", ())]
+    result.walkways = [_ring(item) for item in by_type.get("Walkway", ())]
+    for zone in by_type.get("StopZone", ()):
+        kind = _STOPS.get(zone.stop_zone_type.name)
+        if kind is not None and zone.lane_ids:
+            result.signals.append(Signal(kind, [str(lane) for lane in zone.lane_ids]))
+    return result
+
+
+def line3(points: Any) -> np.ndarray:
+    """Points [n, 2 or 3] as [n, 3] float64; flat maps lie at z = 0, and so do heights that are not finite."""
+    line = np.asarray(points, np.float64)
+    if line.shape[1] == 2:
+        line = np.concatenate([line, np.zeros((len(line), 1))], axis=1)
+    return np.where(np.isfinite(line), line, 0.0)
+
+
+def marking_of(name: str) -> MarkingType | None:
+    """Paint from py123d's name of it; None for paint of an unknown kind. Mixed patterns count as double."""
+    yellow = "YELLOW" in name
+    if "DOUBLE_SOLID" in name or "SOLID_DASH" in name or "DASH_SOLID" in name:
+        return MarkingType.DOUBLE_YELLOW if yellow else MarkingType.DOUBLE_WHITE
+    if "DASH" in name:
+        return MarkingType.DASHED_YELLOW if yellow else MarkingType.DASHED_WHITE
+    if "SOLID" in name:
+        return MarkingType.SOLID_YELLOW if yellow else MarkingType.SOLID_WHITE
+    return None
+
+
+def _lane(lane: Any, junctions: dict[str, Any]) -> SourceLane:
+    group = junctions.get(str(lane.lane_group_id)) if lane.lane_group_id is not None else None
+    return SourceLane(
+        str(lane.object_id), line3(lane.centerline.array), line3(lane.left_boundary.array),
+        line3(lane.right_boundary.array), successors=[str(name) for name in lane.successor_ids],
+        predecessors=[str(name) for name in lane.predecessor_ids], left_neighbour=_text(lane.left_lane_id),
+        right_neighbour=_text(lane.right_lane_id), neighbours_known=True, speed_limit_mps=lane.speed_limit_mps,
+        junction=group, junction_known=bool(junctions),
+    )  # fmt: skip
+
+
+def _text(name: Any) -> str | None:
+    return None if name is None else str(name)
+
+
+def _check_neighbours(lanes: list[SourceLane]) -> None:
+    """Keep only neighbours that go the same way, in place."""
+    yaw = {lane.name: directions(lane.centre)[len(lane.centre) // 2] for lane in lanes}
+    for lane in lanes:
+        for side in ("left_neighbour", "right_neighbour"):
+            other = getattr(lane, side)
+            if other is not None and (other not in yaw or np.cos(yaw[other] - yaw[lane.name]) < SAME_WAY):
+                setattr(lane, side, None)
+
+
+def _ring(item: Any) -> np.ndarray:
+    """Outline as an open ring [n, 3]."""
+    ring = line3(item.outline.array)
+    return ring[:-1] if len(ring) > 1 and np.allclose(ring[0], ring[-1]) else ring

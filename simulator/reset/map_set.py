@@ -1,0 +1,115 @@
+"""Where the worlds of one batch lie: towns and recorded scenes, side by side in one atlas.
+
+An entry of a list of places is a town, as `simulator.roads.map_cache` reads it, or a pack of recorded scenes:
+`womd.h5` stands for all scenes of the pack, `womd.h5:train` and `womd.h5:held_out` for those of a split (see
+`simulator.logs.split`), and `womd.h5:NAME` for one. All of them are held at once, at about 3 MB for a scene of Waymo
+and 20 MB for one of nuScenes: larger packs are for `simulator.reset.scene_stream`, which shows them batch by batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from simulator.atlas.padding import pad_atlas, shapes_of, together
+from simulator.atlas.road_atlas import RoadAtlas, build_atlas
+from simulator.atlas.scene_grids import scene_grids
+from simulator.logs.scene_pack import LoggedScene, ScenePack, holds_logged_scenes
+from simulator.logs.split import ALL, SPLITS, in_split
+from simulator.reset.spawn import check_capacity
+from simulator.roads import map_cache
+from simulator.roads.road_map import RoadMap
+
+_PACK = re.compile(r"(?P<path>.+\.(?:h5|hdf5))(?::(?P<part>.+))?")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Towns and recorded scenes in one atlas; `map_id` is the position in the tuples below."""
+
+    road_maps: tuple[RoadMap, ...]  # [maps]
+    scenes: tuple[LoggedScene | None, ...]  # [maps] what was recorded there; None: a town
+    atlas: RoadAtlas
+    entries: tuple[range, ...]  # the maps of each entry of the list that was asked for
+
+    @property
+    def recorded(self) -> tuple[int, ...]:
+        """The maps on which traffic was recorded."""
+        return tuple(number for number, scene in enumerate(self.scenes) if scene is not None)
+
+    def check_capacity(self, num_agents: int, replayed: bool) -> None:
+        """Raises ValueError where a map has too little road for ``num_agents``; not asked of scenes that are
+        ``replayed``, whose agents start where they were recorded."""
+        spawned = [number for number, scene in enumerate(self.scenes) if scene is None or not replayed]
+        lengths = np.asarray(self.atlas.map_length_m)[spawned]
+        names = tuple(self.atlas.names[number] for number in spawned)
+        check_capacity(dataclasses.replace(self.atlas, names=names, map_length_m=lengths), num_agents)  # type: ignore
+
+
+def load_places(names: Sequence[str]) -> Places:
+    """The places of these entries, in their order.
+
+    Raises OSError or ValueError for towns and packs that cannot be read, that lack the scene, or whose split is empty.
+    """
+    if isinstance(names, str) or not names:
+        raise ValueError(f"places are {names!r}; expected a list such as ['Town02', 'womd.h5']")
+    road_maps: list[RoadMap] = []
+    scenes: list[LoggedScene | None] = []
+    entries = []
+    for name in names:
+        found = _scenes(name)
+        entries.append(range(len(road_maps), len(road_maps) + max(1, len(found))))
+        road_maps += [scene.road_map for scene in found] or map_cache.load_maps([name])
+        scenes += found or [None]
+    return Places(tuple(road_maps), tuple(scenes), _atlas(road_maps, scenes), tuple(entries))
+
+
+def one_place(name: str, number: int) -> str:
+    """The entry of a single map: a town as it is named, of several recorded scenes the one at ``number``, counted round
+    and round. Raises what `load_places` raises."""
+    path, scenes = _named_scenes(name)
+    return f"{path}:{scenes[number % len(scenes)]}" if scenes else name
+
+
+def _named_scenes(name: str) -> tuple[str, list[str]]:
+    """Path of the pack and names of its scenes that an entry stands for; none for a town."""
+    match = _PACK.fullmatch(name)
+    if match is None or (match["part"] is None and not holds_logged_scenes(match["path"])):
+        return name, []
+    path, part = match["path"], match["part"] or ALL
+    with ScenePack(path) as pack:
+        if part not in SPLITS:
+            return path, [part]
+        found = [scene for scene in pack.names if in_split(scene, part)]
+    if not found:
+        raise ValueError(f"{path}: no scene belongs to the split {part!r}; expected at least one")
+    return path, found
+
+
+def _scenes(name: str) -> list[LoggedScene]:
+    """The recorded scenes that an entry stands for; none for a town."""
+    path, names = _named_scenes(name)
+    if not names:
+        return []
+    with ScenePack(path) as pack:
+        return [pack[scene] for scene in names]
+
+
+def _atlas(road_maps: Sequence[RoadMap], scenes: Sequence[LoggedScene | None]) -> RoadAtlas:
+    """One atlas of all, where every array has a row at least: recorded scenes may have no stop line, and a step looks
+    at one."""
+    grids = [
+        map_cache.load_grids(road_map) if scene is None else scene_grids(road_map)
+        for road_map, scene in zip(road_maps, scenes, strict=True)
+    ]
+    atlas = build_atlas(road_maps, grids)
+    if all(scene is None for scene in scenes):
+        return atlas
+    padded = jax.tree.map(jnp.asarray, pad_atlas(atlas, together([shapes_of(atlas)])))
+    return dataclasses.replace(padded, names=atlas.names)

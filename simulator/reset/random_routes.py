@@ -1,0 +1,122 @@
+"""Routes: random walks on the lane graph, sampled every 2 m.
+
+A walk follows successor lanes and now and then changes to a neighbouring lane. Its cost does not depend on the size
+of the map, and goals laid along it can be reached by construction, so that no shortest-path table is needed.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float, Int, Key
+
+from simulator.atlas.affine_variants import SCALE, transformed
+from simulator.atlas.road_atlas import RoadAtlas
+from simulator.config import ROUTE_SPACING_M, SimulatorConfig
+from simulator.state import Leaf
+
+ROUTE_LANES = 40
+"""Lanes a walk may visit; the rest of a route that needs more is cut off."""
+_CHANGE_M = 40.0
+"""Shortest lane along which a walk changes to the next."""
+
+
+@struct.dataclass
+class Walk:
+    """A walk on the lane graph."""
+
+    lane: Leaf  # [ROUTE_LANES] int32
+    blend: Leaf  # [ROUTE_LANES] int32: the lane it ends on; equal to ``lane`` without a lane change
+    end_m: Leaf  # [ROUTE_LANES] m: walk length at the end of each lane, from the first lane's start
+
+
+def walk_lanes(key: Key[Array, ""], first: Int[Array, ""], atlas: RoadAtlas, config: SimulatorConfig) -> Walk:
+    """Random walk from lane ``first``. Where a lane has no successor the walk stays on it with zero length."""
+
+    def hop(lane: Array, draw: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+        ended = lane < 0
+        here = jnp.maximum(lane, 0)
+        left, right = atlas.lane_left[here], atlas.lane_right[here]
+        either = jnp.where(draw[0] < 0.5, left, right)
+        side = jnp.where((left >= 0) & (right >= 0), either, jnp.maximum(left, right))
+        change = (draw[1] < config.lane_change_probability) & (side >= 0)
+        blend = jnp.where(change & (atlas.lane_length_m[here] >= _CHANGE_M), side, here)
+        following = _pick(draw[2], atlas.lane_successors[blend])
+        length = jnp.where(ended, 0.0, atlas.lane_length_m[here])
+        return jnp.where(ended, -1, following), (here, blend, length)
+
+    # All numbers at once: a draw inside the loop costs more than the rest of it.
+    _, (lane, blend, length) = jax.lax.scan(hop, first, jax.random.uniform(key, (ROUTE_LANES, 3)))
+    return Walk(lane, blend, jnp.cumsum(length))
+
+
+def _pick(draw: Float[Array, ""], options: Int[Array, " n"]) -> Int[Array, ""]:
+    """One of the non-negative ``options`` (they come first) by a number in [0, 1); -1 when there is none."""
+    count = (options >= 0).sum()
+    index = jnp.floor(draw * count).astype(jnp.int32)
+    return options[jnp.minimum(index, jnp.maximum(count - 1, 0))]
+
+
+def on_lane(lane: Int[Array, "*n"], share: Float[Array, "*n"], atlas: RoadAtlas) -> Float[Array, "*n 6"]:
+    """The row of `world.route_table` at ``share`` in [0, 1] of a lane's length; its direction may be short."""
+    last = atlas.lane_count[lane] - 1
+    place = share * last
+    below = jnp.minimum(jnp.floor(place).astype(jnp.int32), last - 1)
+    weight = (place - below)[..., None]
+    index = atlas.lane_start[lane] + below
+    before, after = (atlas.point_row.at[i].get(mode="promise_in_bounds") for i in (index, index + 1))
+    return before * (1.0 - weight) + after * weight
+
+
+def route_along(
+    walk: Walk,
+    start_m: Float[Array, ""],
+    shift_m: Float[Array, ""],
+    map_matrix: Float[Array, "2 2"],
+    atlas: RoadAtlas,
+    config: SimulatorConfig,
+) -> tuple[Float[Array, "stations 6"], Float[Array, ""]]:
+    """Samples a walk every 2 m from ``start_m`` on its first lane: rows of `world.route_table`, and the route's
+    length (m). ``shift_m`` moves the route to the right of the lane's middle, where cyclists and pedestrians go."""
+    ahead_m = ROUTE_SPACING_M * jnp.arange(config.route_stations, dtype=jnp.float32)
+    left_m = walk.end_m[-1] - start_m
+    if config.map_variants == 1:
+        return _rows_along(walk, start_m + ahead_m, shift_m, atlas), jnp.minimum(left_m, ahead_m[-1])
+    # Stations 2 m apart in the world are not so on the map: find their places there from how much the way stretches.
+    many = 2.0 * ROUTE_SPACING_M * jnp.arange(config.route_stations, dtype=jnp.float32) / SCALE[0]
+    along = transformed(map_matrix, _rows_along(walk, start_m + many, shift_m, atlas)[:, 2:4])
+    stretch = jnp.sqrt(along[:, 0] ** 2 + along[:, 1] ** 2)
+    world_m = jnp.concatenate([jnp.zeros(1), jnp.cumsum(0.5 * (stretch[1:] + stretch[:-1]) * jnp.diff(many))])
+    rows = _rows_along(walk, start_m + jnp.interp(ahead_m, world_m, many), shift_m, atlas)
+    xy, along = (transformed(map_matrix, pair) for pair in (rows[:, :2], rows[:, 2:4]))
+    along = along * jax.lax.rsqrt((along**2).sum(axis=1, keepdims=True))
+    return (
+        jnp.concatenate([xy, along, rows[:, 4:]], axis=1),
+        jnp.minimum(jnp.interp(left_m, many, world_m), ahead_m[-1]),
+    )
+
+
+def _rows_along(
+    walk: Walk, place: Float[Array, " n"], shift_m: Float[Array, ""], atlas: RoadAtlas
+) -> Float[Array, "n 6"]:
+    """Rows of `world.route_table` on the map at distances ``place`` (m) from the start of the walk's first lane."""
+    hop = jnp.minimum(
+        jnp.searchsorted(walk.end_m, place, side="right", method="compare_all"), ROUTE_LANES - 1
+    )
+    begin = jnp.where(hop > 0, walk.end_m[hop - 1], 0.0)
+    length = jnp.maximum(walk.end_m[hop] - begin, 1e-3)
+    share = jnp.clip((place - begin) / length, 0.0, 1.0)
+    ramp = jnp.clip((share - 0.2) / 0.6, 0.0, 1.0)
+    weight = (ramp * ramp * (3 - 2 * ramp))[:, None]
+    rows = (
+        on_lane(walk.lane[hop], share, atlas) * (1.0 - weight)
+        + on_lane(walk.blend[hop], share, atlas) * weight
+    )
+    direction = jax.lax.rsqrt(jnp.maximum(rows[:, 2] ** 2 + rows[:, 3] ** 2, 1e-6))[:, None]
+    rows = rows * jnp.where(_IS_DIRECTION, direction, 1.0)
+    to_right = rows[:, jnp.array([3, 2, 0, 0, 0, 0])] * jnp.array([1.0, -1.0, 0.0, 0.0, 0.0, 0.0])
+    return rows + shift_m * to_right
+
+
+_IS_DIRECTION = np.array([False, False, True, True, False, False])
+"""Columns of a route's row that hold its direction."""

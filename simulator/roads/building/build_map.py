@@ -1,0 +1,203 @@
+"""From the road of one recorded scene (`SourceMap`) to a `RoadMap`; what the source leaves out is derived by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+
+from simulator.logs.readers.raw_tracks import Repairs
+from simulator.roads.building.lane_links import junctions_by_crossing, linked_by_ends, turned_round
+from simulator.roads.building.lane_widths import DEFAULT_WIDTH_M, POINT_M, Sides, lane_sides
+from simulator.roads.building.map_features import furniture
+from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
+from simulator.roads.building.signal_stop_lines import stop_lines_of
+from simulator.roads.opendrive import resample_lane
+from simulator.roads.polylines import arc_length, beside, resampled, without_repeats
+from simulator.roads.road_map import RoadMap, pack_pieces, pad_indices
+from simulator.roads.stop_lines import Station
+
+SHORTEST_LANE_M = 0.2
+"""Shorter lanes have no direction; they are left out."""
+
+
+@dataclass
+class _Lanes:
+    """The lanes of a map with everything derived; lines are [n, 3] m in the scene's frame."""
+
+    sources: list[SourceLane]
+    index: dict[str, int]
+    centres: list[np.ndarray]
+    left: list[np.ndarray]
+    right: list[np.ndarray]
+    successors: list[list[int]]
+    predecessors: list[list[int]]
+    junction: list[object]
+    neighbours: tuple[np.ndarray, np.ndarray]
+
+
+def build_log_map(
+    source: SourceMap,
+    origins: Origins,
+    origin: np.ndarray,
+    default_limit_mps: float,
+    steps: int,
+    repairs: Repairs,
+    standing: Sequence[shapely.Polygon] = (),
+) -> tuple[RoadMap, np.ndarray]:
+    """The road map of a scene, relative to `origin` [3], and the light state [stops, steps] of its stop lines.
+
+    standing: the ground under each vehicle that is parked throughout, in the plane, relative to `origin`.
+    Raises ValueError when the source has no lane or when a derived array is impossible.
+    """
+    shift_map(source, -origin)
+    source.lanes = _long_enough(source.lanes, repairs)
+    if not source.lanes:
+        raise ValueError(
+            f"{origins.file}: scene {origins.name} has no lane; expected at least one centreline"
+        )
+    lanes = _derive_lanes(source, repairs)
+    stations = [resample_lane(*lines) for lines in zip(lanes.centres, lanes.left, lanes.right, strict=True)]
+    stops, lane_junction, light_state, lost = stop_lines_of(
+        source.signals, lanes.index, stations, lanes.junction, lanes.successors, steps
+    )
+    repairs.add("signals without an approach left out", lost)
+    road_map = RoadMap(
+        name=origins.name, source_file=origins.file, source_sha256=origins.sha256, importer=origins.importer,
+        lane_speed_limit_mps=_limits(lanes.sources, default_limit_mps, repairs), lane_junction=lane_junction,
+        **_lane_fields(lanes, stations), **stops,
+        **furniture(source, (lanes.centres, lanes.left, lanes.right), standing, repairs),
+    )  # fmt: skip
+    return road_map.validate(), light_state
+
+
+def _lane_fields(lanes: _Lanes, stations: Sequence[Station]) -> dict[str, np.ndarray]:
+    """Lines, lengths, links and neighbours of all lanes, as `RoadMap` has them."""
+    centre, start, count = pack_pieces([lane[0] for lane in stations])
+    left, right, yaw = (np.concatenate([lane[part] for lane in stations]) for part in (1, 2, 3))
+    lengths = [arc_length(line)[-1] for line in lanes.centres]
+    widths = [np.linalg.norm(lane[1] - lane[2], axis=1).mean() for lane in stations]
+    return {
+        "lane_ids": np.array([lane.name for lane in lanes.sources]), "lane_start": start, "lane_count": count,
+        "point_xyz": centre, "point_yaw": yaw.astype(np.float32), "point_left_xyz": left.astype(np.float32),
+        "point_right_xyz": right.astype(np.float32), "lane_length_m": np.array(lengths, np.float32),
+        "lane_width_m": np.array(widths, np.float32), "lane_successors": pad_indices(lanes.successors),
+        "lane_predecessors": pad_indices(lanes.predecessors), "lane_left": lanes.neighbours[0].astype(np.int32),
+        "lane_right": lanes.neighbours[1].astype(np.int32),
+    }  # fmt: skip
+
+
+def shift_map(source: SourceMap, by: np.ndarray) -> None:
+    """Move everything by [3] m, in place."""
+    for lane in source.lanes:
+        lane.centre = lane.centre + by
+        lane.left = None if lane.left is None else lane.left + by
+        lane.right = None if lane.right is None else lane.right + by
+    source.edges = [line + by for line in source.edges]
+    source.markings = [(line + by, kind) for line, kind in source.markings]
+    source.crosswalks = [ring + by for ring in source.crosswalks]
+    source.walkways = [ring + by for ring in source.walkways]
+    source.surfaces = [shapely.transform(area, lambda xy: xy + by[:2]) for area in source.surfaces]
+    for signal in source.signals:
+        signal.point = None if signal.point is None else signal.point + by
+
+
+def _long_enough(lanes: Sequence[SourceLane], repairs: Repairs) -> list[SourceLane]:
+    result = []
+    for lane in lanes:
+        lane.centre = without_repeats(lane.centre)
+        if len(lane.centre) >= 2 and arc_length(lane.centre)[-1] >= SHORTEST_LANE_M:
+            result.append(lane)
+    repairs.add("lanes without length left out", len(lanes) - len(result))
+    return result
+
+
+def _derive_lanes(source: SourceMap, repairs: Repairs) -> _Lanes:
+    lanes = source.lanes
+    index = {lane.name: number for number, lane in enumerate(lanes)}
+    centres = [lane.centre for lane in lanes]
+    successors, predecessors = _links(lanes, index, repairs)
+    lengths = [float(arc_length(line)[-1]) for line in centres]
+    if all(lane.junction_known for lane in lanes):
+        junction: list[object] = [lane.junction for lane in lanes]
+    else:
+        junction = list(junctions_by_crossing(centres, lengths, successors, predecessors))
+    _take_widths_from_links(lanes, successors, predecessors, repairs)
+    sides = _sides(source, repairs)
+    left, right, fine = [], [], []
+    for number, lane in enumerate(lanes):
+        if lane.left is not None and lane.right is not None:
+            fine.append(lane.centre)
+            left.append(lane.left)
+            right.append(lane.right)
+        else:
+            halves = (lane.width_m / 2,) * 2 if lane.width_m else _halves(sides, number)
+            line = resampled(lane.centre, POINT_M)
+            fine.append(line)
+            left.append(beside(line, np.full(len(line), halves[0])))
+            right.append(beside(line, np.full(len(line), -halves[1])))
+    neighbours = (_side(lanes, index, sides, "left"), _side(lanes, index, sides, "right"))
+    return _Lanes(lanes, index, fine, left, right, successors, predecessors, junction, neighbours)
+
+
+def _take_widths_from_links(
+    lanes: Sequence[SourceLane], successors: list[list[int]], predecessors: list[list[int]], repairs: Repairs
+) -> None:
+    """A bare lane between lanes of known width is as wide as they are on average, in place."""
+    known = [lane.width_m for lane in lanes]
+    for number, lane in enumerate(lanes):
+        if lane.left is None and lane.width_m is None:
+            widths = [
+                known[other] or 0.0 for other in successors[number] + predecessors[number] if known[other]
+            ]
+            if widths:
+                lane.width_m = float(np.mean(widths))
+                repairs.add("lane widths taken from the lanes before and after")
+
+
+def _halves(sides: Sides, lane: int) -> tuple[float, float]:
+    return float(sides.half_left_m[lane]), float(sides.half_right_m[lane])
+
+
+def _links(
+    lanes: Sequence[SourceLane], index: dict[str, int], repairs: Repairs
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Successors and predecessors, as the source has them or from where lanes meet."""
+    if all(lane.successors is not None for lane in lanes):
+        forward = [[index[name] for name in lane.successors or [] if name in index] for lane in lanes]
+        back = [[index[name] for name in lane.predecessors or [] if name in index] for lane in lanes]
+        for lane, before in enumerate(back):  # some sources give one direction only
+            for other in before:
+                if lane not in forward[other]:
+                    forward[other].append(lane)
+        return forward, turned_round(forward)
+    forward = linked_by_ends([lane.centre for lane in lanes])
+    repairs.add("lane links found where lanes meet", sum(len(row) for row in forward))
+    return forward, turned_round(forward)
+
+
+def _sides(source: SourceMap, repairs: Repairs) -> Sides:
+    """Half widths and neighbours from what lies beside the lanes, for the lanes that lack them."""
+    lanes = source.lanes
+    sides = lane_sides([lane.centre for lane in lanes], [line for line, _ in source.markings], source.edges)
+    bare = np.array([lane.left is None and not lane.width_m for lane in lanes])
+    repairs.add("lane widths derived from what lies beside", (bare & sides.known).sum())
+    repairs.add(f"lane widths assumed {DEFAULT_WIDTH_M:g} m", (bare & ~sides.known).sum())
+    return sides
+
+
+def _side(lanes: Sequence[SourceLane], index: dict[str, int], sides: Sides, side: str) -> np.ndarray:
+    derived = getattr(sides, side)
+    known = [getattr(lane, f"{side}_neighbour") for lane in lanes]
+    return np.array([
+        index.get(known[number], -1) if lane.neighbours_known else derived[number]
+        for number, lane in enumerate(lanes)
+    ])  # fmt: skip
+
+
+def _limits(lanes: Sequence[SourceLane], default_mps: float, repairs: Repairs) -> np.ndarray:
+    missing = [not lane.speed_limit_mps for lane in lanes]
+    repairs.add(f"speed limits assumed {default_mps:g} m/s", sum(missing))
+    return np.array([lane.speed_limit_mps or default_mps for lane in lanes], np.float32)

@@ -1,0 +1,119 @@
+"""Everything of a recorded scene's `RoadMap` beside its lanes: kerbs, paint, crosswalks, drivable ground, pavements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import shapely
+
+from simulator.logs.readers.raw_tracks import Repairs
+from simulator.roads.building.lane_widths import Points
+from simulator.roads.building.raw_map import SourceMap, SurfaceRule
+from simulator.roads.building.road_surface import (
+    level_masks,
+    lifted,
+    outlines,
+    rings_without_holes,
+    strips_of_sides,
+    strips_to_kerbs,
+    tidied,
+    with_open_gaps,
+)
+from simulator.roads.opendrive import MAX_EDGE_LENGTH_M
+from simulator.roads.polylines import cut_long, thinned
+from simulator.roads.road_map import MAX_SPACING_M, MarkingType, pack_pieces
+
+PARKING_MARGIN_M = 0.5
+"""Of ground around a parked vehicle."""
+
+Lines = tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]
+"""Centreline, left and right side of every lane, [n, 3] m each."""
+
+
+def furniture(
+    source: SourceMap, lanes: Lines, standing: Sequence[shapely.Polygon], repairs: Repairs
+) -> dict[str, np.ndarray]:
+    """Kerbs, paint, crosswalks, drivable rings and pavements as flat arrays."""
+    heights = Points.of(lanes[0])
+    levels = _drivable(source, lanes)
+    edges = source.edges
+    if not edges:
+        edges = [edge for area, points in levels for edge in lifted(outlines(area), points)]
+        repairs.add("road edges taken from the outline of the drivable area", len(edges))
+    bays = parking_places(standing, [area for area, _ in levels])
+    repairs.add("parking places added under parked vehicles", len(bays))
+    rings = [ring for area, points in levels for ring in lifted(rings_without_holes(area), points)]
+    kerbs = [thinned(piece, MAX_SPACING_M) for edge in edges for piece in cut_long(edge, MAX_EDGE_LENGTH_M)]
+    paint = [kind if kind is not None else _paint_kind(line, heights) for line, kind in source.markings]
+    repairs.add("paint without a kind judged by its lanes", sum(kind is None for _, kind in source.markings))
+    pieces = {
+        "edge": [kerb for kerb in kerbs if len(kerb) >= 2],
+        "marking": [line for line, _ in source.markings],
+        "crosswalk": source.crosswalks,
+        "drivable": rings + lifted(bays, heights.xyz),
+        "walkway": source.walkways,
+    }
+    flat = {"marking_type": np.array(paint, np.int32)}
+    for kind, items in pieces.items():
+        flat |= dict(
+            zip((f"{kind}_points", f"{kind}_start", f"{kind}_count"), pack_pieces(items), strict=True)
+        )
+    return flat
+
+
+def _drivable(source: SourceMap, lanes: Lines) -> list[tuple[shapely.Geometry, np.ndarray]]:
+    """Drivable area in the plane, and the points [n, 3] that give its height, of the lower and any upper level."""
+    if source.surface_rule is SurfaceRule.KERBS:
+        left, right = _half_widths(lanes[1], lanes[0]), _half_widths(lanes[2], lanes[0])
+        strips = strips_to_kerbs(lanes[0], left, right, source.edges)
+    else:
+        strips = strips_of_sides(*lanes)
+    result = []
+    for level, mask in enumerate(level_masks(strips.stations)):
+        parts = [strips.area(mask)] + (source.surfaces if level == 0 else [])
+        area = tidied(shapely.union_all(parts))
+        if source.surface_rule is SurfaceRule.KERBS:
+            area = with_open_gaps(area, source.edges)
+        result.append((area, strips.stations.xyz[mask]))
+    return result
+
+
+def parking_places(
+    standing: Sequence[shapely.Polygon], levels: Sequence[shapely.Geometry]
+) -> list[np.ndarray]:
+    """Rings [n, 2] around parked vehicles that stand, with some corner, off the drivable areas.
+
+    Maps leave out drives, yards and car parks; where a vehicle stands there is one. Without it a vehicle would have
+    left the road before it ever moved.
+    """
+    result = []
+    for box in standing:
+        if not any(shapely.covers(area, box) for area in levels):
+            result.append(
+                shapely.get_coordinates(shapely.buffer(box, PARKING_MARGIN_M, join_style="mitre"))[:-1]
+            )
+    return result
+
+
+def _half_widths(sides: Sequence[np.ndarray], centres: Sequence[np.ndarray]) -> np.ndarray:
+    """Distance [lanes] from the middle of a side to the middle of its centreline, m."""
+    pairs = zip(sides, centres, strict=True)
+    return np.array(
+        [np.linalg.norm((side[len(side) // 2] - line[len(line) // 2])[:2]) for side, line in pairs]
+    )
+
+
+def _paint_kind(line: np.ndarray, heights: Points) -> MarkingType:
+    """Paint between lanes that run against each other is yellow, between lanes that run together dashed white."""
+    middle = line[len(line) // 2]
+    tangent = line[min(len(line) // 2 + 1, len(line) - 1)] - line[max(len(line) // 2 - 1, 0)]
+    apart = heights.xyz[:, :2] - middle[:2]
+    near = np.flatnonzero(np.linalg.norm(apart, axis=1) < 4.0)
+    aside = tangent[0] * apart[near, 1] - tangent[1] * apart[near, 0]
+    along = np.cos(heights.yaw[near] - np.arctan2(tangent[1], tangent[0]))
+    left, right = along[(aside > 0) & (np.abs(along) > 0.9)], along[(aside < 0) & (np.abs(along) > 0.9)]
+    if not len(left) or not len(right):
+        return MarkingType.SOLID_WHITE
+    against = np.sign(left.mean()) != np.sign(right.mean())
+    return MarkingType.SOLID_YELLOW if against else MarkingType.DASHED_WHITE

@@ -1,0 +1,128 @@
+"""The drivable area of a town as one plane shape, distances to its edge, and the islands in it that are no islands.
+
+Levels are flattened: under a bridge the road below and the bridge above are one area (`simulator.roads.overpasses`
+parts them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.spatial
+import shapely
+from jaxtyping import Float
+
+from simulator.roads.query_grids import CLEARANCE_M
+
+SEAM_M = 0.3  # gaps between drivable polygons narrower than this are road
+ISLAND_M2 = 60.0  # holes smaller than this are road: wedges between the turning lanes of a junction
+ISLAND_REACH_M = 0.6  # a road edge this close to an island belongs to it
+_SIDE_REACH_M = 2.5  # corners of roads this close to a hole's own corners lie beside it
+_SAMPLE_M = 0.25  # spacing at which an outline is sampled to find the segment nearest to a point
+_NEAREST = 4  # samples whose segments are measured exactly
+_CHUNK = 500_000  # points measured at a time
+
+
+def drivable_area(rings: Sequence[np.ndarray]) -> shapely.Geometry:
+    """Union of drivable rings [n, 2 or 3] (m) in the plane, with seams narrower than SEAM_M closed."""
+    return joined([grown(ring) for ring in rings if len(ring) >= 3])
+
+
+def grown(ring: np.ndarray) -> shapely.Geometry:
+    """One drivable ring [n, 2 or 3] (m) with half a seam around it, ready to be joined.
+
+    Mitred corners keep straight kerbs straight when growing and shrinking back. Growing also mends rings that cross
+    themselves, which make_valid would cut to pieces.
+    """
+    return shapely.buffer(shapely.Polygon(ring[:, :2]), SEAM_M / 2, join_style="mitre")
+
+
+def joined(pieces: Sequence[shapely.Geometry]) -> shapely.Geometry:
+    """The drivable area of `grown` rings, or of parts of them."""
+    return shapely.buffer(shapely.union_all(pieces), -SEAM_M / 2, join_style="mitre")
+
+
+def signed_distance(
+    area: shapely.Geometry, points: Float[np.ndarray, "points 2"], limit_m: float
+) -> Float[np.ndarray, " points"]:
+    """Distance (m) of each point to the outline of the area, + inside, - outside, clipped to +-limit_m.
+
+    The outline is sampled to find which segments are near; to those the distance is exact.
+    """
+    if area.is_empty:
+        return np.full(len(points), -limit_m)
+    shapely.prepare(area)
+    starts, ends, samples, owner = _outline_samples(area)
+    tree = scipy.spatial.cKDTree(samples)
+    result = np.empty(len(points))
+    for first in range(0, len(points), _CHUNK):
+        some = points[first : first + _CHUNK]
+        apart = np.full(len(some), limit_m)
+        reach, found = tree.query(some, k=_NEAREST, distance_upper_bound=limit_m + _SAMPLE_M, workers=-1)
+        near = np.isfinite(reach[:, 0])
+        segments = owner[np.minimum(found[near], len(samples) - 1)]  # misses repeat some segment, harmlessly
+        exact = distance_to_segments(some[near], starts[segments], ends[segments])
+        apart[near] = np.minimum(exact.min(axis=1), limit_m)
+        result[first : first + _CHUNK] = np.where(shapely.contains_xy(area, some), apart, -apart)
+    return result
+
+
+def _outline_samples(area: shapely.Geometry) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Segments of the outline (starts, ends [segments, 2]), points on them [samples, 2] and whose they are."""
+    lines = shapely.get_parts(shapely.boundary(area))
+    coordinates, line = shapely.get_coordinates(lines, return_index=True)
+    joined = line[1:] == line[:-1]
+    starts, ends = coordinates[:-1][joined], coordinates[1:][joined]
+    count = np.ceil(np.linalg.norm(ends - starts, axis=1) / _SAMPLE_M).astype(int) + 1
+    owner = np.repeat(np.arange(len(starts)), count)
+    place = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
+    share = (place / np.maximum(count[owner] - 1, 1))[:, None]
+    return starts, ends, starts[owner] * (1 - share) + ends[owner] * share, owner
+
+
+def distance_to_segments(
+    points: Float[np.ndarray, "n 2"], starts: Float[np.ndarray, "n k 2"], ends: Float[np.ndarray, "n k 2"]
+) -> Float[np.ndarray, "n k"]:
+    """Distance of each point to each of its own k segments."""
+    along = ends - starts
+    share = np.sum((points[:, None] - starts) * along, -1) / np.maximum(np.sum(along**2, -1), 1e-12)
+    foot = starts + np.clip(share, 0.0, 1.0)[..., None] * along
+    return np.linalg.norm(points[:, None] - foot, axis=-1)
+
+
+def small_islands(rings: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Rings [n, 3] around the holes of the drivable area that are smaller than ISLAND_M2.
+
+    Lanes of a junction overlap along their own curves and leave slivers and triangles between them. On the real
+    junction these are asphalt; left as holes, a car that cuts one by a hand's breadth would have left the road.
+    A hole that bridges and the roads below them leave between each other is none of these: it stays a hole.
+    """
+    corners = np.concatenate(list(rings))
+    result = []
+    for polygon in shapely.get_parts(drivable_area(rings)):
+        for hole in polygon.interiors:
+            if shapely.Polygon(hole).area >= ISLAND_M2:
+                continue
+            xy = shapely.get_coordinates(hole)[:-1]
+            apart = np.linalg.norm(corners[None, :, :2] - xy[:, None], axis=-1)
+            height = corners[apart.argmin(axis=1), 2]
+            around = corners[(apart < _SIDE_REACH_M).any(axis=0), 2]
+            if np.ptp(np.concatenate([height, around])) < CLEARANCE_M:
+                result.append(np.concatenate([xy, height[:, None]], axis=1))
+    return result
+
+
+def without_edges_of(edges: Sequence[np.ndarray], islands: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Road edges [n, 3] without the parts that run around one of the islands.
+
+    Parts shorter than a metre are dropped too: they are what is left where an edge grazes an island's tip.
+    """
+    if not islands:
+        return list(edges)
+    covered = shapely.union_all(
+        [shapely.buffer(shapely.Polygon(ring[:, :2]), ISLAND_REACH_M) for ring in islands]
+    )
+    rest = [shapely.difference(shapely.LineString(edge), covered) for edge in edges]
+    parts = [part for part in shapely.get_parts(rest) if part.length > 1.0]
+    return [shapely.get_coordinates(part, include_z=True) for part in parts]

@@ -1,0 +1,129 @@
+"""Get towns by name, imported and baked once and then read from the cache.
+
+The cache is a folder ($GIGAPIXEL_CACHE, else ~/.cache/gigapixel) of HDF5 files keyed by the town's name, the
+SHA-256 of its source and the versions of importer, schema and grids: a changed source or program never meets a
+stale file.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from simulator.atlas.road_atlas import RoadAtlas, build_atlas
+from simulator.roads.array_file import PackFormat, read_pack, write_pack
+from simulator.roads.opendrive import IMPORTER_VERSION, find_source, import_town, known_towns, source_sha256
+from simulator.roads.procedural_names import made_number, made_sha256
+from simulator.roads.query_grids import GRIDS_VERSION, Grids
+from simulator.roads.road_map import SCHEMA_VERSION, RoadMap
+
+_log = logging.getLogger(__name__)
+_GRIDS_FORMAT = PackFormat("gigapixel baked grids", "grids", GRIDS_VERSION)
+
+
+def cache_folder() -> Path:
+    """Where imported towns are kept."""
+    chosen = os.environ.get("GIGAPIXEL_CACHE")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "gigapixel"
+
+
+def load_maps(names: Sequence[str]) -> list[RoadMap]:
+    """Road maps by town name (also `Made-0`, see `simulator.roads.procedural_town`), or by path of an OpenDRIVE file
+    or of a scene pack (.h5)."""
+    if isinstance(names, str):
+        raise ValueError(f"names is the single text {names!r}; expected a list such as [{names!r}]")
+    return [_load_map(str(name)) for name in names]
+
+
+def load_atlas(names: Sequence[str]) -> RoadAtlas:
+    """The atlas of these towns; `map_id` is the position in `names`."""
+    maps = load_maps(names)
+    return build_atlas(maps, [load_grids(road_map) for road_map in maps])
+
+
+def _load_map(name: str) -> RoadMap:
+    if name.endswith((".h5", ".hdf5")):
+        return _load_pack(name)
+    number = made_number(name)
+    if number is not None:
+        return _cached(name, made_sha256(name), lambda: _make(number))
+    if not known_towns() and "." not in name and "/" not in name:
+        return _load_without_reader(name)
+    source = find_source(name)
+    town = source.name.removesuffix(".gz").removesuffix(".xodr")
+    return _cached(town, source_sha256(source), lambda: import_town(source))
+
+
+def _make(number: int) -> RoadMap:
+    from simulator.roads.procedural_town import (
+        make_town,  # needs Shapely; a machine that reads the cache may lack it
+    )
+
+    return make_town(number)
+
+
+def _cached(town: str, sha256: str, build: Callable[[], RoadMap]) -> RoadMap:
+    """The town from the cache, or built and put there."""
+    entry = cache_folder() / f"{_key(town, sha256)}.h5"
+    if entry.is_file():
+        try:
+            return RoadMap.load(entry)
+        except ValueError as error:
+            _log.warning("rebuilding damaged cache entry %s (%s)", entry, error)
+    _log.info("building %s", town)
+    road_map = build()
+    road_map.save(entry)
+    return road_map
+
+
+def _load_pack(name: str) -> RoadMap:
+    """The town in a pack. Packs of recorded scenes are told apart: each scene has a map of its own."""
+    from simulator.logs.scene_pack import ScenePack, holds_logged_scenes
+
+    if not holds_logged_scenes(name):
+        return RoadMap.load(name)
+    with ScenePack(name) as pack:
+        scenes = len(pack)
+    raise ValueError(
+        f"{name}: holds {scenes} recorded scenes, not the map of one town; expected a town here "
+        "(simulator.reset.scene_stream makes worlds of recorded scenes)"
+    )
+
+
+def _load_without_reader(name: str) -> RoadMap:
+    """A town imported elsewhere and copied into the cache serves machines that lack the reader (py123d)."""
+    entries = sorted(cache_folder().glob(f"{name}-*-s{SCHEMA_VERSION}i{IMPORTER_VERSION}.h5"))
+    if not entries:
+        raise ValueError(
+            f"map {name!r} is not in {cache_folder()} and py123d, which imports maps, is not installed; "
+            "pip install py123d or pass the path of a scene pack (.h5)"
+        )
+    return RoadMap.load(entries[0])
+
+
+def load_grids(road_map: RoadMap) -> Grids:
+    return cached_grids(road_map, _key(road_map.name, road_map.source_sha256))
+
+
+def _key(town: str, sha256: str) -> str:
+    """Names what was made from a source by these programs."""
+    return f"{town}-{sha256[:16]}-s{SCHEMA_VERSION}i{IMPORTER_VERSION}"
+
+
+def cached_grids(road_map: RoadMap, key: str) -> Grids:
+    """Grids of a map, from the cache or baked and put there; ``key`` names the map and whatever it was made from."""
+    entry = cache_folder() / f"{key}-grids{GRIDS_VERSION}.h5"
+    if entry.is_file():
+        try:
+            return Grids(**read_pack(entry, _GRIDS_FORMAT, Grids))
+        except ValueError as error:
+            _log.warning("rebuilding damaged cache entry %s (%s)", entry, error)
+    from simulator.roads.bake_grids import (
+        bake_grids,  # needs Shapely; a machine that reads baked grids may lack it
+    )
+
+    grids = bake_grids(road_map)
+    write_pack(entry, _GRIDS_FORMAT, grids)
+    return grids

@@ -1,0 +1,178 @@
+"""The two nouns a simulation is made of: what an episode fixes, and what a step changes.
+
+Both describe ONE world. Batches get a leading ``worlds`` axis from ``vmap`` in ``simulator.rollout``.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from simulator.config import ROUTE_SPACING_M
+
+if TYPE_CHECKING:
+    from jax import Array as Leaf
+else:
+    # JAX rebuilds pytrees with placeholders during transformations, so fields are not type-checked at run time.
+    Leaf = Any
+
+TRAITS = 15
+"""Driver traits per agent. The simulator carries them; ``teacher.reward`` gives each one its meaning."""
+
+ROUTE_WIDTH = 6
+"""Columns of `Scenario.route`."""
+
+CAR, TRUCK, CYCLIST, PEDESTRIAN = range(4)
+KIND_NAMES = ("car", "truck", "cyclist", "pedestrian")
+POLICY, LOG, IDM, PARKED = range(4)
+CONTROL_NAMES = ("policy", "log", "idm", "parked")
+"""Who drives an agent: a policy's actions, its own recorded track, `simulator.agents.idm`, or nobody."""
+NO_NOISE, BLIND, BRAKER = range(3)
+NOISE_NAMES = ("none", "blind", "braker")
+"""What is wrong with an agent that a policy drives; see `simulator.agents.faulty_agents`."""
+
+
+@struct.dataclass
+class Logged:
+    """The recorded traffic of one world from the step at which its episode starts, at the simulator's own step."""
+
+    position: Leaf  # [agents, steps, 3] m, world; the last one holds beyond the end
+    yaw: Leaf  # [agents, steps] rad
+    speed: Leaf  # [agents, steps] m/s, signed, along the heading
+    valid: Leaf  # [agents, steps] bool: was seen
+    light_state: Leaf  # [stops, steps] int32: per stop line of the world's own map
+    last_step: Leaf  # [] int32: the last recorded step; what follows is padding
+
+
+@struct.dataclass
+class Scenario:
+    """Everything about one world that stays fixed for an episode."""
+
+    size: Leaf  # [agents, 3] m: length, width, height
+    kind: Leaf  # [agents] int32: index into KIND_NAMES
+    throttle_gain: Leaf  # [agents] scales longitudinal jerk
+    steer_gain: Leaf  # [agents] scales lateral jerk
+    acceleration_gain: Leaf  # [agents] scales the largest forward acceleration
+    speed_gain: Leaf  # [agents] scales the speed cap
+    traits: Leaf  # [agents, TRAITS] in [0, 1]
+    route: Leaf  # [agents, stations, ROUTE_WIDTH]: see `route_table`; stations ROUTE_SPACING_M apart
+    goal_m: Leaf  # [agents, goals] m along the route, increasing
+    num_goals: Leaf  # [agents] int32: how many of ``goal_m`` count
+    goal_radius_m: Leaf  # [agents] m
+    light_phase: Leaf  # [] in [0, 1): shifts every traffic light's cycle
+    lights_on: Leaf  # [] bool: False in worlds without any traffic light
+    map_matrix: Leaf  # [2, 2] world from map; see `simulator.atlas.affine_variants`
+    map_inverse: Leaf  # [2, 2] map from world
+    control: Leaf  # [agents] int32: index into CONTROL_NAMES, who drives
+    noise: Leaf  # [agents] int32: index into NOISE_NAMES
+    logged: Any = None  # Logged where the world replays recorded traffic, else None: no leaves at all
+    has_idm: bool = struct.field(pytree_node=False, default=False)  # compiled in only where agents may be IDM
+    has_noise: bool = struct.field(pytree_node=False, default=False)  # ... may be BLIND or BRAKER
+    baseline: str = struct.field(
+        pytree_node=False, default=""
+    )  # stands in for the policy: `simulator.agents.baselines`
+
+    @property
+    def route_xyz(self) -> Leaf:
+        """[agents, stations, 3] m, world."""
+        return self.route[..., jnp.array([0, 1, 4])]
+
+    @property
+    def route_yaw(self) -> Leaf:
+        """[agents, stations] rad."""
+        return jnp.arctan2(self.route[..., 3], self.route[..., 2])
+
+    @property
+    def route_limit_mps(self) -> Leaf:
+        """[agents, stations] m/s: speed limit along the route."""
+        return self.route[..., 5]
+
+
+@struct.dataclass
+class WorldState:
+    """What moves: one instant of one world. Immutable, so keeping a reference *is* forking the simulator."""
+
+    step: Leaf  # [] int32: steps since reset
+    map_id: Leaf  # [] int32: which town of the atlas
+    position: Leaf  # [agents, 3] m, world: centre of the box, at ground height
+    yaw: Leaf  # [agents] rad, counter-clockwise from +x
+    speed: Leaf  # [agents] m/s, signed, along the heading
+    acceleration: Leaf  # [agents] m/s2 along the heading
+    lateral_acceleration: Leaf  # [agents] m/s2, left positive
+    steering: Leaf  # [agents] rad, left positive
+    route_m: Leaf  # [agents] m: projection on the route
+    route_offset_m: Leaf  # [agents] m: distance to the route, left of it positive
+    goal_index: Leaf  # [agents] int32: the goal to reach next
+    active: Leaf  # [agents] bool: takes a policy's actions, has neither crashed nor arrived
+    present: Leaf  # [agents] bool: occupies space; crashed agents do, arrived agents do not
+    spawned: Leaf  # [agents] bool: was placed at reset to drive by policy, without noise; only these count in metrics
+    stopped_s: Leaf  # [agents] s at a standstill
+    collisions: Leaf  # [agents] int32 so far
+    offroads: Leaf  # [agents] int32 departures from the drivable area so far
+    red_lights: Leaf  # [agents] int32 red lights run so far
+    stop_signs: Leaf  # [agents] int32 stop signs run so far
+    halted: Leaf  # [agents] bool: stood still before the stop sign whose line is just ahead
+    distance_m: Leaf  # [agents] m driven so far
+    best_route_m: Leaf  # [agents] m: farthest point of the route reached
+    scenario: Scenario
+    conduct: Any = None  # `simulator.metrics.driving_quality.Conduct` where detailed metrics are on
+
+
+@struct.dataclass
+class Events:
+    """What happened to each agent during one step."""
+
+    collision: Leaf  # [agents] bool
+    offroad: Leaf  # [agents] bool
+    red_light: Leaf  # [agents] bool: ran one
+    stop_sign: Leaf  # [agents] bool: ran one
+    goal: Leaf  # [agents] bool: reached the goal it was heading for
+    arrived: Leaf  # [agents] bool: that goal was its last
+    progress_m: Leaf  # [agents] m gained along the route; negative when backing up
+    conduct: Any = None  # `simulator.metrics.driving_quality.ConductEvents` where detailed metrics are on
+
+
+def route_table(xyz: Leaf, yaw: Leaf, limit_mps: Leaf) -> Leaf:
+    """`Scenario.route` [..., stations, ROUTE_WIDTH] from places [..., stations, 3], headings and speed limits
+    [..., stations]: x, y (m), cos and sin of the heading, z (m), limit (m/s).
+
+    One row per station, because a station's numbers are read together; cos and sin, because whoever reads them would
+    compute them again in every step.
+    """
+    columns = [xyz[..., 0], xyz[..., 1], jnp.cos(yaw), jnp.sin(yaw), xyz[..., 2], limit_mps]
+    return jnp.stack(columns, axis=-1)
+
+
+def turns(cos: Leaf, sin: Leaf) -> Leaf:
+    """Angles [..., n - 1] rad, left positive, from each direction [..., n] to the next."""
+    here, following = (cos[..., :-1], sin[..., :-1]), (cos[..., 1:], sin[..., 1:])
+    return jnp.arctan2(
+        following[1] * here[0] - following[0] * here[1], following[0] * here[0] + following[1] * here[1]
+    )
+
+
+def route_rows(scenario: Scenario, station: Leaf) -> Leaf:
+    """Rows [agents, n, ROUTE_WIDTH] of each agent's route at stations [agents, n]."""
+    return jax.vmap(lambda route, index: route.at[index].get(mode="promise_in_bounds"))(
+        scenario.route, station
+    )
+
+
+def nearest_station(scenario: Scenario, route_m: Leaf) -> Leaf:
+    """Index [agents, ...] int32 of the station of each agent's route nearest to ``route_m`` [agents, ...] metres along
+    it; places before its start or beyond its end take the first or the last."""
+    last = scenario.route.shape[1] - 1
+    return jnp.clip(jnp.round(route_m / ROUTE_SPACING_M).astype(jnp.int32), 0, last)
+
+
+def wheelbase(size: Leaf) -> Leaf:
+    """Distance between the axles, [...] m, from ``size`` [..., 3]. 0.6 x length, as PufferDrive assumes."""
+    return 0.6 * size[..., 0]
+
+
+def rear_axle(position: Leaf, yaw: Leaf, size: Leaf) -> Leaf:
+    """Rear-axle centre [..., 3] in world metres: half a wheelbase behind the centre of the box."""
+    back = 0.5 * wheelbase(size)
+    offset = jnp.stack([back * jnp.cos(yaw), back * jnp.sin(yaw), jnp.zeros_like(yaw)], axis=-1)
+    return position - offset
