@@ -32,10 +32,10 @@ from simulator.reset.spawn import check_capacity
 from simulator.roads.map_cache import load_atlas, load_maps
 from simulator.state import WorldState
 from teacher.config import TeacherConfig
-from teacher.environment import Environment, make_environment
-from teacher.observation import OBSERVATIONS
-from teacher.ppo import PPOConfig
-from teacher.rollout import reset_finished
+from teacher.observation.observe import OBSERVATIONS
+from teacher.ppo.environment import Environment, make_environment
+from teacher.ppo.losses import PPOConfig
+from teacher.ppo.rollout import reset_finished
 
 MARGIN_M = 25.0
 """Agents stop where they leave the road, so nobody gets farther from the town's geometry than one step and a box."""

@@ -31,10 +31,10 @@ from simulator.roads.road_map import RoadMap
 from simulator.rollout import roll
 from simulator.state import CAR, WorldState, rear_axle
 from student.bridge import LightTable, drawable, ground_library, light_table, scene
-from teacher.episodes import careful, choose_with
-from teacher.log_evaluation import LOG_ROUTE_STATIONS
+from teacher.evaluation.episodes import careful, choose_with
+from teacher.evaluation.logs import LOG_ROUTE_STATIONS
+from teacher.evaluation.towns import evaluation_simulator
 from teacher.policy import load_policy
-from teacher.town_evaluation import evaluation_simulator
 
 ABOVE_EXTENT_M = 90.0
 WEDGE_M = 32.0

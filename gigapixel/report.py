@@ -154,7 +154,7 @@ def save_figure(figure: Figure, output: Path) -> None:
     """A figure of matplotlib as a PNG, whole or not at all; the figure is closed."""
     from matplotlib import pyplot as plt
 
-    from teacher.run_folder import write_figure
+    from teacher.run.run_folder import write_figure
 
     write_figure(output, figure, dpi=110)
     plt.close(figure)

@@ -60,7 +60,7 @@ def simulator_workload(settings: SimulatorSettings) -> Workload:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
     import jax
 
-    from teacher.observation import OBSERVATIONS
+    from teacher.observation.observe import OBSERVATIONS
 
     if settings.observation not in OBSERVATIONS:
         raise ValueError(
@@ -94,9 +94,9 @@ class _Bench:
         from simulator.reset.spawn import check_capacity
         from simulator.roads.map_cache import load_atlas
         from teacher.config import TeacherConfig
-        from teacher.environment import make_environment
-        from teacher.observation import OBSERVATIONS, example_observation
-        from teacher.ppo import PPOConfig
+        from teacher.observation.observe import OBSERVATIONS, example_observation
+        from teacher.ppo.environment import make_environment
+        from teacher.ppo.losses import PPOConfig
 
         self.settings = settings
         self.atlas = load_atlas(settings.maps.split(","))
@@ -158,7 +158,7 @@ class _Bench:
         import jax
         import jax.numpy as jnp
 
-        from teacher.rollout import reset_finished
+        from teacher.ppo.rollout import reset_finished
 
         def one(worlds: Any, key: Any) -> tuple[Any, Any]:
             reset_key, drive_key = jax.random.split(key)

@@ -55,12 +55,12 @@ class _Bench:
     def __init__(self, config: Any, policy: str) -> None:
         from simulator.reset.spawn import check_capacity
         from simulator.roads.map_cache import load_atlas
-        from teacher.environment import make_environment
-        from teacher.hosts import spread
-        from teacher.network import TeacherNetwork
+        from teacher.network.actor_critic import TeacherNetwork
         from teacher.policy import weights_from
-        from teacher.shards import training_mesh, whole
-        from teacher.train import init_state, make_update, with_weights
+        from teacher.ppo.environment import make_environment
+        from teacher.ppo.multihost import spread
+        from teacher.ppo.sharding import training_mesh, whole
+        from teacher.ppo.update import init_state, make_update, with_weights
 
         self.config, self.mesh = config, training_mesh(config.num_shards)
         atlas = load_atlas(config.maps)
@@ -101,7 +101,7 @@ class _Bench:
         """
         import jax
 
-        from teacher.network import count_parameters
+        from teacher.network.actor_critic import count_parameters
 
         slots = self.config.samples_per_update * len(self.spent_s)
         agents_driving = self.gathered / slots
@@ -124,8 +124,8 @@ class _Bench:
         """A part of the update, compiled."""
         import jax
 
-        from teacher.shards import deal
-        from teacher.train import LAYOUT
+        from teacher.ppo.sharding import deal
+        from teacher.ppo.update import LAYOUT
 
         program = jax.jit(deal(part, LAYOUT, self.config.num_shards, self.mesh))
         jax.block_until_ready(program(self.state, self.atlas)[1])
@@ -144,7 +144,7 @@ class _Bench:
         import jax
         import jax.numpy as jnp
 
-        from teacher.rollout import reset_finished
+        from teacher.ppo.rollout import reset_finished
 
         environment = self.environment
         reset_key, drive_key = jax.random.split(state.key)
@@ -170,7 +170,7 @@ class _Bench:
         import jax
         import jax.numpy as jnp
 
-        from teacher.rollout import reset_finished, roll_out
+        from teacher.ppo.rollout import reset_finished, roll_out
 
         reset_key, drive_key = jax.random.split(state.key)
         worlds, _ = reset_finished(

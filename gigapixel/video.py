@@ -24,8 +24,8 @@ from simulator.dynamics.bicycle import wrap_angle
 from simulator.rollout import roll
 from simulator.state import WorldState
 from student.bridge import ground_library, light_table
-from teacher.episode_film import save_gif
-from teacher.evaluate import choose_with
+from teacher.evaluation.clips.clip_video import save_gif
+from teacher.evaluation.command import choose_with
 from teacher.policy import load_policy
 
 SIZE = (1280, 720)

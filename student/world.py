@@ -31,9 +31,9 @@ from student.observation import Observation
 from student.rigs import AgentRigs
 from student.targets import Targets
 from student.trajectory import NUM_POSES, POSE_SPACING_S, Trajectory
+from teacher.evaluation.logs import LOG_ROUTE_STATIONS
 from teacher.label import Label, label
-from teacher.log_evaluation import LOG_ROUTE_STATIONS
-from teacher.observation import observe
+from teacher.observation.observe import observe
 from teacher.policy import Policy, load_policy
 from teacher.reward import careful_traits
 

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command == "fit":
         return fit_command(rest)
     if command == "evaluate":
-        from teacher.evaluate import main as evaluate
+        from teacher.evaluation.command import main as evaluate
 
         return evaluate(rest)
     if command == "probe":
@@ -56,9 +56,9 @@ def fit_command(arguments: list[str]) -> int:
     """Train, with a progress line; Ctrl-C leaves a run that --resume continues."""
     from tqdm import tqdm
 
-    from teacher.curves import save_curves
-    from teacher.fit import Row, fit
-    from teacher.hosts import is_first, join
+    from teacher.ppo.multihost import is_first, join
+    from teacher.run.curves import save_curves
+    from teacher.run.fit import Row, fit
 
     config, options = parse(arguments)
     join(options.coordinator, options.num_processes, options.process_id)

@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 import yaml
 
 from simulator.config import SimulatorConfig
-from teacher.log_config import LogConfig
-from teacher.network import NetworkConfig
-from teacher.observation import ObservationConfig
-from teacher.ppo import PPOConfig
-from teacher.pretrain_config import PretrainConfig
+from teacher.network.actor_critic import NetworkConfig
+from teacher.observation.observe import ObservationConfig
+from teacher.ppo.log_config import LogConfig
+from teacher.ppo.losses import PPOConfig
+from teacher.pretraining.config import PretrainConfig
 from teacher.reward import RewardConfig
 
 Config = TypeVar("Config")
@@ -39,7 +39,8 @@ class TeacherConfig:
         checkpoint_every: updates between two checkpoints.
         keep_checkpoints: how many of the newest checkpoints stay on disk.
         reset_chunk: worlds that are reset at a time.
-        num_shards: equal parts in which worlds drive and minibatches form (see `teacher.shards`). It belongs to the
+        num_shards: equal parts in which worlds drive and minibatches form (see `teacher.ppo.sharding`). It belongs to
+        the
             run: machines with any number of devices that divides it compute the same numbers.
         start_from: a policy's file, or `pretrained`, whose weights a new run begins with; empty for new weights.
         logs: recorded traffic to train in instead of `maps`.

@@ -13,7 +13,7 @@ from simulator.atlas.road_atlas import RoadAtlas
 from simulator.dynamics.bicycle import motion_of, rear_pose, to_rear_axle_frame, vehicle_of
 from simulator.rollout import step_worlds
 from simulator.state import Leaf, WorldState
-from teacher.observation import observe
+from teacher.observation.observe import observe
 from teacher.policy import Policy
 
 NUM_POSES = 8

@@ -22,8 +22,8 @@ from jaxtyping import Array, Int, Key
 from simulator.config import ROLE_SHARES, SimulatorConfig
 from simulator.dynamics.bicycle import NUM_ACTIONS
 from teacher.config import TeacherConfig, from_dict, to_yaml
-from teacher.network import NetworkConfig, TeacherNetwork, sample_actions
-from teacher.observation import Observation, ObservationConfig, example_observation
+from teacher.network.actor_critic import NetworkConfig, TeacherNetwork, sample_actions
+from teacher.observation.observe import Observation, ObservationConfig, example_observation
 
 FORMAT = "gigapixel teacher policy"
 VERSION = 2

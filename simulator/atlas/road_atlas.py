@@ -47,7 +47,7 @@ class RoadAtlas:
     point_lane: Leaf  # [points] i32
     # Lane points about 6 m apart, which queries and observations look at.
     sample_pose: Leaf  # [samples, 5] f32: x, y m, cos and sin of the travel direction, z m
-    sample_crossed: Leaf  # [samples, 5] f32: y, x, sin, cos, z; see `teacher.frame`
+    sample_crossed: Leaf  # [samples, 5] f32: y, x, sin, cos, z; see `teacher.observation.ego_frame`
     sample_lane: Leaf  # [samples] i32
     sample_point: Leaf  # [samples] i32
     # Stop lines and the junctions they guard.
@@ -93,7 +93,7 @@ class RoadAtlas:
 
 def crossed_columns(pairs: int, width: int) -> list[int]:
     """Columns of a crossed row of ``width`` numbers: its first ``pairs`` pairs the other way round; see
-    `teacher.frame`."""
+    `teacher.observation.ego_frame`."""
     swapped = [2 * pair + other for pair in range(pairs) for other in (1, 0)]
     return [*swapped, *range(len(swapped), width)]
 

@@ -22,8 +22,8 @@ from teacher.ablation.plot import save_plot
 from teacher.ablation.run import FIGURES, Begin, Interrupted, Outcome, conduct
 from teacher.ablation.study import Arm, Study, load_study
 from teacher.config import to_dict
-from teacher.fit import Report, Row
-from teacher.run_folder import run_metadata, write_json, write_text
+from teacher.run.fit import Report, Row
+from teacher.run.run_folder import run_metadata, write_json, write_text
 
 INTERRUPTED = 130
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from teacher.ablation.run import Outcome
 from teacher.ablation.study import Study
-from teacher.run_folder import write_figure
+from teacher.run.run_folder import write_figure
 
 COLOURS = ("#1d6fb8", "#d1495b", "#3a9d5d", "#8a5fbf", "#c98a1b")
 SHOWN = {

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from teacher.ablation.study import Arm, Study
-from teacher.curves import read_metrics
-from teacher.evaluate import Evaluation
-from teacher.fit import Finish, Report, fit
+from teacher.evaluation.command import Evaluation
 from teacher.policy import load_policy
-from teacher.run_folder import write_json
+from teacher.run.curves import read_metrics
+from teacher.run.fit import Finish, Report, fit
+from teacher.run.run_folder import write_json
 
 FIGURES = (
     "driving_score",

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from teacher.config import TeacherConfig, from_dict, read_yaml
-from teacher.evaluation_config import EvaluationConfig
+from teacher.evaluation.config import EvaluationConfig
 
 PACKS = "PACKS"
 RUNS = "runs"

@@ -17,10 +17,17 @@ from simulator.atlas.road_atlas import RoadAtlas, build_atlas
 from simulator.config import SimulatorConfig
 from simulator.rollout import Choose
 from simulator.state import WorldState
-from teacher.probes import blocked_lane, bottleneck, deadlock, four_way_stop, red_light, unprotected_turn
 from teacher.probes.drive import Run, Trace, lines_of, record
 from teacher.probes.maps import roads
 from teacher.probes.probe import Probe
+from teacher.probes.scenarios import (
+    blocked_lane,
+    bottleneck,
+    deadlock,
+    four_way_stop,
+    red_light,
+    unprotected_turn,
+)
 from teacher.probes.starts import Trial, start_trials
 
 PROBES: dict[str, Probe] = {

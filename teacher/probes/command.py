@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from teacher.evaluate import choose_with, evaluation_simulator
+from teacher.evaluation.command import choose_with, evaluation_simulator
 from teacher.policy import Policy, describe_policy, load_policy
 from teacher.probes.catalogue import (
     AGENTS,
@@ -22,7 +22,7 @@ from teacher.probes.catalogue import (
 )
 from teacher.probes.probe import Probe
 from teacher.probes.report import result_of, table
-from teacher.run_folder import write_json
+from teacher.run.run_folder import write_json
 
 
 def probe_policy(

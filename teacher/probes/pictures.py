@@ -15,7 +15,7 @@ from simulator.drawing.top_down import draw_world
 from simulator.drawing.viewport import SLATE
 from simulator.roads.polylines import arc_length, interpolated
 from simulator.state import PARKED, POLICY, WorldState
-from teacher.picture import in_a_row
+from teacher.evaluation.clips.filmstrip import in_a_row
 from teacher.probes.drive import Run
 from teacher.probes.judging import Events
 from teacher.probes.probe import Probe

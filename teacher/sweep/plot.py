@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from teacher.run_folder import write_figure
+from teacher.run.run_folder import write_figure
 from teacher.sweep.figures import BEHAVIOURS, Row
 from teacher.sweep.trend import FOLLOWS_ERRORS, FOLLOWS_RANK, MEANT, Trend
 

@@ -22,7 +22,7 @@ from simulator.roads.map_cache import load_maps
 from simulator.roads.road_map import RoadMap
 from simulator.rollout import reset_worlds, step_worlds
 from simulator.state import Events, WorldState
-from teacher.observation import OBSERVATIONS, observe
+from teacher.observation.observe import OBSERVATIONS, observe
 
 WORLDS = 24
 CONFIG = SimulatorConfig(num_agents=12, map_variants=MAX_VARIANTS, kind_shares=(1.0, 0.0, 0.0, 0.0))

@@ -18,7 +18,7 @@ from simulator.logs.traffic_log import TrafficLog
 from simulator.roads.building.build_map import build_log_map
 from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
 from simulator.state import CAR
-from teacher.environment import Environment, Transition
+from teacher.ppo.environment import Environment, Transition
 
 STEPS, STEP_S, WANTED_MPS, CARS, FIRST, LOST = 25, 0.25, 7.0, 4, 0, 3
 PROBES = ("constant", "seen", "delayed", "action", "action and signal")

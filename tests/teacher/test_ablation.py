@@ -13,8 +13,8 @@ import yaml
 from teacher.ablation.command import main, summary
 from teacher.ablation.run import Outcome, curve_of
 from teacher.ablation.study import load_study, merged
-from teacher.evaluate import Evaluation
-from teacher.train import make_update
+from teacher.evaluation.command import Evaluation
+from teacher.ppo.update import make_update
 
 STUDIES = Path(__file__).parents[2] / "configs" / "teacher" / "ablation"
 TINY = Path(__file__).parents[2] / "configs" / "teacher" / "debug.yaml"
@@ -96,7 +96,7 @@ def compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return figures[0]
 
     drive = Evaluation.run
-    monkeypatch.setattr("teacher.fit.make_update", update)
+    monkeypatch.setattr("teacher.run.fit.make_update", update)
     monkeypatch.setattr(Evaluation, "run", run)
 
 

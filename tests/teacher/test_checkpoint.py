@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from teacher.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from teacher.run.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 
 
 def state(width=3):

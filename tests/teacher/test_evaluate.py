@@ -8,10 +8,10 @@ import pytest
 
 from simulator.metrics.summary import Metrics
 from simulator.state import BLIND, BRAKER, IDM, PARKED, POLICY
-from teacher import evaluate
-from teacher.evaluation_config import EvaluationConfig
+from teacher.evaluation import command
+from teacher.evaluation.config import EvaluationConfig
+from teacher.evaluation.towns import drive_towns
 from teacher.policy import load_policy
-from teacher.town_evaluation import drive_towns
 
 FIELDS = set(Metrics.__dataclass_fields__)
 
@@ -20,7 +20,7 @@ def test_command_writes_the_flat_metrics(tmp_path: Path, capsys: pytest.CaptureF
     output, picture, films = tmp_path / "new" / "t.json", tmp_path / "strip.png", tmp_path / "films"
     arguments = ["--map", "Town02", "--worlds", "2", "--agents", "4", "--seconds", "5"]
     arguments += ["--picture", str(picture), "--videos", str(films), "--num_videos", "1"]
-    assert evaluate.main([*arguments, "--output", str(output)]) == 0
+    assert command.main([*arguments, "--output", str(output)]) == 0
     values = json.loads(output.read_text())
     assert set(values) == FIELDS | {"traffic", "driver", "by_town"}
     assert (values["traffic"], values["driver"]) == ("self", "policy")
@@ -77,7 +77,7 @@ def test_command_drives_in_several_kinds_of_traffic(tmp_path: Path) -> None:
         "--output",
         str(output),
     ]
-    assert evaluate.main([*arguments, "--driver", "constant_velocity", "--traffic", "mixed,self"]) == 0
+    assert command.main([*arguments, "--driver", "constant_velocity", "--traffic", "mixed,self"]) == 0
     values = json.loads(output.read_text())
     assert (values["traffic"], values["driver"]) == ("mixed", "constant_velocity")
     assert list(values["by_traffic"]) == ["mixed", "self"]
@@ -97,9 +97,9 @@ def test_command_drives_in_several_kinds_of_traffic(tmp_path: Path) -> None:
 )
 def test_impossible_requests_are_refused(arguments: list[str], sentence: str) -> None:
     with pytest.raises((ValueError, OSError), match=sentence):
-        evaluate.main(arguments)
+        command.main(arguments)
 
 
 def test_a_missing_policy_is_named() -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.h5"):
-        evaluate.main(["--policy", "nowhere.h5"])
+        command.main(["--policy", "nowhere.h5"])

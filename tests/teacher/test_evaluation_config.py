@@ -3,9 +3,9 @@
 import pytest
 
 from simulator.config import SimulatorConfig
-from teacher.evaluate import parse
-from teacher.evaluation_config import EvaluationConfig
-from teacher.traffic import TOWN_TRAFFIC, in_traffic, replay_in
+from teacher.evaluation.command import parse
+from teacher.evaluation.config import EvaluationConfig
+from teacher.evaluation.traffic import TOWN_TRAFFIC, in_traffic, replay_in
 
 
 @pytest.mark.parametrize(

@@ -18,16 +18,16 @@ from PIL import Image
 
 from simulator.config import SimulatorConfig
 from teacher.__main__ import main
-from teacher.checkpoint import list_checkpoints
 from teacher.config import TeacherConfig, load_config
-from teacher.curves import read_curves
-from teacher.fit import Run
-from teacher.network import NetworkConfig, TeacherNetwork
+from teacher.network.actor_critic import NetworkConfig, TeacherNetwork
 from teacher.policy import describe_policy, load_policy
-from teacher.ppo import PPOConfig
-from teacher.run_folder import cut_rows
-from teacher.sources import Fixed
-from teacher.train import make_update
+from teacher.ppo.losses import PPOConfig
+from teacher.ppo.scene_source import Fixed
+from teacher.ppo.update import make_update
+from teacher.run.checkpoint import list_checkpoints
+from teacher.run.curves import read_curves
+from teacher.run.fit import Run
+from teacher.run.run_folder import cut_rows
 
 CONFIG = TeacherConfig(
     name="probe",
@@ -53,7 +53,7 @@ def compiled(make_probe):
 def make_run(compiled, choose_probe, tmp_path, monkeypatch):
     """A life of the run `name` in a temporary folder; with `resume` it goes on from the newest checkpoint."""
     environment, update = compiled
-    monkeypatch.setattr("teacher.fit.make_update", lambda *arguments: update)
+    monkeypatch.setattr("teacher.run.fit.make_update", lambda *arguments: update)
 
     def make(name, resume=False, report=lambda row: None):
         config = dataclasses.replace(CONFIG, name=name, output=str(tmp_path))
@@ -169,7 +169,7 @@ def town_run(repository, tmp_path_factory):
         return cached[0]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("teacher.fit.make_update", once)
+        patch.setattr("teacher.run.fit.make_update", once)
         assert main([*arguments, "--stop_at_update", "1"]) == 0
         assert main([*arguments, "--resume"]) == 0
         assert main([*arguments, "--name", "whole"]) == 0

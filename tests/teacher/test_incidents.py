@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from teacher.incidents import COUNTED, Totals, km_interval, poisson_interval
+from teacher.evaluation.incident_rate import COUNTED, Totals, km_interval, poisson_interval
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from simulator.roads.map_cache import load_atlas
 from simulator.rollout import reset_worlds, roll
 from simulator.state import WorldState
-from teacher.evaluate import choose_with
+from teacher.evaluation.command import choose_with
 from teacher.label import NUM_POSES, label, rear_poses, to_rear_axle_frame
 from teacher.policy import Policy, load_policy
 

@@ -12,12 +12,12 @@ from simulator.config import SimulatorConfig
 from simulator.metrics.summary import summarise
 from simulator.state import WorldState
 from teacher.config import TeacherConfig
-from teacher.evaluate import evaluate
-from teacher.fit import fit
-from teacher.network import NetworkConfig
+from teacher.evaluation.command import evaluate
+from teacher.network.actor_critic import NetworkConfig
 from teacher.policy import load_policy
-from teacher.ppo import PPOConfig
+from teacher.ppo.losses import PPOConfig
 from teacher.reward import RewardConfig
+from teacher.run.fit import fit
 
 WORLDS = 16
 

@@ -14,12 +14,12 @@ from simulator.logs.traffic_log import TrafficLog
 from simulator.roads.building.build_map import build_log_map
 from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
 from simulator.state import CAR, CYCLIST
-from teacher import evaluate, log_evaluation
-from teacher.chosen_episodes import ARRIVAL, COLLISION, chosen_clips
-from teacher.episode_film import ALARM, write_film
-from teacher.episodes import Drive, Episodes
-from teacher.evaluation_config import EvaluationConfig
-from teacher.log_evaluation import drive_packs, pack_figures, scenes_of
+from teacher.evaluation import command, logs
+from teacher.evaluation.clips.clip_selection import ARRIVAL, COLLISION, chosen_clips
+from teacher.evaluation.clips.clip_video import ALARM, write_film
+from teacher.evaluation.config import EvaluationConfig
+from teacher.evaluation.episodes import Drive, Episodes
+from teacher.evaluation.logs import drive_packs, pack_figures, scenes_of
 from teacher.policy import load_policy
 
 STEPS = 61  # 6 s
@@ -85,7 +85,7 @@ def straight_on(packs: tuple[str, str], request: pytest.FixtureRequest) -> list[
                 super().__init__(*arguments)
                 drives.append(self)
 
-        patch.setattr(log_evaluation, "Drive", Watched)
+        patch.setattr(logs, "Drive", Watched)
         parts, _ = drive_packs(
             load_policy("pretrained"), config_of(packs, "constant_velocity"), "self", filmed=True
         )
@@ -150,7 +150,7 @@ def test_the_command_writes_the_figures_of_a_pack(packs: tuple[str, str], tmp_pa
     output = tmp_path / "logs.json"
     arguments = ["--pack", ",".join(packs), "--split", "held_out", "--agents", "4", "--output", str(output)]
     assert (
-        evaluate.main(
+        command.main(
             [*arguments, "--traffic", "self,replay", "--share", "1", "--videos", str(tmp_path / "v")]
         )
         == 0
@@ -182,4 +182,4 @@ def test_impossible_packs_are_refused(packs: tuple[str, str], tmp_path: Path) ->
         files = [name for name in arguments if name.endswith(".h5")]
         rest = list(arguments[len(files) :])
         with pytest.raises((ValueError, OSError), match=sentence):
-            evaluate.main(["--pack", ",".join(files), *rest])
+            command.main(["--pack", ",".join(files), *rest])

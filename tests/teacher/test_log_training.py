@@ -11,15 +11,15 @@ import pytest
 from simulator.config import SimulatorConfig
 from simulator.logs.scene_pack import ScenePackWriter
 from simulator.logs.split import is_held_out
-from teacher.checkpoint import list_checkpoints, read_progress
 from teacher.config import TeacherConfig
-from teacher.fit import fit
-from teacher.log_config import LogConfig
-from teacher.network import NetworkConfig
-from teacher.observation import ObservationConfig
-from teacher.ppo import PPOConfig
-from teacher.sources import LogSource
-from teacher.train import make_update
+from teacher.network.actor_critic import NetworkConfig
+from teacher.observation.observe import ObservationConfig
+from teacher.ppo.log_config import LogConfig
+from teacher.ppo.losses import PPOConfig
+from teacher.ppo.scene_source import LogSource
+from teacher.ppo.update import make_update
+from teacher.run.checkpoint import list_checkpoints, read_progress
+from teacher.run.fit import fit
 
 SCENES = 16
 
@@ -93,7 +93,7 @@ def test_a_run_in_recorded_scenes_resumes_exactly(config, monkeypatch):
             compiled.append(make_update(*settings))
         return compiled[0]
 
-    monkeypatch.setattr("teacher.fit.make_update", once)
+    monkeypatch.setattr("teacher.run.fit.make_update", once)
     rows = []
     whole = fit(config, stop_at_update=5, report=rows.append)
     parts = dataclasses.replace(config, name="parts")

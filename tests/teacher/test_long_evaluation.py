@@ -14,13 +14,13 @@ from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.roads.map_cache import load_atlas
 from simulator.state import WorldState
-from teacher import evaluate, long_evaluation
-from teacher.episodes import choose_for, put_at_the_wheel
-from teacher.evaluation_config import EvaluationConfig
-from teacher.long_evaluation import REFILL_SHARE, drive_chunk
+from teacher.evaluation import command, long_drives
+from teacher.evaluation.config import EvaluationConfig
+from teacher.evaluation.episodes import choose_for, put_at_the_wheel
+from teacher.evaluation.long_drives import REFILL_SHARE, drive_chunk
+from teacher.evaluation.towns import start_worlds, town_simulator
 from teacher.policy import load_policy
 from teacher.reward import careful_traits
-from teacher.town_evaluation import start_worlds, town_simulator
 
 DRIVER = "constant_velocity"
 ARGUMENTS = ["--map", "Town02", "--worlds", "3", "--agents", "8", "--driver", DRIVER]
@@ -77,7 +77,7 @@ def test_jammed_worlds_begin_anew_with_the_same_driver(town: tuple[RoadAtlas, Si
 
 def test_command_drives_as_far_as_asked(tmp_path: Path) -> None:
     output = tmp_path / "long.json"
-    assert evaluate.main([*ARGUMENTS, "--km", "1", "--output", str(output)]) == 0
+    assert command.main([*ARGUMENTS, "--km", "1", "--output", str(output)]) == 0
     values = json.loads(output.read_text())
     assert 1.0 <= values["km"] < 1.5
     assert values["interrupted"] is False
@@ -99,10 +99,10 @@ def test_ctrl_c_writes_what_has_been_gathered(tmp_path: Path, monkeypatch: pytes
             raise KeyboardInterrupt
         return 0.0
 
-    monkeypatch.setattr(long_evaluation, "driven_share", share)
+    monkeypatch.setattr(long_drives, "driven_share", share)
     output = tmp_path / "long.json"
     arguments = [*ARGUMENTS, "--hours", "1000", "--traffic", "self,idm", "--output", str(output)]
-    assert evaluate.main(arguments) == evaluate.INTERRUPTED
+    assert command.main(arguments) == command.INTERRUPTED
     values = json.loads(output.read_text())
     assert values["interrupted"] is True
     assert 0.0 < values["km"] < 2.0, "two chunks"

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from teacher.config import from_dict
-from teacher.network import (
+from teacher.network.actor_critic import (
     NetworkConfig,
     PerceiverConfig,
     TeacherNetwork,
@@ -22,7 +22,7 @@ from teacher.network import (
     sample_actions,
     sort_features,
 )
-from teacher.observation import OBSERVATIONS, example_observation
+from teacher.observation.observe import OBSERVATIONS, example_observation
 from teacher.policy import load_policy
 
 

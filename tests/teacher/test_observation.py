@@ -17,7 +17,7 @@ from simulator.drawing.draw_state import world_of
 from simulator.roads.map_cache import load_atlas
 from simulator.rollout import reset_worlds
 from simulator.state import WorldState, route_table
-from teacher.observation import OBSERVATIONS, Observation, ObservationConfig, observe
+from teacher.observation.observe import OBSERVATIONS, Observation, ObservationConfig, observe
 
 SIMULATOR = SimulatorConfig(timestep_s=0.25, num_agents=6)
 CONFIG = ObservationConfig(others=4)

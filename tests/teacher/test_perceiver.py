@@ -11,9 +11,15 @@ import numpy as np
 import optax
 import pytest
 
-from teacher.network import NetworkConfig, PerceiverConfig, TeacherNetwork, count_parameters, init_params
-from teacher.observation import OBSERVATIONS, example_observation
-from teacher.perceiver import Attention, masked_softmax
+from teacher.network.actor_critic import (
+    NetworkConfig,
+    PerceiverConfig,
+    TeacherNetwork,
+    count_parameters,
+    init_params,
+)
+from teacher.network.perceiver import Attention, masked_softmax
+from teacher.observation.observe import OBSERVATIONS, example_observation
 
 
 def test_softmax_is_over_the_elements_that_exist():

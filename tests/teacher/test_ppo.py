@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from teacher.ppo import (
+from teacher.ppo.losses import (
     PPOConfig,
     Samples,
     gae,

@@ -18,13 +18,13 @@ from simulator.logs.split import is_held_out
 from simulator.reset.log_scenario import ReplayConfig, logged_world, settle
 from simulator.step import step
 from teacher.config import TeacherConfig
-from teacher.demonstrations import Demonstrations, Samples, gather
-from teacher.expert import begin, demonstrate, discounted
-from teacher.network import NetworkConfig, TeacherNetwork, init_params
-from teacher.observation import ObservationConfig, example_observation
-from teacher.ppo import PPOConfig
-from teacher.pretrain import action_shares, imitation_loss, judge, pretrain
-from teacher.pretrain_config import PretrainConfig
+from teacher.network.actor_critic import NetworkConfig, TeacherNetwork, init_params
+from teacher.observation.observe import ObservationConfig, example_observation
+from teacher.ppo.losses import PPOConfig
+from teacher.pretraining.config import PretrainConfig
+from teacher.pretraining.demonstrations import Demonstrations, Samples, gather
+from teacher.pretraining.log_expert import begin, demonstrate, discounted
+from teacher.pretraining.pretrain import action_shares, imitation_loss, judge, pretrain
 from teacher.reward import reward
 
 STEPS, STEP_S = 25, 0.25  # of the made-up log, see `make_scene`

@@ -12,7 +12,7 @@ from simulator.roads.map_cache import load_atlas
 from simulator.rollout import reset_worlds
 from simulator.state import BLIND, BRAKER, IDM, NO_NOISE
 from teacher.config import TeacherConfig
-from teacher.environment import finished_metrics, make_environment
+from teacher.ppo.environment import finished_metrics, make_environment
 
 
 def test_only_sound_agents_driven_by_policy_are_learnt_from_and_counted() -> None:

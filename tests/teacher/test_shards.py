@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from teacher.checkpoint import list_checkpoints
-from teacher.hosts import join
-from teacher.shards import Shards, deal, training_mesh
+from teacher.ppo.multihost import join
+from teacher.ppo.sharding import Shards, deal, training_mesh
+from teacher.run.checkpoint import list_checkpoints
 
 TIMINGS = ("wall_s", "teacher/agent_steps_per_s")
 

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from teacher.network import NetworkConfig, TeacherNetwork
-from teacher.ppo import PPOConfig
-from teacher.rollout import reset_finished
-from teacher.train import MEGA, add_experience, agent_steps, init_state, make_update
+from teacher.network.actor_critic import NetworkConfig, TeacherNetwork
+from teacher.ppo.losses import PPOConfig
+from teacher.ppo.rollout import reset_finished
+from teacher.ppo.update import MEGA, add_experience, agent_steps, init_state, make_update
 
 NETWORK = NetworkConfig(flat_widths=(16,), set_widths=(8,), trunk_widths=(16,))
 CONFIG = PPOConfig(

@@ -15,11 +15,11 @@ import jax
 
 from simulator.config import SimulatorConfig
 from teacher.config import TeacherConfig
-from teacher.fit import Run
-from teacher.hosts import join
-from teacher.network import NetworkConfig
-from teacher.ppo import PPOConfig
-from teacher.sources import Fixed
+from teacher.network.actor_critic import NetworkConfig
+from teacher.ppo.losses import PPOConfig
+from teacher.ppo.multihost import join
+from teacher.ppo.scene_source import Fixed
+from teacher.run.fit import Run
 
 
 def probe_conftest():

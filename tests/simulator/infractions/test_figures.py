@@ -12,7 +12,7 @@ import pytest
 
 from simulator.metrics.summary import DETAILED, Metrics, agent_figures, driving_scores, summarise
 from simulator.state import WorldState
-from teacher.environment import finished_metrics
+from teacher.ppo.environment import finished_metrics
 
 
 @pytest.fixture(scope="module")

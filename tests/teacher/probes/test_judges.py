@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from simulator.traffic_lights import GREEN, RED
-from teacher.probes.blocked_lane import OBSTACLE_M
 from teacher.probes.catalogue import PROBES
 from teacher.probes.judging import passes
 from teacher.probes.maps import ARM_M, BOX_M
+from teacher.probes.scenarios.blocked_lane import OBSTACLE_M
 
 LINE_M = ARM_M - BOX_M
 ALL = [True, True, True]

@@ -1,0 +1,1 @@
+"""Videos and filmstrips of selected episodes."""

@@ -1,0 +1,1 @@
+"""The actor-critic network: encoders of sets, trunk, heads, and their configuration."""

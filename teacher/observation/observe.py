@@ -1,0 +1,248 @@
+"""What a privileged driver knows, in its own frame (box centre, x forward, y left).
+
+GIGAFLOW's groups: itself, its conditioning, its route and goals, other agents, lanes, road edges, stop lines with
+their lights. Counts are settings; entities beyond a count are the farthest. Distances are scaled to about [-1, 1].
+
+| field        | shape                 | columns |
+|--------------|-----------------------|---------|
+| ego          | [agents, 28]          | `_ego` and `next_line`: motion, body, gains, room to the edge, next stop line |
+| conditioning | [agents, TRAITS + 1]  | driver traits in [-1, 1], goal radius |
+| route        | [agents, ...]         | `_route`: points ahead, goals (x, y, cos, sin), distances left, which exist |
+| others       | [agents, n, 12 or 18] | `observe_others`: pose, motion, size; 6 more where derived |
+| lanes        | [agents, n, 5]        | x, y, cos, sin, offset in height |
+| edges        | [agents, n, 5 or 4]   | middle, half the edge, rise; nearest point, twice the angle where derived |
+| stops        | [agents, n, 11]       | x, y, cos, sin, half width, off, green, yellow, red, stop sign, yield sign |
+| critic_time  | [agents, 1] or None   | share of the episode that is left; only the critic reads it |
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float
+
+from simulator import traffic_lights
+from simulator.agents.faulty_agents import unseen_by_blind
+from simulator.atlas.edge_distance import corner_room
+from simulator.atlas.road_atlas import RoadAtlas, table_rows
+from simulator.config import SimulatorConfig
+from simulator.roads.query_grids import EDGE_CANDIDATES, LANE_CANDIDATES, STOP_CANDIDATES
+from simulator.state import TRAITS, Leaf, WorldState, nearest_station, route_rows
+from teacher.observation.agents import DERIVED_WIDTH, OTHERS_WIDTH, SPEED_UNIT_MPS, observe_others
+from teacher.observation.dropout import knows_goals, thinned
+from teacher.observation.ego_frame import NEAR_M, Frame, Layout, rows
+from teacher.observation.road import (
+    EDGE_POINTS_WIDTH,
+    EDGES_WIDTH,
+    LANES_WIDTH,
+    NEXT_LINE_WIDTH,
+    STOPS_WIDTH,
+    Road,
+    next_line,
+    observe_edge_points,
+    observe_edges,
+    observe_lanes,
+    observe_stops,
+)
+
+PREVIEW_M = (2.0, 4.0, 7.0, 10.0, 14.0, 20.0, 28.0, 40.0, 60.0)
+"""How far ahead on its route a driver looks (our choice: dense where it matters for steering)."""
+EGO_WIDTH = 20 + NEXT_LINE_WIDTH
+_STATIONS = Layout(pairs=(NEAR_M, 1.0), plain=(), relative=(True, False))
+
+
+@dataclass(frozen=True)
+class ObservationConfig:
+    """How much of each group a driver sees.
+
+    Attributes:
+        others: Nearest agents.
+        lanes: Lane points, at most 100.
+        edges: Road-edge segments, at most 100.
+        stops: Stop lines, at most 8.
+        agent_range_m: Agents farther away are not seen (GIGAFLOW: 200 m).
+        derived: Also give what follows from the rest, for networks of a few ten thousand weights (our choice): where
+            others are on the own route and how close they will come, and road edges by their nearest points.
+        hide_occluded: Leave out agents that a camera on the own roof could not see, because others stand before them.
+        lane_dropout, edge_dropout: Share of lane points and road edges left out, drawn anew in every step (GIGAFLOW:
+            0.5 and 0.4). Only in training, as is the next.
+        goal_dropout: Share of agents that are not told where their goals are, for a whole episode (SPACeR); their route
+            ahead they see.
+        critic_time: Tell the critic how much of the episode is left.
+    """
+
+    others: int = 8
+    lanes: int = 8
+    edges: int = 8
+    stops: int = 2
+    agent_range_m: float = 80.0
+    derived: bool = True
+    hide_occluded: bool = False
+    lane_dropout: float = 0.0
+    edge_dropout: float = 0.0
+    goal_dropout: float = 0.0
+    critic_time: bool = False
+
+    def __post_init__(self) -> None:
+        most_of = {
+            "others": 255,
+            "lanes": LANE_CANDIDATES,
+            "edges": EDGE_CANDIDATES,
+            "stops": STOP_CANDIDATES,
+        }
+        for name, most in most_of.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(f"observation {name}={getattr(self, name)} must lie between 1 and {most}")
+        if self.agent_range_m <= 0:
+            raise ValueError(f"observation agent_range_m={self.agent_range_m} must be positive")
+        for name in _DROPOUTS:
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"observation {name}={getattr(self, name)} must lie in [0, 1)")
+
+    def without_dropout(self) -> "ObservationConfig":
+        """The same for driving rather than training: nothing is left out at random."""
+        return replace(self, lane_dropout=0.0, edge_dropout=0.0, goal_dropout=0.0)
+
+
+_DROPOUTS = ("lane_dropout", "edge_dropout", "goal_dropout")
+OBSERVATIONS = {
+    "compact": ObservationConfig(),
+    "lean": ObservationConfig(others=20, lanes=80, edges=40, stops=4, agent_range_m=200.0, derived=False),
+    "full": ObservationConfig(others=63, lanes=100, edges=100, stops=4, agent_range_m=200.0, derived=False),
+}
+"""Budgets by name: what a small network on a CPU reads, GIGAFLOW's sets, and PufferDrive's counts."""
+
+
+@struct.dataclass
+class Observation:
+    """One observation per agent; sets carry a mask of the rows that hold something."""
+
+    ego: Leaf  # [..., 28]
+    conditioning: Leaf  # [..., TRAITS + 1]
+    route: Leaf  # [..., 4 * previews + 12]
+    others: Leaf  # [..., others, 12 or 18]
+    others_mask: Leaf  # [..., others] bool
+    lanes: Leaf  # [..., lanes, 5]
+    lanes_mask: Leaf  # [..., lanes] bool
+    edges: Leaf  # [..., edges, 5 or 4]
+    edges_mask: Leaf  # [..., edges] bool
+    stops: Leaf  # [..., stops, 11]
+    stops_mask: Leaf  # [..., stops] bool
+    critic_time: Any = None  # [..., 1], where it is on
+
+
+def example_observation(config: ObservationConfig) -> Observation:
+    """An empty observation of one agent, [1, ...]: what the network's weights take their shapes from."""
+    sets = {
+        "others": (config.others, OTHERS_WIDTH + config.derived * DERIVED_WIDTH),
+        "lanes": (config.lanes, LANES_WIDTH),
+        "edges": (config.edges, EDGE_POINTS_WIDTH if config.derived else EDGES_WIDTH),
+        "stops": (config.stops, STOPS_WIDTH),
+    }
+    flat = {"ego": EGO_WIDTH, "conditioning": TRAITS + 1, "route": 4 * (len(PREVIEW_M) + 2) + 4}
+    leaves = {name: jnp.zeros((1, width)) for name, width in flat.items()}
+    if config.critic_time:
+        leaves["critic_time"] = jnp.zeros((1, 1))
+    for name, (count, width) in sets.items():
+        leaves[name] = jnp.zeros((1, count, width))
+        leaves[f"{name}_mask"] = jnp.zeros((1, count), bool)
+    return Observation(**leaves)
+
+
+def observe(
+    state: WorldState, atlas: RoadAtlas, simulator: SimulatorConfig, config: ObservationConfig
+) -> Observation:
+    """Observations of all agents of one world. Rows of inactive agents are meaningless but finite."""
+    frame = Frame.of(state)
+    road = Road.of(state, frame, simulator)
+    row = table_rows(atlas, state.map_id, road.xy)
+    candidates = atlas.stop_candidates[row]
+    states = traffic_lights.line_states(state, candidates, atlas, simulator)
+    others, others_mask = observe_others(
+        state, frame, config.others, config.agent_range_m, config.derived, config.hide_occluded
+    )
+    if state.scenario.has_noise:
+        others, others_mask = unseen_by_blind(state, others, others_mask)
+    kept = thinned(state, atlas.lane_candidates[row][:, : config.lanes], config.lane_dropout, salt=1)
+    lanes, lanes_mask = observe_lanes(kept, road, atlas)
+    look_at_edges = observe_edge_points if config.derived else observe_edges
+    kept = thinned(state, atlas.edge_candidates[row][:, : config.edges], config.edge_dropout, salt=2)
+    edges, edges_mask = look_at_edges(kept, road, atlas)
+    stops, stops_mask = observe_stops(candidates[:, : config.stops], states[:, : config.stops], road, atlas)
+    line = next_line(state, candidates, states, atlas, simulator)
+    return Observation(
+        ego=rows(*_ego(state, frame, atlas, simulator), *line),
+        conditioning=jnp.column_stack(
+            [2.0 * state.scenario.traits - 1.0, state.scenario.goal_radius_m / 12.0]
+        ),
+        route=_route(state, frame, config.goal_dropout),
+        others=others,
+        others_mask=others_mask,
+        lanes=lanes,
+        lanes_mask=lanes_mask,
+        edges=edges,
+        edges_mask=edges_mask,
+        stops=stops,
+        stops_mask=stops_mask,
+        critic_time=_time_left(state, simulator) if config.critic_time else None,
+    )
+
+
+def _time_left(state: WorldState, simulator: SimulatorConfig) -> Float[Array, "agents 1"]:
+    left = 1.0 - state.step / simulator.episode_steps
+    return jnp.broadcast_to(left, (state.yaw.shape[0], 1)).astype(jnp.float32)
+
+
+def _ego(
+    state: WorldState, frame: Frame, atlas: RoadAtlas, simulator: SimulatorConfig
+) -> list[Float[Array, " agents"]]:
+    """Motion, body, heading and offset on the route, gains, and the room of the four corners to the road's edge."""
+    scenario = state.scenario
+    here = route_rows(scenario, nearest_station(scenario, state.route_m[:, None]))[:, 0]
+    limit = here[:, 5]
+    heading = frame.turn(here[:, 2:3], here[:, 3:4])
+    room = corner_room(state, atlas, simulator)
+    gains = [
+        jnp.log(gain)
+        for gain in (
+            scenario.throttle_gain,
+            scenario.steer_gain,
+            scenario.acceleration_gain,
+            scenario.speed_gain,
+        )
+    ]
+    return [
+        state.speed / SPEED_UNIT_MPS,
+        state.acceleration / 4.0,
+        state.lateral_acceleration / 4.0,
+        state.steering / 0.55,
+        jnp.clip(state.route_offset_m / 2.0, -3.0, 3.0),
+        limit / 20.0,
+        (state.speed - limit) / SPEED_UNIT_MPS,
+        jnp.minimum(state.stopped_s / 10.0, 2.0),
+        scenario.size[:, 0] / 10.0,
+        scenario.size[:, 1] / 3.0,
+        *(value[:, 0] for value in heading),
+        *gains,
+        *jnp.clip(room / 2.0, -1.0, 2.0).T,
+    ]
+
+
+def _route(state: WorldState, frame: Frame, goal_dropout: float) -> Float[Array, "agents route"]:
+    """Points ahead and the next two goals (x, y, cos, sin each), distances left to these (/ NEAR_M), which exist."""
+    scenario, agents = state.scenario, state.yaw.shape[0]
+    goals = state.goal_index[:, None] + jnp.arange(2)
+    exists = goals < scenario.num_goals[:, None]
+    if goal_dropout > 0:
+        exists = exists & knows_goals(state, goal_dropout)[:, None]
+    goal_m = jnp.take_along_axis(scenario.goal_m, jnp.minimum(goals, scenario.goal_m.shape[1] - 1), axis=1)
+    place_m = jnp.concatenate([state.route_m[:, None] + jnp.array(PREVIEW_M), goal_m], axis=1)
+    station = route_rows(scenario, nearest_station(scenario, place_m))[..., :4]
+    # As `_STATIONS.crossed()`: without plain numbers, turning pairs round is cheaper than picking columns.
+    crossed = station.reshape(agents, -1, 2, 2)[..., ::-1].reshape(station.shape)
+    shown = jnp.concatenate([jnp.ones((agents, len(PREVIEW_M)), bool), exists], axis=1)
+    seen = jnp.clip(_STATIONS.seen(station, crossed, frame.pose(), frame.matrix, shown), -4.0, 4.0)
+    left = jnp.clip((goal_m - state.route_m[:, None]) / NEAR_M, -1.0, 4.0)
+    left = jnp.where(exists, left, 0.0)
+    return jnp.concatenate([seen.reshape(agents, -1), left, exists.astype(jnp.float32)], axis=1)

@@ -1,0 +1,1 @@
+"""Self-play by PPO: environments, rollouts, losses, the update, and how it is spread over devices."""

@@ -1,0 +1,133 @@
+"""Experience: reset the worlds whose episode is over, then drive every agent with the current policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from teacher.network.actor_critic import TeacherNetwork, sample_actions
+from teacher.ppo.environment import Environment, Transition
+from teacher.ppo.finite_checks import all_finite
+from teacher.ppo.sharding import ALONE, Shards
+
+if TYPE_CHECKING:
+    from jax import Array as Leaf
+else:
+    Leaf = Any  # JAX rebuilds pytrees with placeholders, so fields are not type-checked at run time
+
+Metrics = dict[str, Any]
+
+
+class Trajectories(NamedTuple):
+    """One rollout; leaves [steps, worlds, agents, ...] but for `seen`."""
+
+    seen: Any  # observations; or, where they are to be computed again, what moves in the worlds [steps, worlds, ...]
+    action: Leaf  # i32
+    log_prob: Leaf  # f32
+    value: Leaf  # f32
+    reward: Leaf  # f32
+    terminated: Leaf  # bool
+    valid: Leaf  # bool
+
+
+def reset_finished(
+    environment: Environment,
+    data: Any,
+    worlds: Any,
+    blank: jax.Array,
+    key: jax.Array,
+    shards: Shards = ALONE,
+) -> tuple[Any, Metrics]:
+    """Start new episodes in the worlds that need one, a few worlds at a time; the key is consumed.
+
+    `blank` [] says that no world holds an episode yet. Also gives the means over the agents of the episodes that
+    ended (NaN where none did).
+    """
+    needed = environment.needs_reset(data, worlds) & ~blank
+    metrics: Metrics = {"episode/finished": shards.sum(jnp.sum(needed.astype(jnp.int32)))}
+    if environment.episode_metrics is not None:
+        for name, values in environment.episode_metrics(data, worlds).items():
+            known = needed[:, None] & ~jnp.isnan(values)
+            metrics[f"episode/{name}"] = shards.sum(jnp.sum(jnp.where(known, values, 0.0))) / shards.sum(
+                jnp.sum(known.astype(jnp.float32))
+            )
+
+    fresh = partial(environment.reset, data)
+    return renewed(worlds, needed | blank, fresh, key, environment.reset_chunk), metrics
+
+
+def renewed(
+    worlds: Any, needed: jax.Array, fresh: Callable[[jax.Array], Any], key: jax.Array, chunk: int
+) -> Any:
+    """Worlds with those that are `needed` [worlds] made anew, `chunk` at a time; the key is consumed.
+
+    `fresh` makes as many worlds as it gets keys.
+    """
+    chunk = min(chunk, needed.shape[0])
+
+    def reset_some(carry: tuple[jax.Array, Any, jax.Array]) -> tuple[jax.Array, Any, jax.Array]:
+        needed, worlds, key = carry
+        key, fresh_key = jax.random.split(key)
+        _, index = jax.lax.top_k(needed.astype(jnp.int32), chunk)
+        made = fresh(jax.random.split(fresh_key, chunk))
+
+        def replace(old: jax.Array, new: jax.Array) -> jax.Array:
+            use = needed[index].reshape((chunk,) + (1,) * (old.ndim - 1))
+            return old.at[index].set(jnp.where(use, new, old[index]))
+
+        return needed.at[index].set(False), jax.tree.map(replace, worlds, made), key
+
+    return jax.lax.while_loop(lambda carry: jnp.any(carry[0]), reset_some, (needed, worlds, key))[1]
+
+
+def roll_out(
+    environment: Environment,
+    network: TeacherNetwork,
+    steps: int,
+    data: Any,
+    params: Any,
+    worlds: Any,
+    key: jax.Array,
+    keep_observations: bool = True,
+) -> tuple[Any, Trajectories, Metrics, dict[str, jax.Array]]:
+    """Drive every agent for `steps` with actions drawn from the policy; the key is consumed.
+
+    Returns the worlds afterwards, the rollout, sums over its valid agents of rewards and events, and which of its
+    tensors held finite numbers only.
+    """
+
+    def act(worlds: Any, key: jax.Array) -> tuple[Any, tuple[Trajectories, Metrics, dict[str, jax.Array]]]:
+        observation = environment.observe(data, worlds)
+        logits, value = network.apply(params, observation)
+        action = sample_actions(logits, key)
+        log_prob = log_prob_of(logits, action)
+        transition = environment.step(data, worlds, action)
+        seen = observation if keep_observations else environment.split(worlds)[1]
+        step = Trajectories(
+            seen, action, log_prob, value, transition.reward, transition.terminated, transition.valid
+        )
+        finite = all_finite("observation", observation) | all_finite("reward", transition.reward_terms)
+        finite |= all_finite("policy", {"logits": logits, "value": value})
+        return transition.state, (step, count_events(transition), finite)
+
+    worlds, (trajectories, sums, finite) = jax.lax.scan(act, worlds, jax.random.split(key, steps))
+    logs = {name: jnp.sum(values) for name, values in sums.items()}
+    return worlds, trajectories, logs, {name: jnp.all(values) for name, values in finite.items()}
+
+
+def log_prob_of(logits: jax.Array, action: jax.Array) -> jax.Array:
+    """Log-probability [...] of actions [...] under logits [..., actions]."""
+    return jnp.take_along_axis(jax.nn.log_softmax(logits), action[..., None], axis=-1)[..., 0]
+
+
+def count_events(transition: Transition) -> Metrics:
+    """Sums over valid agents of the reward, its terms and the events of one step."""
+    weight = transition.valid.astype(jnp.float32)
+    named = {"reward/total": transition.reward}
+    named |= {f"reward/{name}": values for name, values in transition.reward_terms.items()}
+    named |= {f"event/{name}": values for name, values in transition.events.items()}
+    return {name: jnp.sum(values.astype(jnp.float32) * weight) for name, values in named.items()}

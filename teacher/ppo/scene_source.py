@@ -1,0 +1,98 @@
+"""Where the worlds of a run come from: towns, which stay, or batches of recorded scenes, which take turns."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+from simulator.reset.scene_stream import SceneStream, StreamConfig
+from simulator.reset.spawn import check_capacity
+from simulator.roads.map_cache import load_atlas
+from teacher.config import TeacherConfig
+from teacher.ppo.environment import Environment, make_environment
+from teacher.ppo.log_environment import LoggedData, make_logged_environment
+
+
+@runtime_checkable  # tests check argument types at run time
+class Source(Protocol):
+    """The `data` of an environment's functions, batch by batch."""
+
+    position: (
+        int  # of the present batch in an endless order; a source made with it begins with the same batch
+    )
+
+    def next(self) -> Any:
+        """The next batch, which then is the present one."""
+
+    def is_due(self, update: int) -> bool:
+        """Whether another batch takes the present one's place before this update."""
+
+    def close(self) -> None:
+        """Let go of files and threads."""
+
+
+class Fixed:
+    """One batch for the whole run."""
+
+    position = 0
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+
+    def next(self) -> Any:
+        """The same again."""
+        return self._data
+
+    def is_due(self, update: int) -> bool:
+        """Never."""
+        return False
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class LogSource:
+    """Batches of recorded scenes, in an order that follows from the seed alone.
+
+    Args:
+        config: the run's configuration.
+        position: where in the endless order of scenes the first batch begins (0 for a new run).
+    """
+
+    def __init__(self, config: TeacherConfig, position: int) -> None:
+        logs = config.logs
+        stream = StreamConfig(
+            num_worlds=config.num_worlds,
+            num_scenes=logs.num_scenes,
+            seed=config.seed,
+            split=logs.split,
+            replay=logs.replay,
+        )
+        self._stream = SceneStream(logs.packs, config.simulator, stream, position=position)
+        self._updates_per_batch = logs.updates_per_batch
+        self.position = self._after = position
+
+    def next(self) -> LoggedData:
+        """The next batch; waits where it is not ready yet."""
+        batch = next(self._stream)
+        self.position, self._after = self._after, batch.position
+        return LoggedData(batch.atlas, batch.worlds)
+
+    def is_due(self, update: int) -> bool:
+        """After every `updates_per_batch` updates."""
+        return update > 0 and update % self._updates_per_batch == 0
+
+    def close(self) -> None:
+        """End the thread that prepares batches."""
+        self._stream.close()
+
+
+def open_source(config: TeacherConfig, position: int) -> tuple[Environment, Source]:
+    """The environment that a configuration asks for, and its batches from `position` on.
+
+    Raises OSError or ValueError for towns and packs that cannot be read or are too small.
+    """
+    if config.logs.packs:
+        return make_logged_environment(config), LogSource(config, position)
+    atlas = load_atlas(config.maps)
+    check_capacity(atlas, config.simulator.num_agents)
+    return make_environment(config), Fixed(atlas)

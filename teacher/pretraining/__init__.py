@@ -1,0 +1,1 @@
+"""Behaviour cloning of recorded drivers before self-play."""

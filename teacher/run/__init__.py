@@ -1,0 +1,1 @@
+"""A training run from start to finish: loop, checkpoints, run folder, learning curves."""

@@ -1,0 +1,128 @@
+"""Checkpoints of a run: the whole `TrainState`, exactly, in one HDF5 file that appears whole or not at all.
+
+    checkpoints/update_000000040.h5      attributes: format, version, update, progress (JSON); datasets: state/...
+
+A checkpoint is written beside its place, flushed to the disk and renamed, so that a process killed at any moment
+leaves the previous one as the newest. Arrays keep their bits; typed PRNG keys are stored as their raw numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+import h5py
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from teacher.ppo.multihost import is_key
+
+FORMAT = "gigapixel teacher checkpoint"
+VERSION = 2
+PREFIX, SUFFIX, PARTIAL = "update_", ".h5", ".part"
+
+State = TypeVar("State")
+
+
+def save_checkpoint(folder: Path, state: Any, update: int, progress: dict[str, Any], keep: int) -> Path:
+    """Write the checkpoint of `update`, then delete all but the `keep` newest. `progress` is any JSON object."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{PREFIX}{update:09d}{SUFFIX}"
+    partial = target.with_name(f".{target.name}{PARTIAL}")
+    with h5py.File(partial, "w") as file:
+        file.attrs.update(format=FORMAT, version=VERSION, update=update, progress=json.dumps(progress))
+        for name, leaf in _named_leaves(state):
+            file.create_dataset(f"state/{name}", data=_to_numpy(leaf))
+    _flush_to_disk(partial)
+    partial.replace(target)
+    _flush_to_disk(folder)
+    for old in list_checkpoints(folder)[:-keep]:
+        old.unlink()
+    return target
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    return sorted(path for path in folder.glob(f"{PREFIX}*{SUFFIX}") if path.stem[len(PREFIX) :].isdigit())
+
+
+def read_progress(path: Path) -> dict[str, Any]:
+    """The `progress` of a checkpoint alone. Raises ValueError for a damaged file."""
+    try:
+        with h5py.File(path, "r") as file:
+            return json.loads(file.attrs["progress"])
+    except (OSError, KeyError) as error:
+        raise _damaged(path, error) from error
+
+
+def load_checkpoint(path: Path, template: State) -> tuple[State, dict[str, Any]]:
+    """State and progress of a checkpoint. `template` has the structure, shapes and dtypes that the state must have.
+
+    Raises ValueError for a damaged file and for a state of another architecture, naming the first array that differs.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("format") != FORMAT or file.attrs.get("version") != VERSION:
+                raise ValueError(
+                    f"{path} is not a checkpoint this program can read: format {file.attrs.get('format')!r} version "
+                    f"{file.attrs.get('version')!r}, expected {FORMAT!r} version {VERSION}"
+                )
+            progress = json.loads(file.attrs["progress"])
+            stored: dict[str, np.ndarray] = {}
+            file["state"].visititems(
+                lambda name, item: (
+                    stored.update({name: np.asarray(item[()])}) if isinstance(item, h5py.Dataset) else None
+                )
+            )
+    except (OSError, KeyError) as error:
+        raise _damaged(path, error) from error
+    _check_architecture(path, stored, template)
+    treedef = jax.tree.structure(template)
+    leaves = [_from_numpy(stored[name], leaf) for name, leaf in _named_leaves(template)]
+    return jax.tree.unflatten(treedef, leaves), progress
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path} is a damaged checkpoint ({error}); delete it to go on from the one before")
+
+
+def _check_architecture(path: Path, stored: dict[str, np.ndarray], template: Any) -> None:
+    expected = {name: _array_type(leaf) for name, leaf in _named_leaves(template)}
+    found = {name: f"{value.dtype}{list(value.shape)}" for name, value in stored.items()}
+    for name in sorted(set(expected) | set(found)):
+        here, there = expected.get(name, "nothing"), found.get(name, "nothing")
+        if here != there:
+            raise ValueError(
+                f"{path} belongs to another architecture: {name} is {there} in the file and {here} in this "
+                "configuration; resume with the configuration of the run"
+            )
+
+
+def _named_leaves(state: Any) -> list[tuple[str, Any]]:
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves]
+
+
+def _array_type(leaf: Any) -> str:
+    if is_key(leaf):
+        leaf = jax.eval_shape(jax.random.key_data, leaf)
+    return f"{np.dtype(leaf.dtype)}{list(leaf.shape)}"
+
+
+def _to_numpy(leaf: Any) -> np.ndarray:
+    return np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
+
+
+def _from_numpy(value: np.ndarray, leaf: Any) -> jax.Array:
+    return jax.random.wrap_key_data(jnp.array(value)) if is_key(leaf) else jnp.array(value)
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
