@@ -15,9 +15,9 @@ from jaxtyping import Float
 from adaptation.frame import CAR, TRUCK, CameraFrame, Moment
 from adaptation.lanes import LaneMap, resample_polyline
 from renderer.ground import GroundLibrary, GroundMesh
+from renderer.ground_quads import dashed_quads, polygon_quads, strip_quads
 from renderer.palette import ClassId
 from renderer.scene import DEFAULT_DRAW_DISTANCE_M, Scene
-from renderer.shapes import dashed_quads, polygon_quads, strip_quads
 
 MARKING_WIDTH_M = 0.15
 EDGE_WIDTH_M = 0.25

@@ -23,10 +23,10 @@ from adaptation.motion import EGO_SIZE_M
 from adaptation.pairing import Pair
 from renderer.camera import CameraRig
 from renderer.ground import GroundLibrary, GroundMesh
+from renderer.ground_quads import dashed_quads, ribbon_quads, strip_quads
 from renderer.palette import ClassId
 from renderer.render import render
 from renderer.scene import Scene
-from renderer.shapes import dashed_quads, ribbon_quads, strip_quads
 from student.observation import CONDITIONING_FEATURES, Command, Observation, ego_features, one_hot_command
 
 LOOK_SEED = 20_240_229

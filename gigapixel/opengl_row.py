@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from renderer import CameraRig, ClassId, Scene
+from renderer.backends.reference import NEAR_M
 from renderer.palette import MATERIAL_RGB
-from renderer.reference import NEAR_M
 from renderer.triangles import box_triangles, ground_triangles
 
 VERTEX = """

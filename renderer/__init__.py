@@ -1,15 +1,15 @@
 """Perspective pictures of driving worlds: scenes in, frames out. Speaks torch, imports no other room."""
 
-from renderer.calibration import CalibrationNoise, draw_rigs
+from renderer.calibration_noise import CalibrationNoise, draw_rigs
 from renderer.camera import Camera, CameraRig
 from renderer.frame import CHANNELS, Frame
 from renderer.ground import GroundLibrary, GroundMesh
-from renderer.mixed_rigs import render_each
+from renderer.ground_quads import dashed_quads, polygon_quads, ribbon_quads, strip_quads, zebra_quads
 from renderer.palette import BOX_CLASSES, GROUND_CLASSES, ClassId, Face, LightState
 from renderer.parity import Parity, compare_frames
+from renderer.per_viewer_rigs import render_each
 from renderer.render import BACKENDS, render
 from renderer.scene import Scene
-from renderer.shapes import dashed_quads, polygon_quads, ribbon_quads, strip_quads, zebra_quads
 
 __all__ = [
     "BACKENDS",

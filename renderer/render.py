@@ -43,18 +43,20 @@ def render(
         )
     chosen = _automatic(scene.device.type) if backend == "auto" else backend
     if chosen == "numba":
-        from renderer.numba_cpu import render_numba  # loads a compiler: only for those who draw with it
+        from renderer.backends.numba_cpu.entry import (
+            render_numba,  # loads a compiler: only for those who draw with it
+        )
 
         return render_numba(scene, rig, channels)
     if chosen == "triton":
-        from renderer.triton_cuda import render_triton
+        from renderer.backends.triton_cuda.entry import render_triton
 
         return render_triton(scene, rig, channels)
     if chosen == "nvdiffrast":
-        from renderer.nvdiffrast_cuda import render_nvdiffrast
+        from renderer.backends.nvdiffrast_cuda import render_nvdiffrast
 
         return render_nvdiffrast(scene, rig, channels)
-    from renderer.reference import render_reference
+    from renderer.backends.reference import render_reference
 
     return render_reference(scene, rig, channels)
 

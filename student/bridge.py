@@ -31,9 +31,9 @@ from renderer import (
     GroundMesh,
     Scene,
     dashed_quads,
+    ground_quads,
     polygon_quads,
     ribbon_quads,
-    shapes,
     strip_quads,
     zebra_quads,
 )
@@ -101,7 +101,9 @@ def _cached_ground(road_map: RoadMap) -> GroundMesh:
 
     The entry is named by a digest of what the map holds and of the code that cuts, so that it is never stale.
     """
-    digest = hashlib.sha256(b"".join(Path(source).read_bytes() for source in (__file__, shapes.__file__)))
+    digest = hashlib.sha256(
+        b"".join(Path(source).read_bytes() for source in (__file__, ground_quads.__file__))
+    )
     for field in fields(road_map):
         value = getattr(road_map, field.name)
         if isinstance(value, np.ndarray) and value.dtype.kind in "fi":
@@ -133,7 +135,7 @@ def _asphalt(road_map: RoadMap) -> list[GroundMesh]:
         left, right = road_map.point_left_xyz[points], road_map.point_right_xyz[points]
         across = left - right
         out = across * (
-            shapes.ROAD_TOLERANCE_M / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 0.1)
+            ground_quads.ROAD_TOLERANCE_M / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 0.1)
         )
         left, right = left + out, right - out
         meshes.append(ribbon_quads(left, right, ClassId.DRIVABLE))

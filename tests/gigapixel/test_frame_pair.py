@@ -28,7 +28,7 @@ from gigapixel.__main__ import main
 from gigapixel.frame_pair import COLUMNS, row_label
 from gigapixel.sheet import GAP, HEADER, LABEL
 from renderer import CameraRig, ClassId, GroundLibrary, GroundMesh, Scene, render
-from renderer.shapes import polygon_quads, strip_quads
+from renderer.ground_quads import polygon_quads, strip_quads
 
 WIDTH, HEIGHT = 160, 90
 SCENE = "nuscenes_mini/scene-0001"

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from renderer import Camera, CameraRig, ClassId, Frame, GroundLibrary, GroundMesh, Scene, render
-from renderer.nvdiffrast_cuda import draw_meshes
-from renderer.shapes import dashed_quads, polygon_quads, ribbon_quads, strip_quads
+from renderer.backends.nvdiffrast_cuda import draw_meshes
+from renderer.ground_quads import dashed_quads, polygon_quads, ribbon_quads, strip_quads
 
 Box = tuple[
     float, float, float, float, float, float, float, int

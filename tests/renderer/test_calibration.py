@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from renderer import CalibrationNoise, Camera, CameraRig, Frame, Scene, draw_rigs, render, render_each
-from renderer.calibration import deviating_rig
+from renderer.calibration_noise import deviating_rig
 
 CAR, TRUCK = (12, -1, 0, 0.4, 4.5, 1.9, 1.5, 0), (16, 3, 0, 1.2, 8, 2.5, 3, 1)
 POSES = ((0.0, 0.0, 0.0, 0.0), (2.0, 0.5, 0.0, 0.1), (-3.0, -1.0, 0.0, -0.2), (1.0, 2.0, 0.0, 0.3))

@@ -81,7 +81,7 @@ def cuda_backend(request, monkeypatch):
     """The name of a backend that draws on CUDA, compiled."""
     if request.param == "triton":
         pytest.importorskip("triton", reason="Triton comes with torch's builds for CUDA")
-        monkeypatch.setattr("renderer.triton_launch.INTERPRETED", False)
+        monkeypatch.setattr("renderer.backends.triton_cuda.launch.INTERPRETED", False)
     return request.param
 
 
@@ -98,7 +98,7 @@ def test_cuda_backend_needs_its_scene_there(street, cuda_backend, monkeypatch):
 
 
 def test_missing_nvdiffrast_is_named(monkeypatch):
-    from renderer import nvdiffrast_cuda
+    from renderer.backends import nvdiffrast_cuda
 
     monkeypatch.setitem(sys.modules, "nvdiffrast", None)  # an import of it fails
     with pytest.raises(ValueError, match=r'pip install "gigapixel\[nvdiffrast\]"'):

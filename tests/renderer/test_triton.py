@@ -17,7 +17,7 @@ def test_how_work_is_cut_does_not_show(triton, street, one_camera, monkeypatch, 
     scene = street([(0.0, -1.75, 0.0, 0.0), (38.0, -20.0, 0.0, 1.4)])
     rig = one_camera(14, 22, 20.0, z_m=1.5)
     whole = triton(scene, rig)
-    monkeypatch.setattr(f"renderer.triton_launch.{setting}", value)
+    monkeypatch.setattr(f"renderer.backends.triton_cuda.launch.{setting}", value)
     cut = triton(scene, rig)
     for channel in CHANNELS:
         assert torch.equal(whole[channel], cut[channel])

@@ -1,7 +1,7 @@
 """Compiled geometry of the fast renderer for CPUs: what one view is, and polygons cut and projected for it.
 
-Tables and tensors come in as arguments (`numba_cpu.py` says what they hold). numba's cache on disk is told apart by
-the text of every file of these kernels (`numba_views.py`).
+Tables and tensors come in as arguments (`entry.py` says what they hold). numba's cache on disk is told apart by
+the text of every file of these kernels (`views.py`).
 """
 
 from typing import Any, NamedTuple, no_type_check

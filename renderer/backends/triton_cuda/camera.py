@@ -1,6 +1,6 @@
 """What every kernel of the Triton backend knows of a view: where its eye is, how it sees, what it cannot see.
 
-Kernels come from this room's `triton_*.py`; `triton_cuda.py` launches them. One program is one warp almost
+Kernels are in this folder; `launch.py` launches them. One program is one warp almost
 everywhere: then what lanes find out together costs shuffles and no barrier.
 """
 
@@ -9,7 +9,7 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
-from renderer.reference import NEAR_M
+from renderer.backends.reference import NEAR_M
 
 NEAR = tl.constexpr(NEAR_M)
 LANES = tl.constexpr(32)  # of a warp, and so of most blocks

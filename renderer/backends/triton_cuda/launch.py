@@ -1,6 +1,6 @@
 """From a scene to the kernels of the Triton backend and back: tables, room for what they write, and their launches.
 
-Three steps: `triton_find.py` lists what each view may show, `triton_records.py` projects it, `triton_draw.py` draws.
+Three steps: `cull.py` lists what each view may show, `quad_setup.py` projects it, `tile_raster.py` draws.
 The first one counts before it lists, and its counts come to the host, once per call: so every list and record has
 room, whatever the scene, and no view is ever drawn without what it should show.
 """
@@ -15,6 +15,13 @@ import triton
 from jaxtyping import Int
 from torch import Tensor
 
+from renderer.backends.triton_cuda.camera import EYE, place_eyes
+from renderer.backends.triton_cuda.cull import find
+from renderer.backends.triton_cuda.draw_lists import FIRST_LAYER, ROAD, SEGMENTS, Ground, Things
+from renderer.backends.triton_cuda.quad_corners import Shapes
+from renderer.backends.triton_cuda.quad_setup import BLOCK, FIELDS, set_up
+from renderer.backends.triton_cuda.shading import Look
+from renderer.backends.triton_cuda.tile_raster import draw
 from renderer.camera import CameraRig
 from renderer.frame import CHANNEL_TYPES, CHANNELS, Frame
 from renderer.palette import (
@@ -29,13 +36,6 @@ from renderer.palette import (
 )
 from renderer.scene import Scene
 from renderer.triangles import FACE_CORNERS, LIGHT_DISC
-from renderer.triton_corners import Shapes
-from renderer.triton_draw import draw
-from renderer.triton_find import find
-from renderer.triton_lists import FIRST_LAYER, ROAD, SEGMENTS, Ground, Things
-from renderer.triton_records import BLOCK, FIELDS, set_up
-from renderer.triton_shade import Look
-from renderer.triton_view import EYE, place_eyes
 
 INTERPRETED = triton.knobs.runtime.interpret  # as it was when the kernels were read
 # Rows and columns of pixels that a warp draws. Interpreted, an operation costs much the same for few and for many.

@@ -5,10 +5,10 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
+from renderer.backends.triton_cuda.camera import in_sight
+from renderer.backends.triton_cuda.draw_lists import BOXES, FIRST_LAYER, LIGHTS, PIECES, reserve, write
 from renderer.palette import NUM_FACES
 from renderer.scene import LIGHT_RADIUS_M
-from renderer.triton_lists import BOXES, FIRST_LAYER, LIGHTS, PIECES, reserve, write
-from renderer.triton_view import in_sight
 
 FACES = tl.constexpr(NUM_FACES)
 SAFE = tl.constexpr(1.0001)  # rounding must not make a sphere too small: times this, and so much more

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, no_type_check
 import triton
 import triton.language as tl
 
-from renderer.triton_lists import FIRST_LAYER, LIGHTS, ROAD
+from renderer.backends.triton_cuda.draw_lists import FIRST_LAYER, LIGHTS, ROAD
 
 
 class Shapes(NamedTuple):

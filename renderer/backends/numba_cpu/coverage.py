@@ -10,7 +10,15 @@ from typing import no_type_check
 
 import numpy as np
 
-from renderer.numba_polygon import gather, gather_quad, hidden, inlined, into_camera, kernel, sphere_hidden
+from renderer.backends.numba_cpu.polygons import (
+    gather,
+    gather_quad,
+    hidden,
+    inlined,
+    into_camera,
+    kernel,
+    sphere_hidden,
+)
 
 SHARE, NEAR = 0, 1  # of the layer held: share covered, and that times the distance in draw distances
 THROUGH = 2  # share of the surface that shows through the layers before it

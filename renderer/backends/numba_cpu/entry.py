@@ -7,10 +7,11 @@ import numba
 import numpy as np
 import torch
 
+from renderer.backends.numba_cpu.views import draw_views, make_rooms
+from renderer.backends.reference import NEAR_M
 from renderer.camera import CameraRig
 from renderer.frame import CHANNEL_TYPES, CHANNELS, Frame
 from renderer.ground import CELL_M
-from renderer.numba_views import draw_views, make_rooms
 from renderer.palette import (
     BOX_MATERIAL,
     GROUND_CLASSES,
@@ -31,7 +32,6 @@ from renderer.palette import (
     ZENITH_SINE,
     ClassId,
 )
-from renderer.reference import NEAR_M
 from renderer.scene import Scene
 from renderer.triangles import FACE_CORNERS, LIGHT_DISC
 

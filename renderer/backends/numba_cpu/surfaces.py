@@ -7,7 +7,15 @@ from typing import no_type_check
 
 import numpy as np
 
-from renderer.numba_polygon import gather, gather_quad, hidden, inlined, into_camera, kernel, sphere_hidden
+from renderer.backends.numba_cpu.polygons import (
+    gather,
+    gather_quad,
+    hidden,
+    inlined,
+    into_camera,
+    kernel,
+    sphere_hidden,
+)
 from renderer.palette import ClassId
 
 ROAD = int(ClassId.DRIVABLE)  # the last material of surfaces that is no box

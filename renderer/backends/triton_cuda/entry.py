@@ -35,6 +35,6 @@ def _kernels() -> tuple[Callable[[Scene, CameraRig, Sequence[str]], Frame], bool
             "backend='triton' needs the package triton, which comes with torch's builds for CUDA; pip install triton, "
             "or use another backend"
         ) from error
-    from renderer.triton_launch import INTERPRETED, draw_views
+    from renderer.backends.triton_cuda.launch import INTERPRETED, draw_views
 
     return draw_views, INTERPRETED

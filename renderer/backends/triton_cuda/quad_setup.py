@@ -11,11 +11,18 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
+from renderer.backends.triton_cuda.camera import (
+    LANES,
+    NEAR,
+    into_camera,
+    load_centre,
+    load_lens,
+    load_rotation,
+)
+from renderer.backends.triton_cuda.cull_objects import FACES
+from renderer.backends.triton_cuda.draw_lists import FIRST_LAYER, ROAD, SEGMENTS
+from renderer.backends.triton_cuda.quad_corners import corner
 from renderer.palette import BOX_MATERIAL, TOP_PRECEDENCE, ClassId
-from renderer.triton_corners import corner
-from renderer.triton_lists import FIRST_LAYER, ROAD, SEGMENTS
-from renderer.triton_things import FACES
-from renderer.triton_view import LANES, NEAR, into_camera, load_centre, load_lens, load_rotation
 
 BLOCK = LANES  # records that a warp asks together
 

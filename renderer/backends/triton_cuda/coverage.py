@@ -9,7 +9,7 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
-from renderer.triton_records import BLOCK, EDGE, EDGES
+from renderer.backends.triton_cuda.quad_setup import BLOCK, EDGE, EDGES
 
 STEEP_PX = tl.constexpr(1e-3)  # an edge that moves less aside within a row is as good as upright
 

@@ -16,13 +16,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from renderer.backends.coverage import cover
+from renderer.backends.reference import NEAR_M
+from renderer.backends.shading import Surfaces, before_backdrop, shade
 from renderer.camera import CameraRig
-from renderer.coverage import cover
 from renderer.frame import CHANNEL_TYPES, CHANNELS, Frame
 from renderer.palette import MATERIAL_PRECEDENCE, NUM_LAYERS, ROUTE_MATERIAL, ClassId
-from renderer.reference import NEAR_M
 from renderer.scene import Scene
-from renderer.shading import Surfaces, before_backdrop, shade
 from renderer.triangles import Triangles, box_triangles, ground_triangles, light_triangles, route_triangles
 
 MAX_SIDE_PX = 2048  # nvdiffrast's CUDA rasteriser draws no larger picture

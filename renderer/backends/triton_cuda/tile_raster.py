@@ -9,10 +9,10 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
-from renderer.coverage import LEAST_SHARE
-from renderer.palette import TOP_PRECEDENCE, ClassId
-from renderer.triton_cover import covered_area
-from renderer.triton_records import (
+from renderer.backends.coverage import LEAST_SHARE
+from renderer.backends.triton_cuda.camera import EYE, HEIGHT, ROTATION, load_lens, next_one
+from renderer.backends.triton_cuda.coverage import covered_area
+from renderer.backends.triton_cuda.quad_setup import (
     BLOCK,
     BOUNDS,
     DRIVABLE,
@@ -25,8 +25,8 @@ from renderer.triton_records import (
     TOP,
     WHAT,
 )
-from renderer.triton_shade import lay_over, shade_surfaces
-from renderer.triton_view import EYE, HEIGHT, ROTATION, load_lens, next_one
+from renderer.backends.triton_cuda.shading import lay_over, shade_surfaces
+from renderer.palette import TOP_PRECEDENCE, ClassId
 
 GROUND = tl.constexpr(int(ClassId.GROUND))
 INVERSE_TOP = tl.constexpr(1 / TOP_PRECEDENCE)

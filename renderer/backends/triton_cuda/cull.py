@@ -1,7 +1,7 @@
 """The Triton backend's first step: which quads may a view show? One warp for each view asks every bounding sphere.
 
 The kernel runs twice. First it counts, so that the lists get exactly the room that they need, however full a scene
-is; then it writes them (`triton_lists.py` says what).
+is; then it writes them (`draw_lists.py` says what).
 """
 
 from typing import no_type_check
@@ -9,11 +9,18 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
+from renderer.backends.triton_cuda.camera import (
+    LANES,
+    in_sight,
+    load_centre,
+    load_lens,
+    load_rotation,
+    next_one,
+)
+from renderer.backends.triton_cuda.cull_objects import find_boxes, find_lights, find_route
+from renderer.backends.triton_cuda.draw_lists import SEGMENTS, reserve, write
 from renderer.ground import CELL_M
 from renderer.palette import ClassId
-from renderer.triton_lists import SEGMENTS, reserve, write
-from renderer.triton_things import find_boxes, find_lights, find_route
-from renderer.triton_view import LANES, in_sight, load_centre, load_lens, load_rotation, next_one
 
 CELL = tl.constexpr(CELL_M)
 STARTS = tl.constexpr(ClassId.STOP_LINE - ClassId.DRIVABLE + 2)  # columns of `GroundLibrary.cell_start`

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from renderer.coverage import Coverage
+from renderer.backends.coverage import Coverage
 from renderer.frame import Frame
 from renderer.palette import (
     HAZE_RGB,

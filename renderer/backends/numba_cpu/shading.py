@@ -8,9 +8,9 @@ from typing import no_type_check
 
 import numpy as np
 
-from renderer.numba_coverage import MOST_NEAR, RED, THROUGH, settle
-from renderer.numba_polygon import kernel
-from renderer.numba_surfaces import NOTHING, ROAD, WITH_BOXES
+from renderer.backends.numba_cpu.coverage import MOST_NEAR, RED, THROUGH, settle
+from renderer.backends.numba_cpu.polygons import kernel
+from renderer.backends.numba_cpu.surfaces import NOTHING, ROAD, WITH_BOXES
 
 
 @kernel

@@ -7,11 +7,17 @@ from typing import Any, NamedTuple, no_type_check
 import numpy as np
 from numba import njit, prange
 
-from renderer import numba_coverage, numba_polygon, numba_shading, numba_surfaces
-from renderer.numba_coverage import THIN, draw_thin
-from renderer.numba_polygon import MAX_CORNERS, SCRATCH_ROWS, Eye, Polygons, kernel, sphere_hidden
-from renderer.numba_shading import finish, paint_sky
-from renderer.numba_surfaces import draw_surfaces
+from renderer.backends.numba_cpu.coverage import THIN, draw_thin
+from renderer.backends.numba_cpu.polygons import (
+    MAX_CORNERS,
+    SCRATCH_ROWS,
+    Eye,
+    Polygons,
+    kernel,
+    sphere_hidden,
+)
+from renderer.backends.numba_cpu.shading import finish, paint_sky
+from renderer.backends.numba_cpu.surfaces import draw_surfaces
 
 LEAST_ROOM = 512  # polygons gathered before they are drawn
 
@@ -23,11 +29,11 @@ class Picture(NamedTuple):
     key: Any  # [height, width] precedence / depth of the surface in front, 0 if there is none
     material: Any  # [height, width] u8
     instance: Any  # [height, width] i32, or of no size where nobody asks
-    layer: Any  # [height, width] u8, see `numba_coverage.py`
-    thin: Any  # [height, width, THIN] f32, see `numba_coverage.py`
+    layer: Any  # [height, width] u8, see `coverage.py`
+    thin: Any  # [height, width, THIN] f32, see `coverage.py`
     winner: Any  # [height, width] u8, 1 + the layer that covers most; 0 if the surface does
     touched: Any  # [height] u8, whether a row may hold anything thin
-    solid: Any  # [height] u8, which surfaces a row may hold, see `numba_surfaces.py`
+    solid: Any  # [height] u8, which surfaces a row may hold, see `surfaces.py`
     edge: Any  # [width + 2] f32, zeros
 
 
@@ -75,12 +81,12 @@ def make_rooms(strands: int, cameras: int, height: int, width: int, cells: int, 
     )
 
 
-_KERNELS = (numba_coverage, numba_polygon, numba_shading, numba_surfaces)
+_KERNELS = ("coverage.py", "polygons.py", "shading.py", "surfaces.py")
 
 
 def _digest() -> str:
     """Of every file that is compiled into the entry."""
-    return hashlib.sha256(b"".join(Path(str(file.__file__)).read_bytes() for file in _KERNELS)).hexdigest()
+    return hashlib.sha256(b"".join(Path(__file__).with_name(name).read_bytes() for name in _KERNELS)).hexdigest()
 
 
 def _compiled(sources: str) -> Any:

@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from renderer.backends.coverage import Coverage, cover
+from renderer.backends.shading import Surfaces, before_backdrop, shade
 from renderer.camera import CameraRig
-from renderer.coverage import Coverage, cover
 from renderer.frame import CHANNELS, Frame
 from renderer.palette import MATERIAL_PRECEDENCE, NUM_LAYERS, ROUTE_MATERIAL, ClassId
 from renderer.scene import Scene
-from renderer.shading import Surfaces, before_backdrop, shade
 from renderer.triangles import Triangles, box_triangles, ground_triangles, light_triangles, route_triangles
 
 NEAR_M = 0.1  # along the viewing axis

@@ -1,0 +1,1 @@
+"""The fast GPU backend: Triton kernels; Triton's interpreter runs them on the CPU in tests."""
