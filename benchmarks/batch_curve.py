@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.script import curve_parser, run, write_curve
-from gigapixel.bench import Workload, make_settings, measure, override, report
+from gigapixel.bench.command import Workload, make_settings, measure, override, report
+from gigapixel.bench.simulator import SimulatorSettings, simulator_workload
 from gigapixel.report import save_figure
-from gigapixel.simulator_workload import SimulatorSettings, simulator_workload
 
 
 def batch_curve(

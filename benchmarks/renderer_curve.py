@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.script import curve_parser, run, write_curve
-from gigapixel.bench import Workload, make_settings, measured, override
-from gigapixel.render_command import parse_size
-from gigapixel.renderer_workload import RendererSettings, renderer_workload
+from gigapixel.bench.command import Workload, make_settings, measured, override
+from gigapixel.bench.renderer import RendererSettings, renderer_workload
+from gigapixel.pictures.render_command import parse_size
 from gigapixel.report import save_figure
 
 AXES = ("size", "cameras", "agents", "map", "backend")

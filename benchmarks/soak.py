@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from benchmarks.script import run
-from gigapixel.machine import jax_device
+from gigapixel.bench.device_info import jax_device
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.dynamics.bicycle import MAX_ACCELERATION, MAX_SPEED, MAX_STEERING, MIN_ACCELERATION, MIN_SPEED

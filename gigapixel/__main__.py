@@ -42,12 +42,12 @@ COMMANDS = {
         "teacher.__main__", "train and evaluate the privileged driver", "fit|evaluate|probe|sweep ..."
     ),
     "render": Command(
-        "gigapixel.render_command",
+        "gigapixel.pictures.render_command",
         "what every camera of one agent sees, or a real picture beside its rendering",
         "--map M|--frame F --output PNG",
     ),
     "film": Command(
-        "gigapixel.film",
+        "gigapixel.pictures.filmstrip",
         "the same episode driven by a student and by the teacher",
         "--weights PT --output PNG",
     ),
@@ -57,7 +57,9 @@ COMMANDS = {
     "adapt": Command(
         "adaptation.__main__", "adapt the student to real cameras", "fit|validate|test|predict ..."
     ),
-    "bench": Command("gigapixel.bench", "measure one room's speed", f"{'|'.join(BENCHED)} --output JSON"),
+    "bench": Command(
+        "gigapixel.bench.command", "measure one room's speed", f"{'|'.join(BENCHED)} --output JSON"
+    ),
 }
 
 

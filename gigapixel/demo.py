@@ -267,9 +267,9 @@ def draw_pictures(
 ) -> None:
     """Everything that the report shows."""
     from adaptation.draw import pair_sheet
-    from gigapixel.film import film
-    from gigapixel.render_command import main as render_main
-    from gigapixel.render_command import save_png
+    from gigapixel.pictures.filmstrip import film
+    from gigapixel.pictures.render_command import main as render_main
+    from gigapixel.pictures.render_command import save_png
     from gigapixel.report import learning_curves
 
     say("drawing")
@@ -296,7 +296,7 @@ def real_frames(path: Path) -> None:
 
     from adaptation.camera_log import CameraLog
     from adaptation.draw import calibration_sheet
-    from gigapixel.render_command import save_png
+    from gigapixel.pictures.render_command import save_png
 
     path.unlink(missing_ok=True)
     if not os.environ.get("GIGAPIXEL_DATA"):

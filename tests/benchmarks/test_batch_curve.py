@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.batch_curve import batch_curve, draw_curve, read_sizes
-from gigapixel.bench import Workload
-from gigapixel.simulator_workload import SimulatorSettings
+from gigapixel.bench.command import Workload
+from gigapixel.bench.simulator import SimulatorSettings
 
 
 def best_at_four(settings: SimulatorSettings) -> Workload:

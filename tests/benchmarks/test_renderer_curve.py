@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.renderer_curve import draw_curves, read_choices, renderer_curve
-from gigapixel.bench import Workload
-from gigapixel.renderer_workload import RendererSettings
+from gigapixel.bench.command import Workload
+from gigapixel.bench.renderer import RendererSettings
 
 
 def best_when_small(settings: RendererSettings) -> Workload:

@@ -8,12 +8,20 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from gigapixel.bench import WINDOWS, Measurement, Workload, main, make_settings, measure, read_settings
-from gigapixel.opengl_row import OpenGLPictures
-from gigapixel.renderer_scenes import STEPS, TownWorlds, peers_scene
-from gigapixel.renderer_workload import RendererSettings, renderer_workload
-from gigapixel.simulator_workload import SimulatorSettings, simulator_workload
-from gigapixel.workloads import BUILDERS
+from gigapixel.bench.command import (
+    WINDOWS,
+    Measurement,
+    Workload,
+    main,
+    make_settings,
+    measure,
+    read_settings,
+)
+from gigapixel.bench.opengl_baseline import OpenGLPictures
+from gigapixel.bench.registry import BUILDERS
+from gigapixel.bench.renderer import RendererSettings, renderer_workload
+from gigapixel.bench.renderer_scenes import STEPS, TownWorlds, peers_scene
+from gigapixel.bench.simulator import SimulatorSettings, simulator_workload
 from renderer import CameraRig, render
 
 

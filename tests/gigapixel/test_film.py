@@ -9,8 +9,19 @@ import pytest
 import torch
 from PIL import Image
 
-from gigapixel.film import ABOVE_HEIGHT, CAPTION, CELL_WIDTH, GAP, MOMENTS, TITLE, film, main, outcome, strip
-from gigapixel.moment import Moment, busiest_car
+from gigapixel.pictures.filmstrip import (
+    ABOVE_HEIGHT,
+    CAPTION,
+    CELL_WIDTH,
+    GAP,
+    MOMENTS,
+    TITLE,
+    film,
+    main,
+    outcome,
+    strip,
+)
+from gigapixel.pictures.world_snapshot import Moment, busiest_car
 from renderer import render
 from simulator.logs.scene_pack import ScenePackWriter
 from student.checkpoint import save_policy

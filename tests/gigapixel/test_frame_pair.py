@@ -25,8 +25,8 @@ from adaptation.camera_log import CameraLog
 from adaptation.outline import BOX_RGB
 from adaptation.stand_in import stand_in_look
 from gigapixel.__main__ import main
-from gigapixel.frame_pair import COLUMNS, row_label
-from gigapixel.sheet import GAP, HEADER, LABEL
+from gigapixel.pictures.layout import GAP, HEADER, LABEL
+from gigapixel.pictures.real_pair import COLUMNS, row_label
 from renderer import CameraRig, ClassId, GroundLibrary, GroundMesh, Scene, render
 from renderer.ground_quads import polygon_quads, strip_quads
 

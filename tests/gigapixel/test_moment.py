@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gigapixel.moment import drive_a_while
-from gigapixel.renderer_scenes import TownWorlds
+from gigapixel.bench.renderer_scenes import TownWorlds
+from gigapixel.pictures.world_snapshot import drive_a_while
 from simulator.logs.scene_pack import ScenePackWriter
 from simulator.state import LOG, PEDESTRIAN
 from tests.recorded import STEP_S, STEPS, recorded_scene

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from gigapixel.__main__ import main
-from gigapixel.render_command import left_to_right, parse_size
-from gigapixel.sheet import (
+from gigapixel.pictures.layout import (
     ACCENTS,
     CELL_WIDTH,
     LABEL,
@@ -21,6 +20,7 @@ from gigapixel.sheet import (
     shade_wedges,
     sheet_size,
 )
+from gigapixel.pictures.render_command import left_to_right, parse_size
 from renderer import CameraRig
 
 
@@ -62,7 +62,7 @@ def test_shading_tints_inside_the_fan_only():
 
 
 def test_fields_of_view_point_where_the_cameras_look():
-    from gigapixel.moment import WEDGE_M, fields_of_view
+    from gigapixel.pictures.world_snapshot import WEDGE_M, fields_of_view
 
     rig = CameraRig.nuplan().select(["front", "back"])
     front, back = fields_of_view(rig, (10.0, 20.0, math.pi / 2))  # facing north

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gigapixel.render_command import main
-from gigapixel.video import FRAMES_PER_S, SIZE, between, write_video
+from gigapixel.pictures.render_command import main
+from gigapixel.pictures.video import FRAMES_PER_S, SIZE, between, write_video
 
 COLOURS = ((200, 40, 40), (40, 200, 40), (40, 40, 200))
 

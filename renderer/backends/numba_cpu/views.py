@@ -86,7 +86,9 @@ _KERNELS = ("coverage.py", "polygons.py", "shading.py", "surfaces.py")
 
 def _digest() -> str:
     """Of every file that is compiled into the entry."""
-    return hashlib.sha256(b"".join(Path(__file__).with_name(name).read_bytes() for name in _KERNELS)).hexdigest()
+    return hashlib.sha256(
+        b"".join(Path(__file__).with_name(name).read_bytes() for name in _KERNELS)
+    ).hexdigest()
 
 
 def _compiled(sources: str) -> Any:

@@ -190,10 +190,10 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse(argv)
     values = read_settings(arguments.config, arguments.room) | arguments.settings
 
-    from gigapixel import workloads
+    from gigapixel.bench import registry
     from student.run_folder import write_json
 
-    kind, build = workloads.BUILDERS[arguments.room]
+    kind, build = registry.BUILDERS[arguments.room]
     settings = make_settings(kind, values, arguments.config or "options")
     workload = build(settings)
     result = measured(arguments.room, workload, settings.window_s)

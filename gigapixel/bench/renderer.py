@@ -7,8 +7,8 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from gigapixel.bench import Measurement, Workload
-from gigapixel.machine import torch_device
+from gigapixel.bench.command import Measurement, Workload
+from gigapixel.bench.device_info import torch_device
 
 if TYPE_CHECKING:
     from renderer import CameraRig, Scene
@@ -58,13 +58,13 @@ def renderer_workload(settings: RendererSettings) -> Workload:
     rig, device = _rig(settings), _device(settings.backend)
     towns = None
     if settings.map == PEERS:
-        from gigapixel.renderer_scenes import peers_scene
+        from gigapixel.bench.renderer_scenes import peers_scene
 
         if settings.step:
             raise ValueError(f"step=True: the scene {PEERS!r} is no world that can be stepped; choose a town")
         scene, rig = peers_scene(settings.worlds, settings.agents, settings.seed, rig)
     else:
-        from gigapixel.renderer_scenes import TownWorlds
+        from gigapixel.bench.renderer_scenes import TownWorlds
 
         towns = TownWorlds(settings.map, settings.worlds, settings.agents, settings.seed, device)
         scene = towns.scene()
@@ -85,7 +85,7 @@ def renderer_workload(settings: RendererSettings) -> Workload:
 
     rows = {"with_step": step_and_draw} if settings.step else {}
     if settings.opengl:
-        from gigapixel.opengl_row import OpenGLPictures
+        from gigapixel.bench.opengl_baseline import OpenGLPictures
 
         rows["opengl"] = OpenGLPictures(scene.to("cpu"), rig.to("cpu")).draw
     return Workload(
@@ -101,7 +101,7 @@ def renderer_workload(settings: RendererSettings) -> Workload:
 
 
 def _rig(settings: RendererSettings) -> CameraRig:
-    from gigapixel.render_command import parse_size
+    from gigapixel.pictures.render_command import parse_size
     from renderer import CameraRig
 
     width, height = parse_size(settings.size)

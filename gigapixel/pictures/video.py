@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from gigapixel.moment import Moment, busiest_car, draw_above, scene_at
-from gigapixel.sheet import ACCENTS, BACKGROUND, TEXT, Colour, font
+from gigapixel.pictures.layout import ACCENTS, BACKGROUND, TEXT, Colour, font
+from gigapixel.pictures.world_snapshot import Moment, busiest_car, draw_above, scene_at
 from gigapixel.whole_file import whole_file
 from renderer import CameraRig, render
 from simulator.dynamics.bicycle import wrap_angle

@@ -15,9 +15,9 @@ import jax
 import torch
 from PIL import Image, ImageDraw
 
-from gigapixel.moment import Moment, busiest_car, draw_above
-from gigapixel.render_command import save_png
-from gigapixel.sheet import ACCENTS, BACKGROUND, FAINT, TEXT, fitted, font
+from gigapixel.pictures.layout import ACCENTS, BACKGROUND, FAINT, TEXT, fitted, font
+from gigapixel.pictures.render_command import save_png
+from gigapixel.pictures.world_snapshot import Moment, busiest_car, draw_above
 from renderer import CameraRig, render
 from student.checkpoint import load_policy
 from student.driving import advance

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from gigapixel.sheet import ACCENTS, CELL_WIDTH, Panel, compose, sheet_size
+from gigapixel.pictures.layout import ACCENTS, CELL_WIDTH, Panel, compose, sheet_size
 from gigapixel.whole_file import whole_file
 
 if TYPE_CHECKING:
-    from gigapixel.moment import Moment
+    from gigapixel.pictures.world_snapshot import Moment
     from renderer import CameraRig
 
 _log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def left_to_right(rig: CameraRig) -> list[int]:
 
 def make_sheet(moment: Moment, agent: int, rig: CameraRig, backend: str, title: str) -> Image.Image:
     """The whole picture."""
-    from gigapixel.moment import draw_above, draw_cameras
+    from gigapixel.pictures.world_snapshot import draw_above, draw_cameras
 
     frame = draw_cameras(moment, [agent], rig, backend)
     order = left_to_right(rig)
@@ -129,8 +129,8 @@ def _film(arguments: argparse.Namespace, map_name: str, rig: CameraRig) -> int:
     """`--video`."""
     from tqdm import tqdm
 
-    from gigapixel.moment import drive_a_while
-    from gigapixel.video import FRAMES_PER_S, WARM_UP_S, check_ending, drive_on, frames, write_video
+    from gigapixel.pictures.video import FRAMES_PER_S, WARM_UP_S, check_ending, drive_on, frames, write_video
+    from gigapixel.pictures.world_snapshot import drive_a_while
 
     check_ending(arguments.video)
     if arguments.seconds <= 0:
@@ -147,7 +147,7 @@ def _film(arguments: argparse.Namespace, map_name: str, rig: CameraRig) -> int:
 
 def _pair(arguments: argparse.Namespace) -> int:
     """`--frame`."""
-    from gigapixel.frame_pair import pair_picture
+    from gigapixel.pictures.real_pair import pair_picture
 
     if arguments.output is None:
         raise ValueError("--frame needs --output pair.png, the picture to write")
@@ -176,7 +176,7 @@ def main(argv: Sequence[str]) -> int:
         raise ValueError("give --output out.png for one picture or --video out.mp4 for a film, and not both")
     if arguments.video is not None:
         return _film(arguments, map_name, rig)
-    from gigapixel.moment import busiest_car, drive_a_while
+    from gigapixel.pictures.world_snapshot import busiest_car, drive_a_while
 
     moment = drive_a_while(map_name, arguments.seed, arguments.agents, arguments.seconds)
     title = f"{moment.road_map.name}, seed {arguments.seed}"

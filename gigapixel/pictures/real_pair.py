@@ -21,7 +21,7 @@ from adaptation.lanes import LaneMap, lane_map_of
 from adaptation.outline import BOX_RGB, PAINT_RGB, traced
 from adaptation.real_rig import own_rig
 from adaptation.reconstruction import ground_normal_rig, scene_of
-from gigapixel.sheet import BACKGROUND, FAINT, GAP, HEADER, LABEL, TEXT, Colour, font
+from gigapixel.pictures.layout import BACKGROUND, FAINT, GAP, HEADER, LABEL, TEXT, Colour, font
 from renderer.palette import ClassId
 from renderer.render import render
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gigapixel.bench import Workload
-from gigapixel.machine import torch_device
-from gigapixel.renderer_workload import RendererSettings, renderer_workload
-from gigapixel.simulator_workload import SimulatorSettings, simulator_workload
-from gigapixel.teacher_workload import TeacherSettings, teacher_workload
+from gigapixel.bench.command import Workload
+from gigapixel.bench.device_info import torch_device
+from gigapixel.bench.renderer import RendererSettings, renderer_workload
+from gigapixel.bench.simulator import SimulatorSettings, simulator_workload
+from gigapixel.bench.teacher import TeacherSettings, teacher_workload
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import torch
 
-from gigapixel.moment import scene_at
+from gigapixel.pictures.world_snapshot import scene_at
 from renderer import CameraRig, ClassId, GroundLibrary, GroundMesh, Scene
 from simulator.config import SimulatorConfig
 from simulator.dynamics.bicycle import ACTIONS

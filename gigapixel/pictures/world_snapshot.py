@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 import teacher
-from gigapixel.sheet import Colour, shade_wedges
+from gigapixel.pictures.layout import Colour, shade_wedges
 from renderer import CameraRig, Frame, GroundLibrary, Scene, render
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig

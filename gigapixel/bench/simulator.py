@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from gigapixel.bench import Workload
-from gigapixel.machine import jax_device
+from gigapixel.bench.command import Workload
+from gigapixel.bench.device_info import jax_device
 from simulator.cores import core_count
 
 ROWS = ("dynamics", "step_reward", "observation")

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gigapixel.bench import Workload
-from gigapixel.machine import jax_device
+from gigapixel.bench.command import Workload
+from gigapixel.bench.device_info import jax_device
 
 COMPARED = 16
 """Updates whose time is divided into parts: worlds that began together end together, so it takes whole episodes."""

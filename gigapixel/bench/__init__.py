@@ -1,0 +1,1 @@
+"""How fast the rooms are: `gigapixel bench`, one file per workload."""

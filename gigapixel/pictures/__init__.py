@@ -1,0 +1,1 @@
+"""What `gigapixel render` and `gigapixel film` draw: cameras, filmstrips, videos, real pairs."""
