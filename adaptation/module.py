@@ -26,7 +26,7 @@ from adaptation.report import MomentErrors
 from student.checkpoint import load_policy
 from student.losses import pose_l1
 from student.module import OptimiserConfig, learning_rate_share
-from student.policy import Plan, StudentPolicy
+from student.network.policy import Plan, StudentPolicy
 from student.trajectory import displacement_m
 
 PRETRAINED = "pretrained"

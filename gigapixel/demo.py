@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adaptation.pairing import Pair
-    from student.driving import Episode
-    from student.policy import StudentPolicy
-    from student.world import PixelWorld
+    from student.dagger.closed_loop import Episode
+    from student.network.policy import StudentPolicy
+    from student.pixel_world import PixelWorld
 
 _log = logging.getLogger(__name__)
 
@@ -142,11 +142,11 @@ def run(config: DemoConfig, output: Path, seed: int) -> dict[str, Any]:
 
 def build(config: DemoConfig, seed: int) -> tuple[Any, Any]:
     """The student's data module and Lightning module."""
-    from student.data import OnPolicyData
-    from student.driving import EvaluationConfig
+    from student.dagger.closed_loop import EvaluationConfig
+    from student.dagger.data import OnPolicyData
     from student.module import OptimiserConfig, StudentModule
-    from student.policy import PolicyConfig
-    from student.world import PixelWorldConfig
+    from student.network.policy import PolicyConfig
+    from student.pixel_world import PixelWorldConfig
 
     test = EvaluationConfig((config.test_map,), config.test_worlds, config.test_seconds, label_every=0)
     steps_per_decision = 2 * config.num_worlds * config.num_agents  # at the teacher's 0.25 s steps

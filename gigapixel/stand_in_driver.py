@@ -7,8 +7,8 @@ from dataclasses import replace
 from torch import nn
 
 from adaptation.stand_in import stand_in_look
+from student.network.policy import Plan, StudentPolicy
 from student.observation import Observation
-from student.policy import Plan, StudentPolicy
 
 
 class StandInDriver(nn.Module):

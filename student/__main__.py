@@ -21,7 +21,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from student.checkpoint import save_policy
-from student.data import OnPolicyData
+from student.dagger.data import OnPolicyData
 from student.module import StudentModule
 from student.predictions import write_predictions
 from student.run_folder import MetricsCsv, RunMetadata, write_json

@@ -1,6 +1,6 @@
 """Where JAX and torch meet: arrays by DLPack, a road map as painted ground, a world's state as a scene.
 
-Besides `student/world.py` this is the only file of the room that knows the simulator.
+Besides `student/pixel_world.py` this is the only file of the room that knows the simulator.
 
 What never changes while worlds are driven, painted ground and where traffic lights hang, is put on the device once
 (`ground_library`, `light_table`). What a step changes is shared and not copied on the CPU, and between JAX and torch on

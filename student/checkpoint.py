@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from student.encoders import EncoderConfig
-from student.heads import PlannerConfig
-from student.policy import PolicyConfig, StudentPolicy
+from student.network.encoders import EncoderConfig
+from student.network.planner import PlannerConfig
+from student.network.policy import PolicyConfig, StudentPolicy
 
 logger = logging.getLogger(__name__)
 CONFIG_KEY = "student_policy_config"

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from student.policy import Plan
+from student.network.policy import Plan
 from student.targets import Targets
 from student.trajectory import Trajectory, displacement_m, wrap_angle
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from student.checkpoint import CONFIG_KEY, check_architecture, load_weights
 from student.losses import LossConfig, imitation_loss, plan_errors
+from student.network.policy import Plan, PolicyConfig, StudentPolicy
 from student.observation import Observation
-from student.policy import Plan, PolicyConfig, StudentPolicy
 from student.targets import Batch
 
 ON_PROGRESS_BAR = ("student/train/ade_m", "student/data/beta", "student/data/agent_steps_per_s")
@@ -42,7 +42,7 @@ class OptimiserConfig:
 
 @runtime_checkable
 class Episode(Protocol):
-    """Something a policy can drive through, see `student.driving.Episode`."""
+    """Something a policy can drive through, see `student.dagger.closed_loop.Episode`."""
 
     def drive(self, policy: StudentPolicy | None) -> dict[str, float | None]:
         """Drive with this policy and return the flat metrics."""

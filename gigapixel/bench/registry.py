@@ -37,9 +37,9 @@ def student_workload(settings: StudentSettings) -> Workload:
     """Closed loop of the default student with random weights; agents that still drive are counted by the world."""
     import torch
 
-    from student.driving import advance
-    from student.policy import PolicyConfig, StudentPolicy
-    from student.world import PixelWorld, PixelWorldConfig
+    from student.dagger.closed_loop import advance
+    from student.network.policy import PolicyConfig, StudentPolicy
+    from student.pixel_world import PixelWorld, PixelWorldConfig
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     world = PixelWorld(

@@ -20,9 +20,9 @@ from gigapixel.pictures.render_command import save_png
 from gigapixel.pictures.world_snapshot import Moment, busiest_car, draw_above
 from renderer import CameraRig, render
 from student.checkpoint import load_policy
-from student.driving import advance
-from student.policy import StudentPolicy
-from student.world import PixelWorld, PixelWorldConfig
+from student.dagger.closed_loop import advance
+from student.network.policy import StudentPolicy
+from student.pixel_world import PixelWorld, PixelWorldConfig
 
 MOMENTS = 6
 CELL_WIDTH, ABOVE_HEIGHT = 288, 216  # px

@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from student.encoders import EncoderConfig
-from student.heads import PlannerConfig
-from student.policy import PolicyConfig, StudentPolicy
+from student.network.encoders import EncoderConfig
+from student.network.planner import PlannerConfig
+from student.network.policy import PolicyConfig, StudentPolicy
 
 WIDTH, HEIGHT = 320, 180
 CAMERA_HEIGHT_M = 1.5

@@ -13,7 +13,7 @@ import yaml
 from adaptation.__main__ import main
 from gigapixel.__main__ import main as gigapixel
 from student.checkpoint import save_policy
-from student.policy import StudentPolicy
+from student.network.policy import StudentPolicy
 
 CONFIGS = ("base", "cpu", "debug", "stand_in")
 

@@ -21,7 +21,7 @@ from adaptation.stand_in import StandInConfig, stand_in_pairs
 from renderer.camera import CameraRig
 from student.checkpoint import save_policy
 from student.module import OptimiserConfig
-from student.policy import StudentPolicy
+from student.network.policy import StudentPolicy
 
 SIZE = {"height_px": 18, "width_px": 32}
 

@@ -25,10 +25,10 @@ from gigapixel.pictures.world_snapshot import Moment, busiest_car
 from renderer import render
 from simulator.logs.scene_pack import ScenePackWriter
 from student.checkpoint import save_policy
-from student.encoders import EncoderConfig
-from student.heads import PlannerConfig
-from student.policy import PolicyConfig, StudentPolicy
-from student.world import PixelWorld, PixelWorldConfig
+from student.network.encoders import EncoderConfig
+from student.network.planner import PlannerConfig
+from student.network.policy import PolicyConfig, StudentPolicy
+from student.pixel_world import PixelWorld, PixelWorldConfig
 from tests.recorded import recorded_scene
 
 HEIGHT, WIDTH = 27, 48

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from simulator.logs.scene_pack import ScenePackWriter
-from student.encoders import EncoderConfig
-from student.heads import PlannerConfig
+from student.network.encoders import EncoderConfig
+from student.network.planner import PlannerConfig
+from student.network.policy import PolicyConfig
 from student.observation import CONDITIONING_FEATURES, Observation, ego_features, one_hot_command
-from student.policy import PolicyConfig
 from tests.recorded import recorded_scene
 
 HEIGHT, WIDTH, CAMERAS = 27, 48, 4

@@ -112,7 +112,7 @@ def test_refusals(whole: Path, repository: Path, tmp_path: Path, capsys: pytest.
 def test_shipped_configs_parse(name: str, repository: Path) -> None:
     """Every config goes through the real parser; only the classes are not built."""
     from student.__main__ import StudentCLI
-    from student.data import OnPolicyData
+    from student.dagger.data import OnPolicyData
     from student.module import StudentModule
 
     class Parse(StudentCLI):

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from student.checkpoint import load_policy, load_weights, save_policy
-from student.encoders import EncoderConfig, build_encoder
-from student.heads import PlannerConfig, TrajectoryHead
 from student.losses import LossConfig, imitation_loss, pose_l1
+from student.network.encoders import EncoderConfig, build_encoder
+from student.network.planner import PlannerConfig, TrajectoryHead
+from student.network.policy import PolicyConfig, StudentPolicy
 from student.observation import Command, command_from_heading_change, ego_features, ego_value, one_hot_command
-from student.policy import PolicyConfig, StudentPolicy
 from student.targets import Targets
 from student.trajectory import POSE_SPACING_S, Trajectory
 
@@ -92,7 +92,7 @@ def test_loss_by_hand_and_weights() -> None:
     predicted[0] += torch.tensor([1.0, 0.0, 0.1])
     error = pose_l1(Trajectory(predicted), Trajectory(target), yaw_weight_m=2.0)
     torch.testing.assert_close(error, torch.tensor([1.2, 0.0]))
-    from student.policy import Plan
+    from student.network.policy import Plan
 
     plan = Plan(Trajectory(predicted), torch.zeros(2, 12), torch.zeros(2, 4, 1))
     targets = Targets(Trajectory(target), torch.tensor([0, 5]), torch.tensor([3.0, 1.0]))
@@ -205,5 +205,6 @@ def test_observations_are_checked(make_observation) -> None:
 
 
 def test_the_room_itself_never_loads_jax(repository) -> None:
-    code = "import student, student.losses, student.module, student.encoders, sys; sys.exit('jax' in sys.modules)"
+    modules = "student, student.losses, student.module, student.network.encoders"
+    code = f"import {modules}, sys; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=repository, check=False).returncode == 0

@@ -7,9 +7,9 @@ import io
 import pytest
 import torch
 
-from student.mixture import BetaSchedule
+from student.dagger.beta_schedule import BetaSchedule
+from student.dagger.replay_buffer import ReplayBuffer
 from student.observation import Observation
-from student.replay import ReplayBuffer
 from student.targets import Targets
 from student.trajectory import Trajectory
 

@@ -19,12 +19,12 @@ from simulator.metrics.summary import Metrics
 from simulator.reset.map_set import load_places
 from simulator.state import LOG, POLICY
 from student import bridge
-from student.driving import Episode, EvaluationConfig, advance
-from student.encoders import EncoderConfig
-from student.heads import PlannerConfig
-from student.policy import PolicyConfig, StudentPolicy
+from student.dagger.closed_loop import Episode, EvaluationConfig, advance
+from student.network.encoders import EncoderConfig
+from student.network.planner import PlannerConfig
+from student.network.policy import PolicyConfig, StudentPolicy
+from student.pixel_world import PixelWorld, PixelWorldConfig
 from student.trajectory import Trajectory, from_world
-from student.world import PixelWorld, PixelWorldConfig
 
 CONFIG = PixelWorldConfig(
     maps=("Town02",), num_worlds=2, num_agents=6, teacher_greedy=True, height_px=27, width_px=48

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from student.losses import plan_errors
+from student.network.policy import Plan, StudentPolicy
 from student.observation import Observation
-from student.policy import Plan, StudentPolicy
 from student.targets import Batch
 
 if TYPE_CHECKING:  # the world loads JAX; a policy and its errors do not need it
-    from student.world import PixelWorld
+    from student.pixel_world import PixelWorld
 
 
 @dataclass(frozen=True)

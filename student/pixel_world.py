@@ -27,8 +27,8 @@ from simulator.reset.reset import RecordedStarts, begin, load_starts
 from simulator.rollout import has_ended, needs_reset, select_worlds, step_worlds
 from simulator.state import WorldState
 from student import bridge
+from student.agent_rigs import AgentRigs
 from student.observation import Observation
-from student.rigs import AgentRigs
 from student.targets import Targets
 from student.trajectory import NUM_POSES, POSE_SPACING_S, Trajectory
 from teacher.evaluation.logs import LOG_ROUTE_STATIONS

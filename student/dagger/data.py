@@ -11,13 +11,13 @@ import lightning
 import torch
 
 from renderer import CalibrationNoise
-from student.driving import Episode, EvaluationConfig, advance
-from student.mixture import BetaSchedule
+from student.dagger.beta_schedule import BetaSchedule
+from student.dagger.closed_loop import Episode, EvaluationConfig, advance
+from student.dagger.replay_buffer import ReplayBuffer
+from student.network.policy import StudentPolicy
 from student.observation import Command, one_hot_command
-from student.policy import StudentPolicy
-from student.replay import ReplayBuffer
+from student.pixel_world import PixelWorld, PixelWorldConfig
 from student.targets import TURN_WEIGHT, Batch, turn_weights
-from student.world import PixelWorld, PixelWorldConfig
 
 
 class OnPolicyData(lightning.LightningDataModule):

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from student.encoders import EncoderConfig, build_encoder
-from student.heads import ActionHead, PlannerConfig, TrajectoryHead, Trunk
+from student.network.encoders import EncoderConfig, build_encoder
+from student.network.planner import ActionHead, PlannerConfig, TrajectoryHead, Trunk
 from student.observation import Observation
 from student.trajectory import Trajectory
 

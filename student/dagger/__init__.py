@@ -1,0 +1,1 @@
+"""On-policy training data: closed-loop driving, the beta schedule, the replay buffer, the data module."""

@@ -1,0 +1,1 @@
+"""The policy network: image encoders, planning head, and both as one module."""
