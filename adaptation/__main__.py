@@ -23,8 +23,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from adaptation.data import AdaptationData
-from adaptation.draw import pair_sheet, save
 from adaptation.module import AdaptationModule
+from adaptation.pairs.contact_sheet import pair_sheet, save
 from adaptation.report import MomentErrors, sentence, summarise
 from student.checkpoint import load_weights, save_policy
 from student.run_folder import MetricsCsv, RunMetadata, write_json

@@ -17,9 +17,9 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from adaptation.augment import AugmentConfig, augment_pair
-from adaptation.camera_log import CameraLog
-from adaptation.pairing import Pair, PairBatch, collate
-from adaptation.pairs import MIN_COVERAGE, PairedFrames
+from adaptation.frames.camera_log import CameraLog
+from adaptation.pairs.pair import Pair, PairBatch, collate
+from adaptation.pairs.paired_frames import MIN_COVERAGE, PairedFrames
 from adaptation.stand_in import StandInConfig, scene_name, stand_in_pairs
 from renderer.camera import CameraRig
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 import student
 from adaptation.data import epoch_seed
-from adaptation.pairing import PairBatch
+from adaptation.pairs.pair import PairBatch
 from adaptation.report import MomentErrors
 from student.checkpoint import load_policy
 from student.losses import pose_l1

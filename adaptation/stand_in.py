@@ -19,8 +19,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from adaptation.motion import EGO_SIZE_M
-from adaptation.pairing import Pair
+from adaptation.frames.ego_motion import EGO_SIZE_M
+from adaptation.pairs.pair import Pair
 from renderer.camera import CameraRig
 from renderer.ground import GroundLibrary, GroundMesh
 from renderer.ground_quads import dashed_quads, ribbon_quads, strip_quads

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adaptation.pairing import Pair
+    from adaptation.pairs.pair import Pair
     from student.dagger.closed_loop import Episode
     from student.network.policy import StudentPolicy
     from student.pixel_world import PixelWorld
@@ -266,7 +266,7 @@ def draw_pictures(
     config: DemoConfig, output: Path, world: PixelWorld, policy: StudentPolicy, pairs: list[Pair], seed: int
 ) -> None:
     """Everything that the report shows."""
-    from adaptation.draw import pair_sheet
+    from adaptation.pairs.contact_sheet import pair_sheet
     from gigapixel.pictures.filmstrip import film
     from gigapixel.pictures.render_command import main as render_main
     from gigapixel.pictures.render_command import save_png
@@ -294,8 +294,8 @@ def real_frames(path: Path) -> None:
     """Real frames beside their rendering, where the machine has real data."""
     import os
 
-    from adaptation.camera_log import CameraLog
-    from adaptation.draw import calibration_sheet
+    from adaptation.frames.camera_log import CameraLog
+    from adaptation.pairs.contact_sheet import calibration_sheet
     from gigapixel.pictures.render_command import save_png
 
     path.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 One row per camera of one real moment: the real picture, the rendering of the same moment through the same
 calibration, and the rendering's outlines over the real picture. Nothing is cropped or turned. Needs real data (see
-`adaptation.camera_log`), and neither JAX nor a simulator.
+`adaptation.frames.camera_log`), and neither JAX nor a simulator.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
-from adaptation.camera_log import CameraLog
-from adaptation.frame import CameraFrame, Moment
-from adaptation.lanes import LaneMap, lane_map_of
-from adaptation.outline import BOX_RGB, PAINT_RGB, traced
-from adaptation.real_rig import own_rig
-from adaptation.reconstruction import ground_normal_rig, scene_of
+from adaptation.frames.calibrated_rig import own_rig
+from adaptation.frames.camera_frame import CameraFrame, Moment
+from adaptation.frames.camera_log import CameraLog
+from adaptation.pairs.lanes import LaneMap, lane_map_of
+from adaptation.pairs.outline_overlay import BOX_RGB, PAINT_RGB, traced
+from adaptation.pairs.reconstruction import ground_normal_rig, scene_of
 from gigapixel.pictures.layout import BACKGROUND, FAINT, GAP, HEADER, LABEL, TEXT, Colour, font
 from renderer.palette import ClassId
 from renderer.render import render

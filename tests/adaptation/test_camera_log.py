@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptation.camera_log import CameraLog, data_folder
-from adaptation.frame import CAR
+from adaptation.frames.camera_frame import CAR
+from adaptation.frames.camera_log import CameraLog, data_folder
 
 Line = Callable[..., dict[str, Any]]
 WriteLog = Callable[..., Path]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from adaptation.data import AdaptationData, SceneSampler, scene_weights, split_tails
-from adaptation.pairing import Pair
+from adaptation.pairs.pair import Pair
 
 Line = Callable[..., dict[str, Any]]
 WriteLog = Callable[..., Path]

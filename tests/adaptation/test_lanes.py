@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import shapely
 
-from adaptation.lanes import lane_map_of, load_lane_map, load_plain_pickle
+from adaptation.pairs.lanes import lane_map_of, load_lane_map, load_plain_pickle
 
 
 def square(side: float, clockwise: bool = False) -> list[tuple[float, float]]:

@@ -15,7 +15,7 @@ import torch
 from adaptation.augment import AugmentConfig
 from adaptation.data import AdaptationData
 from adaptation.module import AdaptationLoss, AdaptationModule, feature_loss, load_student
-from adaptation.pairing import Pair, collate
+from adaptation.pairs.pair import Pair, collate
 from adaptation.report import mean_errors
 from adaptation.stand_in import StandInConfig, stand_in_pairs
 from renderer.camera import CameraRig

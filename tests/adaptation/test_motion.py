@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptation.camera_log import CameraLog
-from adaptation.motion import DEFAULT_SPEED_MPS, heading_change_rad, motion_of, speed_mps
+from adaptation.frames.camera_log import CameraLog
+from adaptation.frames.ego_motion import DEFAULT_SPEED_MPS, heading_change_rad, motion_of, speed_mps
 from student.observation import EGO_SCALES, Command
 
 Line = Callable[..., dict[str, Any]]

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptation.camera_log import CameraLog
-from adaptation.outline import BOX_RGB, BRIGHTNESS, FINER, box_edges, traced
-from adaptation.real_rig import own_rig
-from adaptation.reconstruction import scene_of
+from adaptation.frames.calibrated_rig import own_rig
+from adaptation.frames.camera_log import CameraLog
+from adaptation.pairs.outline_overlay import BOX_RGB, BRIGHTNESS, FINER, box_edges, traced
+from adaptation.pairs.reconstruction import scene_of
 from renderer.palette import ClassId
 
 Line = Callable[..., dict[str, Any]]

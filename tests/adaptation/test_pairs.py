@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptation.camera_log import CameraLog
-from adaptation.draw import calibration_sheet, pair_sheet, save
-from adaptation.frame import CameraFrame, Moment
-from adaptation.lanes import LaneMap
-from adaptation.pairing import collate
-from adaptation.pairs import PairedFrames, choose_source, render_frame, view_through
-from adaptation.real_rig import own_rig, turned_rig
-from adaptation.reconstruction import ground_mesh, ground_normal_rig, scene_of
+from adaptation.frames.calibrated_rig import own_rig, turned_rig
+from adaptation.frames.camera_frame import CameraFrame, Moment
+from adaptation.frames.camera_log import CameraLog
+from adaptation.pairs.contact_sheet import calibration_sheet, pair_sheet, save
+from adaptation.pairs.lanes import LaneMap
+from adaptation.pairs.pair import collate
+from adaptation.pairs.paired_frames import PairedFrames, choose_source, render_frame, view_through
+from adaptation.pairs.reconstruction import ground_mesh, ground_normal_rig, scene_of
 from renderer.camera import CameraRig
 from renderer.palette import ClassId
 from renderer.render import render

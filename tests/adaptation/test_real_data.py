@@ -10,12 +10,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from adaptation.camera_log import CameraLog
-from adaptation.frame import BOX_CLASSES, CAR, TRUCK, CameraFrame, Moment
-from adaptation.lanes import lane_map_of
-from adaptation.pairs import PairedFrames
-from adaptation.real_rig import own_rig
-from adaptation.reconstruction import ground_normal_rig, scene_of
+from adaptation.frames.calibrated_rig import own_rig
+from adaptation.frames.camera_frame import BOX_CLASSES, CAR, TRUCK, CameraFrame, Moment
+from adaptation.frames.camera_log import CameraLog
+from adaptation.pairs.lanes import lane_map_of
+from adaptation.pairs.paired_frames import PairedFrames
+from adaptation.pairs.reconstruction import ground_normal_rig, scene_of
 from renderer.camera import CameraRig
 from renderer.palette import ClassId
 from renderer.render import render

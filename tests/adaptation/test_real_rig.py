@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from adaptation.camera_log import CameraLog
-from adaptation.frame import Moment
-from adaptation.real_rig import moment_rig, own_rig
+from adaptation.frames.calibrated_rig import moment_rig, own_rig
+from adaptation.frames.camera_frame import Moment
+from adaptation.frames.camera_log import CameraLog
 
 Line = Callable[..., dict[str, Any]]
 WriteLog = Callable[..., Path]

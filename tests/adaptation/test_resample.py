@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adaptation.resample import View, fill
+from adaptation.pairs.virtual_camera import View, fill
 
 
 def view(yaw: float = 0.0, focal: float = 40.0, height: int = 18, width: int = 32) -> View:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adaptation.pairing import Pair
+from adaptation.pairs.pair import Pair
 from adaptation.stand_in import StandInConfig, pairs_of_observation, stand_in_look, stand_in_pairs
 from renderer.camera import CameraRig
 from student.observation import CONDITIONING_FEATURES, EGO_FEATURES, Observation, one_hot_command

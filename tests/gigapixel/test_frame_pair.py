@@ -21,8 +21,8 @@ import pytest
 import torch
 from PIL import Image
 
-from adaptation.camera_log import CameraLog
-from adaptation.outline import BOX_RGB
+from adaptation.frames.camera_log import CameraLog
+from adaptation.pairs.outline_overlay import BOX_RGB
 from adaptation.stand_in import stand_in_look
 from gigapixel.__main__ import main
 from gigapixel.pictures.layout import GAP, HEADER, LABEL

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from adaptation.frame import Moment
+from adaptation.frames.camera_frame import Moment
 from student.observation import (
     COMMAND_LOOKAHEAD_M,
     CONDITIONING_FEATURES,

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from adaptation.frame import BOX_CLASSES, RIG_FROM_EGO_M, Boxes, CameraFrame, Moment
+from adaptation.frames.camera_frame import BOX_CLASSES, RIG_FROM_EGO_M, Boxes, CameraFrame, Moment
 
 log = logging.getLogger(__name__)
 

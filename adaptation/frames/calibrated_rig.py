@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from adaptation.camera_log import ROTATION_TOLERANCE
-from adaptation.frame import CameraFrame, Moment
+from adaptation.frames.camera_frame import CameraFrame, Moment
+from adaptation.frames.camera_log import ROTATION_TOLERANCE
 from renderer.camera import CameraRig
 
 

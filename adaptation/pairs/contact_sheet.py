@@ -10,13 +10,13 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from adaptation.camera_log import CameraLog
-from adaptation.frame import CameraFrame
-from adaptation.lanes import lane_map_of
-from adaptation.pairing import Pair
-from adaptation.pairs import render_frame
-from adaptation.real_rig import own_rig
-from adaptation.reconstruction import ground_normal_rig
+from adaptation.frames.calibrated_rig import own_rig
+from adaptation.frames.camera_frame import CameraFrame
+from adaptation.frames.camera_log import CameraLog
+from adaptation.pairs.lanes import lane_map_of
+from adaptation.pairs.pair import Pair
+from adaptation.pairs.paired_frames import render_frame
+from adaptation.pairs.reconstruction import ground_normal_rig
 
 COLUMNS = ("real", "rendering", "overlay")
 INK = (24, 26, 30)

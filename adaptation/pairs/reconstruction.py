@@ -1,9 +1,9 @@
 """A real moment rebuilt for the renderer: its boxes, and the ground it stands on.
 
-The world of each picture is its own level frame (see `adaptation.frame`), so that boxes, which know only yaw, stand
-upright, and coordinates stay small. The ground is one plane through the point under the rear axle: the vehicle's own
-plane, tilted a little where the bottoms of the boxes say so. Where a lane map exists it is laid onto that plane;
-elsewhere the whole plane is drawn as drivable surface, because nothing says where the road ends.
+The world of each picture is its own level frame (see `adaptation.frames.camera_frame`), so that boxes, which know only
+yaw, stand upright, and coordinates stay small. The ground is one plane through the point under the rear axle: the
+vehicle's own plane, tilted a little where the bottoms of the boxes say so. Where a lane map exists it is laid onto
+that plane; elsewhere the whole plane is drawn as drivable surface, because nothing says where the road ends.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from adaptation.frame import CAR, TRUCK, CameraFrame, Moment
-from adaptation.lanes import LaneMap, resample_polyline
+from adaptation.frames.camera_frame import CAR, TRUCK, CameraFrame, Moment
+from adaptation.pairs.lanes import LaneMap, resample_polyline
 from renderer.ground import GroundLibrary, GroundMesh
 from renderer.ground_quads import dashed_quads, polygon_quads, strip_quads
 from renderer.palette import ClassId

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from adaptation.camera_log import CameraLog
-from adaptation.frame import CameraFrame, Moment
-from adaptation.lanes import LaneMap, lane_map_of
-from adaptation.motion import motion_of
-from adaptation.pairing import Pair
-from adaptation.real_rig import turned_rig
-from adaptation.reconstruction import ground_normal_rig, scene_of
-from adaptation.resample import View, fill
+from adaptation.frames.calibrated_rig import turned_rig
+from adaptation.frames.camera_frame import CameraFrame, Moment
+from adaptation.frames.camera_log import CameraLog
+from adaptation.frames.ego_motion import motion_of
+from adaptation.pairs.lanes import LaneMap, lane_map_of
+from adaptation.pairs.pair import Pair
+from adaptation.pairs.reconstruction import ground_normal_rig, scene_of
+from adaptation.pairs.virtual_camera import View, fill
 from renderer.camera import CameraRig
 from renderer.render import render
 

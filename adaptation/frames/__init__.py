@@ -1,0 +1,1 @@
+"""Real camera frames: logs of them, calibration, ego motion."""

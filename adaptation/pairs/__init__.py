@@ -1,0 +1,1 @@
+"""Pairs of a real picture and the rendering of the same moment."""
