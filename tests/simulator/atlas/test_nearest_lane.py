@@ -15,7 +15,7 @@ from simulator.roads.map_cache import load_maps
 from simulator.roads.opendrive import import_town
 from simulator.roads.road_map import RoadMap
 
-STRAIGHT = Path(__file__).parent / "straight_road.xodr"
+STRAIGHT = Path(__file__).parents[1] / "straight_road.xodr"
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from teacher.ablation.study import load_study, merged
 from teacher.evaluation.command import Evaluation
 from teacher.ppo.update import make_update
 
-STUDIES = Path(__file__).parents[2] / "configs" / "teacher" / "ablation"
-TINY = Path(__file__).parents[2] / "configs" / "teacher" / "debug.yaml"
+STUDIES = Path(__file__).parents[3] / "configs" / "teacher" / "ablation"
+TINY = Path(__file__).parents[3] / "configs" / "teacher" / "debug.yaml"
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from simulator.roads.opendrive import find_source, import_town, known_towns, res
 from simulator.roads.road_map import MarkingType, RoadMap, StopKind
 from simulator.roads.stop_lines import derive_stop_lines, phase_groups
 
-STRAIGHT = Path(__file__).parent / "straight_road.xodr"
+STRAIGHT = Path(__file__).parents[1] / "straight_road.xodr"
 
 
 @pytest.fixture(scope="module", params=["Town02", "Town03", "Town07", "Town10HD"])

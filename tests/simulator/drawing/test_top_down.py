@@ -18,7 +18,7 @@ VIEW = {"centre": (25.0, 0.0), "extent_m": 40, "size_px": 400}  # 10 pixels per 
 @pytest.fixture(scope="module")
 def straight() -> RoadMap:
     """50 m of road along +x, 7 m wide."""
-    return import_town(Path(__file__).parent / "straight_road.xodr")
+    return import_town(Path(__file__).parents[1] / "straight_road.xodr")
 
 
 @pytest.fixture(scope="module")

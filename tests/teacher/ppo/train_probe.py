@@ -24,7 +24,7 @@ from teacher.run.fit import Run
 
 def probe_conftest():
     """The folder's conftest as a module; pytest alone knows how to import it."""
-    spec = importlib.util.spec_from_file_location("probes", Path(__file__).with_name("conftest.py"))
+    spec = importlib.util.spec_from_file_location("probes", Path(__file__).parents[1] / "conftest.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules["probes"] = module
     spec.loader.exec_module(module)

@@ -22,7 +22,7 @@ TIMINGS = ("wall_s", "teacher/agent_steps_per_s")
 
 
 def start(repository, folder, *arguments):
-    program = [sys.executable, str(repository / "tests/teacher/train_probe.py"), str(folder), *arguments]
+    program = [sys.executable, str(repository / "tests/teacher/ppo/train_probe.py"), str(folder), *arguments]
     environment = os.environ | {"PYTHONPATH": str(repository)}
     return subprocess.Popen(
         program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
