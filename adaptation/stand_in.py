@@ -27,7 +27,8 @@ from renderer.ground_quads import dashed_quads, ribbon_quads, strip_quads
 from renderer.palette import ClassId
 from renderer.render import render
 from renderer.scene import Scene
-from student.observation import CONDITIONING_FEATURES, Command, Observation, ego_features, one_hot_command
+from simulator.conventions import NUM_TRAITS
+from student.observation import Command, Observation, ego_features, one_hot_command
 
 LOOK_SEED = 20_240_229
 NUM_TEXTURES = 16
@@ -250,5 +251,5 @@ def _observe(road: _Road, moments: list[_Traffic], rig: CameraRig, backend: str)
         camera_mask=torch.ones(count, rig.num_cameras, dtype=torch.bool),
         ego=ego_features(real("speed_mps"), zero, zero, zero, torch.tensor([EGO_SIZE_M]).repeat(count, 1)),
         command=one_hot_command(torch.full((count,), int(Command.STRAIGHT))),
-        conditioning=torch.zeros(count, CONDITIONING_FEATURES),
+        conditioning=torch.zeros(count, NUM_TRAITS),
     )

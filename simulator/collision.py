@@ -3,10 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from simulator.conventions import LEVEL_GAP_M
 from simulator.dynamics.bicycle import heading
-
-MIN_HEIGHT_GAP_M = 2.5
-"""Boxes whose ground heights differ by more are on different levels (a bridge and the road below it)."""
 
 
 def corners(
@@ -52,7 +50,7 @@ def colliding_pairs(
     present: Bool[Array, "agents"],
 ) -> Bool[Array, "agents agents"]:
     """Which present agents overlap which others on the same level. Symmetric; the diagonal is False."""
-    level = jnp.abs(position[:, None, 2] - position[None, :, 2]) < MIN_HEIGHT_GAP_M
+    level = jnp.abs(position[:, None, 2] - position[None, :, 2]) < LEVEL_GAP_M
     others = ~jnp.eye(position.shape[0], dtype=bool)
     return overlap_pairs(position[:, :2], yaw, size) & level & others & present[None, :] & present[:, None]
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from simulator.conventions import POSE_SPACING_S
+
 
 @dataclass(frozen=True)
 class IdmConfig:
@@ -39,7 +41,7 @@ class SimulatorConfig:
     """One world's rules. Lengths in metres, times in seconds.
 
     Attributes:
-        timestep_s: Length of a step. Must divide 0.5 s, the spacing of trajectory poses.
+        timestep_s: Length of a step. Must divide POSE_SPACING_S, the spacing of trajectory poses.
         num_agents: Agents per world.
         episode_s: Episode length; training resets a world after it.
         num_goals: Goals placed along each route.
@@ -98,10 +100,11 @@ class SimulatorConfig:
     crashed_share: float = 0.0
 
     def __post_init__(self) -> None:
-        steps = 0.5 / self.timestep_s if self.timestep_s > 0 else 0.0
+        steps = POSE_SPACING_S / self.timestep_s if self.timestep_s > 0 else 0.0
         if steps < 1 or abs(steps - round(steps)) > 1e-6:
             raise ValueError(
-                f"timestep_s={self.timestep_s} must divide 0.5 s, the spacing of trajectory poses; try 0.1 or 0.25"
+                f"timestep_s={self.timestep_s} must divide {POSE_SPACING_S} s, the spacing of trajectory poses; "
+                "try 0.1 or 0.25"
             )
         for name, least in (("num_agents", 1), ("num_goals", 1), ("route_stations", 16), ("map_variants", 1)):
             if getattr(self, name) < least:
@@ -146,13 +149,11 @@ class SimulatorConfig:
 
     @property
     def steps_per_pose(self) -> int:
-        """Steps between two poses of a trajectory (0.5 s)."""
-        return round(0.5 / self.timestep_s)
+        """Steps between two poses of a trajectory."""
+        return round(POSE_SPACING_S / self.timestep_s)
 
 
 ROUTE_SPACING_M = 2.0
 """Distance between two stations of a route."""
 ROLE_SHARES = ("idm_share", "parked_share", "crashed_share", "blind_share", "braker_share")
 """Settings that say which share of a town's agents has another role than to drive by policy."""
-STANDSTILL_MPS = 0.1
-"""Whoever is slower stands still (CARLA's leaderboard)."""

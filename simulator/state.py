@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from simulator.config import ROUTE_SPACING_M
+from simulator.conventions import WHEELBASE_RATIO
 
 if TYPE_CHECKING:
     from jax import Array as Leaf
@@ -17,14 +18,9 @@ else:
     # JAX rebuilds pytrees with placeholders during transformations, so fields are not type-checked at run time.
     Leaf = Any
 
-TRAITS = 15
-"""Driver traits per agent. The simulator carries them; ``teacher.reward`` gives each one its meaning."""
-
 ROUTE_WIDTH = 6
 """Columns of `Scenario.route`."""
 
-CAR, TRUCK, CYCLIST, PEDESTRIAN = range(4)
-KIND_NAMES = ("car", "truck", "cyclist", "pedestrian")
 POLICY, LOG, IDM, PARKED = range(4)
 CONTROL_NAMES = ("policy", "log", "idm", "parked")
 """Who drives an agent: a policy's actions, its own recorded track, `simulator.agents.idm`, or nobody."""
@@ -55,7 +51,7 @@ class Scenario:
     steer_gain: Leaf  # [agents] scales lateral jerk
     acceleration_gain: Leaf  # [agents] scales the largest forward acceleration
     speed_gain: Leaf  # [agents] scales the speed cap
-    traits: Leaf  # [agents, TRAITS] in [0, 1]
+    traits: Leaf  # [agents, NUM_TRAITS] in [0, 1]
     route: Leaf  # [agents, stations, ROUTE_WIDTH]: see `route_table`; stations ROUTE_SPACING_M apart
     goal_m: Leaf  # [agents, goals] m along the route, increasing
     num_goals: Leaf  # [agents] int32: how many of ``goal_m`` count
@@ -167,8 +163,8 @@ def nearest_station(scenario: Scenario, route_m: Leaf) -> Leaf:
 
 
 def wheelbase(size: Leaf) -> Leaf:
-    """Distance between the axles, [...] m, from ``size`` [..., 3]. 0.6 x length, as PufferDrive assumes."""
-    return 0.6 * size[..., 0]
+    """Distance between the axles, [...] m, from ``size`` [..., 3] m."""
+    return WHEELBASE_RATIO * size[..., 0]
 
 
 def rear_axle(position: Leaf, yaw: Leaf, size: Leaf) -> Leaf:

@@ -9,7 +9,8 @@ from simulator.agents import baselines, faulty_agents
 from simulator.agents.controllers import drive_others
 from simulator.atlas.edge_distance import corner_room
 from simulator.atlas.road_atlas import RoadAtlas
-from simulator.config import ROUTE_SPACING_M, STANDSTILL_MPS, SimulatorConfig
+from simulator.config import ROUTE_SPACING_M, SimulatorConfig
+from simulator.conventions import STANDSTILL_MPS
 from simulator.dynamics import bicycle
 from simulator.metrics.driving_quality import judge
 from simulator.metrics.stop_lines import watch_stop_lines

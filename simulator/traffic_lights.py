@@ -13,12 +13,10 @@ from jaxtyping import Array, Float, Int
 from simulator.agents.log_replay import logged_lights
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
+from simulator.conventions import GREEN, OFF, RED, STOP, YELLOW, YIELD
 from simulator.roads.road_map import StopKind
 from simulator.state import WorldState
 
-OFF, GREEN, YELLOW, RED, STOP, YIELD = range(6)
-LINE_STATES = 6
-"""What a line can ask for: nothing, a light's three colours, a halt (stop sign), priority to others (yield sign)."""
 JUNCTION_SHIFT = 0.618034
 """Share of a cycle by which each junction is ahead of the one before it: (5^0.5 - 1) / 2."""
 
@@ -41,7 +39,7 @@ def light_states(
 def line_states(
     state: WorldState, stops: Int[Array, "*n"], atlas: RoadAtlas, config: SimulatorConfig
 ) -> Int[Array, "*n"]:
-    """What stop lines ``stops`` ask for now, one of LINE_STATES; OFF for negative indices."""
+    """What stop lines ``stops`` ask for now, one of NUM_LINE_STATES; OFF for negative indices."""
     safe = jnp.maximum(stops, 0)
     kind = jnp.where(stops >= 0, atlas.stop_kind[safe], StopKind.TRAFFIC_LIGHT)
     if state.scenario.logged is not None:

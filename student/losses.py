@@ -42,7 +42,7 @@ def weighted_mean(values: Float[Tensor, " batch"], weight: Float[Tensor, " batch
 
 
 def action_cross_entropy(
-    logits: Float[Tensor, "batch 12"], action: Int[Tensor, " batch"]
+    logits: Float[Tensor, "batch actions"], action: Int[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:
     """Negative log likelihood of the teacher's action, in nats."""
     return functional.cross_entropy(logits, action.long(), reduction="none")

@@ -15,6 +15,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from simulator.conventions import NUM_TRAITS, STANDSTILL_MPS
+
 EGO_SCALES: dict[str, float] = {
     "speed_mps": 10.0,
     "acceleration_mps2": 5.0,
@@ -25,13 +27,9 @@ EGO_SCALES: dict[str, float] = {
     "height_m": 2.0,
     "stopped": 1.0,
 }
-"""Ego inputs in order, and what each is divided by. `stopped` is 1 below STOPPED_SPEED_MPS, else 0."""
+"""Ego inputs in order, and what each is divided by. `stopped` is 1 below STANDSTILL_MPS, else 0."""
 
 EGO_FEATURES = len(EGO_SCALES)
-CONDITIONING_FEATURES = 15
-"""Driver traits in [-1, 1]; 0 is the average driver (used wherever the traits are not known)."""
-
-STOPPED_SPEED_MPS = 0.1
 COMMAND_THRESHOLD_RAD = math.radians(25.0)
 """Heading change of the route over COMMAND_LOOKAHEAD_M beyond which the command is a turn."""
 COMMAND_LOOKAHEAD_M = 28.0
@@ -73,7 +71,7 @@ class Observation:
         for name, want in (
             ("ego", EGO_FEATURES),
             ("command", len(Command)),
-            ("conditioning", CONDITIONING_FEATURES),
+            ("conditioning", NUM_TRAITS),
         ):
             got = getattr(self, name).shape[-1]
             if got != want:
@@ -100,7 +98,7 @@ def ego_features(
     size_m: Float[Tensor, "batch 3"],
 ) -> Float[Tensor, "batch ego"]:
     """The scaled ego vector; size is length, width, height; steering is the bicycle's front wheel angle."""
-    stopped = (speed_mps.abs() < STOPPED_SPEED_MPS).float()
+    stopped = (speed_mps.abs() < STANDSTILL_MPS).float()
     motion = [speed_mps, acceleration_mps2, lateral_acceleration_mps2, steering_rad]
     columns = torch.stack([*motion, *size_m.unbind(-1), stopped], dim=-1)
     scales = torch.tensor(list(EGO_SCALES.values()), dtype=columns.dtype, device=columns.device)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from renderer import CalibrationNoise, CameraRig, Scene
 from simulator.config import SimulatorConfig
+from simulator.conventions import NUM_POSES, POSE_SPACING_S
 from simulator.dynamics.jerk_tracking import track
 from simulator.metrics.summary import summarise
 from simulator.reset.log_scenario import ReplayConfig
@@ -30,7 +31,7 @@ from student import bridge
 from student.agent_rigs import AgentRigs
 from student.observation import Observation
 from student.targets import Targets
-from student.trajectory import NUM_POSES, POSE_SPACING_S, Trajectory
+from student.trajectory import Trajectory
 from teacher.evaluation.logs import LOG_ROUTE_STATIONS
 from teacher.label import Label, label
 from teacher.observation.observe import observe
@@ -335,7 +336,7 @@ def _drive(
     key: Array,
     state: WorldState,
     by_teacher: Bool[Array, "worlds agents"],
-    plan: Float[Array, "worlds agents 8 3"] | None,
+    plan: Float[Array, "worlds agents poses 3"] | None,
     action: Int[Array, "worlds agents"] | None,
     teacher: Policy,
     atlas: Any,

@@ -9,23 +9,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-NUM_POSES = 8
-POSE_SPACING_S = 0.5
-HORIZON_S = NUM_POSES * POSE_SPACING_S
-
 
 @dataclass(frozen=True)
 class Trajectory:
     """Future poses of a batch of agents, as NAVSIM defines them."""
 
-    poses: Float[Tensor, "batch 8 3"]  # x forward m, y left m, yaw rad; rear axle, at 0.5, 1.0 ... 4.0 s
+    poses: Float[Tensor, "batch poses 3"]  # x forward m, y left m, yaw rad; rear axle, at 0.5, 1.0 ... 4.0 s
 
     def validate(self) -> None:
         """Refuse poses that are not finite."""
         if not torch.isfinite(self.poses).all():
             raise ValueError("Trajectory.poses holds a value that is not finite")
 
-    def in_world(self, rear_axle: Float[Tensor, "batch 3"]) -> Float[Tensor, "batch 8 3"]:
+    def in_world(self, rear_axle: Float[Tensor, "batch 3"]) -> Float[Tensor, "batch poses 3"]:
         """The poses in the world frame, given each agent's rear-axle pose (x, y, yaw) in it."""
         cos, sin = torch.cos(rear_axle[:, None, 2]), torch.sin(rear_axle[:, None, 2])
         x, y, yaw = self.poses.unbind(-1)
@@ -34,7 +30,9 @@ class Trajectory:
         return torch.stack([world_x, world_y, wrap_angle(yaw + rear_axle[:, None, 2])], dim=-1)
 
 
-def from_world(poses_world: Float[Tensor, "batch 8 3"], rear_axle: Float[Tensor, "batch 3"]) -> Trajectory:
+def from_world(
+    poses_world: Float[Tensor, "batch poses 3"], rear_axle: Float[Tensor, "batch 3"]
+) -> Trajectory:
     """Inverse of `Trajectory.in_world`."""
     cos, sin = torch.cos(rear_axle[:, None, 2]), torch.sin(rear_axle[:, None, 2])
     dx, dy = (poses_world[..., :2] - rear_axle[:, None, :2]).unbind(-1)
@@ -48,9 +46,9 @@ def wrap_angle(angle: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 def chain(
-    advance_m: Float[Tensor, "batch 8"],
-    turn_rad: Float[Tensor, "batch 8"],
-    slip_m: Float[Tensor, "batch 8"],
+    advance_m: Float[Tensor, "batch poses"],
+    turn_rad: Float[Tensor, "batch poses"],
+    slip_m: Float[Tensor, "batch poses"],
 ) -> Trajectory:
     """Poses from steps: each step moves `advance_m` along its mean heading and `slip_m` to the left of it.
 
@@ -65,6 +63,6 @@ def chain(
     return Trajectory(torch.stack([step_x.cumsum(-1), step_y.cumsum(-1), wrap_angle(yaw)], dim=-1))
 
 
-def displacement_m(first: Trajectory, second: Trajectory) -> Float[Tensor, "batch 8"]:
+def displacement_m(first: Trajectory, second: Trajectory) -> Float[Tensor, "batch poses"]:
     """Distance between corresponding poses; the mean over poses is ADE, the last one FDE."""
     return torch.linalg.vector_norm(first.poses[..., :2] - second.poses[..., :2], dim=-1)

@@ -10,14 +10,12 @@ from flax import struct
 from jaxtyping import Array, Float, Key
 
 from simulator.atlas.road_atlas import RoadAtlas
+from simulator.conventions import NUM_POSES
 from simulator.dynamics.bicycle import motion_of, rear_pose, to_rear_axle_frame, vehicle_of
 from simulator.rollout import step_worlds
 from simulator.state import Leaf, WorldState
 from teacher.observation.observe import observe
 from teacher.policy import Policy
-
-NUM_POSES = 8
-"""Poses of a trajectory, 0.5 s apart: 4 s, as NAVSIM plans."""
 
 
 @struct.dataclass

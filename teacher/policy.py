@@ -20,7 +20,7 @@ from flax import struct, traverse_util
 from jaxtyping import Array, Int, Key
 
 from simulator.config import ROLE_SHARES, SimulatorConfig
-from simulator.dynamics.bicycle import NUM_ACTIONS
+from simulator.conventions import NUM_JERK_ACTIONS
 from teacher.config import TeacherConfig, from_dict, to_yaml
 from teacher.network.actor_critic import NetworkConfig, TeacherNetwork, sample_actions
 from teacher.observation.observe import Observation, ObservationConfig, example_observation
@@ -47,7 +47,9 @@ class Policy:
 
     def act(self, observation: Observation, key: Key[Array, ""], greedy: bool) -> Int[Array, "*agents"]:
         """Actions for observations with any leading axes: drawn with ``key`` (consumed), or the likeliest."""
-        logits = TeacherNetwork(self.network, NUM_ACTIONS).apply(self.params, observation, method="policy")
+        logits = TeacherNetwork(self.network, NUM_JERK_ACTIONS).apply(
+            self.params, observation, method="policy"
+        )
         if greedy:
             return jnp.argmax(logits, axis=-1).astype(jnp.int32)
         return sample_actions(logits, key)
@@ -84,7 +86,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     if not source.is_file():
         raise FileNotFoundError(f"{source}: no such policy file; give a policy.h5 or 'pretrained'")
     config, stored = _read(source)
-    network = TeacherNetwork(config.network, NUM_ACTIONS)
+    network = TeacherNetwork(config.network, NUM_JERK_ACTIONS)
     expected = jax.eval_shape(network.init, jax.random.key(0), example_observation(config.observation))
     _refuse_other_shapes(stored, expected, f"{source}: ", "the architecture it names")
     params = {name: jnp.asarray(value, jnp.float32) for name, value in stored.items()}

@@ -28,8 +28,9 @@ from dataclasses import dataclass, fields
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from simulator.config import STANDSTILL_MPS, SimulatorConfig
-from simulator.state import TRAITS, Events, WorldState, nearest_station, route_rows
+from simulator.config import SimulatorConfig
+from simulator.conventions import STANDSTILL_MPS, TRAIT_NAMES
+from simulator.state import Events, WorldState, nearest_station, route_rows
 
 Range = tuple[float, float]
 CROOKED = 5.0
@@ -67,8 +68,7 @@ class RewardConfig:
                 raise ValueError(f"reward {field.name}=({low}, {high}) must be two increasing numbers")
 
 
-TRAIT_NAMES = tuple(field.name for field in fields(RewardConfig))
-assert len(TRAIT_NAMES) == TRAITS
+assert tuple(field.name for field in fields(RewardConfig)) == TRAIT_NAMES
 
 
 # Where evaluation departs from the middle of every range: a driver that minds crashes, lights and limits.

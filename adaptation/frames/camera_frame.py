@@ -17,8 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-CAR, TRUCK, CYCLIST, PEDESTRIAN, STATIC = range(5)
-"""Class ids of the renderer's boxes."""
+from simulator.conventions import CAR, CYCLIST, PEDESTRIAN, STATIC, TRUCK
 
 BOX_CLASSES = {
     "car": CAR,

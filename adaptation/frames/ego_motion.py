@@ -15,9 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from adaptation.frames.camera_frame import Moment
+from simulator.conventions import NUM_TRAITS
 from student.observation import (
     COMMAND_LOOKAHEAD_M,
-    CONDITIONING_FEATURES,
     Command,
     command_from_heading_change,
     ego_features,
@@ -60,16 +60,14 @@ def motion_of(moment: Moment, sequence: Sequence[Moment]) -> Motion:
         torch.tensor([EGO_SIZE_M]),
     )
     command = command_from_heading_change(torch.tensor([math.nan if change is None else change]))
-    return Motion(ego[0], one_hot_command(command)[0], torch.zeros(CONDITIONING_FEATURES))
+    return Motion(ego[0], one_hot_command(command)[0], torch.zeros(NUM_TRAITS))
 
 
 def default_motion() -> Motion:
     """Motion where nothing is known."""
     zero = torch.zeros(1)
     ego = ego_features(torch.tensor([DEFAULT_SPEED_MPS]), zero, zero, zero, torch.tensor([EGO_SIZE_M]))
-    return Motion(
-        ego[0], one_hot_command(torch.tensor([int(Command.UNKNOWN)]))[0], torch.zeros(CONDITIONING_FEATURES)
-    )
+    return Motion(ego[0], one_hot_command(torch.tensor([int(Command.UNKNOWN)]))[0], torch.zeros(NUM_TRAITS))
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from adaptation.frames.camera_frame import CAR, TRUCK, CameraFrame, Moment
+from adaptation.frames.camera_frame import CameraFrame, Moment
 from adaptation.pairs.lanes import LaneMap, resample_polyline
 from renderer.ground import GroundLibrary, GroundMesh
 from renderer.ground_quads import dashed_quads, polygon_quads, strip_quads
 from renderer.palette import ClassId
 from renderer.scene import DEFAULT_DRAW_DISTANCE_M, Scene
+from simulator.conventions import CAR, TRUCK
 
 MARKING_WIDTH_M = 0.15
 EDGE_WIDTH_M = 0.25

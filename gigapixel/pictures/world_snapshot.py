@@ -21,6 +21,7 @@ from gigapixel.pictures.layout import Colour, shade_wedges
 from renderer import CameraRig, Frame, GroundLibrary, Scene, render
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
+from simulator.conventions import CAR
 from simulator.drawing.draw_state import agents_to_draw, lights_to_draw, world_of
 from simulator.drawing.top_down import draw_world
 from simulator.drawing.viewport import View
@@ -29,7 +30,7 @@ from simulator.reset.map_set import load_places, one_place
 from simulator.reset.reset import begin_worlds, load_starts
 from simulator.roads.road_map import RoadMap
 from simulator.rollout import roll
-from simulator.state import CAR, WorldState, rear_axle
+from simulator.state import WorldState, rear_axle
 from student.bridge import LightTable, drawable, ground_library, light_table, scene
 from teacher.evaluation.episodes import careful, choose_with
 from teacher.evaluation.logs import LOG_ROUTE_STATIONS

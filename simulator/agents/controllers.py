@@ -13,7 +13,8 @@ from simulator.agents import idm, log_replay
 from simulator.agents.baselines import IDM_BASELINE
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROLE_SHARES, SimulatorConfig
-from simulator.state import BLIND, BRAKER, CAR, IDM, NO_NOISE, PARKED, POLICY, TRUCK, Leaf, WorldState
+from simulator.conventions import CAR, TRUCK
+from simulator.state import BLIND, BRAKER, IDM, NO_NOISE, PARKED, POLICY, Leaf, WorldState
 
 
 @struct.dataclass

@@ -2,6 +2,7 @@
 
 A BLIND agent does not observe other agents. A BRAKER now and then brakes as hard as it can for no reason, and stands
 until the spell is over. Both are driven by policy and are active, but are not `spawned`: what they do is neither learnt
+from simulator.conventions import HARDEST_BRAKING
 from nor counted. Whether an agent brakes at a step follows from fields of the scenario (its light phase and the agent's
 number), so a step needs no random key and a forked world brakes at the same moments. Spells and their lengths are ours.
 """
@@ -10,14 +11,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from simulator.config import SimulatorConfig
-from simulator.dynamics.bicycle import ACTIONS, LATERAL_JERKS, LONGITUDINAL_JERKS
+from simulator.conventions import HARDEST_BRAKING
 from simulator.state import BLIND, BRAKER, WorldState
 
-HARDEST = LONGITUDINAL_JERKS.index(min(LONGITUDINAL_JERKS)) * len(LATERAL_JERKS) + LATERAL_JERKS.index(0.0)
-"""The action of `ACTIONS` that brakes hardest, straight ahead."""
 EVERY_S, SPELL_S = (10.0, 30.0), (1.5, 4.0)
 """Least and greatest time from one spell of braking to the next, and length of a spell; drawn once per episode."""
-assert ACTIONS[HARDEST][0] == min(LONGITUDINAL_JERKS)
 
 
 def braking(state: WorldState, config: SimulatorConfig) -> Bool[Array, " agents"]:
@@ -39,7 +37,7 @@ def override(
     state: WorldState, action: Int[Array, " agents"], config: SimulatorConfig
 ) -> Int[Array, " agents"]:
     """The actions, with the hardest braking of those who brake."""
-    return jnp.where(braking(state, config), HARDEST, action)
+    return jnp.where(braking(state, config), HARDEST_BRAKING, action)
 
 
 def hold(before: WorldState, moved: WorldState, config: SimulatorConfig) -> WorldState:

@@ -25,6 +25,7 @@ from simulator.agents.baselines import IDM_BASELINE, driven_by
 from simulator.atlas.affine_variants import in_world, on_map
 from simulator.atlas.road_atlas import RoadAtlas, table_rows
 from simulator.config import ROUTE_SPACING_M, IdmConfig, SimulatorConfig
+from simulator.conventions import LEVEL_GAP_M, RED, YELLOW
 from simulator.dynamics.bicycle import MAX_SPEED, wrap_angle
 from simulator.state import IDM, Leaf, WorldState, nearest_station, route_rows, turns
 
@@ -184,7 +185,7 @@ def _gaps_to_agents(
     spread = 0.5 * (size[:, 0] * jnp.abs(sin) + size[:, 1] * jnp.abs(cos))  # and across it
     apart = jnp.abs(place.aside - state.route_offset_m[:, None])
     ahead = place.along - state.route_m[:, None]
-    level = jnp.abs(state.position[:, 2, None] - state.position[:, 2]) < collision.MIN_HEIGHT_GAP_M
+    level = jnp.abs(state.position[:, 2, None] - state.position[:, 2]) < LEVEL_GAP_M
     leads = place.inside & (apart < 0.5 * size[:, 1, None] + spread + rules.margin_m) & (ahead > 0)
     leads = leads & level & state.present & ~jnp.eye(len(x), dtype=bool)
     gap = jnp.where(leads, ahead - 0.5 * size[:, 0, None] - reach, jnp.inf)
@@ -205,12 +206,12 @@ def _gap_to_light(
     height = atlas.stop_xyz[jnp.maximum(stops, 0), 0, 2]
     place = locate(corridor, x, y)
     same_way = place.cos * cos + place.sin * sin > 0.7
-    level = jnp.abs(state.position[:, 2, None] - height) < 2 * collision.MIN_HEIGHT_GAP_M
+    level = jnp.abs(state.position[:, 2, None] - height) < 2 * LEVEL_GAP_M
     on_route = place.inside & same_way & level & (jnp.abs(place.aside) < 1.1 * half_width) & (stops >= 0)
     gap = place.along - state.route_m[:, None] - 0.5 * state.scenario.size[:, 0, None]
     colour = traffic_lights.light_states(state, stops, atlas, config)
     stopping = state.speed[:, None] ** 2 / (2.0 * config.idm.deceleration_mps2)
-    holds = (colour == traffic_lights.RED) | ((colour == traffic_lights.YELLOW) & (gap > stopping))
+    holds = (colour == RED) | ((colour == YELLOW) & (gap > stopping))
     return jnp.where(on_route & holds & (gap > 0), gap, jnp.inf).min(axis=1)
 
 

@@ -9,7 +9,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from simulator.atlas.road_atlas import RoadAtlas, table_row
-from simulator.collision import MIN_HEIGHT_GAP_M
+from simulator.conventions import LEVEL_GAP_M
 from simulator.dynamics.bicycle import wrap_angle
 from simulator.state import Leaf
 
@@ -33,7 +33,7 @@ class LanePlace:
 def nearest_lane(atlas: RoadAtlas, map_id: Int[Array, ""], xyz: Float[Array, " 3"]) -> LanePlace:
     """The lane whose centreline is nearest in the plane to one point (m, world), on the point's level.
 
-    Lanes whose height at the nearest place differs by MIN_HEIGHT_GAP_M or more are on another level. Among lanes that
+    Lanes whose height at the nearest place differs by LEVEL_GAP_M or more are on another level. Among lanes that
     are equally near (the turns of a junction begin on one point) one is taken, always the same. Lanes shorter than a
     metre, slivers between two roads, are left out, and cells more than 25 m from every road know no lane. Points off
     the grid look into its nearest cell.
@@ -48,7 +48,7 @@ def nearest_lane(atlas: RoadAtlas, map_id: Int[Array, ""], xyz: Float[Array, " 3
     share = jnp.clip(share, 0.0, 1.0)
     squared = jnp.sum((away - share[..., None] * piece) ** 2, axis=-1)
     height = start[..., 2] + share * (end[..., 2] - start[..., 2])
-    here = (jnp.abs(height - xyz[2]) < MIN_HEIGHT_GAP_M) & (samples >= 0)[:, None]
+    here = (jnp.abs(height - xyz[2]) < LEVEL_GAP_M) & (samples >= 0)[:, None]
     squared = jnp.where(here, squared, jnp.inf).reshape(-1)
     best = jnp.argmin(squared)
     return _place(atlas, xyz, point.reshape(-1)[best], share.reshape(-1)[best], squared[best])

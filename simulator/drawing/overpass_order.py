@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
+from simulator.conventions import BRIDGE_CLEARANCE_M
 from simulator.roads.polylines import resampled
-from simulator.roads.query_grids import CELL_M, CLEARANCE_M
+from simulator.roads.query_grids import CELL_M
 from simulator.roads.road_map import RoadMap
 
 _SPACING_M = 1.0
@@ -54,7 +55,7 @@ class Crossings:
 
 def _splits(places: Float[np.ndarray, "n 3"]) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of the cells at a crossing, increasing, and the middle of the widest gap in height around each (m)."""
-    if np.ptp(places[:, 2]) < CLEARANCE_M:
+    if np.ptp(places[:, 2]) < BRIDGE_CLEARANCE_M:
         return np.zeros(0, np.int64), np.zeros(0)
     around = np.array([[x, y] for x in (-1, 0, 1) for y in (-1, 0, 1)]) * CELL_M
     near = np.concatenate([_cell(places[:, :2] + offset) for offset in around])
@@ -62,7 +63,7 @@ def _splits(places: Float[np.ndarray, "n 3"]) -> tuple[np.ndarray, np.ndarray]:
     order = np.lexsort((height, near))
     near, height = near[order], height[order]
     gap = np.where(near[1:] == near[:-1], np.diff(height), 0.0)
-    wide = np.flatnonzero(gap >= CLEARANCE_M)
+    wide = np.flatnonzero(gap >= BRIDGE_CLEARANCE_M)
     wide = wide[np.argsort(-gap[wide], kind="stable")]
     cells, first = np.unique(near[wide], return_index=True)
     return cells, (height[wide[first]] + height[wide[first] + 1]) / 2

@@ -18,15 +18,11 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from simulator.conventions import LATERAL_JERKS_MPS3, LONGITUDINAL_JERKS_MPS3
 from simulator.state import Leaf, WorldState, wheelbase
 
-LONGITUDINAL_JERKS = (-15.0, -4.0, 0.0, 4.0)  # m/s3
-LATERAL_JERKS = (-4.0, 0.0, 4.0)  # m/s3, left positive
-ACTIONS = np.array([(a, b) for a in LONGITUDINAL_JERKS for b in LATERAL_JERKS], dtype=np.float32)
+ACTIONS = np.array([(a, b) for a in LONGITUDINAL_JERKS_MPS3 for b in LATERAL_JERKS_MPS3], dtype=np.float32)
 """[12, 2] m/s3: longitudinal and lateral jerk of every action."""
-NUM_ACTIONS = len(ACTIONS)
-COAST = LONGITUDINAL_JERKS.index(0.0) * len(LATERAL_JERKS) + LATERAL_JERKS.index(0.0)
-"""The action without any jerk."""
 
 MIN_ACCELERATION, MAX_ACCELERATION, MAX_LATERAL_ACCELERATION = -5.0, 2.5, 4.0  # m/s2
 MIN_SPEED, MAX_SPEED = -2.0, 20.0  # m/s

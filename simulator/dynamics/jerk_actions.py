@@ -10,16 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from simulator.dynamics.bicycle import (
-    ACTIONS,
-    COAST,
-    NUM_ACTIONS,
-    Motion,
-    Vehicle,
-    advance,
-    jerks_of,
-    wrap_angle,
-)
+from simulator.conventions import COAST, NUM_JERK_ACTIONS
+from simulator.dynamics.bicycle import ACTIONS, Motion, Vehicle, advance, jerks_of, wrap_angle
 from simulator.dynamics.log_window import Ahead
 
 _CALM_FIRST = np.argsort(np.abs(ACTIONS).sum(axis=1), kind="stable").astype(np.int32)
@@ -53,7 +45,7 @@ class JerkActions:
 
     horizon_s: float = 1.0
     effort: float = 1e-4
-    num_actions: ClassVar[int] = NUM_ACTIONS
+    num_actions: ClassVar[int] = NUM_JERK_ACTIONS
 
     def forward(
         self, motion: Motion, action: Int[Array, "*agents"], vehicle: Vehicle, timestep_s: float

@@ -13,12 +13,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from simulator.config import SimulatorConfig
+from simulator.conventions import NUM_POSES, POSE_SPACING_S
 from simulator.dynamics import bicycle
 from simulator.dynamics.bicycle import Motion, Vehicle, wrap_angle
 from simulator.state import WorldState
 
-POSE_SPACING_S = 0.5
-NUM_POSES = 8
 LOOKAHEADS_S = (0.5, 1.0)
 """Moments ahead at which prediction and plan are compared."""
 HOLD_STEP_S = 0.25
@@ -33,7 +32,7 @@ that lets go of brake and wheel wins. A standing agent would else keep its brake
 
 def track(
     state: WorldState,
-    plan_world: Float[Array, "agents 8 3"],
+    plan_world: Float[Array, "agents poses 3"],
     time_since_plan_s: Float[Array, ""] | float,
     config: SimulatorConfig,
 ) -> Int[Array, " agents"]:
@@ -60,7 +59,7 @@ def track(
 
 
 def pose_at(
-    plan: Float[Array, "agents 8 3"], time_s: Float[Array, " moments"]
+    plan: Float[Array, "agents poses 3"], time_s: Float[Array, " moments"]
 ) -> tuple[Float[Array, "agents moments 3"], Float[Array, "agents moments"]]:
     """Poses of a plan between its own, and the speed along it (m/s); times beyond its ends use the nearest piece."""
     place = time_s / POSE_SPACING_S - 1.0  # pose 0 is at 0.5 s

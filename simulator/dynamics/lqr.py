@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from simulator.conventions import POSE_SPACING_S
 from simulator.dynamics.bicycle import (
     MAX_ACCELERATION,
     MAX_STEERING,
@@ -37,7 +38,6 @@ from simulator.dynamics.bicycle import (
     snap,
     wrap_angle,
 )
-from simulator.dynamics.jerk_tracking import POSE_SPACING_S
 from simulator.dynamics.trajectory_profile import PlanProfile, profile_of
 
 
@@ -104,7 +104,7 @@ AS_NUPLAN = LqrSettings()
 
 
 def track(
-    plan_world: Float[Array, "*agents 8 3"],
+    plan_world: Float[Array, "*agents poses 3"],
     time_since_plan_s: Float[Array, "*#agents"] | float,
     motion: Motion,
     vehicle: Vehicle,

@@ -8,8 +8,8 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from simulator.conventions import NUM_POSES, POSE_SPACING_S
 from simulator.dynamics.bicycle import Motion, Vehicle, rear_pose, snap, to_rear_axle_frame, wrap_angle
-from simulator.dynamics.jerk_tracking import NUM_POSES, POSE_SPACING_S
 from simulator.dynamics.log_window import Ahead
 from simulator.dynamics.lqr import AS_NUPLAN, LqrSettings, track
 from simulator.dynamics.steering_rate_actions import move
@@ -34,7 +34,7 @@ class PlanActions:
     horizon_s: ClassVar[float] = NUM_POSES * POSE_SPACING_S
 
     def forward(
-        self, motion: Motion, action: Float[Array, "*agents 8 3"], vehicle: Vehicle, timestep_s: float
+        self, motion: Motion, action: Float[Array, "*agents poses 3"], vehicle: Vehicle, timestep_s: float
     ) -> Motion:
         """One step towards a plan; the vehicle answers with the lags of the settings, of first order."""
         start = rear_pose(motion, vehicle)
@@ -48,7 +48,7 @@ class PlanActions:
 
     def inverse(
         self, before: Motion, after: Motion, vehicle: Vehicle, timestep_s: float
-    ) -> Float[Array, "*agents 8 3"]:
+    ) -> Float[Array, "*agents poses 3"]:
         """The plan [..., 8, 3] that goes on as the transition began: its acceleration and its steering angle held.
 
         A vehicle that brakes comes to rest and stays. `forward` of it does not repeat the transition exactly: a
@@ -72,7 +72,7 @@ class PlanActions:
 
     def toward(
         self, motion: Motion, ahead: Ahead, vehicle: Vehicle, timestep_s: float
-    ) -> Float[Array, "*agents 8 3"]:
+    ) -> Float[Array, "*agents poses 3"]:
         """The plan [..., 8, 3] that a logged track is: its own next poses at 0.5 s, seen from ``motion``."""
         every = round(POSE_SPACING_S / timestep_s)
         poses = Motion(

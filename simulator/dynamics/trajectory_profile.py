@@ -25,8 +25,8 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
+from simulator.conventions import NUM_POSES, POSE_SPACING_S
 from simulator.dynamics.bicycle import wrap_angle
-from simulator.dynamics.jerk_tracking import NUM_POSES, POSE_SPACING_S
 from simulator.state import Leaf
 
 _STRAIGHT = 1e-6  # m2: weight of the squared curvature itself
@@ -43,7 +43,7 @@ class PlanProfile:
 
 def profile_of(
     start: Float[Array, "*agents 3"] | None,
-    plan: Float[Array, "*agents 8 3"],
+    plan: Float[Array, "*agents poses 3"],
     spacing_s: float,
     jerk_penalty: float,
     curvature_rate_penalty: float,

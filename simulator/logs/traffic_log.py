@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from simulator.state import KIND_NAMES
-from simulator.traffic_lights import RED
+from simulator.conventions import KIND_NAMES, RED
 
 LONGEST_STEP_S = 1.0
 """Logs with less than one state a second are no traffic that anything could replay."""

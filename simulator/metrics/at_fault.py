@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from simulator.collision import overlap_pairs
-from simulator.config import STANDSTILL_MPS
+from simulator.conventions import STANDSTILL_MPS, WHEELBASE_RATIO
 from simulator.dynamics.bicycle import wrap_angle
 from simulator.state import WorldState
 
@@ -77,7 +77,10 @@ def bearings(
     """Cosine of the angle at which i sees the centre of j, from its rear axle (the one that trails), at [i, j]."""
     cos, sin = jnp.cos(heading)[:, None], jnp.sin(heading)[:, None]
     east, north = xy[None, :, 0] - xy[:, None, 0], xy[None, :, 1] - xy[:, None, 1]
-    along, across = east * cos + north * sin + 0.3 * size[:, None, 0], north * cos - east * sin
+    along, across = (
+        east * cos + north * sin + 0.5 * WHEELBASE_RATIO * size[:, None, 0],
+        north * cos - east * sin,
+    )
     return along / jnp.maximum(jnp.sqrt(along**2 + across**2), 1e-6)
 
 

@@ -11,8 +11,8 @@ from jaxtyping import Array, Float, Int
 
 from simulator.atlas.affine_variants import on_map
 from simulator.atlas.road_atlas import RoadAtlas, table_rows
-from simulator.collision import MIN_HEIGHT_GAP_M
 from simulator.config import SimulatorConfig
+from simulator.conventions import LEVEL_GAP_M
 from simulator.state import Leaf, WorldState
 
 CANDIDATES = 32
@@ -42,7 +42,7 @@ def lane_use(state: WorldState, atlas: RoadAtlas, config: SimulatorConfig) -> La
     lanes = atlas.sample_lane[samples]
     along, across, rise, agrees = _place(state, xy, samples, atlas, config)
     half = 0.5 * atlas.lane_width_m[lanes]
-    near = (found >= 0) & (jnp.abs(along) <= REACH_M) & (jnp.abs(rise) < MIN_HEIGHT_GAP_M)
+    near = (found >= 0) & (jnp.abs(along) <= REACH_M) & (jnp.abs(rise) < LEVEL_GAP_M)
     holds = near & (jnp.abs(across) <= half)
     width = state.scenario.size[:, 1:2]
     if config.map_variants > 1:  # in metres of the map, as the lanes are

@@ -19,7 +19,8 @@ from jaxtyping import Array, Bool, Float, Int
 from simulator import traffic_lights
 from simulator.atlas.affine_variants import on_map
 from simulator.atlas.road_atlas import RoadAtlas, table_rows
-from simulator.config import STANDSTILL_MPS, SimulatorConfig
+from simulator.config import SimulatorConfig
+from simulator.conventions import RED, STANDSTILL_MPS, STOP, YIELD
 from simulator.state import Leaf, WorldState, nearest_station, route_rows
 
 HALT_WITHIN_M = 4.0
@@ -59,14 +60,14 @@ def watch_stop_lines(
     around = _on_route(after, stops, atlas, config) & (aside * _half_width(stops, atlas) < AROUND_M)
     crossed = (on_line | around) & (was < 0) & (now >= 0)
     asked = traffic_lights.line_states(before, stops, atlas, config)
-    red, sign = asked == traffic_lights.RED, asked == traffic_lights.STOP
+    red, sign = asked == RED, asked == STOP
     passes_sign = (crossed & sign).any(axis=1)
     at_sign = (on_line & sign & (now < 0) & (now >= -HALT_WITHIN_M)).any(axis=1)
     stands = jnp.abs(after.speed) < STANDSTILL_MPS
     return StopLines(
         red_light=(crossed & red).any(axis=1) & before.active,
         stop_sign=passes_sign & ~before.halted & before.active,
-        yield_line=(crossed & (asked == traffic_lights.YIELD)).any(axis=1) & before.active,
+        yield_line=(crossed & (asked == YIELD)).any(axis=1) & before.active,
         halted=at_sign & (stands | before.halted),
     )
 

@@ -14,8 +14,8 @@ from behind can count as ahead.
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from simulator.collision import MIN_HEIGHT_GAP_M, overlap_pairs
-from simulator.config import STANDSTILL_MPS
+from simulator.collision import overlap_pairs
+from simulator.conventions import LEVEL_GAP_M, STANDSTILL_MPS
 from simulator.metrics.at_fault import BEHIND_COS, bearings, travel_yaw
 from simulator.state import WorldState
 
@@ -35,7 +35,7 @@ def collides_soon(
     velocity = state.speed[:, None] * jnp.stack([jnp.cos(state.yaw), jnp.sin(state.yaw)], axis=-1)
     heading = travel_yaw(state.yaw, state.speed)
     pairs = state.present[:, None] & state.present[None, :] & ~jnp.eye(len(xy), dtype=bool) & ~touching
-    pairs &= jnp.abs(z[:, None] - z[None, :]) < MIN_HEIGHT_GAP_M
+    pairs &= jnp.abs(z[:, None] - z[None, :]) < LEVEL_GAP_M
     soon = jnp.zeros(len(xy), bool)
     for moment in MOMENTS_S:
         then = xy + moment * velocity

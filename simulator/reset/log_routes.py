@@ -14,6 +14,7 @@ import scipy.spatial
 from jaxtyping import Bool, Float, Float32
 
 from simulator.config import ROUTE_SPACING_M
+from simulator.conventions import LEVEL_GAP_M
 from simulator.roads.polylines import arc_length, interpolated
 from simulator.roads.road_map import RoadMap
 
@@ -21,7 +22,7 @@ JITTER_M = 0.5
 """Places nearer to the one before are left out: standing vehicles wander."""
 SMOOTHING = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9.0
 """Weights of the stations around each one, 2 m apart (ours)."""
-ON_LANE_M, ON_LANE_RAD, LEVEL_M = 3.0, np.deg2rad(45.0), 2.5
+ON_LANE_M, ON_LANE_RAD = 3.0, np.deg2rad(45.0)
 """How near a lane must be, in place, heading and height, for a track to be on it (ours)."""
 EASE_M = 20.0
 """Length over which the extension eases from the track's end to the middle of the lane (ours)."""
@@ -61,7 +62,7 @@ class Lanes:
         point = point[np.isfinite(distance)]
         turn = self._map.point_yaw[point] - yaw
         good = np.cos(turn) > np.cos(ON_LANE_RAD)
-        good &= np.abs(self._map.point_xyz[point, 2] - xyz[2]) < LEVEL_M
+        good &= np.abs(self._map.point_xyz[point, 2] - xyz[2]) < LEVEL_GAP_M
         return int(point[good][0]) if good.any() else None
 
     def ahead(self, point: int, length_m: float) -> Float[np.ndarray, "n 3"]:

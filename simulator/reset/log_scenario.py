@@ -19,6 +19,7 @@ from simulator.atlas.edge_distance import corner_room
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.collision import collides
 from simulator.config import SimulatorConfig
+from simulator.conventions import KIND_NAMES, NUM_TRAITS
 from simulator.dynamics.bicycle import (
     MAX_ACCELERATION,
     MAX_LATERAL_ACCELERATION,
@@ -38,19 +39,7 @@ from simulator.reset.log_tracks import (
     tracks_at_simulator_steps,
 )
 from simulator.reset.spawn import SPEED_SCALE, first_state
-from simulator.state import (
-    IDM,
-    KIND_NAMES,
-    LOG,
-    PARKED,
-    POLICY,
-    TRAITS,
-    Logged,
-    Scenario,
-    WorldState,
-    route_table,
-    wheelbase,
-)
+from simulator.state import IDM, LOG, PARKED, POLICY, Logged, Scenario, WorldState, route_table, wheelbase
 
 FORWARD_RAD = np.deg2rad(60.0)
 """A body whose heading differs more from its path backs up; it replays its track."""
@@ -260,7 +249,7 @@ def _scenario(
         "steer_gain": one,
         "acceleration_gain": one,
         "speed_gain": np.maximum(np.array(SPEED_SCALE)[kind], fastest / MAX_SPEED).astype(np.float32),
-        "traits": generator.uniform(size=(agents, TRAITS)).astype(np.float32),
+        "traits": generator.uniform(size=(agents, NUM_TRAITS)).astype(np.float32),
         "route": _route(rows, limit),
         "goal_m": np.repeat(goal[:, None], config.num_goals, axis=1),
         "num_goals": np.where(idm & stands, 0, 1).astype(np.int32),

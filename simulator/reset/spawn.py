@@ -15,24 +15,11 @@ from simulator.agents.parked_vehicles import place_obstacles
 from simulator.atlas.affine_variants import inverse, transformed, variant_matrices
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
+from simulator.conventions import CAR, CYCLIST, NUM_TRAITS, PEDESTRIAN, TRUCK
 from simulator.dynamics.bicycle import MAX_STEERING
 from simulator.metrics.driving_quality import blank_conduct
 from simulator.reset.random_routes import on_lane, route_along, walk_lanes
-from simulator.state import (
-    CAR,
-    CYCLIST,
-    IDM,
-    NO_NOISE,
-    PEDESTRIAN,
-    POLICY,
-    TRAITS,
-    TRUCK,
-    Leaf,
-    Scenario,
-    WorldState,
-    turns,
-    wheelbase,
-)
+from simulator.state import IDM, NO_NOISE, POLICY, Leaf, Scenario, WorldState, turns, wheelbase
 
 PLACE_TRIES = 12
 """Random places tried per agent before it is left out of the world."""
@@ -191,7 +178,7 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
         steer_gain=bodies.steer_gain,
         acceleration_gain=bodies.acceleration_gain,
         speed_gain=bodies.speed_gain,
-        traits=jax.random.uniform(keys[4], (agents, TRAITS)),
+        traits=jax.random.uniform(keys[4], (agents, NUM_TRAITS)),
         route=route,
         goal_m=goal_m,
         num_goals=num_goals,

@@ -13,7 +13,7 @@ import scipy.spatial
 import shapely
 from jaxtyping import Float
 
-from simulator.roads.query_grids import CLEARANCE_M
+from simulator.conventions import BRIDGE_CLEARANCE_M
 
 SEAM_M = 0.3  # gaps between drivable polygons narrower than this are road
 ISLAND_M2 = 60.0  # holes smaller than this are road: wedges between the turning lanes of a junction
@@ -108,7 +108,7 @@ def small_islands(rings: Sequence[np.ndarray]) -> list[np.ndarray]:
             apart = np.linalg.norm(corners[None, :, :2] - xy[:, None], axis=-1)
             height = corners[apart.argmin(axis=1), 2]
             around = corners[(apart < _SIDE_REACH_M).any(axis=0), 2]
-            if np.ptp(np.concatenate([height, around])) < CLEARANCE_M:
+            if np.ptp(np.concatenate([height, around])) < BRIDGE_CLEARANCE_M:
                 result.append(np.concatenate([xy, height[:, None]], axis=1))
     return result
 

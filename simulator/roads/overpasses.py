@@ -15,8 +15,9 @@ import scipy.spatial
 import shapely
 from jaxtyping import Float
 
+from simulator.conventions import BRIDGE_CLEARANCE_M
 from simulator.roads.drivable_area import grown, joined
-from simulator.roads.query_grids import CELL_M, CLEARANCE_M, DISTANCE_LIMIT_M
+from simulator.roads.query_grids import CELL_M, DISTANCE_LIMIT_M
 from simulator.roads.road_map import RoadMap
 
 REACH_M = DISTANCE_LIMIT_M + 0.75 * CELL_M
@@ -40,7 +41,7 @@ def find_levels(road_map: RoadMap, centres: Float[np.ndarray, "cells 2"]) -> Lev
     tree = scipy.spatial.cKDTree(road_map.point_xyz[:, :2])
     height = road_map.point_xyz[:, 2]
     for cell, near in enumerate(tree.query_ball_point(centres, REACH_M)):
-        if near and np.ptp(height[near]) > CLEARANCE_M:
+        if near and np.ptp(height[near]) > BRIDGE_CLEARANCE_M:
             split[cell] = split_height(height[near])
     cells = np.flatnonzero(np.isfinite(split)).tolist()
     if not cells:
@@ -51,11 +52,11 @@ def find_levels(road_map: RoadMap, centres: Float[np.ndarray, "cells 2"]) -> Lev
 
 
 def split_height(heights: Float[np.ndarray, " n"]) -> float:
-    """Middle of the widest gap between sorted heights (m); +inf when no gap exceeds CLEARANCE_M."""
+    """Middle of the widest gap between sorted heights (m); +inf when no gap exceeds BRIDGE_CLEARANCE_M."""
     ordered = np.sort(heights)
     gaps = np.diff(ordered)
     widest = int(np.argmax(gaps)) if len(gaps) else 0
-    if not len(gaps) or gaps[widest] < CLEARANCE_M:
+    if not len(gaps) or gaps[widest] < BRIDGE_CLEARANCE_M:
         return np.inf
     return float(ordered[widest] + ordered[widest + 1]) / 2
 

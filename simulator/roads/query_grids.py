@@ -24,8 +24,6 @@ LANE_CANDIDATES, LANE_RADIUS_M = 100, 120.0
 EDGE_CANDIDATES, EDGE_RADIUS_M = 100, 80.0
 STOP_CANDIDATES, STOP_RADIUS_M = 8, 60.0
 DISTANCE_LIMIT_M = 8.0  # signed distances are clipped to +-this
-CLEARANCE_M = 3.0
-"""Two roads over the same place are at least this far apart in height."""
 
 
 @dataclass(frozen=True)

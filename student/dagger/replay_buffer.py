@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from student.observation import CONDITIONING_FEATURES, EGO_FEATURES, Command, Observation
+from simulator.conventions import NUM_POSES, NUM_TRAITS
+from student.observation import EGO_FEATURES, Command, Observation
 from student.targets import Batch, Targets
-from student.trajectory import NUM_POSES, Trajectory
+from student.trajectory import Trajectory
 
 BLOCK = 256
 """Samples per compressed block of a checkpoint."""
@@ -40,7 +41,7 @@ class ReplayBuffer:
             "camera_mask": torch.zeros(capacity, num_cameras, dtype=torch.bool, device=device),
             "ego": torch.zeros(capacity, EGO_FEATURES, **floats),
             "command": torch.zeros(capacity, len(Command), **floats),
-            "conditioning": torch.zeros(capacity, CONDITIONING_FEATURES, **floats),
+            "conditioning": torch.zeros(capacity, NUM_TRAITS, **floats),
             "poses": torch.zeros(capacity, NUM_POSES, 3, **floats),
             "action": torch.zeros(capacity, dtype=torch.int64, device=device),
             "weight": torch.zeros(capacity, **floats),

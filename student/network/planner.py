@@ -8,12 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from student.observation import CONDITIONING_FEATURES, EGO_FEATURES, Command, ego_value
-from student.trajectory import NUM_POSES, POSE_SPACING_S, Trajectory, chain
-
-NUM_ACTIONS = 12
-WHEELBASE_PER_LENGTH = 0.6
-"""The simulator's bicycle has a wheelbase of 0.6 body lengths."""
+from simulator.conventions import NUM_JERK_ACTIONS, NUM_POSES, NUM_TRAITS, POSE_SPACING_S, WHEELBASE_RATIO
+from student.observation import EGO_FEATURES, Command, ego_value
+from student.trajectory import Trajectory, chain
 
 STEP_SCALE_M = 0.6
 """A head output of 1 changes the k-th step by k * STEP_SCALE_M: with 2.4 m/s2 held, step k grows by about that."""
@@ -47,7 +44,7 @@ class Trunk(nn.Module):
 
     def __init__(self, tokens: int, features: int, config: PlannerConfig) -> None:
         super().__init__()
-        inputs = tokens * features + EGO_FEATURES + CONDITIONING_FEATURES + len(Command)
+        inputs = tokens * features + EGO_FEATURES + NUM_TRAITS + len(Command)
         self.enter = nn.Linear(inputs, config.hidden)
         self.blocks = nn.ModuleList(nn.Linear(config.hidden, config.hidden) for _ in range(config.layers))
         self.norms = nn.ModuleList(nn.LayerNorm(config.hidden) for _ in range(config.layers))
@@ -91,7 +88,7 @@ class TrajectoryHead(nn.Module):
     def forward(self, hidden: Float[Tensor, "batch hidden"], ego: Float[Tensor, "batch ego"]) -> Trajectory:
         """Poses in the current rear-axle frame."""
         output = self.project(hidden).view(-1, NUM_POSES, 3).float()
-        wheelbase = WHEELBASE_PER_LENGTH * ego_value(ego, "length_m").clamp(min=0.1)
+        wheelbase = WHEELBASE_RATIO * ego_value(ego, "length_m").clamp(min=0.1)
         curvature = torch.tan(ego_value(ego, "steering_rad")) / wheelbase
         speed = ego_value(ego, "speed_mps")
         advance = speed[:, None] * POSE_SPACING_S + self.grow * output[..., 0]
@@ -105,8 +102,8 @@ class ActionHead(nn.Module):
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
-        self.project = nn.Linear(hidden, NUM_ACTIONS)
+        self.project = nn.Linear(hidden, NUM_JERK_ACTIONS)
 
-    def forward(self, hidden: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch 12"]:
+    def forward(self, hidden: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch actions"]:
         """Unnormalised log probabilities."""
         return self.project(hidden)

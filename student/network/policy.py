@@ -38,7 +38,7 @@ class Plan:
     """What the student answers."""
 
     trajectory: Trajectory  # poses [batch, 8, 3]
-    action_logits: Float[Tensor, "batch 12"]
+    action_logits: Float[Tensor, "batch actions"]
     tokens: Float[Tensor, "batch cameras features"]  # the register features that adaptation matches
 
     def __getitem__(self, index: Tensor | slice) -> Plan:

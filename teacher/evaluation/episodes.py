@@ -14,7 +14,7 @@ from jaxtyping import Array
 from simulator.agents.baselines import NO_BASELINE, with_baseline
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
-from simulator.dynamics.bicycle import COAST
+from simulator.conventions import COAST
 from simulator.metrics.summary import Metrics, summarise
 from simulator.roads.road_map import RoadMap
 from simulator.rollout import Choose, is_over, select_worlds, step_worlds

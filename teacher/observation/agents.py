@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from simulator.conventions import OBSERVED_LEVEL_GAP_M
 from simulator.neighbours import nearest_others
 from simulator.state import WorldState, nearest_station, route_rows
 from teacher.observation.ego_frame import NEAR_M, Column, Frame, Layout, rows
@@ -13,8 +14,6 @@ OTHERS_WIDTH, DERIVED_WIDTH = 12, 6
 CONFLICT_M = tuple(4.0 * i for i in range(16))
 """Where on the route ahead other agents are looked for: evenly from the agent itself on, a power of two of places."""
 SPEED_UNIT_MPS = 10.0
-LEVEL_GAP_M = 4.0
-"""Agents and road farther above or below belong to another level."""
 
 
 _LAYOUT = Layout(
@@ -49,7 +48,7 @@ def observe_others(
     """
     squared = (frame.x[:, None] - frame.x) ** 2 + (frame.y[:, None] - frame.y) ** 2
     rise = jnp.abs(frame.z[:, None] - frame.z)
-    seen = state.present & (squared < range_m**2) & (rise < LEVEL_GAP_M)
+    seen = state.present & (squared < range_m**2) & (rise < OBSERVED_LEVEL_GAP_M)
     looked_at = min(2 * count, state.yaw.shape[0] - 1) if hide_occluded else count
     index, mask = nearest_others(state.position[:, :2], seen, looked_at)
     if hide_occluded:  # those left in view move up

@@ -6,7 +6,7 @@ their lights. Counts are settings; entities beyond a count are the farthest. Dis
 | field        | shape                 | columns |
 |--------------|-----------------------|---------|
 | ego          | [agents, 28]          | `_ego` and `next_line`: motion, body, gains, room to the edge, next stop line |
-| conditioning | [agents, TRAITS + 1]  | driver traits in [-1, 1], goal radius |
+| conditioning | [agents, NUM_TRAITS + 1]  | driver traits in [-1, 1], goal radius |
 | route        | [agents, ...]         | `_route`: points ahead, goals (x, y, cos, sin), distances left, which exist |
 | others       | [agents, n, 12 or 18] | `observe_others`: pose, motion, size; 6 more where derived |
 | lanes        | [agents, n, 5]        | x, y, cos, sin, offset in height |
@@ -27,8 +27,9 @@ from simulator.agents.faulty_agents import unseen_by_blind
 from simulator.atlas.edge_distance import corner_room
 from simulator.atlas.road_atlas import RoadAtlas, table_rows
 from simulator.config import SimulatorConfig
+from simulator.conventions import NUM_TRAITS
 from simulator.roads.query_grids import EDGE_CANDIDATES, LANE_CANDIDATES, STOP_CANDIDATES
-from simulator.state import TRAITS, Leaf, WorldState, nearest_station, route_rows
+from simulator.state import Leaf, WorldState, nearest_station, route_rows
 from teacher.observation.agents import DERIVED_WIDTH, OTHERS_WIDTH, SPEED_UNIT_MPS, observe_others
 from teacher.observation.dropout import knows_goals, thinned
 from teacher.observation.ego_frame import NEAR_M, Frame, Layout, rows
@@ -119,7 +120,7 @@ class Observation:
     """One observation per agent; sets carry a mask of the rows that hold something."""
 
     ego: Leaf  # [..., 28]
-    conditioning: Leaf  # [..., TRAITS + 1]
+    conditioning: Leaf  # [..., NUM_TRAITS + 1]
     route: Leaf  # [..., 4 * previews + 12]
     others: Leaf  # [..., others, 12 or 18]
     others_mask: Leaf  # [..., others] bool
@@ -140,7 +141,7 @@ def example_observation(config: ObservationConfig) -> Observation:
         "edges": (config.edges, EDGE_POINTS_WIDTH if config.derived else EDGES_WIDTH),
         "stops": (config.stops, STOPS_WIDTH),
     }
-    flat = {"ego": EGO_WIDTH, "conditioning": TRAITS + 1, "route": 4 * (len(PREVIEW_M) + 2) + 4}
+    flat = {"ego": EGO_WIDTH, "conditioning": NUM_TRAITS + 1, "route": 4 * (len(PREVIEW_M) + 2) + 4}
     leaves = {name: jnp.zeros((1, width)) for name, width in flat.items()}
     if config.critic_time:
         leaves["critic_time"] = jnp.zeros((1, 1))

@@ -10,21 +10,21 @@ from simulator import traffic_lights
 from simulator.atlas.affine_variants import on_map
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
+from simulator.conventions import NUM_LINE_STATES, OBSERVED_LEVEL_GAP_M, OFF
 from simulator.state import Leaf, WorldState, nearest_station, route_rows
-from teacher.observation.agents import LEVEL_GAP_M
 from teacher.observation.ego_frame import NEAR_M, Frame, Layout, Matrix, rows
 
 LANES_WIDTH, EDGES_WIDTH, EDGE_POINTS_WIDTH = 5, 5, 4
-STOPS_WIDTH = 5 + traffic_lights.LINE_STATES
+STOPS_WIDTH = 5 + NUM_LINE_STATES
 EDGE_UNIT_M = 2.5
 """Half the longest road edge segment."""
 _ON_ROAD = (True, False, True)
-_LANES = Layout(pairs=(NEAR_M, 1.0), plain=(LEVEL_GAP_M,), relative=_ON_ROAD)
-_EDGES = Layout(pairs=(NEAR_M, EDGE_UNIT_M), plain=(LEVEL_GAP_M,), relative=_ON_ROAD)
+_LANES = Layout(pairs=(NEAR_M, 1.0), plain=(OBSERVED_LEVEL_GAP_M,), relative=_ON_ROAD)
+_EDGES = Layout(pairs=(NEAR_M, EDGE_UNIT_M), plain=(OBSERVED_LEVEL_GAP_M,), relative=_ON_ROAD)
 _STOPS = Layout(pairs=(NEAR_M, 1.0), plain=(NEAR_M,), relative=_ON_ROAD)
 _LIGHT_STRIDE = 2  # stations between two looks along the route for the next stop line
 _LIGHT_LOOKS = 13
-NEXT_LINE_WIDTH = traffic_lights.LINE_STATES + 2
+NEXT_LINE_WIDTH = NUM_LINE_STATES + 2
 NO_LINE_M = 60.0
 """Distance given where no stop line that asks for anything is ahead."""
 Mask = Bool[Array, "agents n"]
@@ -70,7 +70,7 @@ class Road:
 def observe_lanes(
     samples: Int[Array, "agents n"], road: Road, atlas: RoadAtlas
 ) -> tuple[Float[Array, "agents n 5"], Mask]:
-    """Lane samples: x, y, cos, sin, rise (/ LEVEL_GAP_M), and which slots hold one."""
+    """Lane samples: x, y, cos, sin, rise (/ OBSERVED_LEVEL_GAP_M), and which slots hold one."""
     rows, crossed, mask = _on_level(samples, atlas.sample_pose, atlas.sample_crossed, road)
     return road.seen(_LANES, rows, crossed, mask), mask
 
@@ -103,7 +103,7 @@ def _on_level(
     """Rows of a table and of its crossed twin, and which of them are there and on the agent's level; -1 is nothing."""
     there = jnp.maximum(index, 0)
     rows, crossed = (t.at[there].get(mode="promise_in_bounds") for t in (table, crossed))
-    return rows, crossed, (index >= 0) & (jnp.abs(rows[..., 4] - road.z[:, None]) < LEVEL_GAP_M)
+    return rows, crossed, (index >= 0) & (jnp.abs(rows[..., 4] - road.z[:, None]) < OBSERVED_LEVEL_GAP_M)
 
 
 def observe_stops(
@@ -114,7 +114,7 @@ def observe_stops(
     mask = stops >= 0
     line = atlas.stop_line[jnp.maximum(stops, 0)]
     crossed = line[..., jnp.array(_STOPS.crossed())]
-    asked = [jnp.where(mask, states == what, 0.0) for what in range(traffic_lights.LINE_STATES)]
+    asked = [jnp.where(mask, states == what, 0.0) for what in range(NUM_LINE_STATES)]
     own = road.own.at[:, 4].set(0.0)
     place = road.replace(own=own).seen(_STOPS, line, crossed, mask)
     return jnp.concatenate([place, rows(*asked)], axis=-1), mask
@@ -146,11 +146,11 @@ def next_line(
             crosses = (before < 0) & (past >= 0) & (aside < 1.0) & (ahead_m > -0.5)
             gap = jnp.minimum(gap, jnp.where(crosses, ahead_m, jnp.inf))
         before = past
-    gap = jnp.where((stops >= 0) & (states != traffic_lights.OFF), gap, jnp.inf)
+    gap = jnp.where((stops >= 0) & (states != OFF), gap, jnp.inf)
     nearest = jnp.argmin(gap, axis=1)
     gap, asked = (jnp.take_along_axis(a, nearest[:, None], axis=1)[:, 0] for a in (gap, states))
     seen = jnp.isfinite(gap)
     distance = jnp.where(seen, gap, NO_LINE_M) / NEAR_M
-    asked = jnp.where(seen, asked, traffic_lights.OFF)
-    one_hot = [(asked == what).astype(jnp.float32) for what in range(traffic_lights.LINE_STATES)]
+    asked = jnp.where(seen, asked, OFF)
+    one_hot = [(asked == what).astype(jnp.float32) for what in range(NUM_LINE_STATES)]
     return [*one_hot, distance, state.halted.astype(jnp.float32)]

@@ -19,8 +19,8 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float
 
+from simulator.conventions import RED, YELLOW
 from simulator.metrics.stop_lines import LINE_REACH
-from simulator.traffic_lights import RED, YELLOW
 from teacher.probes.drive import Run
 
 Moments = Float[np.ndarray, " trials"]

@@ -13,9 +13,10 @@ import numpy as np
 
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
+from simulator.conventions import CAR
 from simulator.reset.spawn import first_state
 from simulator.roads.polylines import arc_length, directions, interpolated
-from simulator.state import CAR, PARKED, POLICY, Scenario, WorldState, route_table
+from simulator.state import PARKED, POLICY, Scenario, WorldState, route_table
 from simulator.traffic_lights import JUNCTION_SHIFT
 from teacher.probes.road import LIMIT_MPS, Line
 from teacher.reward import careful_traits

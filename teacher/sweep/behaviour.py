@@ -12,13 +12,14 @@ from simulator.agents.idm import Corridor, locate
 from simulator.atlas.affine_variants import on_map
 from simulator.atlas.edge_distance import corner_room
 from simulator.atlas.road_atlas import RoadAtlas, table_rows
-from simulator.collision import MIN_HEIGHT_GAP_M, corners
+from simulator.collision import corners
 from simulator.config import SimulatorConfig
+from simulator.conventions import LEVEL_GAP_M, RED
 from simulator.dynamics.bicycle import wrap_angle
 from simulator.metrics.stop_lines import LINE_REACH, front
 from simulator.rollout import Choose, step_worlds
 from simulator.state import WorldState, nearest_station, route_rows
-from simulator.traffic_lights import RED, light_states, line_coordinates
+from simulator.traffic_lights import light_states, line_coordinates
 
 FOLLOWS_M = 30.0
 """Whoever has a leader within this follows it (our choice: about 3 s at 10 m/s)."""
@@ -126,5 +127,5 @@ def _heading(state: WorldState) -> Float[Array, "agents 2"]:
 
 def _others(state: WorldState) -> Bool[Array, "agents agents"]:
     """Who else is there on one's level."""
-    level = jnp.abs(state.position[:, 2, None] - state.position[:, 2]) < MIN_HEIGHT_GAP_M
+    level = jnp.abs(state.position[:, 2, None] - state.position[:, 2]) < LEVEL_GAP_M
     return level & state.present & ~jnp.eye(len(level), dtype=bool)

@@ -18,10 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from simulator.conventions import TRAIT_NAMES
 from simulator.roads.map_cache import load_atlas
 from teacher.evaluation.command import choose_with, evaluation_simulator, start_worlds
 from teacher.policy import Policy, describe_policy, load_policy
-from teacher.reward import TRAIT_NAMES, careful_traits
+from teacher.reward import careful_traits
 from teacher.run.run_folder import write_json
 from teacher.sweep.behaviour import Behaviour, record_behaviour
 from teacher.sweep.figures import BEHAVIOURS, Row, row_of, rows_of_parts

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from simulator.config import STANDSTILL_MPS
+from simulator.conventions import STANDSTILL_MPS
 from simulator.metrics.summary import summarise
 from simulator.state import WorldState
 from teacher.sweep.behaviour import Behaviour

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from adaptation.augment import AugmentConfig, augment_pair, mirror, mirrored_order
-from student.observation import CONDITIONING_FEATURES, EGO_SCALES, Command, Observation, one_hot_command
+from simulator.conventions import NUM_TRAITS
+from student.observation import EGO_SCALES, Command, Observation, one_hot_command
 
 NAMES = ("front", "front_left", "front_right", "back")
 STILL = AugmentConfig(**dict.fromkeys((f.name for f in fields(AugmentConfig)), 0.0))
@@ -21,7 +22,7 @@ def observation(batch: int = 6) -> Observation:
         camera_mask=torch.tensor([[True, True, False, False]]).repeat(batch, 1),
         ego=torch.randn(batch, len(EGO_SCALES), generator=generator),
         command=one_hot_command(torch.full((batch,), int(Command.LEFT))),
-        conditioning=torch.zeros(batch, CONDITIONING_FEATURES),
+        conditioning=torch.zeros(batch, NUM_TRAITS),
     )
 
 

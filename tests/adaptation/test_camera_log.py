@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptation.frames.camera_frame import CAR
 from adaptation.frames.camera_log import CameraLog, data_folder
+from simulator.conventions import CAR
 
 Line = Callable[..., dict[str, Any]]
 WriteLog = Callable[..., Path]

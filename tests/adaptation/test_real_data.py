@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from adaptation.frames.calibrated_rig import own_rig
-from adaptation.frames.camera_frame import BOX_CLASSES, CAR, TRUCK, CameraFrame, Moment
+from adaptation.frames.camera_frame import BOX_CLASSES, CameraFrame, Moment
 from adaptation.frames.camera_log import CameraLog
 from adaptation.pairs.lanes import lane_map_of
 from adaptation.pairs.paired_frames import PairedFrames
@@ -20,6 +20,7 @@ from renderer.camera import CameraRig
 from renderer.palette import ClassId
 from renderer.render import render
 from renderer.scene import Scene
+from simulator.conventions import CAR, TRUCK
 
 NUSCENES = "nuscenes_mini/scene-0103"
 

@@ -8,7 +8,8 @@ import torch
 from adaptation.pairs.pair import Pair
 from adaptation.stand_in import StandInConfig, pairs_of_observation, stand_in_look, stand_in_pairs
 from renderer.camera import CameraRig
-from student.observation import CONDITIONING_FEATURES, EGO_FEATURES, Observation, one_hot_command
+from simulator.conventions import NUM_TRAITS
+from student.observation import EGO_FEATURES, Observation, one_hot_command
 
 RIG = CameraRig.nuplan(18, 32)
 CONFIG = StandInConfig(scenes=2, moments_per_scene=2, held_out_scenes=1)
@@ -63,7 +64,7 @@ def test_any_rendered_observation_can_be_paired() -> None:
         camera_mask=torch.ones(2, 4, dtype=torch.bool),
         ego=torch.zeros(2, EGO_FEATURES),
         command=one_hot_command(torch.tensor([0, 1])),
-        conditioning=torch.zeros(2, CONDITIONING_FEATURES),
+        conditioning=torch.zeros(2, NUM_TRAITS),
     )
     pairs = pairs_of_observation(observation, ["town-a", "town-b"])
     assert [pair.scene for pair in pairs] == ["town-a", "town-b"]

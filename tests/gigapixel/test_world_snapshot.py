@@ -9,8 +9,9 @@ import pytest
 
 from gigapixel.bench.renderer_scenes import TownWorlds
 from gigapixel.pictures.world_snapshot import drive_a_while
+from simulator.conventions import PEDESTRIAN
 from simulator.logs.scene_pack import ScenePackWriter
-from simulator.state import LOG, PEDESTRIAN
+from simulator.state import LOG
 from tests.recorded import STEP_S, STEPS, recorded_scene
 
 

@@ -12,11 +12,11 @@ import pytest
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.collision import collides
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.dynamics.bicycle import COAST
+from simulator.conventions import COAST, NUM_TRAITS
 from simulator.reset.spawn import first_state
 from simulator.roads.map_cache import load_atlas
 from simulator.rollout import reset_worlds, step_worlds
-from simulator.state import TRAITS, Scenario, WorldState, route_table
+from simulator.state import Scenario, WorldState, route_table
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +76,7 @@ def open_field() -> Callable[..., WorldState]:
             steer_gain=one,
             acceleration_gain=one,
             speed_gain=one,
-            traits=jnp.zeros((agents, TRAITS)),
+            traits=jnp.zeros((agents, NUM_TRAITS)),
             route=route_table(
                 start[:, None] + along[None, :, None] * heading[:, None],
                 jnp.tile(angle[:, None], (1, stations)),

@@ -14,7 +14,7 @@ from simulator import traffic_lights
 from simulator.atlas.road_atlas import RoadAtlas, drivable_distance
 from simulator.collision import collides
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.dynamics.bicycle import COAST
+from simulator.conventions import COAST, GREEN, RED, YELLOW
 from simulator.reset.spawn import check_capacity, steerable_m
 from simulator.roads.road_map import StopKind
 from simulator.rollout import needs_reset, reset_worlds, select_worlds, step_worlds
@@ -170,7 +170,7 @@ def crossing(
 
 @pytest.mark.parametrize(
     ("colour", "charged"),
-    [(traffic_lights.RED, True), (traffic_lights.GREEN, False), (traffic_lights.YELLOW, False)],
+    [(RED, True), (GREEN, False), (YELLOW, False)],
 )
 def test_only_red_lights_are_charged(
     start: WorldState, towns: RoadAtlas, small: SimulatorConfig, advance: Callable, colour: int, charged: bool
@@ -183,7 +183,7 @@ def test_only_red_lights_are_charged(
 def test_crossing_a_red_line_backwards_is_not_charged(
     start: WorldState, towns: RoadAtlas, small: SimulatorConfig, advance: Callable
 ) -> None:
-    world, _ = crossing(start, towns, small, traffic_lights.RED)
+    world, _ = crossing(start, towns, small, RED)
     heading = jnp.array([jnp.cos(world.yaw[0, 0]), jnp.sin(world.yaw[0, 0]), 0.0])
     past = world.replace(
         position=world.position.at[0, 0].add(0.6 * heading), speed=world.speed.at[0, 0].set(-2.0)
@@ -201,7 +201,7 @@ def test_never_two_groups_of_a_junction_green_at_once(
     junction, group = np.asarray(towns.stop_junction), np.asarray(towns.stop_group)
     seen = set()
     for step in range(0, 240, 3):
-        going = np.isin(np.asarray(states(jnp.int32(step))), (traffic_lights.GREEN, traffic_lights.YELLOW))
+        going = np.isin(np.asarray(states(jnp.int32(step))), (GREEN, YELLOW))
         seen |= set(np.flatnonzero(going).tolist())
         for j in np.unique(junction[going]):
             assert len(np.unique(group[going & (junction == j)])) == 1

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from simulator.conventions import NUM_TRAITS
 from simulator.logs.scene_pack import ScenePackWriter
 from student.network.encoders import EncoderConfig
 from student.network.planner import PlannerConfig
 from student.network.policy import PolicyConfig
-from student.observation import CONDITIONING_FEATURES, Observation, ego_features, one_hot_command
+from student.observation import Observation, ego_features, one_hot_command
 from tests.recorded import recorded_scene
 
 HEIGHT, WIDTH, CAMERAS = 27, 48, 4
@@ -64,7 +65,7 @@ def make_observation():
             camera_mask=torch.ones(batch, CAMERAS, dtype=torch.bool),
             ego=ego_features(5.0 + motion[0], motion[1], motion[2], 0.1 * motion[3], size),
             command=one_hot_command(command),
-            conditioning=2 * torch.rand(batch, CONDITIONING_FEATURES, generator=random) - 1,
+            conditioning=2 * torch.rand(batch, NUM_TRAITS, generator=random) - 1,
         )
 
     return make

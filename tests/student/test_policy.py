@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from simulator.conventions import POSE_SPACING_S
 from student.checkpoint import load_policy, load_weights, save_policy
 from student.losses import LossConfig, imitation_loss, pose_l1
 from student.network.encoders import EncoderConfig, build_encoder
@@ -16,7 +17,7 @@ from student.network.planner import PlannerConfig, TrajectoryHead
 from student.network.policy import PolicyConfig, StudentPolicy
 from student.observation import Command, command_from_heading_change, ego_features, ego_value, one_hot_command
 from student.targets import Targets
-from student.trajectory import POSE_SPACING_S, Trajectory
+from student.trajectory import Trajectory
 
 pytestmark = pytest.mark.usefixtures("torch_seed")
 

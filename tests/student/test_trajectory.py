@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
+from simulator.conventions import POSE_SPACING_S
 from student.targets import turn_weights
-from student.trajectory import POSE_SPACING_S, Trajectory, chain, displacement_m, from_world, wrap_angle
+from student.trajectory import Trajectory, chain, displacement_m, from_world, wrap_angle
 
 
 def test_world_and_back_is_identity() -> None:

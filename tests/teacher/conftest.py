@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from simulator.conventions import CAR
 from simulator.logs.readers.raw_tracks import Repairs
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog
 from simulator.roads.building.build_map import build_log_map
 from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
-from simulator.state import CAR
 from teacher.ppo.environment import Environment, Transition
 
 STEPS, STEP_S, WANTED_MPS, CARS, FIRST, LOST = 25, 0.25, 7.0, 4, 0, 3

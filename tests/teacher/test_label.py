@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from simulator.conventions import NUM_POSES
 from simulator.roads.map_cache import load_atlas
 from simulator.rollout import reset_worlds, roll
 from simulator.state import WorldState
 from teacher.evaluation.command import choose_with
-from teacher.label import NUM_POSES, label, rear_poses, to_rear_axle_frame
+from teacher.label import label, rear_poses, to_rear_axle_frame
 from teacher.policy import Policy, load_policy
 
 ATLAS = ["Town02"]

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from simulator.config import SimulatorConfig
+from simulator.conventions import NUM_TRAITS, TRAIT_NAMES
 from simulator.reset.spawn import reset
 from simulator.roads.map_cache import load_atlas
-from simulator.state import TRAITS, Events, WorldState
-from teacher.reward import TRAIT_NAMES, RewardConfig, careful_traits, reward, weights
+from simulator.state import Events, WorldState
+from teacher.reward import RewardConfig, careful_traits, reward, weights
 
 SIMULATOR = SimulatorConfig(timestep_s=0.25, num_agents=3)
 CONFIG = RewardConfig()
@@ -22,7 +23,7 @@ def state() -> WorldState:
     begin = jax.jit(reset, static_argnums=3)
     world = begin(jax.random.key(0), load_atlas(["Town02"]), jnp.int32(0), SIMULATOR)
     scenario = world.scenario.replace(
-        traits=jnp.ones((3, TRAITS)), route=world.scenario.route.at[..., 5].set(20.0)
+        traits=jnp.ones((3, NUM_TRAITS)), route=world.scenario.route.at[..., 5].set(20.0)
     )
     return world.replace(
         scenario=scenario, speed=jnp.full(3, 10.0), active=jnp.ones(3, bool), yaw=scenario.route_yaw[:, 0]
@@ -95,10 +96,10 @@ def test_total_is_the_sum_and_inactive_agents_get_nothing(state: WorldState) -> 
 
 
 def test_traits_stretch_over_the_ranges() -> None:
-    low, high = weights(jnp.zeros(TRAITS), CONFIG), weights(jnp.ones(TRAITS), CONFIG)
+    low, high = weights(jnp.zeros(NUM_TRAITS), CONFIG), weights(jnp.ones(NUM_TRAITS), CONFIG)
     for name in TRAIT_NAMES:
         np.testing.assert_allclose([low[name], high[name]], getattr(CONFIG, name), rtol=1e-6)
-    assert careful_traits().shape == (TRAITS,)
+    assert careful_traits().shape == (NUM_TRAITS,)
     assert careful_traits()[TRAIT_NAMES.index("collision")] == 1.0
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from simulator.config import SimulatorConfig
-from simulator.dynamics.bicycle import COAST
+from simulator.conventions import COAST
 from simulator.roads.map_cache import load_atlas
 from simulator.rollout import reset_worlds
 from simulator.state import BLIND, BRAKER, IDM, NO_NOISE

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
+from simulator.conventions import CAR, CYCLIST, PEDESTRIAN, TRUCK
 from simulator.logs.cleaning.stationary import freeze_standing, trim_loose_boxes
 from simulator.logs.cleaning.trailers import mend_trailers
 from simulator.logs.readers.raw_tracks import Repairs, SourceTracks
 from simulator.logs.traffic_log import MAX_SPEED_MPS, RATE_RANGE, jumps, rate_ratio
-from simulator.state import CAR, CYCLIST, PEDESTRIAN, TRUCK
 
 PADDING_M = -10000.0
 """Waymo's converters write exactly this, in x and in y, where nothing was seen."""

@@ -10,10 +10,10 @@ import numpy as np
 import scipy.spatial
 from jaxtyping import Bool, Float
 
+from simulator.conventions import TRUCK
 from simulator.logs.inspection.plausibility import OFFROAD_M, box_corners, corner_distance
 from simulator.logs.scene_pack import LoggedScene
 from simulator.roads.road_map import RoadMap
-from simulator.state import TRUCK
 
 ASIDE_M = 6.0
 """A place beyond a lane's open end is on that lane's road this far aside, and a metre more for each metre ahead."""

@@ -10,11 +10,10 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
-from simulator.collision import MIN_HEIGHT_GAP_M
+from simulator.conventions import CAR, LEVEL_GAP_M, TRUCK
 from simulator.logs.cleaning.movable_box import Box
 from simulator.logs.readers.raw_tracks import Repairs, SourceTracks
 from simulator.logs.traffic_log import PARKED_M, wrapped
-from simulator.state import CAR, TRUCK
 
 ROLLED_M = 0.3
 """A vehicle whose median place in the last third of its time lies this far ahead of that in the first third rolls."""
@@ -75,7 +74,7 @@ def trim_loose_boxes(tracks: SourceTracks, still: Bool[np.ndarray, " tracks"], r
             apart = tracks.position[here, at] - tracks.position[there, then]
             reach = np.linalg.norm(tracks.size[here, :2]) + np.linalg.norm(tracks.size[there, :2])
             together = (tracks.valid[here] & tracks.valid[there]).any()
-            if together and np.linalg.norm(apart[:2]) < reach / 2 and abs(apart[2]) < MIN_HEIGHT_GAP_M:
+            if together and np.linalg.norm(apart[:2]) < reach / 2 and abs(apart[2]) < LEVEL_GAP_M:
                 boxes = [Box.of(tracks, here, at), Box.of(tracks, there, then)]
                 if _part(boxes):
                     repairs.add("loose boxes of standing vehicles trimmed", 2)

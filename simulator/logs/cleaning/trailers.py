@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from simulator.conventions import CAR, TRUCK
 from simulator.logs.cleaning.movable_box import Box
 from simulator.logs.readers.raw_tracks import Repairs, SourceTracks
-from simulator.state import CAR, TRUCK
 
 FIFTH_WHEEL_M = 3.0
 """A trailer's front lies over at most this much of its cab."""

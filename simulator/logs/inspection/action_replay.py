@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
+from simulator.conventions import TRUCK
 from simulator.dynamics.action_model import action_model
 from simulator.dynamics.log_to_actions import actions_of_track
 from simulator.logs.inspection.plausibility import padded
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog
-from simulator.state import TRUCK
 
 MODELS = ("steering_rate_continuous", "steering_rate", "jerk", "plan")
 NEAR_M = 0.3

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from simulator.conventions import KIND_NAMES
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import repair_counts
 from simulator.roads.road_map import StopKind
-from simulator.state import KIND_NAMES
 
 
 @dataclass

@@ -6,11 +6,11 @@ import numpy as np
 from jaxtyping import Int
 from PIL import Image, ImageDraw, ImageFont
 
+from simulator.conventions import CAR
 from simulator.drawing.top_down import draw_map, draw_world
 from simulator.drawing.viewport import SLATE, Colour, Palette, View
 from simulator.logs.scene_pack import LoggedScene, ScenePack
 from simulator.logs.traffic_log import TrafficLog
-from simulator.state import CAR
 
 MARGIN_M = 14.0  # around the traffic
 LEAST_EXTENT_M = 60.0

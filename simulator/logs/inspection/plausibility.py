@@ -17,10 +17,10 @@ from jaxtyping import Bool, Float, Float32
 
 from simulator.collision import colliding_pairs, corners
 from simulator.config import SimulatorConfig
+from simulator.conventions import KIND_NAMES, TRUCK
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog, parked_tracks, repair_counts
 from simulator.roads.drivable_area import drivable_area, signed_distance
-from simulator.state import KIND_NAMES, TRUCK
 
 OFFROAD_M = SimulatorConfig().offroad_margin_m
 UNMAPPED_M = 5.0

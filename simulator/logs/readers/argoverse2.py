@@ -17,13 +17,13 @@ import numpy as np
 import scipy.spatial
 from scipy.spatial.transform import Rotation
 
+from simulator.conventions import CAR, CYCLIST, PEDESTRIAN, TRUCK
 from simulator.logs.build_scene import IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.readers.py123d_map import source_map_of
 from simulator.logs.readers.raw_tracks import Repairs, SourceTracks, tracks_from_rows
 from simulator.logs.readers.timestamps import even_timestep_s
 from simulator.logs.scene_pack import LoggedScene
 from simulator.roads.building.raw_map import Origins, SourceMap
-from simulator.state import CAR, CYCLIST, PEDESTRIAN, TRUCK
 
 FOLDERS = ("logs/av2_sensor_logs", "logs/av2_forecasting")
 LIMIT_MPS = 11.2

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import shapely
 
+from simulator.conventions import CAR, CYCLIST, PEDESTRIAN, TRUCK
 from simulator.logs.readers.raw_tracks import Repairs, SourceTracks
 from simulator.logs.readers.waymo_map import MARKING_NAMES, MARKINGS
 from simulator.roads.building.raw_map import SourceLane, SourceMap, SurfaceRule
 from simulator.roads.building.road_surface import nested
 from simulator.roads.polylines import arc_length, without_repeats
-from simulator.state import CAR, CYCLIST, PEDESTRIAN, TRUCK
 
 LIMIT_MPS = 13.9
 """50 km/h, Singapore's urban limit (Boston's is a little less); the files carry a placeholder of 100 km/h."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import shapely
 
+from simulator.conventions import CAR, CYCLIST, GREEN, OFF, PEDESTRIAN, RED, YELLOW
 from simulator.logs.build_scene import IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.cleaning.clean_tracks import vehicle_kind
 from simulator.logs.readers.py123d_map import source_map_of
@@ -22,8 +23,6 @@ from simulator.logs.readers.timestamps import even_timestep_s
 from simulator.logs.scene_pack import LoggedScene
 from simulator.roads.building.raw_map import Origins, Signal, SourceMap
 from simulator.roads.road_map import StopKind
-from simulator.state import CAR, CYCLIST, PEDESTRIAN
-from simulator.traffic_lights import GREEN, OFF, RED, YELLOW
 
 SCENE_S = 20.0
 """As long as a scene of nuScenes; a rest shorter than half of it joins the scene before."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import shapely
 
+from simulator.conventions import GREEN, OFF, RED, YELLOW
 from simulator.logs.readers.raw_tracks import Repairs
 from simulator.roads.building.raw_map import Signal, SourceLane, SourceMap, SurfaceRule
 from simulator.roads.road_map import MarkingType, StopKind
-from simulator.traffic_lights import GREEN, OFF, RED, YELLOW
 
 SURFACE_STREET_MPS = 13.4
 """30 mph: the JSON carries no limits, and most of Waymo's roads are arterials of San Francisco and Phoenix."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from simulator.conventions import CYCLIST, PEDESTRIAN
 from simulator.logs.build_scene import IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.cleaning.clean_tracks import vehicle_kind
 from simulator.logs.readers.raw_tracks import Repairs, SourceTracks
@@ -21,7 +22,6 @@ from simulator.logs.readers.waymo_map import SURFACE_STREET_MPS, Element, light_
 from simulator.logs.scene_pack import LoggedScene
 from simulator.roads.building.raw_map import Origins, Signal
 from simulator.roads.road_map import StopKind
-from simulator.state import CYCLIST, PEDESTRIAN
 
 TIMESTEP_S = 0.1
 FOLDER = "logs/womd_train"

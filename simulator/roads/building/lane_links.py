@@ -12,12 +12,11 @@ import scipy.sparse.csgraph
 import scipy.spatial
 import shapely
 
-from simulator.roads.building.lane_widths import LEVEL_M
+from simulator.conventions import LANE_JOINT_GAP_M, LEVEL_GAP_M
 from simulator.roads.polylines import directions
 
 MEETING_M = 0.7
 """A lane goes on in another one that starts this close to its end (centrelines are sampled every half metre)."""
-MEETING_LEVEL_M = 1.5
 MEETING_RAD = np.deg2rad(50.0)
 CROSSING_RAD = np.deg2rad(15.0)
 """Lanes that meet under a smaller angle merge or split; they do not cross."""
@@ -39,7 +38,7 @@ def linked_by_ends(centres: Sequence[np.ndarray]) -> list[list[int]]:
             other
             for other in sorted(found)
             if other != lane
-            and abs(starts[other, 2] - ends[lane, 2]) < MEETING_LEVEL_M
+            and abs(starts[other, 2] - ends[lane, 2]) < LANE_JOINT_GAP_M
             and np.cos(first[other] - last[lane]) > np.cos(MEETING_RAD)
         ]
         for lane, found in enumerate(near)
@@ -102,7 +101,7 @@ def _crosses(a: shapely.LineString, b: shapely.LineString, place: shapely.Geomet
         np.array([line.interpolate(at - 0.5).coords[0], line.interpolate(at + 0.5).coords[0]])
         for at, line in zip(np.maximum(here, 0.5), (a, b), strict=True)
     ]
-    if abs(pieces[0][:, 2].mean() - pieces[1][:, 2].mean()) > LEVEL_M:
+    if abs(pieces[0][:, 2].mean() - pieces[1][:, 2].mean()) > LEVEL_GAP_M:
         return False
     yaw = [directions(piece)[0] for piece in pieces]
     return bool(abs(np.sin(yaw[0] - yaw[1])) > np.sin(CROSSING_RAD))

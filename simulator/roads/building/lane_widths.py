@@ -14,11 +14,10 @@ import numpy as np
 import scipy.spatial
 from jaxtyping import Float, Float64, Int
 
+from simulator.conventions import LEVEL_GAP_M
 from simulator.roads.polylines import directions, resampled
 
 POINT_M = 1.0
-LEVEL_M = 2.5
-"""Lines whose heights differ by more belong to another level."""
 PARALLEL_RAD = np.deg2rad(20.0)
 PAINT_M = (0.8, 3.0)
 """Paint this far from a centreline may be the side of its lane."""
@@ -87,7 +86,7 @@ def points_beside(stations: Points, points: Points, reach_m: float | int) -> Bes
     cos, sin = np.cos(stations.yaw[near["i"]]), np.sin(stations.yaw[near["i"]])
     ahead = apart[:, 0] * cos + apart[:, 1] * sin
     aside = apart[:, 1] * cos - apart[:, 0] * sin
-    good = (np.abs(ahead) <= 0.6 * POINT_M) & (np.abs(apart[:, 2]) < LEVEL_M)
+    good = (np.abs(ahead) <= 0.6 * POINT_M) & (np.abs(apart[:, 2]) < LEVEL_GAP_M)
     return Beside(near["i"][good], near["j"][good], aside[good])
 
 

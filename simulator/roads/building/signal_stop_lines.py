@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simulator.conventions import GREEN, OFF, RED, YELLOW
 from simulator.roads.building.raw_map import Signal
 from simulator.roads.road_map import StopKind
 from simulator.roads.stop_lines import Station, phase_groups, stop_line_fields
-from simulator.traffic_lights import GREEN, OFF, RED, YELLOW
 
 SAME_LINE_M, SAME_LINE_RAD = 1.5, np.deg2rad(30.0)
 """Lines whose middles lie this near and whose lanes head alike to this angle are one line."""

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from simulator.agents.baselines import CONSTANT_VELOCITY, IDM_BASELINE, NO_BASELINE, with_baseline
-from simulator.agents.faulty_agents import HARDEST
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
-from simulator.dynamics.bicycle import COAST
+from simulator.conventions import COAST, HARDEST_BRAKING
 from simulator.metrics.summary import agent_figures
 from simulator.state import IDM, PARKED, POLICY, WorldState
 from simulator.step import step
@@ -48,7 +47,7 @@ def advance(towns: RoadAtlas, small: SimulatorConfig) -> Advance:
 def test_constant_velocity_goes_straight_on_whatever_the_action(field: Build, advance: Advance) -> None:
     state = field([0, 0, 0], [0, 20, 40], [10.0, 4.0, 0.0], [POLICY] * AGENTS, CONSTANT_VELOCITY)
     after = state
-    for action in (COAST, HARDEST, HARDEST, COAST):
+    for action in (COAST, HARDEST_BRAKING, HARDEST_BRAKING, COAST):
         after, events = advance(after, action)
     moved = np.asarray(after.position - state.position)
     expected = np.array([10.0, 4.0, 0.0])[:, None] * [
@@ -69,12 +68,12 @@ def test_only_agents_that_count_are_driven(field: Build, advance: Advance) -> No
     state = field([0, 0, 0], [0, 20, 40], [10.0] * AGENTS, [POLICY, POLICY, PARKED], CONSTANT_VELOCITY)
     state = state.replace(spawned=state.spawned.at[1].set(False))
     for _ in range(4):
-        state, _ = advance(state, HARDEST)
+        state, _ = advance(state, HARDEST_BRAKING)
     assert float(state.speed[0]) == 10.0
     assert float(state.speed[1]) < 9.0
     given_back = with_baseline(state, NO_BASELINE)
     for _ in range(4):
-        given_back, _ = advance(given_back, HARDEST)
+        given_back, _ = advance(given_back, HARDEST_BRAKING)
     assert float(given_back.speed[0]) < 9.0
 
 
@@ -110,7 +109,7 @@ def test_the_intelligent_driver_model_drives_alike_as_a_baseline(field: Build, a
     ]
     arrivals = np.zeros(AGENTS, int)
     for _ in range(80):
-        (one, _), (other, events) = (advance(state, HARDEST) for state in both)
+        (one, _), (other, events) = (advance(state, HARDEST_BRAKING) for state in both)
         both = [one, other]
         arrivals += np.asarray(events.arrived)
         if not arrivals.any():  # the judged leader arrives 2 m before the other vanishes

@@ -11,10 +11,11 @@ import pytest
 from simulator.agents import faulty_agents
 from simulator.agents.controllers import draw_roles
 from simulator.config import SimulatorConfig
-from simulator.dynamics.bicycle import COAST, MIN_ACCELERATION
+from simulator.conventions import CAR, COAST, PEDESTRIAN
+from simulator.dynamics.bicycle import MIN_ACCELERATION
 from simulator.metrics.summary import summarise
 from simulator.rollout import needs_reset
-from simulator.state import BLIND, BRAKER, CAR, IDM, NO_NOISE, PARKED, PEDESTRIAN, POLICY, WorldState
+from simulator.state import BLIND, BRAKER, IDM, NO_NOISE, PARKED, POLICY, WorldState
 from simulator.step import move
 
 Build = Callable[..., WorldState]

@@ -14,7 +14,7 @@ from simulator.agents import idm
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.collision import collides
 from simulator.config import IdmConfig, SimulatorConfig
-from simulator.dynamics.bicycle import COAST
+from simulator.conventions import COAST, GREEN, RED
 from simulator.roads.road_map import StopKind
 from simulator.rollout import needs_reset
 from simulator.state import IDM, PARKED, WorldState, route_table
@@ -180,7 +180,7 @@ def test_it_slows_down_for_a_bend(field: Build, small: SimulatorConfig) -> None:
     assert speeds[0] > speeds[1] > speeds[2]
 
 
-@pytest.mark.parametrize(("colour", "stops"), [(traffic_lights.RED, True), (traffic_lights.GREEN, False)])
+@pytest.mark.parametrize(("colour", "stops"), [(RED, True), (GREEN, False)])
 def test_it_stops_at_red_and_passes_at_green(
     towns: RoadAtlas, small: SimulatorConfig, field: Build, advance: Callable, colour: int, stops: bool
 ) -> None:

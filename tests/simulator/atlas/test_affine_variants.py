@@ -16,6 +16,7 @@ from simulator.atlas.affine_variants import MAX_VARIANTS, SCALE, inverse, varian
 from simulator.atlas.edge_distance import corner_room
 from simulator.atlas.road_atlas import RoadAtlas, build_atlas, drivable_distance
 from simulator.config import SimulatorConfig
+from simulator.conventions import RED
 from simulator.drawing.draw_state import world_of
 from simulator.reset.spawn import SPAWN_GAP_M
 from simulator.roads.map_cache import load_maps
@@ -190,7 +191,7 @@ def test_red_lights_are_lights_of_the_original(
     look = jax.jit(
         jax.vmap(lambda world, line: traffic_lights.light_states(world, line[None], atlas, CONFIG)[0])
     )
-    red = np.asarray(look(state, jnp.asarray(stop))) == traffic_lights.RED
+    red = np.asarray(look(state, jnp.asarray(stop))) == RED
     np.testing.assert_array_equal(np.asarray(events.red_light)[:, 0], red)
     np.testing.assert_array_equal(red[: WORLDS // 2], red[WORLDS // 2 :])
     assert set(red.tolist()) == {False, True}, "some are red, some are not"

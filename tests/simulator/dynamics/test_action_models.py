@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from simulator.conventions import COAST
 from simulator.dynamics.action_model import ActionModel, action_model
-from simulator.dynamics.bicycle import COAST, MAX_STEERING, Motion, Vehicle, rear_pose, wrap_angle
+from simulator.dynamics.bicycle import MAX_STEERING, Motion, Vehicle, rear_pose, wrap_angle
 from simulator.dynamics.log_to_actions import TrackActions, actions_of_track
 from simulator.dynamics.log_window import Ahead, LoggedTrack, joining_arc, windows
 from simulator.dynamics.steering_rate_actions import SteeringRateActions

@@ -6,11 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from simulator.conventions import COAST, NUM_JERK_ACTIONS
 from simulator.dynamics.bicycle import (
     ACTIONS,
-    COAST,
     MAX_STEERING,
-    NUM_ACTIONS,
     Motion,
     Vehicle,
     advance,
@@ -35,7 +34,7 @@ def vehicle(**changes: float) -> Vehicle:
 
 
 def test_twelve_actions_are_all_pairs_of_jerks() -> None:
-    assert NUM_ACTIONS == 12
+    assert NUM_JERK_ACTIONS == 12
     assert {tuple(row) for row in ACTIONS.tolist()} == {(a, b) for a in (-15, -4, 0, 4) for b in (-4, 0, 4)}
     np.testing.assert_array_equal(jerks_of(jnp.array([COAST])), [[0.0, 0.0]])
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from simulator.conventions import CAR, PEDESTRIAN, TRUCK
 from simulator.logs.readers.argoverse2 import EGO_ID, av2_folders, read_av2
 from simulator.logs.readers.py123d import py123d_folders, read_py123d
 from simulator.logs.readers.py123d_map import marking_of
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import PARKED_M, TrafficLog, repair_counts
 from simulator.roads.road_map import MarkingType
-from simulator.state import CAR, PEDESTRIAN, TRUCK
 
 pyarrow = pytest.importorskip("pyarrow", reason="Argoverse tables need pyarrow, which comes with py123d")
 pytest.importorskip("pyarrow.feather")

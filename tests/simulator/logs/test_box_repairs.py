@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from simulator.conventions import CAR, PEDESTRIAN, TRUCK
 from simulator.logs.cleaning.clean_tracks import mend_tracks
 from simulator.logs.cleaning.stationary import LOOSE_M
 from simulator.logs.readers.raw_tracks import Repairs, SourceTracks
-from simulator.state import CAR, PEDESTRIAN, TRUCK
 
 STEPS = 30
 TIMESTEP_S = 0.1

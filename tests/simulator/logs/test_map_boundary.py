@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from simulator.conventions import CAR
 from simulator.logs.build_scene import build_scene
 from simulator.logs.cleaning.map_boundary import beyond_open_ends
 from simulator.logs.inspection.plausibility import scene_report
 from simulator.logs.readers.raw_tracks import Repairs, SourceTracks
 from simulator.roads.building.build_map import build_log_map
 from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
-from simulator.state import CAR
 
 ORIGINS = Origins("s", "s.json", "0" * 64, "test", "womd")
 STEPS = 60

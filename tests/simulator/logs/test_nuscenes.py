@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from simulator.conventions import CAR, CYCLIST, GREEN, OFF, PEDESTRIAN, RED, TRUCK, YELLOW
 from simulator.logs.readers.nuscenes import EGO_CENTRE_M
 from simulator.logs.readers.safe_pickle import load_plain_pickle
 from simulator.logs.readers.scenarionet import read_scenarionet
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import PARKED_M, repair_counts
 from simulator.roads.road_map import StopKind
-from simulator.state import CAR, CYCLIST, PEDESTRIAN, TRUCK
-from simulator.traffic_lights import GREEN, OFF, RED, YELLOW
 
 STEPS = 30
 CENTRE = np.array([600.0, 1600.0])

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from simulator.conventions import CAR, PEDESTRIAN
 from simulator.logs.inspection.action_replay import NEAR_M, distances_to_log, moving
 from simulator.logs.inspection.contents import summary_lines
 from simulator.logs.inspection.pictures import draw_scene, track_colours
@@ -16,7 +17,6 @@ from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog
 from simulator.roads.building.build_map import build_log_map
 from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
-from simulator.state import CAR, PEDESTRIAN
 
 STEPS = 40
 ROAD_HALF_M = 1.75

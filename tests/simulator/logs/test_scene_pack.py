@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from simulator.__main__ import main
+from simulator.conventions import CAR
 from simulator.logs.import_logs import import_logs
 from simulator.logs.readers.raw_tracks import Repairs
 from simulator.logs.scene_pack import LoggedScene, ScenePack, ScenePackWriter, holds_logged_scenes
@@ -19,7 +20,6 @@ from simulator.roads.building.build_map import build_log_map
 from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
 from simulator.roads.map_cache import load_maps
 from simulator.roads.road_map import RoadMap
-from simulator.state import CAR
 
 STEPS = 12
 

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from simulator.conventions import CAR, PEDESTRIAN
 from simulator.logs.cleaning.clean_tracks import mend_tracks
 from simulator.logs.readers.raw_tracks import Repairs, SourceTracks
 from simulator.logs.traffic_log import TrafficLog, repair_counts
-from simulator.state import CAR, PEDESTRIAN
 
 STEPS = 20
 TIMESTEP_S = 0.1

@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 
 from simulator.__main__ import main
+from simulator.conventions import CAR, CYCLIST, GREEN, OFF, PEDESTRIAN, RED, TRUCK
 from simulator.logs.import_logs import import_logs
 from simulator.logs.readers.womd import read_womd
 from simulator.logs.scene_pack import LoggedScene, ScenePack
 from simulator.logs.traffic_log import repair_counts
 from simulator.roads.road_map import StopKind
-from simulator.state import CAR, CYCLIST, PEDESTRIAN, TRUCK
-from simulator.traffic_lights import GREEN, OFF, RED
 
 STEPS = 21
 CENTRE = np.array([8000.0, -3000.0, 40.0])

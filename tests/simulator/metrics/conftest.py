@@ -12,7 +12,7 @@ import pytest
 
 from simulator.atlas.road_atlas import RoadAtlas, build_atlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.dynamics.bicycle import COAST
+from simulator.conventions import COAST
 from simulator.metrics.driving_quality import blank_conduct
 from simulator.reset.spawn import reset
 from simulator.roads.road_map import RoadMap, StopKind, pack_pieces, pad_indices

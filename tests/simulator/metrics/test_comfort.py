@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.dynamics.bicycle import COAST
+from simulator.conventions import COAST
 from simulator.metrics.comfort import comfortable, history_steps
 
 STEP_S = 0.1

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.dynamics.bicycle import COAST
+from simulator.conventions import COAST
 from simulator.metrics.summary import summarise
 from simulator.rollout import step_worlds
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from simulator import traffic_lights
-from simulator.dynamics.bicycle import COAST
+from simulator.conventions import COAST, GREEN, OFF, RED, STOP, YELLOW, YIELD
 from simulator.step import step
 
 EASTWARD, WESTWARD, NORTHWARD = 0.0, np.pi, np.pi / 2
@@ -85,10 +85,10 @@ def test_the_sign_is_for_its_own_direction(place: Any) -> None:
 @pytest.mark.parametrize(
     ("colour", "charged"),
     [
-        (traffic_lights.RED, True),
-        (traffic_lights.GREEN, False),
-        (traffic_lights.YELLOW, False),
-        (traffic_lights.OFF, False),
+        (RED, True),
+        (GREEN, False),
+        (YELLOW, False),
+        (OFF, False),
     ],
 )
 def test_everybody_is_charged_on_red_and_nobody_otherwise(place: Any, colour: int, charged: bool) -> None:
@@ -96,7 +96,7 @@ def test_everybody_is_charged_on_red_and_nobody_otherwise(place: Any, colour: in
     approaches = {1: (12.5, 1.75, WESTWARD, 8.0), 2: (1.75, -12.5, NORTHWARD, 8.0)}
     for stop, agent in approaches.items():
         world = place.world(agent)
-        if colour == traffic_lights.OFF:
+        if colour == OFF:
             off = world.scenario.replace(lights_on=world.scenario.lights_on & False)
             world = world.replace(scenario=off)
         steps = jnp.arange(400)
@@ -120,7 +120,7 @@ def at_red(place: Any, agent: tuple[float, float, float, float]) -> Any:
             world.replace(step=step), jnp.array([2]), place.atlas, place.config
         )[0]
     )(jnp.arange(400))
-    return world.replace(step=jnp.argmax(shown == traffic_lights.RED).astype(jnp.int32))
+    return world.replace(step=jnp.argmax(shown == RED).astype(jnp.int32))
 
 
 def test_driving_around_a_red_light_is_running_it(place: Any) -> None:
@@ -144,9 +144,7 @@ def test_lit_junctions_can_become_all_way_stops(place: Any) -> None:
     world = place.world((1.75, -15.0, NORTHWARD, 8.0))
     lines = jnp.arange(4)
     asked = traffic_lights.line_states(world, lines, place.atlas, config)
-    np.testing.assert_array_equal(
-        asked, [traffic_lights.STOP, traffic_lights.STOP, traffic_lights.STOP, traffic_lights.YIELD]
-    )
+    np.testing.assert_array_equal(asked, [STOP, STOP, STOP, YIELD])
     assert not traffic_lights.light_states(world, lines, place.atlas, config).any()
     advance = jax.jit(lambda state: step(state, jnp.full(4, COAST, jnp.int32), place.atlas, config))
     charged = 0

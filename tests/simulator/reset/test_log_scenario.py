@@ -14,7 +14,7 @@ import pytest
 from simulator import traffic_lights
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.dynamics.bicycle import COAST
+from simulator.conventions import COAST, GREEN, OFF, RED
 from simulator.logs.readers.raw_tracks import Repairs
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog
@@ -71,7 +71,7 @@ def make_scene(town: RoadMap, timestep_s: float) -> LoggedScene:
     valid[LATE] = (time > 1.1) & (time < 4.1)
     stops = len(town.stop_line_yaw)
     colours = np.zeros((stops, steps), np.int32)
-    colours[0] = np.where(time < 3.0, traffic_lights.RED, traffic_lights.GREEN)
+    colours[0] = np.where(time < 3.0, RED, GREEN)
     keep = valid[..., None]
     log = TrafficLog(
         name="by hand", source="womd", source_file="hand.json", source_sha256="0" * 64, importer="test",
@@ -156,12 +156,12 @@ def test_recorded_lights_are_shown(
     state = build()
     stops = jnp.array([0, 1, -1])
     seen = jax.jit(lambda s: traffic_lights.light_states(s, stops, towns, small))
-    np.testing.assert_array_equal(seen(state), [traffic_lights.RED, traffic_lights.OFF, traffic_lights.OFF])
+    np.testing.assert_array_equal(seen(state), [RED, OFF, OFF])
     np.testing.assert_array_equal(
         seen(state.replace(step=jnp.int32(12))),
-        [traffic_lights.GREEN, traffic_lights.OFF, traffic_lights.OFF],
+        [GREEN, OFF, OFF],
     )
-    np.testing.assert_array_equal(seen(state.replace(step=jnp.int32(99)))[0], traffic_lights.GREEN)
+    np.testing.assert_array_equal(seen(state.replace(step=jnp.int32(99)))[0], GREEN)
 
 
 def test_who_may_drive(build: Callable[..., WorldState]) -> None:

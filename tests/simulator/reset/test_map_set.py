@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from simulator.config import SimulatorConfig
-from simulator.dynamics.bicycle import COAST
+from simulator.conventions import COAST, GREEN, OFF, RED
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
 from simulator.reset.log_scenario import ReplayConfig
 from simulator.reset.map_set import Places, load_places, one_place
@@ -20,7 +20,7 @@ from simulator.reset.reset import RecordedStarts, begin_worlds, load_starts
 from simulator.roads.map_cache import load_atlas
 from simulator.rollout import has_ended, needs_reset, reset_worlds, step_worlds
 from simulator.state import LOG, POLICY, WorldState
-from simulator.traffic_lights import GREEN, OFF, RED, line_states
+from simulator.traffic_lights import line_states
 from tests.recorded import RED_STEPS, STEPS, recorded_scene
 
 TOWN = "Town02"

@@ -14,7 +14,7 @@ from simulator.atlas.padding import pad_atlas, room_for, shapes_of
 from simulator.atlas.road_atlas import RoadAtlas, build_atlas, drivable_distance
 from simulator.atlas.scene_grids import load_scene_atlas
 from simulator.config import SimulatorConfig
-from simulator.dynamics.bicycle import COAST
+from simulator.conventions import CAR, COAST
 from simulator.logs.readers.raw_tracks import Repairs
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
 from simulator.logs.traffic_log import TrafficLog
@@ -28,7 +28,7 @@ from simulator.roads.map_cache import load_maps
 from simulator.roads.query_grids import Grids
 from simulator.roads.road_map import RoadMap
 from simulator.rollout import step_worlds
-from simulator.state import CAR, LOG, POLICY
+from simulator.state import LOG, POLICY
 
 SIMULATOR = SimulatorConfig(timestep_s=0.1, num_agents=6, route_stations=32)
 SCENES = 5

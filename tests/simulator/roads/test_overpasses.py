@@ -9,7 +9,7 @@ import scipy.spatial
 from simulator.atlas.road_atlas import RoadAtlas, drivable_distance
 from simulator.collision import collides
 from simulator.config import SimulatorConfig
-from simulator.dynamics.bicycle import COAST
+from simulator.conventions import COAST
 from simulator.reset.spawn import reset
 from simulator.roads.map_cache import load_atlas, load_maps
 from simulator.roads.overpasses import split_height

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from simulator.conventions import CAR, CYCLIST
 from simulator.logs.readers.raw_tracks import Repairs
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
 from simulator.logs.traffic_log import TrafficLog
 from simulator.roads.building.build_map import build_log_map
 from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
-from simulator.state import CAR, CYCLIST
 from teacher.evaluation import command, logs
 from teacher.evaluation.clips.clip_selection import ARRIVAL, COLLISION, chosen_clips
 from teacher.evaluation.clips.clip_video import ALARM, write_film

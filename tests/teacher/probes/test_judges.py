@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulator.traffic_lights import GREEN, RED
+from simulator.conventions import GREEN, RED
 from teacher.probes.catalogue import PROBES
 from teacher.probes.judging import passes
 from teacher.probes.maps import ARM_M, BOX_M

@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 
+from simulator.conventions import TRAIT_NAMES
 from teacher.__main__ import main
-from teacher.reward import TRAIT_NAMES, careful_traits
+from teacher.reward import careful_traits
 from teacher.sweep.command import swept_traits
 from teacher.sweep.figures import BEHAVIOURS
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from simulator.config import SimulatorConfig
+from simulator.conventions import TRAIT_NAMES
 from teacher.probes.catalogue import AGENTS, GOALS, PROBES, draw_trials, probe_atlas, probe_simulator
 from teacher.probes.starts import start_trials
-from teacher.reward import TRAIT_NAMES
 from teacher.sweep.behaviour import Behaviour
 from teacher.sweep.figures import BEHAVIOURS, row_of, rows_of_parts
 from teacher.sweep.trend import MEANT, spearman, trends
