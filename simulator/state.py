@@ -3,20 +3,15 @@
 Both describe ONE world. Batches get a leading ``worlds`` axis from ``vmap`` in ``simulator.rollout``.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from simulator.array_field import ArrayField
 from simulator.config import ROUTE_SPACING_M
 from simulator.conventions import WHEELBASE_RATIO
-
-if TYPE_CHECKING:
-    from jax import Array as Leaf
-else:
-    # JAX rebuilds pytrees with placeholders during transformations, so fields are not type-checked at run time.
-    Leaf = Any
 
 ROUTE_WIDTH = 6
 """Columns of `Scenario.route`."""
@@ -33,35 +28,35 @@ NOISE_NAMES = ("none", "blind", "braker")
 class Logged:
     """The recorded traffic of one world from the step at which its episode starts, at the simulator's own step."""
 
-    position: Leaf  # [agents, steps, 3] m, world; the last one holds beyond the end
-    yaw: Leaf  # [agents, steps] rad
-    speed: Leaf  # [agents, steps] m/s, signed, along the heading
-    valid: Leaf  # [agents, steps] bool: was seen
-    light_state: Leaf  # [stops, steps] int32: per stop line of the world's own map
-    last_step: Leaf  # [] int32: the last recorded step; what follows is padding
+    position: ArrayField  # [agents, steps, 3] m, world; the last one holds beyond the end
+    yaw: ArrayField  # [agents, steps] rad
+    speed: ArrayField  # [agents, steps] m/s, signed, along the heading
+    valid: ArrayField  # [agents, steps] bool: was seen
+    light_state: ArrayField  # [stops, steps] int32: per stop line of the world's own map
+    last_step: ArrayField  # [] int32: the last recorded step; what follows is padding
 
 
 @struct.dataclass
 class Scenario:
     """Everything about one world that stays fixed for an episode."""
 
-    size: Leaf  # [agents, 3] m: length, width, height
-    kind: Leaf  # [agents] int32: index into KIND_NAMES
-    throttle_gain: Leaf  # [agents] scales longitudinal jerk
-    steer_gain: Leaf  # [agents] scales lateral jerk
-    acceleration_gain: Leaf  # [agents] scales the largest forward acceleration
-    speed_gain: Leaf  # [agents] scales the speed cap
-    traits: Leaf  # [agents, NUM_TRAITS] in [0, 1]
-    route: Leaf  # [agents, stations, ROUTE_WIDTH]: see `route_table`; stations ROUTE_SPACING_M apart
-    goal_m: Leaf  # [agents, goals] m along the route, increasing
-    num_goals: Leaf  # [agents] int32: how many of ``goal_m`` count
-    goal_radius_m: Leaf  # [agents] m
-    light_phase: Leaf  # [] in [0, 1): shifts every traffic light's cycle
-    lights_on: Leaf  # [] bool: False in worlds without any traffic light
-    map_matrix: Leaf  # [2, 2] world from map; see `simulator.atlas.affine_variants`
-    map_inverse: Leaf  # [2, 2] map from world
-    control: Leaf  # [agents] int32: index into CONTROL_NAMES, who drives
-    noise: Leaf  # [agents] int32: index into NOISE_NAMES
+    size: ArrayField  # [agents, 3] m: length, width, height
+    kind: ArrayField  # [agents] int32: index into KIND_NAMES
+    throttle_gain: ArrayField  # [agents] scales longitudinal jerk
+    steer_gain: ArrayField  # [agents] scales lateral jerk
+    acceleration_gain: ArrayField  # [agents] scales the largest forward acceleration
+    speed_gain: ArrayField  # [agents] scales the speed cap
+    traits: ArrayField  # [agents, NUM_TRAITS] in [0, 1]
+    route: ArrayField  # [agents, stations, ROUTE_WIDTH]: see `route_table`; stations ROUTE_SPACING_M apart
+    goal_m: ArrayField  # [agents, goals] m along the route, increasing
+    num_goals: ArrayField  # [agents] int32: how many of ``goal_m`` count
+    goal_radius_m: ArrayField  # [agents] m
+    light_phase: ArrayField  # [] in [0, 1): shifts every traffic light's cycle
+    lights_on: ArrayField  # [] bool: False in worlds without any traffic light
+    map_matrix: ArrayField  # [2, 2] world from map; see `simulator.atlas.affine_variants`
+    map_inverse: ArrayField  # [2, 2] map from world
+    control: ArrayField  # [agents] int32: index into CONTROL_NAMES, who drives
+    noise: ArrayField  # [agents] int32: index into NOISE_NAMES
     logged: Any = None  # Logged where the world replays recorded traffic, else None: no leaves at all
     has_idm: bool = struct.field(pytree_node=False, default=False)  # compiled in only where agents may be IDM
     has_noise: bool = struct.field(pytree_node=False, default=False)  # ... may be BLIND or BRAKER
@@ -70,17 +65,17 @@ class Scenario:
     )  # stands in for the policy: `simulator.agents.baselines`
 
     @property
-    def route_xyz(self) -> Leaf:
+    def route_xyz(self) -> ArrayField:
         """[agents, stations, 3] m, world."""
         return self.route[..., jnp.array([0, 1, 4])]
 
     @property
-    def route_yaw(self) -> Leaf:
+    def route_yaw(self) -> ArrayField:
         """[agents, stations] rad."""
         return jnp.arctan2(self.route[..., 3], self.route[..., 2])
 
     @property
-    def route_limit_mps(self) -> Leaf:
+    def route_limit_mps(self) -> ArrayField:
         """[agents, stations] m/s: speed limit along the route."""
         return self.route[..., 5]
 
@@ -89,28 +84,28 @@ class Scenario:
 class WorldState:
     """What moves: one instant of one world. Immutable, so keeping a reference *is* forking the simulator."""
 
-    step: Leaf  # [] int32: steps since reset
-    map_id: Leaf  # [] int32: which town of the atlas
-    position: Leaf  # [agents, 3] m, world: centre of the box, at ground height
-    yaw: Leaf  # [agents] rad, counter-clockwise from +x
-    speed: Leaf  # [agents] m/s, signed, along the heading
-    acceleration: Leaf  # [agents] m/s2 along the heading
-    lateral_acceleration: Leaf  # [agents] m/s2, left positive
-    steering: Leaf  # [agents] rad, left positive
-    route_m: Leaf  # [agents] m: projection on the route
-    route_offset_m: Leaf  # [agents] m: distance to the route, left of it positive
-    goal_index: Leaf  # [agents] int32: the goal to reach next
-    active: Leaf  # [agents] bool: takes a policy's actions, has neither crashed nor arrived
-    present: Leaf  # [agents] bool: occupies space; crashed agents do, arrived agents do not
-    spawned: Leaf  # [agents] bool: was placed at reset to drive by policy, without noise; only these count in metrics
-    stopped_s: Leaf  # [agents] s at a standstill
-    collisions: Leaf  # [agents] int32 so far
-    offroads: Leaf  # [agents] int32 departures from the drivable area so far
-    red_lights: Leaf  # [agents] int32 red lights run so far
-    stop_signs: Leaf  # [agents] int32 stop signs run so far
-    halted: Leaf  # [agents] bool: stood still before the stop sign whose line is just ahead
-    distance_m: Leaf  # [agents] m driven so far
-    best_route_m: Leaf  # [agents] m: farthest point of the route reached
+    step: ArrayField  # [] int32: steps since reset
+    map_id: ArrayField  # [] int32: which town of the atlas
+    position: ArrayField  # [agents, 3] m, world: centre of the box, at ground height
+    yaw: ArrayField  # [agents] rad, counter-clockwise from +x
+    speed: ArrayField  # [agents] m/s, signed, along the heading
+    acceleration: ArrayField  # [agents] m/s2 along the heading
+    lateral_acceleration: ArrayField  # [agents] m/s2, left positive
+    steering: ArrayField  # [agents] rad, left positive
+    route_m: ArrayField  # [agents] m: projection on the route
+    route_offset_m: ArrayField  # [agents] m: distance to the route, left of it positive
+    goal_index: ArrayField  # [agents] int32: the goal to reach next
+    active: ArrayField  # [agents] bool: takes a policy's actions, has neither crashed nor arrived
+    present: ArrayField  # [agents] bool: occupies space; crashed agents do, arrived agents do not
+    spawned: ArrayField  # [agents] bool: reset placed it to drive by policy, without faults; only these count in metrics
+    stopped_s: ArrayField  # [agents] s at a standstill
+    collisions: ArrayField  # [agents] int32 so far
+    offroads: ArrayField  # [agents] int32 departures from the drivable area so far
+    red_lights: ArrayField  # [agents] int32 red lights run so far
+    stop_signs: ArrayField  # [agents] int32 stop signs run so far
+    halted: ArrayField  # [agents] bool: stood still before the stop sign whose line is just ahead
+    distance_m: ArrayField  # [agents] m driven so far
+    best_route_m: ArrayField  # [agents] m: farthest point of the route reached
     scenario: Scenario
     conduct: Any = None  # `simulator.metrics.driving_quality.Conduct` where detailed metrics are on
 
@@ -119,17 +114,17 @@ class WorldState:
 class Events:
     """What happened to each agent during one step."""
 
-    collision: Leaf  # [agents] bool
-    offroad: Leaf  # [agents] bool
-    red_light: Leaf  # [agents] bool: ran one
-    stop_sign: Leaf  # [agents] bool: ran one
-    goal: Leaf  # [agents] bool: reached the goal it was heading for
-    arrived: Leaf  # [agents] bool: that goal was its last
-    progress_m: Leaf  # [agents] m gained along the route; negative when backing up
+    collision: ArrayField  # [agents] bool
+    offroad: ArrayField  # [agents] bool
+    red_light: ArrayField  # [agents] bool: ran one
+    stop_sign: ArrayField  # [agents] bool: ran one
+    goal: ArrayField  # [agents] bool: reached the goal it was heading for
+    arrived: ArrayField  # [agents] bool: that goal was its last
+    progress_m: ArrayField  # [agents] m gained along the route; negative when backing up
     conduct: Any = None  # `simulator.metrics.driving_quality.ConductEvents` where detailed metrics are on
 
 
-def route_table(xyz: Leaf, yaw: Leaf, limit_mps: Leaf) -> Leaf:
+def route_table(xyz: ArrayField, yaw: ArrayField, limit_mps: ArrayField) -> ArrayField:
     """`Scenario.route` [..., stations, ROUTE_WIDTH] from places [..., stations, 3], headings and speed limits
     [..., stations]: x, y (m), cos and sin of the heading, z (m), limit (m/s).
 
@@ -140,7 +135,7 @@ def route_table(xyz: Leaf, yaw: Leaf, limit_mps: Leaf) -> Leaf:
     return jnp.stack(columns, axis=-1)
 
 
-def turns(cos: Leaf, sin: Leaf) -> Leaf:
+def turns(cos: ArrayField, sin: ArrayField) -> ArrayField:
     """Angles [..., n - 1] rad, left positive, from each direction [..., n] to the next."""
     here, following = (cos[..., :-1], sin[..., :-1]), (cos[..., 1:], sin[..., 1:])
     return jnp.arctan2(
@@ -148,26 +143,26 @@ def turns(cos: Leaf, sin: Leaf) -> Leaf:
     )
 
 
-def route_rows(scenario: Scenario, station: Leaf) -> Leaf:
+def route_rows(scenario: Scenario, station: ArrayField) -> ArrayField:
     """Rows [agents, n, ROUTE_WIDTH] of each agent's route at stations [agents, n]."""
     return jax.vmap(lambda route, index: route.at[index].get(mode="promise_in_bounds"))(
         scenario.route, station
     )
 
 
-def nearest_station(scenario: Scenario, route_m: Leaf) -> Leaf:
+def nearest_station(scenario: Scenario, route_m: ArrayField) -> ArrayField:
     """Index [agents, ...] int32 of the station of each agent's route nearest to ``route_m`` [agents, ...] metres along
     it; places before its start or beyond its end take the first or the last."""
     last = scenario.route.shape[1] - 1
     return jnp.clip(jnp.round(route_m / ROUTE_SPACING_M).astype(jnp.int32), 0, last)
 
 
-def wheelbase(size: Leaf) -> Leaf:
+def wheelbase(size: ArrayField) -> ArrayField:
     """Distance between the axles, [...] m, from ``size`` [..., 3] m."""
     return WHEELBASE_RATIO * size[..., 0]
 
 
-def rear_axle(position: Leaf, yaw: Leaf, size: Leaf) -> Leaf:
+def rear_axle(position: ArrayField, yaw: ArrayField, size: ArrayField) -> ArrayField:
     """Rear-axle centre [..., 3] in world metres: half a wheelbase behind the centre of the box."""
     back = 0.5 * wheelbase(size)
     offset = jnp.stack([back * jnp.cos(yaw), back * jnp.sin(yaw), jnp.zeros_like(yaw)], axis=-1)

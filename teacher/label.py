@@ -9,11 +9,12 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Key
 
+from simulator.array_field import ArrayField
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.conventions import NUM_POSES
 from simulator.dynamics.bicycle import motion_of, rear_pose, to_rear_axle_frame, vehicle_of
 from simulator.rollout import step_worlds
-from simulator.state import Leaf, WorldState
+from simulator.state import WorldState
 from teacher.observation.observe import observe
 from teacher.policy import Policy
 
@@ -22,9 +23,9 @@ from teacher.policy import Policy
 class Label:
     """The teacher's answer for every agent of every world."""
 
-    trajectory: Leaf  # [worlds, agents, 8, 3] x, y (m), yaw (rad) in the current rear-axle frame
-    valid: Leaf  # [worlds, agents] bool: the agent drives now and neither crashes nor leaves within 4 s
-    action: Leaf  # [worlds, agents] int32: the teacher's action in the current state
+    trajectory: ArrayField  # [worlds, agents, 8, 3] x, y (m), yaw (rad) in the current rear-axle frame
+    valid: ArrayField  # [worlds, agents] bool: the agent drives now and neither crashes nor leaves within 4 s
+    action: ArrayField  # [worlds, agents] int32: the teacher's action in the current state
 
 
 def rear_poses(state: WorldState) -> Float[Array, "worlds agents 3"]:

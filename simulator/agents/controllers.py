@@ -11,19 +11,20 @@ from jaxtyping import Array, Int, Key
 
 from simulator.agents import idm, log_replay
 from simulator.agents.baselines import IDM_BASELINE
+from simulator.array_field import ArrayField
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROLE_SHARES, SimulatorConfig
 from simulator.conventions import CAR, TRUCK
-from simulator.state import BLIND, BRAKER, IDM, NO_NOISE, PARKED, POLICY, Leaf, WorldState
+from simulator.state import BLIND, BRAKER, IDM, NO_NOISE, PARKED, POLICY, WorldState
 
 
 @struct.dataclass
 class Roles:
     """The parts that a world's agents play."""
 
-    control: Leaf  # [agents] int32: index into CONTROL_NAMES
-    noise: Leaf  # [agents] int32: index into NOISE_NAMES
-    crashed: Leaf  # [agents] bool: PARKED on a lane at any angle instead of at the edge of the road
+    control: ArrayField  # [agents] int32: index into CONTROL_NAMES
+    noise: ArrayField  # [agents] int32: index into NOISE_NAMES
+    crashed: ArrayField  # [agents] bool: PARKED on a lane at any angle instead of at the edge of the road
 
 
 def draw_roles(key: Key[Array, ""], kind: Int[Array, " agents"], config: SimulatorConfig) -> Roles:

@@ -22,12 +22,13 @@ from jaxtyping import Array, Bool, Float, Int
 
 from simulator import collision, traffic_lights
 from simulator.agents.baselines import IDM_BASELINE, driven_by
+from simulator.array_field import ArrayField
 from simulator.atlas.affine_variants import in_world, on_map
 from simulator.atlas.road_atlas import RoadAtlas, table_rows
 from simulator.config import ROUTE_SPACING_M, IdmConfig, SimulatorConfig
 from simulator.conventions import LEVEL_GAP_M, RED, YELLOW
 from simulator.dynamics.bicycle import MAX_SPEED, wrap_angle
-from simulator.state import IDM, Leaf, WorldState, nearest_station, route_rows, turns
+from simulator.state import IDM, WorldState, nearest_station, route_rows, turns
 
 POINT_M = 4.0
 """Distance between the points of a corridor, two stations."""
@@ -44,12 +45,12 @@ _SLOWEST_MPS = 0.5
 class Corridor:
     """Points of every agent's route ahead, POINT_M apart from the nearest station on; fields [agents, points]."""
 
-    x: Leaf  # m, world
-    y: Leaf  # m, world
-    cos: Leaf  # of the route's heading
-    sin: Leaf
-    along: Leaf  # m along the route
-    limit: Leaf  # m/s
+    x: ArrayField  # m, world
+    y: ArrayField  # m, world
+    cos: ArrayField  # of the route's heading
+    sin: ArrayField
+    along: ArrayField  # m along the route
+    limit: ArrayField  # m/s
 
     @classmethod
     def of(cls, state: WorldState) -> "Corridor":
@@ -64,11 +65,11 @@ class Corridor:
 class Place:
     """Where places are in the agents' corridors; fields [agents, n]."""
 
-    along: Leaf  # m along the route
-    aside: Leaf  # m left of the route
-    cos: Leaf  # of the route's heading there
-    sin: Leaf
-    inside: Leaf  # bool: between the corridor's ends
+    along: ArrayField  # m along the route
+    aside: ArrayField  # m left of the route
+    cos: ArrayField  # of the route's heading there
+    sin: ArrayField
+    inside: ArrayField  # bool: between the corridor's ends
 
 
 def locate(corridor: Corridor, x: Float[Array, "#agents n"], y: Float[Array, "#agents n"]) -> Place:

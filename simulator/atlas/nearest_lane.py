@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from simulator.array_field import ArrayField
 from simulator.atlas.road_atlas import RoadAtlas, table_row
 from simulator.conventions import LEVEL_GAP_M
 from simulator.dynamics.bicycle import wrap_angle
-from simulator.state import Leaf
 
 _PIECES = jnp.arange(-4, 4)
 """Pieces of centreline before and after a sample that it stands for: samples are about 6 m apart, points up to 2 m."""
@@ -21,13 +21,11 @@ _PIECES = jnp.arange(-4, 4)
 class LanePlace:
     """A place seen from the lane nearest to it. All fields []."""
 
-    lane: Leaf  # int32: lane of the atlas; -1 where no lane of this level is near; then the rest is 0, the distance inf
-    along_m: Leaf  # m from the lane's start, in [0, its length]
-    offset_m: Leaf  # m sideways from the centreline, left of it positive
-    yaw: Leaf  # rad, travel direction of the lane there
-    distance_m: (
-        Leaf  # m to the centreline in the plane; more than |offset_m| before its start and behind its end
-    )
+    lane: ArrayField  # int32: lane of the atlas; -1 if none is near on this level: the rest is 0, the distance inf
+    along_m: ArrayField  # m from the lane's start, in [0, its length]
+    offset_m: ArrayField  # m sideways from the centreline, left of it positive
+    yaw: ArrayField  # rad, travel direction of the lane there
+    distance_m: ArrayField  # m to the centreline in the plane; more than |offset_m| before its start and behind its end
 
 
 def nearest_lane(atlas: RoadAtlas, map_id: Int[Array, ""], xyz: Float[Array, " 3"]) -> LanePlace:

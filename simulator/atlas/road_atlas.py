@@ -16,10 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from simulator.array_field import ArrayField
 from simulator.atlas.affine_variants import transformed
 from simulator.roads.query_grids import CELL_M, NODE_SPACING_M, TILE_NODES, Grids
 from simulator.roads.road_map import RoadMap
-from simulator.state import Leaf, route_table
+from simulator.state import route_table
 
 
 @flax.struct.dataclass
@@ -28,63 +29,65 @@ class RoadAtlas:
 
     names: tuple[str, ...] = flax.struct.field(pytree_node=False)  # [maps]
     # Lanes and their centrelines.
-    lane_start: Leaf  # [lanes] i32, first point of the lane
-    lane_count: Leaf  # [lanes] i32, points of the lane, >= 2
-    lane_length_m: Leaf  # [lanes] f32
-    lane_speed_limit_mps: Leaf  # [lanes] f32
-    lane_width_m: Leaf  # [lanes] f32
-    lane_successors: Leaf  # [lanes, successors] i32
-    lane_predecessors: Leaf  # [lanes, predecessors] i32
-    lane_left: Leaf  # [lanes] i32, neighbour going the same way
-    lane_right: Leaf  # [lanes] i32
-    lane_junction: Leaf  # [lanes] i32, global junction, -1 outside
-    lane_cumulative_length_m: Leaf  # [lanes] f32, total length of the atlas up to and including this lane
-    point_xyz: Leaf  # [points, 3] f32 m
-    point_yaw: Leaf  # [points] f32 rad
-    point_row: (
-        Leaf  # [points, ROUTE_WIDTH] f32, what a route along this lane says here; see `world.route_table`
+    lane_start: ArrayField  # [lanes] i32, first point of the lane
+    lane_count: ArrayField  # [lanes] i32, points of the lane, >= 2
+    lane_length_m: ArrayField  # [lanes] f32
+    lane_speed_limit_mps: ArrayField  # [lanes] f32
+    lane_width_m: ArrayField  # [lanes] f32
+    lane_successors: ArrayField  # [lanes, successors] i32
+    lane_predecessors: ArrayField  # [lanes, predecessors] i32
+    lane_left: ArrayField  # [lanes] i32, neighbour going the same way
+    lane_right: ArrayField  # [lanes] i32
+    lane_junction: ArrayField  # [lanes] i32, global junction, -1 outside
+    lane_cumulative_length_m: (
+        ArrayField  # [lanes] f32, total length of the atlas up to and including this lane
     )
-    point_lane: Leaf  # [points] i32
+    point_xyz: ArrayField  # [points, 3] f32 m
+    point_yaw: ArrayField  # [points] f32 rad
+    point_row: ArrayField  # [points, ROUTE_WIDTH] f32, what a route along this lane says here; see `world.route_table`
+    point_lane: ArrayField  # [points] i32
     # Lane points about 6 m apart, which queries and observations look at.
-    sample_pose: Leaf  # [samples, 5] f32: x, y m, cos and sin of the travel direction, z m
-    sample_crossed: Leaf  # [samples, 5] f32: y, x, sin, cos, z; see `teacher.observation.ego_frame`
-    sample_lane: Leaf  # [samples] i32
-    sample_point: Leaf  # [samples] i32
+    sample_pose: ArrayField  # [samples, 5] f32: x, y m, cos and sin of the travel direction, z m
+    sample_crossed: ArrayField  # [samples, 5] f32: y, x, sin, cos, z; see `teacher.observation.ego_frame`
+    sample_lane: ArrayField  # [samples] i32
+    sample_point: ArrayField  # [samples] i32
     # Stop lines and the junctions they guard.
-    stop_xyz: Leaf  # [stops, 2, 3] f32 m, left end, right end
-    stop_yaw: Leaf  # [stops] f32 rad, travel direction of whoever crosses it
-    stop_line: Leaf  # [stops, 5] f32: middle x, y m, cos and sin of that direction, half width m (>= 0.1)
-    stop_kind: Leaf  # [stops] i32, StopKind
-    stop_junction: Leaf  # [stops] i32, global lit junction, -1 for signs
-    stop_group: Leaf  # [stops] i32, phase group inside the junction
-    stop_map: Leaf  # [stops] i32
-    junction_groups: Leaf  # [junctions] i32, phase groups; 0 where the junction is unlit
-    # Road edges.
-    edge_line: Leaf  # [segments, 5] f32 m: middle x, y, vector from there to the end x, y, height
-    edge_crossed: Leaf  # [segments, 5] f32: y, x, vector y, x, height
-    # Where each map begins.
-    map_lane_start: Leaf  # [maps] i32
-    map_lane_count: Leaf  # [maps] i32
-    map_length_before_m: (
-        Leaf  # [maps] f32, total lane length of earlier maps (matches lane_cumulative_length_m)
+    stop_xyz: ArrayField  # [stops, 2, 3] f32 m, left end, right end
+    stop_yaw: ArrayField  # [stops] f32 rad, travel direction of whoever crosses it
+    stop_line: (
+        ArrayField  # [stops, 5] f32: middle x, y m, cos and sin of that direction, half width m (>= 0.1)
     )
-    map_length_m: Leaf  # [maps] f32, total lane length of this map
-    map_stop_start: Leaf  # [maps] i32
-    map_stop_count: Leaf  # [maps] i32
+    stop_kind: ArrayField  # [stops] i32, StopKind
+    stop_junction: ArrayField  # [stops] i32, global lit junction, -1 for signs
+    stop_group: ArrayField  # [stops] i32, phase group inside the junction
+    stop_map: ArrayField  # [stops] i32
+    junction_groups: ArrayField  # [junctions] i32, phase groups; 0 where the junction is unlit
+    # Road edges.
+    edge_line: ArrayField  # [segments, 5] f32 m: middle x, y, vector from there to the end x, y, height
+    edge_crossed: ArrayField  # [segments, 5] f32: y, x, vector y, x, height
+    # Where each map begins.
+    map_lane_start: ArrayField  # [maps] i32
+    map_lane_count: ArrayField  # [maps] i32
+    map_length_before_m: (
+        ArrayField  # [maps] f32, total lane length of earlier maps (matches lane_cumulative_length_m)
+    )
+    map_length_m: ArrayField  # [maps] f32, total lane length of this map
+    map_stop_start: ArrayField  # [maps] i32
+    map_stop_count: ArrayField  # [maps] i32
     # Grids, flattened over maps; a cell of map m is offset[m] + row * shape[m, 1] + col. See
     # `simulator.roads.query_grids`.
-    map_origin: Leaf  # [maps, 2] f32 m, lower left corner of the cells
-    map_cell_offset: Leaf  # [maps] i32
-    map_cell_shape: Leaf  # [maps, 2] i32, rows (y), columns (x)
-    cell_row: Leaf  # [cells] i32, row of the tables below
-    level_split_m: Leaf  # [rows] f32, height between two levels of road; +inf where there is one
-    tile: Leaf  # [rows, 2] i32, tile of the lower and of the upper level
+    map_origin: ArrayField  # [maps, 2] f32 m, lower left corner of the cells
+    map_cell_offset: ArrayField  # [maps] i32
+    map_cell_shape: ArrayField  # [maps, 2] i32, rows (y), columns (x)
+    cell_row: ArrayField  # [cells] i32, row of the tables below
+    level_split_m: ArrayField  # [rows] f32, height between two levels of road; +inf where there is one
+    tile: ArrayField  # [rows, 2] i32, tile of the lower and of the upper level
     drivable_distance_m: (
-        Leaf  # [tiles, 11, 11] f32, signed distance to the drivable edge, + inside, clipped to +-8
+        ArrayField  # [tiles, 11, 11] f32, signed distance to the drivable edge, + inside, clipped to +-8
     )
-    lane_candidates: Leaf  # [rows, 100] i32, lane samples, nearest to the cell first
-    edge_candidates: Leaf  # [rows, 100] i32, edge segments
-    stop_candidates: Leaf  # [rows, 8] i32, stop lines
+    lane_candidates: ArrayField  # [rows, 100] i32, lane samples, nearest to the cell first
+    edge_candidates: ArrayField  # [rows, 100] i32, edge segments
+    stop_candidates: ArrayField  # [rows, 8] i32, stop lines
 
     @property
     def num_maps(self) -> int:

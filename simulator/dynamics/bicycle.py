@@ -18,8 +18,9 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from simulator.array_field import ArrayField
 from simulator.conventions import LATERAL_JERKS_MPS3, LONGITUDINAL_JERKS_MPS3
-from simulator.state import Leaf, WorldState, wheelbase
+from simulator.state import WorldState, wheelbase
 
 ACTIONS = np.array([(a, b) for a in LONGITUDINAL_JERKS_MPS3 for b in LATERAL_JERKS_MPS3], dtype=np.float32)
 """[12, 2] m/s3: longitudinal and lateral jerk of every action."""
@@ -34,24 +35,24 @@ MIN_SPEED_SQUARED = 1e-2  # m2/s2: below, curvature from lateral acceleration is
 class Motion:
     """The part of an agent's state that dynamics changes. All fields [...]."""
 
-    x: Leaf  # m, world, box centre
-    y: Leaf  # m, world, box centre
-    yaw: Leaf  # rad
-    speed: Leaf  # m/s
-    acceleration: Leaf  # m/s2
-    lateral_acceleration: Leaf  # m/s2
-    steering: Leaf  # rad
+    x: ArrayField  # m, world, box centre
+    y: ArrayField  # m, world, box centre
+    yaw: ArrayField  # rad
+    speed: ArrayField  # m/s
+    acceleration: ArrayField  # m/s2
+    lateral_acceleration: ArrayField  # m/s2
+    steering: ArrayField  # rad
 
 
 @struct.dataclass
 class Vehicle:
     """What dynamics needs to know of a body. All fields [...]."""
 
-    wheelbase: Leaf  # m
-    throttle_gain: Leaf
-    steer_gain: Leaf
-    acceleration_gain: Leaf
-    speed_gain: Leaf
+    wheelbase: ArrayField  # m
+    throttle_gain: ArrayField
+    steer_gain: ArrayField
+    acceleration_gain: ArrayField
+    speed_gain: ArrayField
 
 
 def motion_of(state: WorldState) -> Motion:

@@ -7,18 +7,18 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
+from simulator.array_field import ArrayField
 from simulator.dynamics.action_model import ActionModel
 from simulator.dynamics.bicycle import Motion, logged_vehicle
 from simulator.dynamics.log_window import LoggedTrack, logged_motion, starts, windows
-from simulator.state import Leaf
 
 
 @struct.dataclass
 class TrackActions:
     """One logged vehicle as actions, and where they lead when they are driven."""
 
-    action: Leaf  # [time - 1, ...] of the model; means nothing where not ``acts``
-    acts: Leaf  # [time - 1] bool: the log is valid before and after this step
+    action: ArrayField  # [time - 1, ...] of the model; means nothing where not ``acts``
+    acts: ArrayField  # [time - 1] bool: the log is valid before and after this step
     motion: (
         Motion  # [time] the simulated vehicle before each action; means nothing where the log is not valid
     )

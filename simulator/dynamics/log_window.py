@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
+from simulator.array_field import ArrayField
 from simulator.dynamics.bicycle import MAX_STEERING, Motion, Vehicle, rear_pose, wrap_angle
-from simulator.state import Leaf
 
 _HEADING_M = 1.5
 """A radian of heading weighs as much as this many metres: about the distance from the rear axle to the box centre."""
@@ -23,20 +23,20 @@ _LEAST_ARC_M = 1.0
 class LoggedTrack:
     """One logged vehicle. All fields [time]; where not ``valid`` the other fields mean nothing."""
 
-    x: Leaf  # m, world, box centre
-    y: Leaf  # m, world, box centre
-    yaw: Leaf  # rad
-    speed: Leaf  # m/s, signed, along the heading
-    valid: Leaf  # bool
+    x: ArrayField  # m, world, box centre
+    y: ArrayField  # m, world, box centre
+    yaw: ArrayField  # rad
+    speed: ArrayField  # m/s, signed, along the heading
+    valid: ArrayField  # bool
 
 
 @struct.dataclass
 class Ahead:
     """The next poses of a log. All fields [..., steps], the first entry one step from now."""
 
-    x: Leaf  # m, world, box centre
-    y: Leaf  # m, world, box centre
-    yaw: Leaf  # rad
+    x: ArrayField  # m, world, box centre
+    y: ArrayField  # m, world, box centre
+    yaw: ArrayField  # rad
 
     def misfit(
         self,

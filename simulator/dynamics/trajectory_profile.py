@@ -25,9 +25,9 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
+from simulator.array_field import ArrayField
 from simulator.conventions import NUM_POSES, POSE_SPACING_S
 from simulator.dynamics.bicycle import wrap_angle
-from simulator.state import Leaf
 
 _STRAIGHT = 1e-6  # m2: weight of the squared curvature itself
 
@@ -36,9 +36,9 @@ _STRAIGHT = 1e-6  # m2: weight of the squared curvature itself
 class PlanProfile:
     """A plan sampled every ``spacing_s`` from the moment it was made."""
 
-    pose: Leaf  # [..., intervals + 1, 3] x, y m, yaw rad (not wrapped), rear axle, in the plan's frame
-    speed: Leaf  # [..., intervals] m/s, of the middle of each interval
-    curvature: Leaf  # [..., intervals] 1/m, likewise
+    pose: ArrayField  # [..., intervals + 1, 3] x, y m, yaw rad (not wrapped), rear axle, in the plan's frame
+    speed: ArrayField  # [..., intervals] m/s, of the middle of each interval
+    curvature: ArrayField  # [..., intervals] 1/m, likewise
 
 
 def profile_of(

@@ -10,13 +10,14 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
+from simulator.array_field import ArrayField
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.metrics import comfort
 from simulator.metrics.at_fault import at_fault, contacts, hits_while_moving
 from simulator.metrics.lane_use import lane_use
 from simulator.metrics.time_to_collision import collides_soon
-from simulator.state import Leaf, WorldState
+from simulator.state import WorldState
 
 WRONG_WAY_WINDOW_S = 1.0
 WRONG_WAY_M, GROSS_WRONG_WAY_M = 2.0, 6.0
@@ -30,30 +31,30 @@ YIELD_S = 3.0
 class Conduct:
     """What detailed metrics remember of one world."""
 
-    at_fault: Leaf  # [agents] int32 collisions to blame for so far
-    failures_to_yield: Leaf  # [agents] int32 so far
-    soon_steps: Leaf  # [agents] int32 steps that ended with a collision less than a second away
-    against_m: Leaf  # [agents] m driven against the lanes so far
-    worst_second_m: Leaf  # [agents] m: most of it within one second
-    judged_steps: Leaf  # [agents] int32 steps judged for comfort
-    comfortable_steps: Leaf  # [agents] int32 of these within all limits
-    since_yield_s: Leaf  # [agents] s since the front crossed a yield line; inf before the first
-    recent_against_m: Leaf  # [agents, steps] m in each step of the last second, oldest first
-    recent_felt: Leaf  # [agents, steps, 3] see `comfort.felt`, oldest first
-    felt_steps: Leaf  # [agents] int32 steps of it that count
+    at_fault: ArrayField  # [agents] int32 collisions to blame for so far
+    failures_to_yield: ArrayField  # [agents] int32 so far
+    soon_steps: ArrayField  # [agents] int32 steps that ended with a collision less than a second away
+    against_m: ArrayField  # [agents] m driven against the lanes so far
+    worst_second_m: ArrayField  # [agents] m: most of it within one second
+    judged_steps: ArrayField  # [agents] int32 steps judged for comfort
+    comfortable_steps: ArrayField  # [agents] int32 of these within all limits
+    since_yield_s: ArrayField  # [agents] s since the front crossed a yield line; inf before the first
+    recent_against_m: ArrayField  # [agents, steps] m in each step of the last second, oldest first
+    recent_felt: ArrayField  # [agents, steps, 3] see `comfort.felt`, oldest first
+    felt_steps: ArrayField  # [agents] int32 steps of it that count
 
 
 @struct.dataclass
 class ConductEvents:
     """What `Conduct` noticed of each agent during one step."""
 
-    at_fault: Leaf  # [agents] bool: collided, and is to blame
+    at_fault: ArrayField  # [agents] bool: collided, and is to blame
     failed_to_yield: (
-        Leaf  # [agents] bool: collided moving within 3 s of crossing a yield line, not hit from behind
+        ArrayField  # [agents] bool: collided moving within 3 s of crossing a yield line, not hit from behind
     )
-    wrong_way: Leaf  # [agents] bool: drove 2 m or more against the lanes within the last second
-    collides_soon: Leaf  # [agents] bool: less than a second from hitting somebody
-    uncomfortable: Leaf  # [agents] bool: broke a comfort limit
+    wrong_way: ArrayField  # [agents] bool: drove 2 m or more against the lanes within the last second
+    collides_soon: ArrayField  # [agents] bool: less than a second from hitting somebody
+    uncomfortable: ArrayField  # [agents] bool: broke a comfort limit
 
 
 def blank_conduct(config: SimulatorConfig) -> Conduct:

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from simulator.array_field import ArrayField
 from simulator.atlas.affine_variants import on_map
 from simulator.atlas.road_atlas import RoadAtlas, table_rows
 from simulator.config import SimulatorConfig
 from simulator.conventions import LEVEL_GAP_M
-from simulator.state import Leaf, WorldState
+from simulator.state import WorldState
 
 CANDIDATES = 32
 """Lane samples looked at, the nearest to the agent's cell."""
@@ -28,9 +29,11 @@ SLACK_M = 0.2
 class LaneUse:
     """How the agents of one world use the lanes."""
 
-    against: Leaf  # [agents] bool: every lane that holds it goes the other way, and there is one
-    strays: Leaf  # [agents] bool: no lane that goes its way holds both its flanks, level with its centre
-    in_junction: Leaf  # [agents] bool: a lane of a junction holds it
+    against: ArrayField  # [agents] bool: every lane that holds it goes the other way, and there is one
+    strays: (
+        ArrayField  # [agents] bool: no lane that goes its way holds both its flanks, level with its centre
+    )
+    in_junction: ArrayField  # [agents] bool: a lane of a junction holds it
 
 
 def lane_use(state: WorldState, atlas: RoadAtlas, config: SimulatorConfig) -> LaneUse:

@@ -17,11 +17,12 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from simulator import traffic_lights
+from simulator.array_field import ArrayField
 from simulator.atlas.affine_variants import on_map
 from simulator.atlas.road_atlas import RoadAtlas, table_rows
 from simulator.config import SimulatorConfig
 from simulator.conventions import RED, STANDSTILL_MPS, STOP, YIELD
-from simulator.state import Leaf, WorldState, nearest_station, route_rows
+from simulator.state import WorldState, nearest_station, route_rows
 
 HALT_WITHIN_M = 4.0
 _CANDIDATES = 4
@@ -35,10 +36,10 @@ AROUND_M = 15.0
 class StopLines:
     """What the stop lines of one world saw during one step."""
 
-    red_light: Leaf  # [agents] bool: ran a red light
-    stop_sign: Leaf  # [agents] bool: ran a stop sign
-    yield_line: Leaf  # [agents] bool: crossed a yield line, rightly or wrongly
-    halted: Leaf  # [agents] bool, for the next step: stood still before the stop sign it is at
+    red_light: ArrayField  # [agents] bool: ran a red light
+    stop_sign: ArrayField  # [agents] bool: ran a stop sign
+    yield_line: ArrayField  # [agents] bool: crossed a yield line, rightly or wrongly
+    halted: ArrayField  # [agents] bool, for the next step: stood still before the stop sign it is at
 
 
 def front(state: WorldState) -> Float[Array, "agents 2"]:

@@ -10,10 +10,10 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
+from simulator.array_field import ArrayField
 from simulator.atlas.affine_variants import SCALE, transformed
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.state import Leaf
 
 ROUTE_LANES = 40
 """Lanes a walk may visit; the rest of a route that needs more is cut off."""
@@ -25,9 +25,9 @@ _CHANGE_M = 40.0
 class Walk:
     """A walk on the lane graph."""
 
-    lane: Leaf  # [ROUTE_LANES] int32
-    blend: Leaf  # [ROUTE_LANES] int32: the lane it ends on; equal to ``lane`` without a lane change
-    end_m: Leaf  # [ROUTE_LANES] m: walk length at the end of each lane, from the first lane's start
+    lane: ArrayField  # [ROUTE_LANES] int32
+    blend: ArrayField  # [ROUTE_LANES] int32: the lane it ends on; equal to ``lane`` without a lane change
+    end_m: ArrayField  # [ROUTE_LANES] m: walk length at the end of each lane, from the first lane's start
 
 
 def walk_lanes(key: Key[Array, ""], first: Int[Array, ""], atlas: RoadAtlas, config: SimulatorConfig) -> Walk:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Int, Key
 
+from simulator.array_field import ArrayField
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.reset.log_scenario import ReplayConfig, logged_worlds, settle, stack_worlds
@@ -24,11 +24,6 @@ from simulator.reset.map_set import Places
 from simulator.reset.spawn import reset
 from simulator.state import Logged, WorldState
 from simulator.traffic_lights import line_states
-
-if TYPE_CHECKING:
-    from jax import Array as Leaf
-else:
-    Leaf = Any  # JAX rebuilds pytrees with placeholders, so fields are not type-checked at run time
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +38,7 @@ class RecordedStarts:
     """How an episode begins in each recorded scene of some places."""
 
     first: WorldState  # leaves [scenes, ...]
-    row: Leaf  # [maps] int32: row of ``first``, -1 in towns
+    row: ArrayField  # [maps] int32: row of ``first``, -1 in towns
 
 
 def load_starts(

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from simulator.agents.controllers import draw_roles
 from simulator.agents.parked_vehicles import place_obstacles
+from simulator.array_field import ArrayField
 from simulator.atlas.affine_variants import inverse, transformed, variant_matrices
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
@@ -19,7 +20,7 @@ from simulator.conventions import CAR, CYCLIST, NUM_TRAITS, PEDESTRIAN, TRUCK
 from simulator.dynamics.bicycle import MAX_STEERING
 from simulator.metrics.driving_quality import blank_conduct
 from simulator.reset.random_routes import on_lane, route_along, walk_lanes
-from simulator.state import IDM, NO_NOISE, POLICY, Leaf, Scenario, WorldState, turns, wheelbase
+from simulator.state import IDM, NO_NOISE, POLICY, Scenario, WorldState, turns, wheelbase
 
 PLACE_TRIES = 12
 """Random places tried per agent before it is left out of the world."""
@@ -43,12 +44,12 @@ SPEED_SCALE = (1.0, 0.8, 0.35, 0.1)
 class _Bodies:
     """Sizes and dynamics of a world's agents."""
 
-    kind: Leaf  # [agents] int32
-    size: Leaf  # [agents, 3] m
-    throttle_gain: Leaf  # [agents]
-    steer_gain: Leaf  # [agents]
-    acceleration_gain: Leaf  # [agents]
-    speed_gain: Leaf  # [agents]
+    kind: ArrayField  # [agents] int32
+    size: ArrayField  # [agents, 3] m
+    throttle_gain: ArrayField  # [agents]
+    steer_gain: ArrayField  # [agents]
+    acceleration_gain: ArrayField  # [agents]
+    speed_gain: ArrayField  # [agents]
 
 
 def check_capacity(atlas: RoadAtlas, num_agents: int) -> None:

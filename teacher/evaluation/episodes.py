@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from simulator.agents.baselines import NO_BASELINE, with_baseline
+from simulator.array_field import ArrayField
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.conventions import COAST
@@ -24,25 +25,20 @@ from teacher.observation.observe import observe
 from teacher.policy import Policy
 from teacher.reward import careful_traits
 
-if TYPE_CHECKING:
-    from jax import Array as Leaf
-else:
-    Leaf = Any  # JAX rebuilds pytrees with placeholders, so fields are not type-checked at run time
-
 
 class Instant(NamedTuple):
     """What a picture needs to know of one moment; leaves [worlds, agents, ...]."""
 
-    position: Leaf  # [..., 3] m, world
-    yaw: Leaf  # rad
-    speed: Leaf  # m/s
-    present: Leaf  # bool
-    active: Leaf  # bool
-    goal_index: Leaf  # int32
-    route_m: Leaf  # m
-    collisions: Leaf  # int32 so far
-    offroads: Leaf  # int32 so far
-    red_lights: Leaf  # int32 so far
+    position: ArrayField  # [..., 3] m, world
+    yaw: ArrayField  # rad
+    speed: ArrayField  # m/s
+    present: ArrayField  # bool
+    active: ArrayField  # bool
+    goal_index: ArrayField  # int32
+    route_m: ArrayField  # m
+    collisions: ArrayField  # int32 so far
+    offroads: ArrayField  # int32 so far
+    red_lights: ArrayField  # int32 so far
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
+from simulator.array_field import ArrayField
 from simulator.atlas.road_atlas import crossed_columns
-from simulator.state import Leaf, Scenario, WorldState
+from simulator.state import Scenario, WorldState
 
 NEAR_M = 30.0
 """Unit of length for positions."""
@@ -33,11 +34,11 @@ Matrix = tuple[Array, Array, Array, Array]
 class Frame:
     """The frames of all agents of one world."""
 
-    x: Leaf  # [agents] m, world
-    y: Leaf  # [agents] m, world
-    z: Leaf  # [agents] m, world
-    cos: Leaf  # [agents] of the yaw
-    sin: Leaf  # [agents]
+    x: ArrayField  # [agents] m, world
+    y: ArrayField  # [agents] m, world
+    z: ArrayField  # [agents] m, world
+    cos: ArrayField  # [agents] of the yaw
+    sin: ArrayField  # [agents]
 
     @classmethod
     def of(cls, state: WorldState) -> Frame:

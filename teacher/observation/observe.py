@@ -24,12 +24,13 @@ from jaxtyping import Array, Float
 
 from simulator import traffic_lights
 from simulator.agents.faulty_agents import unseen_by_blind
+from simulator.array_field import ArrayField
 from simulator.atlas.edge_distance import corner_room
 from simulator.atlas.road_atlas import RoadAtlas, table_rows
 from simulator.config import SimulatorConfig
 from simulator.conventions import NUM_TRAITS
 from simulator.roads.query_grids import EDGE_CANDIDATES, LANE_CANDIDATES, STOP_CANDIDATES
-from simulator.state import Leaf, WorldState, nearest_station, route_rows
+from simulator.state import WorldState, nearest_station, route_rows
 from teacher.observation.agents import DERIVED_WIDTH, OTHERS_WIDTH, SPEED_UNIT_MPS, observe_others
 from teacher.observation.dropout import knows_goals, thinned
 from teacher.observation.ego_frame import NEAR_M, Frame, Layout, rows
@@ -119,17 +120,17 @@ OBSERVATIONS = {
 class Observation:
     """One observation per agent; sets carry a mask of the rows that hold something."""
 
-    ego: Leaf  # [..., 28]
-    conditioning: Leaf  # [..., NUM_TRAITS + 1]
-    route: Leaf  # [..., 4 * previews + 12]
-    others: Leaf  # [..., others, 12 or 18]
-    others_mask: Leaf  # [..., others] bool
-    lanes: Leaf  # [..., lanes, 5]
-    lanes_mask: Leaf  # [..., lanes] bool
-    edges: Leaf  # [..., edges, 5 or 4]
-    edges_mask: Leaf  # [..., edges] bool
-    stops: Leaf  # [..., stops, 11]
-    stops_mask: Leaf  # [..., stops] bool
+    ego: ArrayField  # [..., 28]
+    conditioning: ArrayField  # [..., NUM_TRAITS + 1]
+    route: ArrayField  # [..., 4 * previews + 12]
+    others: ArrayField  # [..., others, 12 or 18]
+    others_mask: ArrayField  # [..., others] bool
+    lanes: ArrayField  # [..., lanes, 5]
+    lanes_mask: ArrayField  # [..., lanes] bool
+    edges: ArrayField  # [..., edges, 5 or 4]
+    edges_mask: ArrayField  # [..., edges] bool
+    stops: ArrayField  # [..., stops, 11]
+    stops_mask: ArrayField  # [..., stops] bool
     critic_time: Any = None  # [..., 1], where it is on
 
 

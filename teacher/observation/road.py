@@ -7,11 +7,12 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from simulator import traffic_lights
+from simulator.array_field import ArrayField
 from simulator.atlas.affine_variants import on_map
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.conventions import NUM_LINE_STATES, OBSERVED_LEVEL_GAP_M, OFF
-from simulator.state import Leaf, WorldState, nearest_station, route_rows
+from simulator.state import WorldState, nearest_station, route_rows
 from teacher.observation.ego_frame import NEAR_M, Frame, Layout, Matrix, rows
 
 LANES_WIDTH, EDGES_WIDTH, EDGE_POINTS_WIDTH = 5, 5, 4
@@ -35,11 +36,11 @@ Seen = Float[Array, "agents n columns"]
 class Road:
     """Where agents are on the town as the atlas knows it, and how vectors there look to them."""
 
-    xy: Leaf  # [agents, 2] m, map
-    z: Leaf  # [agents] m
-    own: Leaf  # [agents, 5]: own row of a table of lanes or edges
+    xy: ArrayField  # [agents, 2] m, map
+    z: ArrayField  # [agents] m
+    own: ArrayField  # [agents, 5]: own row of a table of lanes or edges
     matrix: Matrix  # (forward, left) from vectors on the map
-    mirror: Leaf  # [] -1 where the world is a mirrored town
+    mirror: ArrayField  # [] -1 where the world is a mirrored town
     varied: bool = struct.field(
         pytree_node=False
     )  # worlds are affine variants: directions change their length

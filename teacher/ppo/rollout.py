@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from simulator.array_field import ArrayField
 from teacher.network.actor_critic import TeacherNetwork, sample_actions
 from teacher.ppo.environment import Environment, Transition
 from teacher.ppo.finite_checks import all_finite
 from teacher.ppo.sharding import ALONE, Shards
-
-if TYPE_CHECKING:
-    from jax import Array as Leaf
-else:
-    Leaf = Any  # JAX rebuilds pytrees with placeholders, so fields are not type-checked at run time
 
 Metrics = dict[str, Any]
 
@@ -26,12 +22,12 @@ class Trajectories(NamedTuple):
     """One rollout; leaves [steps, worlds, agents, ...] but for `seen`."""
 
     seen: Any  # observations; or, where they are to be computed again, what moves in the worlds [steps, worlds, ...]
-    action: Leaf  # i32
-    log_prob: Leaf  # f32
-    value: Leaf  # f32
-    reward: Leaf  # f32
-    terminated: Leaf  # bool
-    valid: Leaf  # bool
+    action: ArrayField  # i32
+    log_prob: ArrayField  # f32
+    value: ArrayField  # f32
+    reward: ArrayField  # f32
+    terminated: ArrayField  # bool
+    valid: ArrayField  # bool
 
 
 def reset_finished(

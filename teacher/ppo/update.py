@@ -7,7 +7,7 @@ run is a pure function of its first state: N updates + save + load + N updates e
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ import numpy as np
 from flax import struct
 from jax.sharding import Mesh, NamedSharding
 
+from simulator.array_field import ArrayField
 from teacher.network.actor_critic import TeacherNetwork, init_params
 from teacher.ppo.environment import Environment
 from teacher.ppo.finite_checks import all_finite
@@ -23,11 +24,6 @@ from teacher.ppo.losses import PPOConfig, learning_rate_factor, update_scale
 from teacher.ppo.multihost import spread
 from teacher.ppo.rollout import Metrics, reset_finished, roll_out
 from teacher.ppo.sharding import Shards, deal, shardings, training_mesh, whole
-
-if TYPE_CHECKING:
-    from jax import Array as Leaf
-else:
-    Leaf = Any  # JAX rebuilds pytrees with placeholders, so fields are not type-checked at run time
 
 MEGA = 1 << 20
 
@@ -40,10 +36,10 @@ class TrainState:
     params: Any  # weights of actor and critic
     acting: Any  # older weights that act, where actors are refreshed now and then; else None
     optimiser: Any  # AdamW's moments and step count
-    advantage_scale: Leaf  # [] f32: moving average of max |advantage|, 0 before the first batch
-    key: Leaf  # typed PRNG key
-    update: Leaf  # [] i32: updates made
-    experience: Leaf  # [2] i32: agent steps gathered, as (multiples of 2^20, remainder), since int32 ends at 2 billion
+    advantage_scale: ArrayField  # [] f32: moving average of max |advantage|, 0 before the first batch
+    key: ArrayField  # typed PRNG key
+    update: ArrayField  # [] i32: updates made
+    experience: ArrayField  # [2] i32: agent steps as (multiples of 2^20, remainder): int32 ends at 2 billion
 
 
 LAYOUT = TrainState(

@@ -15,12 +15,13 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
+from simulator.array_field import ArrayField
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.dynamics.bicycle import Motion, Vehicle, motion_of, vehicle_of
 from simulator.dynamics.jerk_actions import JerkActions
 from simulator.dynamics.log_window import Ahead, LoggedTrack, logged_motion, windows
-from simulator.state import LOG, Leaf, WorldState
+from simulator.state import LOG, WorldState
 from simulator.step import step
 from teacher.config import TeacherConfig
 from teacher.observation.observe import observe
@@ -34,11 +35,11 @@ class Demonstration:
     """What the experts of one world did; leaves [steps, agents, ...]."""
 
     observation: Any
-    action: Leaf  # i32, index into the action table
-    target: Leaf  # f32: discounted return from this step on
-    acts: Leaf  # bool: is an expert's; the rest means nothing
-    valued: Leaf  # bool: the drive arrives, so `target` is the whole return
-    apart_m: Leaf  # f32, m: from the log after the step
+    action: ArrayField  # i32, index into the action table
+    target: ArrayField  # f32: discounted return from this step on
+    acts: ArrayField  # bool: is an expert's; the rest means nothing
+    valued: ArrayField  # bool: the drive arrives, so `target` is the whole return
+    apart_m: ArrayField  # f32, m: from the log after the step
 
 
 def demonstrate(
