@@ -97,7 +97,7 @@ class WorldState:
     goal_index: ArrayField  # [agents] int32: the goal to reach next
     active: ArrayField  # [agents] bool: takes a policy's actions, has neither crashed nor arrived
     present: ArrayField  # [agents] bool: occupies space; crashed agents do, arrived agents do not
-    spawned: ArrayField  # [agents] bool: reset placed it to drive by policy, without faults; only these count in metrics
+    spawned: ArrayField  # [agents] bool: placed at reset to drive by policy, without faults; only these count
     stopped_s: ArrayField  # [agents] s at a standstill
     collisions: ArrayField  # [agents] int32 so far
     offroads: ArrayField  # [agents] int32 departures from the drivable area so far
