@@ -29,7 +29,7 @@ from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.dynamics.bicycle import MAX_ACCELERATION, MAX_SPEED, MAX_STEERING, MIN_ACCELERATION, MIN_SPEED
 from simulator.reset.spawn import check_capacity
-from simulator.roads.map_cache import load_atlas, load_maps
+from simulator.roads.sources.map_cache import load_atlas, load_maps
 from simulator.state import WorldState
 from teacher.config import TeacherConfig
 from teacher.observation.observe import OBSERVATIONS

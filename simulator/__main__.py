@@ -20,9 +20,9 @@ from simulator.cores import core_count
 from simulator.drawing.top_down import draw_map
 from simulator.logs.import_logs import Reader, find_sources, import_logs, input_roots
 from simulator.logs.scene_pack import ScenePack, holds_logged_scenes
-from simulator.roads.map_cache import load_maps
-from simulator.roads.opendrive import import_town, known_towns
 from simulator.roads.road_map import RoadMap, StopKind
+from simulator.roads.sources.map_cache import load_maps
+from simulator.roads.sources.opendrive import import_town, known_towns
 
 LOG_SOURCES = {
     "womd": "Waymo Open Motion scenes as JSON of Nocturne or GPUDrive (.json, .json.gz)",
@@ -136,7 +136,7 @@ def _is_source(path: Path) -> bool:
 
 
 def _check_logs(path: Path, scene: str | None, report: bool, picture: Path) -> int:
-    from simulator.logs.inspection.action_replay import action_lines
+    from simulator.dynamics.action_replay import action_lines
     from simulator.logs.inspection.contents import summary_lines
     from simulator.logs.inspection.pictures import contact_sheet, draw_scene
     from simulator.logs.inspection.plausibility import log_report, report_lines

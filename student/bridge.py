@@ -41,8 +41,8 @@ from simulator import traffic_lights
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.dynamics.bicycle import wrap_angle
-from simulator.roads.map_cache import cache_folder
 from simulator.roads.road_map import MarkingType, RoadMap, StopKind
+from simulator.roads.sources.map_cache import cache_folder
 from simulator.state import WorldState, rear_axle
 from student.observation import (
     COMMAND_LOOKAHEAD_M,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from simulator.conventions import CAR, GREEN, PEDESTRIAN, RED
-from simulator.logs.readers.raw_tracks import Repairs
+from simulator.logs.raw_tracks import Repairs
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog
 from simulator.roads.building.build_map import build_log_map

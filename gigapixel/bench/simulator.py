@@ -92,7 +92,7 @@ class _Bench:
 
         from simulator.config import SimulatorConfig
         from simulator.reset.spawn import check_capacity
-        from simulator.roads.map_cache import load_atlas
+        from simulator.roads.sources.map_cache import load_atlas
         from teacher.config import TeacherConfig
         from teacher.observation.observe import OBSERVATIONS, example_observation
         from teacher.ppo.environment import make_environment

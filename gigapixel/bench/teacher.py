@@ -54,7 +54,7 @@ class _Bench:
 
     def __init__(self, config: Any, policy: str) -> None:
         from simulator.reset.spawn import check_capacity
-        from simulator.roads.map_cache import load_atlas
+        from simulator.roads.sources.map_cache import load_atlas
         from teacher.network.actor_critic import TeacherNetwork
         from teacher.policy import weights_from
         from teacher.ppo.environment import make_environment

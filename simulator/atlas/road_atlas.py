@@ -102,7 +102,7 @@ def crossed_columns(pairs: int, width: int) -> list[int]:
 
 
 def build_atlas(maps: Sequence[RoadMap], grids: Sequence[Grids] | None = None) -> RoadAtlas:
-    """Pack towns into one atlas. `grids` are baked here unless given (see `simulator.roads.map_cache` for the
+    """Pack towns into one atlas. `grids` are baked here unless given (see `simulator.roads.sources.map_cache` for the
     cache)."""
     if not maps:
         raise ValueError("maps is empty; an atlas needs at least one road map")

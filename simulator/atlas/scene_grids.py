@@ -13,9 +13,9 @@ import numpy as np
 from simulator.atlas.padding import pad_atlas, shapes_of, together
 from simulator.atlas.road_atlas import RoadAtlas, build_atlas
 from simulator.logs.scene_pack import LoggedScene
-from simulator.roads.map_cache import cached_grids
 from simulator.roads.query_grids import Grids
 from simulator.roads.road_map import RoadMap
+from simulator.roads.sources.map_cache import cached_grids
 
 
 def scene_grids(road_map: RoadMap) -> Grids:

@@ -1,6 +1,6 @@
 """Where the worlds of one batch lie: towns and recorded scenes, side by side in one atlas.
 
-An entry of a list of places is a town, as `simulator.roads.map_cache` reads it, or a pack of recorded scenes:
+An entry of a list of places is a town, as `simulator.roads.sources.map_cache` reads it, or a pack of recorded scenes:
 `womd.h5` stands for all scenes of the pack, `womd.h5:train` and `womd.h5:held_out` for those of a split (see
 `simulator.logs.split`), and `womd.h5:NAME` for one. All of them are held at once, at about 3 MB for a scene of Waymo
 and 20 MB for one of nuScenes: larger packs are for `simulator.reset.scene_stream`, which shows them batch by batch.
@@ -23,8 +23,8 @@ from simulator.atlas.scene_grids import scene_grids
 from simulator.logs.scene_pack import LoggedScene, ScenePack, holds_logged_scenes
 from simulator.logs.split import ALL, SPLITS, in_split
 from simulator.reset.spawn import check_capacity
-from simulator.roads import map_cache
 from simulator.roads.road_map import RoadMap
+from simulator.roads.sources import map_cache
 
 _PACK = re.compile(r"(?P<path>.+\.(?:h5|hdf5))(?::(?P<part>.+))?")
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from simulator.reset.scene_stream import SceneStream, StreamConfig
 from simulator.reset.spawn import check_capacity
-from simulator.roads.map_cache import load_atlas
+from simulator.roads.sources.map_cache import load_atlas
 from teacher.config import TeacherConfig
 from teacher.ppo.environment import Environment, make_environment
 from teacher.ppo.log_environment import LoggedData, make_logged_environment

@@ -10,14 +10,14 @@ from PIL import Image
 
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
-from simulator.drawing.draw_state import agents_to_draw, lights_to_draw, world_of
+from simulator.draw_state import agents_to_draw, lights_to_draw, world_of
 from simulator.drawing.top_down import draw_world
 from simulator.drawing.viewport import SLATE
 from simulator.roads.polylines import arc_length, interpolated
 from simulator.state import PARKED, POLICY, WorldState
 from teacher.evaluation.clips.filmstrip import in_a_row
-from teacher.probes.drive import Run
-from teacher.probes.judging import Events
+from teacher.probes.drive import ProbeRun
+from teacher.probes.judging import ProbeEvents
 from teacher.probes.probe import Probe
 from teacher.probes.starts import Trial
 
@@ -30,7 +30,7 @@ _WIDE = 0.4  # panels flatter than this go below each other
 
 
 def draw_scene(
-    probe: Probe, run: Run, worlds: WorldState, atlas: RoadAtlas, config: SimulatorConfig
+    probe: Probe, run: ProbeRun, worlds: WorldState, atlas: RoadAtlas, config: SimulatorConfig
 ) -> Image.Image:
     """The start of the first trial of every variant, with the ways to the last goals."""
     variants = [trial.variant for trial in run.trials]
@@ -42,7 +42,7 @@ def draw_scene(
 
 
 def draw_failure(
-    probe: Probe, run: Run, worlds: WorldState, index: int, moment_s: float, atlas: RoadAtlas,
+    probe: Probe, run: ProbeRun, worlds: WorldState, index: int, moment_s: float, atlas: RoadAtlas,
     config: SimulatorConfig,
 ) -> Image.Image:  # fmt: skip
     """Six instants of one trial, from the start until shortly after the moment, with the paths driven so far."""
@@ -56,7 +56,7 @@ def draw_failure(
 
 
 def save_pictures(
-    folder: Path, probe: Probe, run: Run, worlds: WorldState, events: Events, atlas: RoadAtlas,
+    folder: Path, probe: Probe, run: ProbeRun, worlds: WorldState, events: ProbeEvents, atlas: RoadAtlas,
     config: SimulatorConfig,
 ) -> list[Path]:  # fmt: skip
     """`<probe>.png`, and `<probe>_<event>.png` for the first trial with each event; returns what was written."""
@@ -80,7 +80,7 @@ def _columns(probe: Probe) -> int:
 
 
 def _panel(
-    probe: Probe, run: Run, worlds: WorldState, index: int, row: int, lines: list[np.ndarray],
+    probe: Probe, run: ProbeRun, worlds: WorldState, index: int, row: int, lines: list[np.ndarray],
     atlas: RoadAtlas, config: SimulatorConfig,
 ) -> Image.Image:  # fmt: skip
     centre, extent_m, aspect = probe.window
@@ -104,7 +104,7 @@ def _coloured(agents: dict[str, np.ndarray], state: WorldState) -> dict[str, np.
     return agents | {"colour": np.where(parked[:, None], np.array(_PARKED_COLOUR), cars)}
 
 
-def _state_at(run: Run, start: WorldState, index: int, row: int) -> WorldState:
+def _state_at(run: ProbeRun, start: WorldState, index: int, row: int) -> WorldState:
     """The world of a trial at a row of its trace, as far as pictures show it."""
     trace = run.trace
     xy = np.stack([trace.x[row, index], trace.y[row, index]], axis=-1)
@@ -129,7 +129,7 @@ def _wanted(trial: Trial) -> list[np.ndarray]:
     return lines
 
 
-def _driven(run: Run, index: int, row: int) -> list[np.ndarray]:
+def _driven(run: ProbeRun, index: int, row: int) -> list[np.ndarray]:
     """Where everybody has been so far."""
     x, y = run.trace.x[: row + 1, index], run.trace.y[: row + 1, index]
     return [np.column_stack([x[:, slot], y[:, slot]]) for slot in range(x.shape[1])]

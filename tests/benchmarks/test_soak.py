@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from benchmarks import soak
-from simulator.roads.map_cache import load_atlas, load_maps
+from simulator.roads.sources.map_cache import load_atlas, load_maps
 from simulator.state import WorldState
 
 TINY = ["--maps=Town02", "--worlds=4", "--chunk=2", "--steps=6", "--block=3", "--agents=2"]

@@ -74,7 +74,7 @@ def test_poses_flow_between_steps(getkey):
     import jax
 
     from simulator.config import SimulatorConfig
-    from simulator.roads.map_cache import load_atlas
+    from simulator.roads.sources.map_cache import load_atlas
     from simulator.rollout import reset_worlds
 
     atlas = load_atlas(["Town01"])

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from renderer import CameraRig, ClassId, Frame, Scene, render
-from simulator.roads.map_cache import load_maps
-from simulator.roads.opendrive import known_towns
 from simulator.roads.road_map import RoadMap
+from simulator.roads.sources.map_cache import load_maps
+from simulator.roads.sources.opendrive import known_towns
 from student.bridge import ground_mesh
 from tests.same_picture import assert_same
 

@@ -14,7 +14,7 @@ from simulator.collision import collides
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.conventions import COAST, NUM_TRAITS
 from simulator.reset.spawn import first_state
-from simulator.roads.map_cache import load_atlas
+from simulator.roads.sources.map_cache import load_atlas
 from simulator.rollout import reset_worlds, step_worlds
 from simulator.state import Scenario, WorldState, route_table
 

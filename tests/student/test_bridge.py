@@ -13,7 +13,7 @@ import torch
 from renderer import CameraRig, ClassId, render
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.roads.map_cache import load_atlas, load_maps
+from simulator.roads.sources.map_cache import load_atlas, load_maps
 from simulator.state import WorldState
 from student import bridge
 

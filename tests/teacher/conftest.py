@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from simulator.conventions import CAR
-from simulator.logs.readers.raw_tracks import Repairs
+from simulator.logs.raw_tracks import Repairs
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog
 from simulator.roads.building.build_map import build_log_map

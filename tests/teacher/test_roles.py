@@ -8,7 +8,7 @@ import numpy as np
 
 from simulator.config import SimulatorConfig
 from simulator.conventions import COAST
-from simulator.roads.map_cache import load_atlas
+from simulator.roads.sources.map_cache import load_atlas
 from simulator.rollout import reset_worlds
 from simulator.state import BLIND, BRAKER, IDM, NO_NOISE
 from teacher.config import TeacherConfig

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from simulator.conventions import CAR, CYCLIST, PEDESTRIAN, TRUCK
 from simulator.logs.cleaning.stationary import freeze_standing, trim_loose_boxes
 from simulator.logs.cleaning.trailers import mend_trailers
-from simulator.logs.readers.raw_tracks import Repairs, SourceTracks
+from simulator.logs.raw_tracks import Repairs, SourceTracks
 from simulator.logs.traffic_log import MAX_SPEED_MPS, RATE_RANGE, jumps, rate_ratio
 
 PADDING_M = -10000.0

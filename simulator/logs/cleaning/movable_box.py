@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from simulator.logs.readers.raw_tracks import SourceTracks
+from simulator.logs.raw_tracks import SourceTracks
 
 
 class Box:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 
 from simulator.conventions import CAR, LEVEL_GAP_M, TRUCK
 from simulator.logs.cleaning.movable_box import Box
-from simulator.logs.readers.raw_tracks import Repairs, SourceTracks
+from simulator.logs.raw_tracks import Repairs, SourceTracks
 from simulator.logs.traffic_log import PARKED_M, wrapped
 
 ROLLED_M = 0.3

@@ -13,7 +13,7 @@ import numpy as np
 import shapely
 
 from simulator.conventions import CAR, CYCLIST, PEDESTRIAN, TRUCK
-from simulator.logs.readers.raw_tracks import Repairs, SourceTracks
+from simulator.logs.raw_tracks import Repairs, SourceTracks
 from simulator.logs.readers.waymo_map import MARKING_NAMES, MARKINGS
 from simulator.roads.building.raw_map import SourceLane, SourceMap, SurfaceRule
 from simulator.roads.building.road_surface import nested

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from simulator.conventions import CYCLIST, PEDESTRIAN
-from simulator.logs.build_scene import IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.cleaning.clean_tracks import vehicle_kind
+from simulator.logs.raw_tracks import Repairs, SourceTracks
+from simulator.logs.readers.build_scene import IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.readers.nuscenes import CATEGORIES, LIMIT_MPS, TRAILER, mend_nuscenes, nuscenes_map
-from simulator.logs.readers.raw_tracks import Repairs, SourceTracks
 from simulator.logs.readers.safe_pickle import load_plain_pickle
 from simulator.logs.readers.scenarionet_waymo import waymo_scene_map
 from simulator.logs.readers.timestamps import even_timestep_s

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from simulator.conventions import OFF
+from simulator.logs.raw_tracks import Repairs
 from simulator.logs.readers.nuscenes import feature_line
-from simulator.logs.readers.raw_tracks import Repairs
 from simulator.logs.readers.waymo_map import MARKING_NAMES, MPH, Element, light_number, waymo_map
 from simulator.roads.building.raw_map import Signal, SourceMap
 from simulator.roads.road_map import StopKind

@@ -13,7 +13,7 @@ import numpy as np
 import shapely
 
 from simulator.conventions import GREEN, OFF, RED, YELLOW
-from simulator.logs.readers.raw_tracks import Repairs
+from simulator.logs.raw_tracks import Repairs
 from simulator.roads.building.raw_map import Signal, SourceLane, SourceMap, SurfaceRule
 from simulator.roads.road_map import MarkingType, StopKind
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import shapely
 
-from simulator.logs.readers.raw_tracks import Repairs
+from simulator.logs.raw_tracks import Repairs
 from simulator.roads.building.lane_widths import Points
 from simulator.roads.building.raw_map import SourceMap, SurfaceRule
 from simulator.roads.building.road_surface import (
@@ -20,9 +20,9 @@ from simulator.roads.building.road_surface import (
     tidied,
     with_open_gaps,
 )
-from simulator.roads.opendrive import MAX_EDGE_LENGTH_M
 from simulator.roads.polylines import cut_long, thinned
 from simulator.roads.road_map import MAX_SPACING_M, MarkingType, pack_pieces
+from simulator.roads.sources.opendrive import MAX_EDGE_LENGTH_M
 
 PARKING_MARGIN_M = 0.5
 """Of ground around a parked vehicle."""

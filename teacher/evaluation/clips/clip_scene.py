@@ -12,7 +12,7 @@ from PIL import Image
 
 from simulator.atlas.affine_variants import varied_map
 from simulator.config import ROUTE_SPACING_M
-from simulator.drawing.draw_state import world_of
+from simulator.draw_state import world_of
 from simulator.drawing.top_down import draw_map
 from simulator.drawing.viewport import Colour, View
 from simulator.roads.road_map import RoadMap
@@ -45,13 +45,13 @@ class Stage:
 
     def __init__(self, clip: Clip, size_px: int, extent_m: float) -> None:
         part = clip.episodes
-        assert part.instants is not None
-        self.clip, self.size_px, self.instants = clip, size_px, part.instants
+        assert part.states is not None
+        self.clip, self.size_px, self.states = clip, size_px, part.states
         self.state = world_of(part.final, clip.world)
         self.road_map = self._map(part.road_maps[int(self.state.map_id)])
         self.role = roles_of(self.state, clip.agent)
         steps = slice(clip.first_step, clip.last_step + 1)
-        path = self.instants.position[steps, clip.world, clip.agent, :2]
+        path = self.states.position[steps, clip.world, clip.agent, :2]
         self._lights = self._light_states(np.arange(clip.first_step, clip.last_step + 1, dtype=np.int32))
         scale = size_px / extent_m
         middle, span = (path.min(0) + path.max(0)) / 2, np.ptp(path, axis=0) + extent_m + 2.0
@@ -90,9 +90,9 @@ class Stage:
 
         Besides: speed [agents] m/s and route_m [agents] m. Who appears or vanishes is not seen to glide.
         """
-        after = min(step + 1, len(self.instants.yaw) - 1)
+        after = min(step + 1, len(self.states.yaw) - 1)
         here, there = (
-            {name: getattr(self.instants, name)[at, self.clip.world] for name in self.instants._fields}
+            {name: getattr(self.states, name)[at, self.clip.world] for name in self.states._fields}
             for at in (step, after)
         )
         move = np.where(here["present"] & there["present"], share, 0.0)
@@ -125,7 +125,7 @@ class Stage:
         route (m) the last one lies."""
         scenario, agent = self.state.scenario, self.clip.agent
         goal_m = np.asarray(scenario.goal_m)[agent, : int(scenario.num_goals[agent])]
-        left = goal_m[int(self.instants.goal_index[step, self.clip.world, agent]) :]
+        left = goal_m[int(self.states.goal_index[step, self.clip.world, agent]) :]
         return self._route_at(left), float(scenario.goal_radius_m[agent]), float(goal_m[-1])
 
     def route_ahead(self, from_m: float, to_m: float) -> Float[np.ndarray, "points 2"]:

@@ -17,10 +17,10 @@ from simulator.atlas.edge_distance import corner_room
 from simulator.atlas.road_atlas import RoadAtlas, build_atlas, drivable_distance
 from simulator.config import SimulatorConfig
 from simulator.conventions import RED
-from simulator.drawing.draw_state import world_of
+from simulator.draw_state import world_of
 from simulator.reset.spawn import SPAWN_GAP_M
-from simulator.roads.map_cache import load_maps
 from simulator.roads.road_map import RoadMap
+from simulator.roads.sources.map_cache import load_maps
 from simulator.rollout import reset_worlds, step_worlds
 from simulator.state import Events, WorldState
 from teacher.observation.observe import OBSERVATIONS, observe

@@ -11,9 +11,9 @@ import pytest
 
 from simulator.atlas.nearest_lane import LanePlace, nearest_lane
 from simulator.atlas.road_atlas import RoadAtlas, build_atlas
-from simulator.roads.map_cache import load_maps
-from simulator.roads.opendrive import import_town
 from simulator.roads.road_map import RoadMap
+from simulator.roads.sources.map_cache import load_maps
+from simulator.roads.sources.opendrive import import_town
 
 STRAIGHT = Path(__file__).parents[1] / "straight_road.xodr"
 

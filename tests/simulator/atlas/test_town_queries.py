@@ -14,10 +14,10 @@ import shapely
 from simulator.atlas.nearest_lane import LanePlace, nearest_lane
 from simulator.atlas.road_atlas import RoadAtlas, drivable_distance
 from simulator.roads.drivable_area import SEAM_M
-from simulator.roads.map_cache import cache_folder, load_atlas, load_maps
-from simulator.roads.opendrive import IMPORTER_VERSION, known_towns
 from simulator.roads.query_grids import DISTANCE_LIMIT_M, GRIDS_VERSION, NODE_SPACING_M
 from simulator.roads.road_map import SCHEMA_VERSION, RoadMap
+from simulator.roads.sources.map_cache import cache_folder, load_atlas, load_maps
+from simulator.roads.sources.opendrive import IMPORTER_VERSION, known_towns
 
 LARGE = {"Town11", "Town12", "Town13"}
 """Towns that take minutes to import: tested where they are in the cache already."""

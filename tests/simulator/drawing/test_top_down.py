@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from simulator.drawing.top_down import PAPER, SLATE, Palette, draw_map, draw_world
-from simulator.roads.map_cache import load_maps
-from simulator.roads.opendrive import import_town
 from simulator.roads.road_map import RoadMap, StopKind
+from simulator.roads.sources.map_cache import load_maps
+from simulator.roads.sources.opendrive import import_town
 
 VIEW = {"centre": (25.0, 0.0), "extent_m": 40, "size_px": 400}  # 10 pixels per metre
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import shapely
 
-from simulator.logs.readers.raw_tracks import Repairs
+from simulator.logs.raw_tracks import Repairs
 from simulator.roads.building.build_map import build_log_map
 from simulator.roads.building.lane_links import (
     crossing_pairs,

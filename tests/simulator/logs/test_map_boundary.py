@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from simulator.conventions import CAR
-from simulator.logs.build_scene import build_scene
 from simulator.logs.cleaning.map_boundary import beyond_open_ends
 from simulator.logs.inspection.plausibility import scene_report
-from simulator.logs.readers.raw_tracks import Repairs, SourceTracks
+from simulator.logs.raw_tracks import Repairs, SourceTracks
+from simulator.logs.readers.build_scene import build_scene
 from simulator.roads.building.build_map import build_log_map
 from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
 

@@ -9,7 +9,7 @@ import pytest
 
 from simulator.conventions import CAR, PEDESTRIAN
 from simulator.logs.cleaning.clean_tracks import mend_tracks
-from simulator.logs.readers.raw_tracks import Repairs, SourceTracks
+from simulator.logs.raw_tracks import Repairs, SourceTracks
 from simulator.logs.traffic_log import TrafficLog, repair_counts
 
 STEPS = 20

@@ -15,16 +15,16 @@ from simulator import traffic_lights
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.conventions import COAST, GREEN, OFF, RED
-from simulator.logs.readers.raw_tracks import Repairs
+from simulator.logs.raw_tracks import Repairs
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog
 from simulator.reset.log_routes import Lanes
 from simulator.reset.log_scenario import ReplayConfig, logged_world, settle, stack_worlds
 from simulator.roads.building.build_map import build_log_map
 from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
-from simulator.roads.map_cache import load_maps
 from simulator.roads.polylines import arc_length
 from simulator.roads.road_map import RoadMap
+from simulator.roads.sources.map_cache import load_maps
 from simulator.rollout import needs_reset, step_worlds
 from simulator.state import IDM, LOG, PARKED, POLICY, WorldState
 from simulator.step import step

@@ -17,7 +17,7 @@ from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
 from simulator.reset.log_scenario import ReplayConfig
 from simulator.reset.map_set import Places, load_places, one_place
 from simulator.reset.reset import RecordedStarts, begin_worlds, load_starts
-from simulator.roads.map_cache import load_atlas
+from simulator.roads.sources.map_cache import load_atlas
 from simulator.rollout import has_ended, needs_reset, reset_worlds, step_worlds
 from simulator.state import LOG, POLICY, WorldState
 from simulator.traffic_lights import line_states

@@ -15,7 +15,7 @@ from simulator.atlas.road_atlas import RoadAtlas, build_atlas, drivable_distance
 from simulator.atlas.scene_grids import load_scene_atlas
 from simulator.config import SimulatorConfig
 from simulator.conventions import CAR, COAST
-from simulator.logs.readers.raw_tracks import Repairs
+from simulator.logs.raw_tracks import Repairs
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
 from simulator.logs.traffic_log import TrafficLog
 from simulator.reset import scene_stream as stream_module
@@ -24,9 +24,9 @@ from simulator.reset.scene_stream import Capacity, SceneBatch, SceneStream, Stre
 from simulator.roads.bake_grids import bake_grids
 from simulator.roads.building.build_map import build_log_map
 from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
-from simulator.roads.map_cache import load_maps
 from simulator.roads.query_grids import Grids
 from simulator.roads.road_map import RoadMap
+from simulator.roads.sources.map_cache import load_maps
 from simulator.rollout import step_worlds
 from simulator.state import LOG, POLICY
 

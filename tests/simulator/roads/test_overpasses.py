@@ -11,9 +11,9 @@ from simulator.collision import collides
 from simulator.config import SimulatorConfig
 from simulator.conventions import COAST
 from simulator.reset.spawn import reset
-from simulator.roads.map_cache import load_atlas, load_maps
 from simulator.roads.overpasses import split_height
 from simulator.roads.road_map import RoadMap
+from simulator.roads.sources.map_cache import load_atlas, load_maps
 from simulator.state import Events, WorldState, route_table
 from simulator.step import step
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import shapely
 
-from simulator.roads.map_cache import load_maps
-from simulator.roads.procedural_names import made_number
-from simulator.roads.procedural_town import LEAST_RADIUS_M, LEAST_TURN_RADIUS_M, WIDTH_M, make_town
 from simulator.roads.road_map import RoadMap
+from simulator.roads.sources.map_cache import load_maps
+from simulator.roads.sources.procedural_names import made_number
+from simulator.roads.sources.procedural_town import LEAST_RADIUS_M, LEAST_TURN_RADIUS_M, WIDTH_M, make_town
 
 NUMBERS = (0, 1, 2, 3)
 

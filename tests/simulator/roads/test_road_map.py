@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from simulator.roads import array_file
-from simulator.roads.map_cache import load_maps
 from simulator.roads.road_map import SCHEMA_VERSION, RoadMap, pack_pieces, pad_indices
+from simulator.roads.sources.map_cache import load_maps
 
 
 @pytest.fixture(scope="module")

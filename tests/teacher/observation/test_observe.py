@@ -13,8 +13,8 @@ from jax import Array
 
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
-from simulator.drawing.draw_state import world_of
-from simulator.roads.map_cache import load_atlas
+from simulator.draw_state import world_of
+from simulator.roads.sources.map_cache import load_atlas
 from simulator.rollout import reset_worlds
 from simulator.state import WorldState, route_table
 from teacher.observation.observe import OBSERVATIONS, Observation, ObservationConfig, observe

@@ -1,4 +1,4 @@
-"""Names of towns that are made from a number; `simulator.roads.procedural_town` makes them."""
+"""Names of towns that are made from a number; `simulator.roads.sources.procedural_town` makes them."""
 
 from __future__ import annotations
 

@@ -14,10 +14,16 @@ from pathlib import Path
 
 from simulator.atlas.road_atlas import RoadAtlas, build_atlas
 from simulator.roads.array_file import PackFormat, read_pack, write_pack
-from simulator.roads.opendrive import IMPORTER_VERSION, find_source, import_town, known_towns, source_sha256
-from simulator.roads.procedural_names import made_number, made_sha256
 from simulator.roads.query_grids import GRIDS_VERSION, Grids
 from simulator.roads.road_map import SCHEMA_VERSION, RoadMap
+from simulator.roads.sources.opendrive import (
+    IMPORTER_VERSION,
+    find_source,
+    import_town,
+    known_towns,
+    source_sha256,
+)
+from simulator.roads.sources.procedural_names import made_number, made_sha256
 
 _log = logging.getLogger(__name__)
 _GRIDS_FORMAT = PackFormat("gigapixel baked grids", "grids", GRIDS_VERSION)
@@ -30,7 +36,7 @@ def cache_folder() -> Path:
 
 
 def load_maps(names: Sequence[str]) -> list[RoadMap]:
-    """Road maps by town name (also `Made-0`, see `simulator.roads.procedural_town`), or by path of an OpenDRIVE file
+    """Road maps by town name (also `Made-0`, see `simulator.roads.sources.procedural_town`), or by path of an OpenDRIVE file
     or of a scene pack (.h5)."""
     if isinstance(names, str):
         raise ValueError(f"names is the single text {names!r}; expected a list such as [{names!r}]")
@@ -57,7 +63,7 @@ def _load_map(name: str) -> RoadMap:
 
 
 def _make(number: int) -> RoadMap:
-    from simulator.roads.procedural_town import (
+    from simulator.roads.sources.procedural_town import (
         make_town,  # needs Shapely; a machine that reads the cache may lack it
     )
 
