@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from simulator.conventions import CAR, GREEN, PEDESTRIAN, RED
-from simulator.logs.raw_tracks import Repairs
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog
 from simulator.roads.building.build_map import build_log_map
 from simulator.roads.building.raw_map import Origins, Signal, SourceLane, SourceMap
+from simulator.roads.building.repairs import Repairs
 from simulator.roads.road_map import StopKind
 
 STEPS, STEP_S = 25, 0.25

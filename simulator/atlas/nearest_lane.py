@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from simulator.angles import wrap_angle
 from simulator.array_field import ArrayField
 from simulator.atlas.road_atlas import RoadAtlas, table_row
 from simulator.conventions import LEVEL_GAP_M
-from simulator.dynamics.bicycle import wrap_angle
 
 _PIECES = jnp.arange(-4, 4)
 """Pieces of centreline before and after a sample that it stands for: samples are about 6 m apart, points up to 2 m."""

@@ -12,7 +12,6 @@ import numpy as np
 
 from simulator.atlas.padding import pad_atlas, shapes_of, together
 from simulator.atlas.road_atlas import RoadAtlas, build_atlas
-from simulator.logs.scene_pack import LoggedScene
 from simulator.roads.query_grids import Grids
 from simulator.roads.road_map import RoadMap
 from simulator.roads.sources.map_cache import cached_grids
@@ -29,11 +28,10 @@ def scene_grids(road_map: RoadMap) -> Grids:
     return cached_grids(road_map, f"scene-{digest.hexdigest()[:32]}")
 
 
-def load_scene_atlas(scenes: Sequence[LoggedScene]) -> RoadAtlas:
-    """The atlas of these scenes; `map_id` is the position in ``scenes``.
+def load_scene_atlas(maps: Sequence[RoadMap]) -> RoadAtlas:
+    """The atlas of the maps of logged scenes; `map_id` is the position in ``maps``.
 
     Every array has a row at least: many recorded scenes have no stop line at all, and a step looks at one.
     """
-    maps = [scene.road_map for scene in scenes]
     atlas = build_atlas(maps, [scene_grids(road_map) for road_map in maps])
     return jax.tree.map(jnp.asarray, pad_atlas(atlas, together([shapes_of(atlas)])))

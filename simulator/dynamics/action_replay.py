@@ -17,7 +17,6 @@ from jaxtyping import Bool, Float
 from simulator.conventions import TRUCK
 from simulator.dynamics.action_model import action_model
 from simulator.dynamics.log_to_actions import actions_of_track
-from simulator.logs.inspection.plausibility import padded
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog
 
@@ -25,8 +24,8 @@ MODELS = ("steering_rate_continuous", "steering_rate", "jerk", "plan")
 NEAR_M = 0.3
 MOVES_M = 3.0
 """A vehicle moves if its first and last places are farther apart."""
-_STEPS = 100
-"""Steps are filled up to a multiple of this, so that few sizes are compiled."""
+_STEPS, _VEHICLES = 100, 64
+"""Steps are padded to a multiple of this, vehicles to a power of two from this on: few sizes are compiled."""
 
 
 def distances_to_log(log: TrafficLog, model: str) -> tuple[Float[np.ndarray, "vehicles steps"], np.ndarray]:
@@ -36,10 +35,10 @@ def distances_to_log(log: TrafficLog, model: str) -> tuple[Float[np.ndarray, "ve
     rows = np.flatnonzero((log.kind <= TRUCK) & pairs)
     arrays = (log.position, log.yaw, log.speed, log.valid)
     fill = -log.num_steps % _STEPS
-    filled = [np.pad(a[rows], [(0, 0), (0, fill)] + [(0, 0)] * (a.ndim - 2)) for a in arrays]
-    pose = _follow(
-        *(padded(a, len(rows)) for a in (*filled, log.size[rows])), model=model, step_s=log.timestep_s
-    )
+    spare = (1 << max(len(rows) - 1, _VEHICLES - 1).bit_length()) - len(rows)
+    padded = [np.pad(a[rows], [(0, spare), (0, fill)] + [(0, 0)] * (a.ndim - 2)) for a in arrays]
+    size = np.pad(log.size[rows], [(0, spare), (0, 0)])
+    pose = _follow(*padded, size, model=model, step_s=log.timestep_s)
     pose = np.asarray(pose)[: len(rows), : log.num_steps, :2]
     apart = np.linalg.norm(pose - log.position[rows, :, :2], axis=-1)
     return np.where(log.valid[rows], apart, np.nan), rows

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from simulator.conventions import CAR, TRUCK
 
-@dataclass
-class Repairs:
-    """What was mended, by name."""
+TRUCK_LENGTH_M = 7.0
+"""A vehicle this long is a truck or a bus where the source only says "vehicle": the longest vans end at 7 m."""
 
-    counts: dict[str, int] = field(default_factory=dict)
 
-    def add(self, name: str, count: int | np.integer = 1) -> None:
-        """Count `count` more of `name`; nothing is nothing."""
-        if count > 0:
-            self.counts[name] = self.counts.get(name, 0) + int(count)
-
-    def lines(self) -> np.ndarray:
-        """`TrafficLog.repairs` [n] str."""
-        return np.array([f"{name}: {count}" for name, count in self.counts.items()], dtype=np.str_)
+def vehicle_kind(length_m: float | np.floating) -> int:
+    """Car or truck, by length, for sources that only say "vehicle"."""
+    return TRUCK if length_m >= TRUCK_LENGTH_M else CAR
 
 
 @dataclass

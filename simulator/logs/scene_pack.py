@@ -21,7 +21,7 @@ import h5py
 
 from simulator.logs.traffic_log import TrafficLog
 from simulator.roads import road_map
-from simulator.roads.array_file import fixed_text, plain_text, read_record, write_record
+from simulator.roads.array_file import file_attributes, fixed_text, plain_text, read_record, write_record
 from simulator.roads.road_map import RoadMap
 
 FORMAT = "gigapixel traffic scenes"
@@ -185,9 +185,5 @@ class ScenePack:
 
 
 def holds_logged_scenes(path: str | os.PathLike[str]) -> bool:
-    """Whether a file says that it holds recorded scenes (and not the map of one town); False for unreadable ones."""
-    try:
-        with h5py.File(path, "r") as file:
-            return plain_text(file.attrs.get("format")) == FORMAT
-    except (OSError, RuntimeError, UnicodeDecodeError):
-        return False
+    """Whether a file is a pack of logged scenes (and not the map of one town); False for unreadable ones."""
+    return file_attributes(path).get("format") == FORMAT

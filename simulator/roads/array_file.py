@@ -70,6 +70,15 @@ def _check_header(path: Path, attributes: dict[str, Any], pack_format: PackForma
         )
 
 
+def file_attributes(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What an HDF5 file says about itself, text as `str`; nothing for a missing, damaged or other file."""
+    try:
+        with h5py.File(path, "r") as file:
+            return {name: plain_text(value) for name, value in file.attrs.items()}
+    except (OSError, RuntimeError, UnicodeDecodeError):
+        return {}
+
+
 def write_record(group: h5py.Group, record: Any) -> None:
     """Write every field of a dataclass into a group."""
     for field in dataclasses.fields(record):

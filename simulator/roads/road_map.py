@@ -20,6 +20,7 @@ from simulator.roads.array_file import PackFormat, read_pack, write_pack
 
 SCHEMA_VERSION = 1
 MAX_SPACING_M = 2.0  # lanes and road edges are resampled at least this densely
+MAX_EDGE_LENGTH_M = 100.0  # longer road edges are cut, so that they can be culled
 _FORMAT = PackFormat("gigapixel scene pack", "road_map", SCHEMA_VERSION)
 
 

@@ -12,13 +12,12 @@ from jaxtyping import Bool, Float
 from simulator.conventions import CAR, CYCLIST, PEDESTRIAN, TRUCK
 from simulator.logs.cleaning.stationary import freeze_standing, trim_loose_boxes
 from simulator.logs.cleaning.trailers import mend_trailers
-from simulator.logs.raw_tracks import Repairs, SourceTracks
+from simulator.logs.raw_tracks import SourceTracks
 from simulator.logs.traffic_log import MAX_SPEED_MPS, RATE_RANGE, jumps, rate_ratio
+from simulator.roads.building.repairs import Repairs
 
 PADDING_M = -10000.0
 """Waymo's converters write exactly this, in x and in y, where nothing was seen."""
-TRUCK_LENGTH_M = 7.0
-"""A vehicle this long is a truck or a bus where the source only says "vehicle": the longest vans end at 7 m."""
 WIDEST_M = 3.0
 """Nothing that is allowed on a road is wider (2.55 m and mirrors); a "width" above it is a length."""
 SIZE_BY_KIND = {
@@ -37,11 +36,6 @@ SAME_BOX_M = 0.5
 """Two boxes of one track at one moment are the same box when they lie this close."""
 TWIN_STEPS = 3
 """Tracks are compared when they are seen together at this many moments."""
-
-
-def vehicle_kind(length_m: float | np.floating) -> int:
-    """Car or truck, by length, for sources that only say "vehicle"."""
-    return TRUCK if length_m >= TRUCK_LENGTH_M else CAR
 
 
 def mend_tracks(

@@ -11,7 +11,7 @@ import scipy.spatial
 from jaxtyping import Bool, Float
 
 from simulator.conventions import TRUCK
-from simulator.logs.inspection.plausibility import OFFROAD_M, box_corners, corner_distance
+from simulator.logs.box_geometry import OFFROAD_M, corner_edge_distance, corners_of
 from simulator.logs.scene_pack import LoggedScene
 from simulator.roads.road_map import RoadMap
 
@@ -25,11 +25,11 @@ def beyond_map(scene: LoggedScene) -> Bool[np.ndarray, "tracks steps"]:
     The recording car is left alone.
     """
     log = scene.log
-    off = (corner_distance(scene) < -OFFROAD_M) & (log.valid & (log.kind <= TRUCK)[:, None])[..., None]
+    off = (corner_edge_distance(scene) < -OFFROAD_M) & (log.valid & (log.kind <= TRUCK)[:, None])[..., None]
     if log.ego_track >= 0:
         off[log.ego_track] = False
     beyond = np.zeros(off.shape, bool)
-    beyond[off] = beyond_open_ends(box_corners(scene)[off], scene.road_map)
+    beyond[off] = beyond_open_ends(corners_of(log)[off], scene.road_map)
     return np.asarray(off.any(axis=2) & (beyond | ~off).all(axis=2))
 
 

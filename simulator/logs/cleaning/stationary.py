@@ -12,8 +12,9 @@ from jaxtyping import Bool, Float
 
 from simulator.conventions import CAR, LEVEL_GAP_M, TRUCK
 from simulator.logs.cleaning.movable_box import Box
-from simulator.logs.raw_tracks import Repairs, SourceTracks
+from simulator.logs.raw_tracks import SourceTracks
 from simulator.logs.traffic_log import PARKED_M, wrapped
+from simulator.roads.building.repairs import Repairs
 
 ROLLED_M = 0.3
 """A vehicle whose median place in the last third of its time lies this far ahead of that in the first third rolls."""

@@ -12,7 +12,8 @@ from jaxtyping import Float
 
 from simulator.conventions import CAR, TRUCK
 from simulator.logs.cleaning.movable_box import Box
-from simulator.logs.raw_tracks import Repairs, SourceTracks
+from simulator.logs.raw_tracks import SourceTracks
+from simulator.roads.building.repairs import Repairs
 
 FIFTH_WHEEL_M = 3.0
 """A trailer's front lies over at most this much of its cab."""

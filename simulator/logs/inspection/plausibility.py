@@ -10,24 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-import jax
 import numpy as np
 import scipy.spatial
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool
 
-from simulator.collision import colliding_pairs, corners
-from simulator.config import SimulatorConfig
 from simulator.conventions import KIND_NAMES, TRUCK
+from simulator.logs.box_geometry import OFFROAD_M, corner_edge_distance, overlaps_of
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog, parked_tracks, repair_counts
-from simulator.roads.drivable_area import drivable_area, signed_distance
 
-OFFROAD_M = SimulatorConfig().offroad_margin_m
 UNMAPPED_M = 5.0
 """A vehicle this far from every centreline is in a drive, a car park or a road that the map leaves out."""
-FARTHEST_M = 8.0
-"""Distances to the road are clipped to this."""
-LEAST_PADDED = 64
 
 
 @dataclass
@@ -74,7 +67,7 @@ def scene_report(scene: LoggedScene) -> SceneReport:
 
 def offroad_states(scene: LoggedScene) -> Bool[np.ndarray, "tracks steps"]:
     """States with a corner of the box farther than OFFROAD_M outside the drivable area."""
-    distance = corner_distance(scene)
+    distance = corner_edge_distance(scene)
     return scene.log.valid & (distance.min(axis=2) < -OFFROAD_M)
 
 
@@ -84,37 +77,8 @@ def far_from_lanes(scene: LoggedScene) -> Bool[np.ndarray, "tracks steps"]:
     return tree.query(scene.log.position[..., :2])[0] > UNMAPPED_M
 
 
-def corner_distance(scene: LoggedScene) -> Float32[np.ndarray, "tracks steps 4"]:
-    """Signed distance of every box corner from the edge of the drivable area, m, positive inside."""
-    log = scene.log
-    area = drivable_area(scene.road_map.pieces("drivable"))
-    result = np.zeros((*log.valid.shape, 4), np.float32)
-    points = box_corners(scene)[log.valid].reshape(-1, 2)
-    result[log.valid] = signed_distance(area, points, FARTHEST_M).reshape(-1, 4)
-    return result
-
-
-def box_corners(scene: LoggedScene) -> Float[np.ndarray, "tracks steps 4 2"]:
-    """Corners of every box, m; zero where a state is not valid."""
-    log = scene.log
-    size = np.repeat(log.size[:, None], log.num_steps, axis=1)
-    seen = [array[log.valid] for array in (log.position[..., :2], log.yaw, size)]
-    result = np.zeros((*log.valid.shape, 4, 2))
-    result[log.valid] = np.asarray(_corners(*(padded(array, len(array)) for array in seen)))[: len(seen[0])]
-    return result
-
-
-_corners = jax.jit(corners)
-
-
-def padded(array: np.ndarray, count: int) -> np.ndarray:
-    """Zeros appended to the first axis up to a power of two, so that few sizes are compiled."""
-    spare = (1 << max(count - 1, LEAST_PADDED - 1).bit_length()) - count
-    return np.pad(array, [(0, spare)] + [(0, 0)] * (array.ndim - 1))
-
-
 def _count_overlaps(report: SceneReport, log: TrafficLog, vehicle: np.ndarray, parked: np.ndarray) -> None:
-    pairs = overlap_steps(log)
+    pairs = overlaps_of(log)
     both = pairs[vehicle][:, vehicle]
     rows = np.flatnonzero(vehicle)
     seconds = both.sum(axis=2) * log.timestep_s
@@ -126,18 +90,6 @@ def _count_overlaps(report: SceneReport, log: TrafficLog, vehicle: np.ndarray, p
     report.overlap_tracks = _worst(
         seconds[a, b], lambda n: f"{_who(log, parked, rows[a[n]])} and {_who(log, parked, rows[b[n]])}"
     )
-
-
-def overlap_steps(log: TrafficLog) -> Bool[np.ndarray, "tracks tracks steps"]:
-    """Which tracks overlap on one level, and when; the diagonal is False."""
-    arrays = (log.position, log.yaw, log.size, log.valid)
-    xyz, yaw, size, valid = (padded(array, log.num_tracks) for array in arrays)
-    steps = [_overlaps(xyz[:, t], yaw[:, t], size, valid[:, t]) for t in range(log.num_steps)]
-    together = np.stack([np.asarray(step) for step in steps], axis=2)
-    return together[: log.num_tracks, : log.num_tracks]
-
-
-_overlaps = jax.jit(colliding_pairs)
 
 
 def _worst(seconds: np.ndarray, name: Callable[[int], str], most: int = 5) -> list[tuple[float, str]]:

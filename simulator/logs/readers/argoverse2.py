@@ -18,12 +18,13 @@ import scipy.spatial
 from scipy.spatial.transform import Rotation
 
 from simulator.conventions import CAR, CYCLIST, PEDESTRIAN, TRUCK
-from simulator.logs.raw_tracks import Repairs, SourceTracks, tracks_from_rows
+from simulator.logs.raw_tracks import SourceTracks, tracks_from_rows
 from simulator.logs.readers.build_scene import IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.readers.py123d_map import source_map_of
 from simulator.logs.readers.timestamps import even_timestep_s
 from simulator.logs.scene_pack import LoggedScene
 from simulator.roads.building.raw_map import Origins, SourceMap
+from simulator.roads.building.repairs import Repairs
 
 FOLDERS = ("logs/av2_sensor_logs", "logs/av2_forecasting")
 LIMIT_MPS = 11.2

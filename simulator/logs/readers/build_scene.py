@@ -12,11 +12,12 @@ import shapely
 from simulator.conventions import TRUCK
 from simulator.logs.cleaning.clean_tracks import mend_tracks
 from simulator.logs.cleaning.map_boundary import beyond_map
-from simulator.logs.raw_tracks import Repairs, SourceTracks
+from simulator.logs.raw_tracks import SourceTracks
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import PARKED_M, TrafficLog, parked_tracks
 from simulator.roads.building.build_map import build_log_map
 from simulator.roads.building.raw_map import Origins, SourceMap
+from simulator.roads.building.repairs import Repairs
 
 IMPORTER_VERSION = 2
 

@@ -13,9 +13,10 @@ import numpy as np
 import shapely
 
 from simulator.conventions import CAR, CYCLIST, PEDESTRIAN, TRUCK
-from simulator.logs.raw_tracks import Repairs, SourceTracks
+from simulator.logs.raw_tracks import SourceTracks
 from simulator.logs.readers.waymo_map import MARKING_NAMES, MARKINGS
 from simulator.roads.building.raw_map import SourceLane, SourceMap, SurfaceRule
+from simulator.roads.building.repairs import Repairs
 from simulator.roads.building.road_surface import nested
 from simulator.roads.polylines import arc_length, without_repeats
 

@@ -15,13 +15,13 @@ import numpy as np
 import shapely
 
 from simulator.conventions import CAR, CYCLIST, GREEN, OFF, PEDESTRIAN, RED, YELLOW
-from simulator.logs.cleaning.clean_tracks import vehicle_kind
-from simulator.logs.raw_tracks import Repairs, SourceTracks, tracks_from_rows
+from simulator.logs.raw_tracks import SourceTracks, tracks_from_rows, vehicle_kind
 from simulator.logs.readers.build_scene import IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.readers.py123d_map import source_map_of
 from simulator.logs.readers.timestamps import even_timestep_s
 from simulator.logs.scene_pack import LoggedScene
 from simulator.roads.building.raw_map import Origins, Signal, SourceMap
+from simulator.roads.building.repairs import Repairs
 from simulator.roads.road_map import StopKind
 
 SCENE_S = 20.0

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import shapely
 
-from simulator.logs.raw_tracks import Repairs
 from simulator.roads.building.raw_map import Signal, SourceLane, SourceMap, SurfaceRule
+from simulator.roads.building.repairs import Repairs
 from simulator.roads.polylines import directions
 from simulator.roads.road_map import MarkingType, StopKind
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from simulator.conventions import CYCLIST, PEDESTRIAN
-from simulator.logs.cleaning.clean_tracks import vehicle_kind
-from simulator.logs.raw_tracks import Repairs, SourceTracks
+from simulator.logs.raw_tracks import SourceTracks, vehicle_kind
 from simulator.logs.readers.build_scene import IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.readers.nuscenes import CATEGORIES, LIMIT_MPS, TRAILER, mend_nuscenes, nuscenes_map
 from simulator.logs.readers.safe_pickle import load_plain_pickle
@@ -18,6 +17,7 @@ from simulator.logs.readers.timestamps import even_timestep_s
 from simulator.logs.readers.waymo_map import SURFACE_STREET_MPS
 from simulator.logs.scene_pack import LoggedScene
 from simulator.roads.building.raw_map import Origins
+from simulator.roads.building.repairs import Repairs
 
 FOLDER = "logs/nuscenes_scenarionet"
 PATTERNS = ("*.pkl", "*.pkl.gz")

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from simulator.conventions import OFF
-from simulator.logs.raw_tracks import Repairs
 from simulator.logs.readers.nuscenes import feature_line
 from simulator.logs.readers.waymo_map import MARKING_NAMES, MPH, Element, light_number, waymo_map
 from simulator.roads.building.raw_map import Signal, SourceMap
+from simulator.roads.building.repairs import Repairs
 from simulator.roads.road_map import StopKind
 
 _LANE_NUMBERS = {"FREEWAY": 1, "SURFACE_STREET": 2, "BIKE_LANE": 3}

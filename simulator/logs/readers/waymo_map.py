@@ -13,8 +13,8 @@ import numpy as np
 import shapely
 
 from simulator.conventions import GREEN, OFF, RED, YELLOW
-from simulator.logs.raw_tracks import Repairs
 from simulator.roads.building.raw_map import Signal, SourceLane, SourceMap, SurfaceRule
+from simulator.roads.building.repairs import Repairs
 from simulator.roads.road_map import MarkingType, StopKind
 
 SURFACE_STREET_MPS = 13.4

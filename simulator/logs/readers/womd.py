@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from simulator.conventions import CYCLIST, PEDESTRIAN
-from simulator.logs.cleaning.clean_tracks import vehicle_kind
-from simulator.logs.raw_tracks import Repairs, SourceTracks
+from simulator.logs.raw_tracks import SourceTracks, vehicle_kind
 from simulator.logs.readers.build_scene import IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.readers.waymo_map import SURFACE_STREET_MPS, Element, light_number, waymo_map
 from simulator.logs.scene_pack import LoggedScene
 from simulator.roads.building.raw_map import Origins, Signal
+from simulator.roads.building.repairs import Repairs
 from simulator.roads.road_map import StopKind
 
 TIMESTEP_S = 0.1

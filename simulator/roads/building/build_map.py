@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
-from simulator.logs.raw_tracks import Repairs
 from simulator.roads.building.lane_links import junctions_by_crossing, linked_by_ends, turned_round
 from simulator.roads.building.lane_widths import DEFAULT_WIDTH_M, POINT_M, Sides, lane_sides
 from simulator.roads.building.map_features import furniture
 from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
+from simulator.roads.building.repairs import Repairs
 from simulator.roads.building.signal_stop_lines import stop_lines_of
+from simulator.roads.lane_geometry import resample_lane
 from simulator.roads.polylines import arc_length, beside, resampled, without_repeats
 from simulator.roads.road_map import RoadMap, pack_pieces, pad_indices
-from simulator.roads.sources.opendrive import resample_lane
 from simulator.roads.stop_lines import Station
 
 SHORTEST_LANE_M = 0.2

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import shapely
 
-from simulator.logs.raw_tracks import Repairs
 from simulator.roads.building.lane_widths import Points
 from simulator.roads.building.raw_map import SourceMap, SurfaceRule
+from simulator.roads.building.repairs import Repairs
 from simulator.roads.building.road_surface import (
     level_masks,
     lifted,
@@ -21,8 +21,7 @@ from simulator.roads.building.road_surface import (
     with_open_gaps,
 )
 from simulator.roads.polylines import cut_long, thinned
-from simulator.roads.road_map import MAX_SPACING_M, MarkingType, pack_pieces
-from simulator.roads.sources.opendrive import MAX_EDGE_LENGTH_M
+from simulator.roads.road_map import MAX_EDGE_LENGTH_M, MAX_SPACING_M, MarkingType, pack_pieces
 
 PARKING_MARGIN_M = 0.5
 """Of ground around a parked vehicle."""

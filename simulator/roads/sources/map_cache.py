@@ -12,8 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from simulator.atlas.road_atlas import RoadAtlas, build_atlas
-from simulator.roads.array_file import PackFormat, read_pack, write_pack
+from simulator.roads.array_file import PackFormat, file_attributes, read_pack, write_pack
 from simulator.roads.query_grids import GRIDS_VERSION, Grids
 from simulator.roads.road_map import SCHEMA_VERSION, RoadMap
 from simulator.roads.sources.opendrive import (
@@ -43,15 +42,9 @@ def load_maps(names: Sequence[str]) -> list[RoadMap]:
     return [_load_map(str(name)) for name in names]
 
 
-def load_atlas(names: Sequence[str]) -> RoadAtlas:
-    """The atlas of these towns; `map_id` is the position in `names`."""
-    maps = load_maps(names)
-    return build_atlas(maps, [load_grids(road_map) for road_map in maps])
-
-
 def _load_map(name: str) -> RoadMap:
     if name.endswith((".h5", ".hdf5")):
-        return _load_pack(name)
+        return _load_map_file(name)
     number = made_number(name)
     if number is not None:
         return _cached(name, made_sha256(name), lambda: _make(number))
@@ -84,18 +77,15 @@ def _cached(town: str, sha256: str, build: Callable[[], RoadMap]) -> RoadMap:
     return road_map
 
 
-def _load_pack(name: str) -> RoadMap:
-    """The town in a pack. Packs of recorded scenes are told apart: each scene has a map of its own."""
-    from simulator.logs.scene_pack import ScenePack, holds_logged_scenes
-
-    if not holds_logged_scenes(name):
-        return RoadMap.load(name)
-    with ScenePack(name) as pack:
-        scenes = len(pack)
-    raise ValueError(
-        f"{name}: holds {scenes} recorded scenes, not the map of one town; expected a town here "
-        "(simulator.reset.scene_stream makes worlds of recorded scenes)"
-    )
+def _load_map_file(path: str) -> RoadMap:
+    """The map in an HDF5 file. A pack of logged scenes is refused: each of its scenes has a map of its own."""
+    scenes = file_attributes(path).get("num_scenes")
+    if scenes is not None:
+        raise ValueError(
+            f"{path}: holds {scenes} recorded scenes, not the map of one town; expected a town here "
+            "(simulator.reset.scene_stream makes worlds of recorded scenes)"
+        )
+    return RoadMap.load(path)
 
 
 def _load_without_reader(name: str) -> RoadMap:

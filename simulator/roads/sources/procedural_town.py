@@ -25,9 +25,9 @@ import shapely
 from jaxtyping import Float
 from scipy.interpolate import CubicSpline
 
-from simulator.logs.raw_tracks import Repairs
 from simulator.roads.building.build_map import build_log_map
 from simulator.roads.building.raw_map import Origins, Signal, SourceLane, SourceMap
+from simulator.roads.building.repairs import Repairs
 from simulator.roads.polylines import arc_length, beside
 from simulator.roads.road_map import MarkingType, RoadMap, StopKind
 from simulator.roads.sources.procedural_names import MADE_VERSION, PREFIX, made_sha256

@@ -8,7 +8,8 @@ import pytest
 from simulator.conventions import CAR, PEDESTRIAN, TRUCK
 from simulator.logs.cleaning.clean_tracks import mend_tracks
 from simulator.logs.cleaning.stationary import LOOSE_M
-from simulator.logs.raw_tracks import Repairs, SourceTracks
+from simulator.logs.raw_tracks import SourceTracks
+from simulator.roads.building.repairs import Repairs
 
 STEPS = 30
 TIMESTEP_S = 0.1

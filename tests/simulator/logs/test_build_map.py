@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import shapely
 
-from simulator.logs.raw_tracks import Repairs
 from simulator.roads.building.build_map import build_log_map
 from simulator.roads.building.lane_links import (
     crossing_pairs,
@@ -16,6 +15,7 @@ from simulator.roads.building.lane_links import (
 )
 from simulator.roads.building.lane_widths import lane_sides
 from simulator.roads.building.raw_map import Origins, Signal, SourceLane, SourceMap, SurfaceRule
+from simulator.roads.building.repairs import Repairs
 from simulator.roads.building.road_surface import (
     level_masks,
     nested,

@@ -8,10 +8,11 @@ import pytest
 from simulator.conventions import CAR
 from simulator.logs.cleaning.map_boundary import beyond_open_ends
 from simulator.logs.inspection.plausibility import scene_report
-from simulator.logs.raw_tracks import Repairs, SourceTracks
+from simulator.logs.raw_tracks import SourceTracks
 from simulator.logs.readers.build_scene import build_scene
 from simulator.roads.building.build_map import build_log_map
 from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
+from simulator.roads.building.repairs import Repairs
 
 ORIGINS = Origins("s", "s.json", "0" * 64, "test", "womd")
 STEPS = 60

@@ -12,11 +12,11 @@ from simulator.dynamics.action_replay import NEAR_M, distances_to_log, moving
 from simulator.logs.inspection.contents import summary_lines
 from simulator.logs.inspection.pictures import draw_scene, track_colours
 from simulator.logs.inspection.plausibility import log_report, report_lines, scene_report
-from simulator.logs.raw_tracks import Repairs
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog
 from simulator.roads.building.build_map import build_log_map
 from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
+from simulator.roads.building.repairs import Repairs
 
 STEPS = 40
 ROAD_HALF_M = 1.75

@@ -12,12 +12,12 @@ import pytest
 from simulator.__main__ import main
 from simulator.conventions import CAR
 from simulator.logs.import_logs import import_logs
-from simulator.logs.raw_tracks import Repairs
 from simulator.logs.scene_pack import LoggedScene, ScenePack, ScenePackWriter, holds_logged_scenes
 from simulator.logs.traffic_log import TrafficLog
 from simulator.roads import array_file
 from simulator.roads.building.build_map import build_log_map
 from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
+from simulator.roads.building.repairs import Repairs
 from simulator.roads.road_map import RoadMap
 from simulator.roads.sources.map_cache import load_maps
 

@@ -9,8 +9,9 @@ import pytest
 
 from simulator.conventions import CAR, PEDESTRIAN
 from simulator.logs.cleaning.clean_tracks import mend_tracks
-from simulator.logs.raw_tracks import Repairs, SourceTracks
+from simulator.logs.raw_tracks import SourceTracks
 from simulator.logs.traffic_log import TrafficLog, repair_counts
+from simulator.roads.building.repairs import Repairs
 
 STEPS = 20
 TIMESTEP_S = 0.1

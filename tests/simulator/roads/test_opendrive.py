@@ -13,9 +13,10 @@ import shapely
 
 from simulator import __main__ as command
 from simulator.roads.drivable_area import drivable_area, small_islands
+from simulator.roads.lane_geometry import resample_lane
 from simulator.roads.road_map import MarkingType, RoadMap, StopKind
 from simulator.roads.sources.map_cache import load_maps
-from simulator.roads.sources.opendrive import find_source, import_town, known_towns, resample_lane
+from simulator.roads.sources.opendrive import find_source, import_town, known_towns
 from simulator.roads.stop_lines import derive_stop_lines, phase_groups
 
 STRAIGHT = Path(__file__).parents[1] / "straight_road.xodr"

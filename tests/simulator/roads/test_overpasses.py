@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.spatial
 
+from simulator.atlas.load import load_atlas
 from simulator.atlas.road_atlas import RoadAtlas, drivable_distance
 from simulator.collision import collides
 from simulator.config import SimulatorConfig
@@ -13,7 +14,7 @@ from simulator.conventions import COAST
 from simulator.reset.spawn import reset
 from simulator.roads.overpasses import split_height
 from simulator.roads.road_map import RoadMap
-from simulator.roads.sources.map_cache import load_atlas, load_maps
+from simulator.roads.sources.map_cache import load_maps
 from simulator.state import Events, WorldState, route_table
 from simulator.step import step
 

@@ -1,0 +1,23 @@
+"""What was corrected in the data of a source, counted by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass
+class Repairs:
+    """What was mended, by name."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, name: str, count: int | np.integer = 1) -> None:
+        """Count `count` more of `name`; nothing is nothing."""
+        if count > 0:
+            self.counts[name] = self.counts.get(name, 0) + int(count)
+
+    def lines(self) -> np.ndarray:
+        """`TrafficLog.repairs` [n] str."""
+        return np.array([f"{name}: {count}" for name, count in self.counts.items()], dtype=np.str_)
