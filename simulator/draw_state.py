@@ -52,7 +52,7 @@ def draw_state(
     )
 
 
-def busiest_place(state: WorldState, radius_m: float = 45.0) -> np.ndarray:
+def busiest_position(state: WorldState, radius_m: float = 45.0) -> np.ndarray:
     """World x, y of the present agent with the most others within ``radius_m``."""
     xy = np.asarray(state.position)[:, :2]
     present = np.asarray(state.present)

@@ -10,7 +10,7 @@ from simulator.conventions import CAR, GREEN, PEDESTRIAN, RED
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog
 from simulator.roads.building.build_map import build_log_map
-from simulator.roads.building.raw_map import Origins, Signal, SourceLane, SourceMap
+from simulator.roads.building.raw_map import Provenance, RawLane, RawMap, Signal
 from simulator.roads.building.repairs import Repairs
 from simulator.roads.road_map import StopKind
 
@@ -28,7 +28,7 @@ def recorded_scene(
     left = np.array([-np.sin(yaw), np.cos(yaw), 0.0])
     road_map, lights = build_log_map(
         _road(ahead, left),
-        Origins(name, f"{name}.json", "0" * 64, "test", "womd"),
+        Provenance(name, f"{name}.json", "0" * 64, "test", "womd"),
         np.zeros(3),
         13.0,
         STEPS,
@@ -53,12 +53,12 @@ def recorded_scene(
     return LoggedScene(road_map, log)
 
 
-def _road(ahead: np.ndarray, left: np.ndarray) -> SourceMap:
+def _road(ahead: np.ndarray, left: np.ndarray) -> RawMap:
     along = np.linspace(0, 160, 81)[:, None] * ahead
     ring = [90 * ahead + 4 * left, 94 * ahead + 4 * left, 94 * ahead - 4 * left, 90 * ahead - 4 * left]
     shown = np.repeat([RED, GREEN], [RED_STEPS, STEPS - RED_STEPS])
-    return SourceMap(
-        [SourceLane("lane", along)],
+    return RawMap(
+        [RawLane("lane", along)],
         edges=[along + 2 * left, along - 2 * left],
         crosswalks=[np.array([*ring, ring[0]])],
         signals=[Signal(StopKind.TRAFFIC_LIGHT, ["lane"], 85 * ahead, shown)],

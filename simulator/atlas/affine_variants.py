@@ -65,7 +65,7 @@ def transformed(matrix: Float[Array, "2 2"], xy: Float[Array, "*n 2"]) -> Float[
     return jnp.stack([matrix[0, 0] * x + matrix[0, 1] * y, matrix[1, 0] * x + matrix[1, 1] * y], axis=-1)
 
 
-def varied_map(road_map: RoadMap, matrix: Float[np.ndarray, "2 2"]) -> RoadMap:
+def variant_map(road_map: RoadMap, matrix: Float[np.ndarray, "2 2"]) -> RoadMap:
     """The town itself in the shape of a variant, for drawing and for checking. Mirrored towns drive on the left."""
     moved: dict[str, Any] = {
         field.name: _moved(getattr(road_map, field.name), matrix)

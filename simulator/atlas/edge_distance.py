@@ -13,7 +13,7 @@ from simulator.config import SimulatorConfig
 from simulator.state import WorldState
 
 
-def road_room(
+def edge_distance(
     state: WorldState, xy: Float[Array, "agents *n 2"], atlas: RoadAtlas, config: SimulatorConfig
 ) -> Float[Array, "agents *n"]:
     """Signed distance (m, + inside, clipped to +-8) from places in the world (m) to the edge of the drivable area, on
@@ -25,7 +25,9 @@ def road_room(
     return jax.vmap(jax.vmap(distance))(jnp.concatenate([flat, height], axis=-1)).reshape(xy.shape[:-1])
 
 
-def corner_room(state: WorldState, atlas: RoadAtlas, config: SimulatorConfig) -> Float[Array, "agents 4"]:
-    """`road_room` of the four corners of each box."""
+def corner_edge_distance(
+    state: WorldState, atlas: RoadAtlas, config: SimulatorConfig
+) -> Float[Array, "agents 4"]:
+    """`edge_distance` of the four corners of each box."""
     corners = collision.corners(state.position[:, :2], state.yaw, state.scenario.size)
-    return road_room(state, corners, atlas, config)
+    return edge_distance(state, corners, atlas, config)

@@ -18,7 +18,7 @@ _PIECES = jnp.arange(-4, 4)
 
 
 @struct.dataclass
-class LanePlace:
+class LanePosition:
     """A place seen from the lane nearest to it. All fields []."""
 
     lane: ArrayField  # int32: lane of the atlas; -1 if none is near on this level: the rest is 0, the distance inf
@@ -28,7 +28,7 @@ class LanePlace:
     distance_m: ArrayField  # m to the centreline in the plane; more than |offset_m| before its start and behind its end
 
 
-def nearest_lane(atlas: RoadAtlas, map_id: Int[Array, ""], xyz: Float[Array, " 3"]) -> LanePlace:
+def nearest_lane(atlas: RoadAtlas, map_id: Int[Array, ""], xyz: Float[Array, " 3"]) -> LanePosition:
     """The lane whose centreline is nearest in the plane to one point (m, world), on the point's level.
 
     Lanes whose height at the nearest place differs by LEVEL_GAP_M or more are on another level. Among lanes that
@@ -58,7 +58,7 @@ def _place(
     point: Int[Array, ""],
     share: Float[Array, ""],
     squared: Float[Array, ""],
-) -> LanePlace:
+) -> LanePosition:
     """The place at `share` of the piece that begins at `point`, `squared` m2 away; infinitely far means none."""
     lane = atlas.point_lane[point]
     spacing = atlas.lane_length_m[lane] / (atlas.lane_count[lane] - 1)
@@ -67,7 +67,7 @@ def _place(
     start, end = atlas.point_xyz[point], atlas.point_xyz[point + 1]
     away = (xyz - start - share * (end - start))[:2]
     found = jnp.isfinite(squared)
-    return LanePlace(
+    return LanePosition(
         lane=jnp.where(found, lane, -1),
         along_m=jnp.where(found, (point - atlas.lane_start[lane] + share) * spacing, 0.0),
         offset_m=jnp.where(found, away[1] * jnp.cos(yaw) - away[0] * jnp.sin(yaw), 0.0),

@@ -30,12 +30,12 @@ def shapes_of(atlas: RoadAtlas) -> dict[str, tuple[int, ...]]:
     return {name: tuple(getattr(atlas, name).shape) for name in array_fields()}
 
 
-def together(parts: Sequence[Shapes]) -> dict[str, tuple[int, ...]]:
+def combined_capacity(parts: Sequence[Shapes]) -> dict[str, tuple[int, ...]]:
     """Shapes of the atlas of all maps whose own atlases have these shapes; at least 1 along every axis."""
-    return room_for(parts, len(parts))
+    return capacity_for(parts, len(parts))
 
 
-def room_for(parts: Sequence[Shapes], count: int) -> dict[str, tuple[int, ...]]:
+def capacity_for(parts: Sequence[Shapes], count: int) -> dict[str, tuple[int, ...]]:
     """Shapes that hold the atlas of any ``count`` of these maps, each at most once."""
     result = {}
     for name in array_fields():

@@ -48,7 +48,7 @@ class RoadAtlas:
     point_lane: ArrayField  # [points] i32
     # Lane points about 6 m apart, which queries and observations look at.
     sample_pose: ArrayField  # [samples, 5] f32: x, y m, cos and sin of the travel direction, z m
-    sample_crossed: ArrayField  # [samples, 5] f32: y, x, sin, cos, z; see `teacher.observation.ego_frame`
+    sample_swapped: ArrayField  # [samples, 5] f32: y, x, sin, cos, z; see `teacher.observation.ego_frame`
     sample_lane: ArrayField  # [samples] i32
     sample_point: ArrayField  # [samples] i32
     # Stop lines and the junctions they guard.
@@ -64,7 +64,7 @@ class RoadAtlas:
     junction_groups: ArrayField  # [junctions] i32, phase groups; 0 where the junction is unlit
     # Road edges.
     edge_line: ArrayField  # [segments, 5] f32 m: middle x, y, vector from there to the end x, y, height
-    edge_crossed: ArrayField  # [segments, 5] f32: y, x, vector y, x, height
+    edge_swapped: ArrayField  # [segments, 5] f32: y, x, vector y, x, height
     # Where each map begins.
     map_lane_start: ArrayField  # [maps] i32
     map_lane_count: ArrayField  # [maps] i32
@@ -94,7 +94,7 @@ class RoadAtlas:
         return len(self.names)
 
 
-def crossed_columns(pairs: int, width: int) -> list[int]:
+def swapped_columns(pairs: int, width: int) -> list[int]:
     """Columns of a crossed row of ``width`` numbers: its first ``pairs`` pairs the other way round; see
     `teacher.observation.ego_frame`."""
     swapped = [2 * pair + other for pair in range(pairs) for other in (1, 0)]
@@ -235,7 +235,7 @@ def _sample_fields(maps: Sequence[RoadMap], grids: Sequence[Grids]) -> dict[str,
     pose = np.concatenate(poses).astype(np.float32)
     return {
         "sample_pose": pose,
-        "sample_crossed": pose[:, crossed_columns(2, 5)],
+        "sample_swapped": pose[:, swapped_columns(2, 5)],
         "sample_lane": np.concatenate(owners).astype(np.int32),
         "sample_point": _tables([g.lane_samples for g in grids], points),
     }
@@ -255,7 +255,7 @@ def _grid_fields(maps: Sequence[RoadMap], grids: Sequence[Grids]) -> dict[str, n
     line = np.concatenate([_edge_line(g) for g in grids])
     return {
         "edge_line": line,
-        "edge_crossed": line[:, crossed_columns(2, 5)],
+        "edge_swapped": line[:, swapped_columns(2, 5)],
         "map_origin": np.stack([g.origin for g in grids]).astype(np.float32),
         "map_cell_offset": _offsets(shape.prod(axis=1)),
         "map_cell_shape": shape,

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from simulator.atlas.padding import pad_atlas, shapes_of, together
+from simulator.atlas.padding import combined_capacity, pad_atlas, shapes_of
 from simulator.atlas.road_atlas import RoadAtlas, build_atlas
 from simulator.roads.query_grids import Grids
 from simulator.roads.road_map import RoadMap
@@ -34,4 +34,4 @@ def load_scene_atlas(maps: Sequence[RoadMap]) -> RoadAtlas:
     Every array has a row at least: many recorded scenes have no stop line at all, and a step looks at one.
     """
     atlas = build_atlas(maps, [scene_grids(road_map) for road_map in maps])
-    return jax.tree.map(jnp.asarray, pad_atlas(atlas, together([shapes_of(atlas)])))
+    return jax.tree.map(jnp.asarray, pad_atlas(atlas, combined_capacity([shapes_of(atlas)])))

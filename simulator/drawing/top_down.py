@@ -13,15 +13,15 @@ from jaxtyping import Float, Int
 from PIL import Image, ImageDraw, ImageFont
 
 from simulator.drawing.overpass_order import Crossings
-from simulator.drawing.viewport import PAPER, SLATE, Colour, Palette, View
-from simulator.roads.polylines import arc_length, beside, interpolated
+from simulator.drawing.viewport import PAPER, SLATE, Colour, Palette, Viewport
+from simulator.roads.polylines import arc_length, interpolated, offset_line
 from simulator.roads.road_map import MarkingType, RoadMap, StopKind
 
 __all__ = ["PAPER", "SLATE", "Palette", "View", "draw_map", "draw_world"]
 
 SUPERSAMPLING = 2
 DASH_M, GAP_M = 3.0, 4.5  # of dashed markings
-STRIPE_M = 0.55  # width of a zebra stripe and of the gap beside it
+STRIPE_M = 0.55  # width of a zebra stripe and of the gap offset_line it
 
 
 def draw_map(
@@ -34,7 +34,7 @@ def draw_map(
     scale_bar: bool = True,
 ) -> Image.Image:
     """The town from above: `extent_m` metres across around `centre` (x, y), or all of it."""
-    view = View.of(road_map, centre, extent_m, size_px)
+    view = Viewport.of(road_map, centre, extent_m, size_px)
     big = view.enlarged(SUPERSAMPLING)
     image = Image.new("RGB", (big.width, big.height), palette.ground)
     brush = ImageDraw.Draw(image)
@@ -75,7 +75,7 @@ def draw_world(
     _check_agents(agents)
     if background is None:
         background = draw_map(road_map, centre, extent_m, size_px, palette, stop_lines=light_state is None)
-    view = View.of(road_map, centre, extent_m, size_px)
+    view = Viewport.of(road_map, centre, extent_m, size_px)
     if background.size != (view.width, view.height):
         raise ValueError(
             f"background is {background.size} pixels; expected {(view.width, view.height)} like size_px"
@@ -109,7 +109,7 @@ def _check_agents(agents: Mapping[str, np.ndarray]) -> None:
             )
 
 
-def _visible(pieces: Sequence[np.ndarray], view: View) -> list[np.ndarray]:
+def _visible(pieces: Sequence[np.ndarray], view: Viewport) -> list[np.ndarray]:
     return [piece for piece in pieces if view.sees(piece)]
 
 
@@ -117,13 +117,15 @@ def _mix(first: Colour, second: Colour, share: float) -> Colour:
     return tuple(round(a + (b - a) * share) for a, b in zip(first, second, strict=True))  # type: ignore[return-value]
 
 
-def _line(brush: ImageDraw.ImageDraw, view: View, line: np.ndarray, colour: Colour, width_m: float) -> None:
+def _line(
+    brush: ImageDraw.ImageDraw, view: Viewport, line: np.ndarray, colour: Colour, width_m: float
+) -> None:
     width = max(SUPERSAMPLING, round(width_m * view.scale))
     brush.line(view.pixels(line), fill=colour, width=width, joint="curve")
 
 
 def _roads(
-    brush: ImageDraw.ImageDraw, view: View, road_map: RoadMap, rings: Sequence[np.ndarray],
+    brush: ImageDraw.ImageDraw, view: Viewport, road_map: RoadMap, rings: Sequence[np.ndarray],
     crossings: Crossings | None, palette: Palette,
 ) -> None:  # fmt: skip
     """Asphalt, paint and kerbs; with crossings, without what lies below a bridge."""
@@ -147,7 +149,7 @@ def _roads(
 
 
 def _strokes(
-    view: View, line: np.ndarray, kind: MarkingType, palette: Palette
+    view: Viewport, line: np.ndarray, kind: MarkingType, palette: Palette
 ) -> list[tuple[np.ndarray, Colour, float]]:
     """Lines [n, 3], colours and widths (m) that make up one painted line."""
     line = line.astype(np.float64)
@@ -155,7 +157,7 @@ def _strokes(
     if view.scale < 2.0 * SUPERSAMPLING:  # from far away patterns turn to noise: one faint line
         return [(line, _mix(palette.road, colour, 0.45), 0.15)]
     if kind in (MarkingType.DOUBLE_WHITE, MarkingType.DOUBLE_YELLOW):
-        return [(beside(line, np.full(len(line), side)), colour, 0.13) for side in (-0.16, 0.16)]
+        return [(offset_line(line, np.full(len(line), side)), colour, 0.13) for side in (-0.16, 0.16)]
     if kind in (MarkingType.DASHED_WHITE, MarkingType.DASHED_YELLOW):
         return [(dash, colour, 0.15) for dash in _dashes(line)]
     return [(line, colour, 0.15)]
@@ -167,7 +169,7 @@ def _dashes(line: np.ndarray) -> list[np.ndarray]:
     return [interpolated(line, arc, np.linspace(start, min(start + DASH_M, arc[-1]), 4)) for start in starts]
 
 
-def _crosswalk(brush: ImageDraw.ImageDraw, view: View, ring: np.ndarray, palette: Palette) -> None:
+def _crosswalk(brush: ImageDraw.ImageDraw, view: Viewport, ring: np.ndarray, palette: Palette) -> None:
     """Zebra stripes across the longer side of the outline, or a pale patch from far away."""
     points = ring[:, :2].astype(np.float64)
     sides = np.roll(points, -1, axis=0) - points
@@ -187,7 +189,7 @@ def _crosswalk(brush: ImageDraw.ImageDraw, view: View, ring: np.ndarray, palette
 
 
 def _stop_lines(
-    brush: ImageDraw.ImageDraw, view: View, road_map: RoadMap, state: np.ndarray | None, palette: Palette
+    brush: ImageDraw.ImageDraw, view: Viewport, road_map: RoadMap, state: np.ndarray | None, palette: Palette
 ) -> None:
     if state is not None and state.shape != road_map.stop_line_yaw.shape:
         raise ValueError(
@@ -215,7 +217,7 @@ def _agent_colours(agents: Mapping[str, np.ndarray], palette: Palette) -> list[C
 
 
 def _agent(
-    brush: ImageDraw.ImageDraw, view: View, agents: Mapping[str, np.ndarray], index: int, colour: Colour,
+    brush: ImageDraw.ImageDraw, view: Viewport, agents: Mapping[str, np.ndarray], index: int, colour: Colour,
     palette: Palette,
 ) -> None:  # fmt: skip
     """A rounded box with a soft shadow, and a pale wedge that points ahead."""
@@ -249,7 +251,7 @@ def _rounded_box(length: float, width: float) -> np.ndarray:
     return np.concatenate([((arc + corner) * (sx, sy))[::step] for sx, sy, step in flips])
 
 
-def _scale_bar(image: Image.Image, view: View, palette: Palette) -> None:
+def _scale_bar(image: Image.Image, view: Viewport, palette: Palette) -> None:
     """A bar of a round number of metres in the lower left corner; left out of tiny pictures."""
     if view.width < 200:
         return

@@ -1,4 +1,4 @@
-"""Where a picture looks (`View`) and how it is coloured (`Palette`)."""
+"""Where a picture looks (`Viewport`) and how it is coloured (`Palette`)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ PAPER = Palette(
 
 
 @dataclass(frozen=True)
-class View:
+class Viewport:
     """A window on the world: pixel = (x - left, top - y) * scale."""
 
     left_m: float
@@ -65,7 +65,7 @@ class View:
         centre: Float[np.ndarray, " 2"] | Sequence[float | int] | None,
         extent_m: float | int | None,
         size_px: int | tuple[int, int],
-    ) -> View:
+    ) -> Viewport:
         """The window `extent_m` wide around `centre`; without them the whole town, fitted."""
         width, height = (size_px, size_px) if isinstance(size_px, int) else size_px
         if width < 1 or height < 1:
@@ -80,8 +80,10 @@ class View:
         scale = width / extent_m
         return cls(middle[0] - extent_m / 2, middle[1] + height / scale / 2, scale, width, height)
 
-    def enlarged(self, factor: int) -> View:
-        return View(self.left_m, self.top_m, self.scale * factor, self.width * factor, self.height * factor)
+    def enlarged(self, factor: int) -> Viewport:
+        return Viewport(
+            self.left_m, self.top_m, self.scale * factor, self.width * factor, self.height * factor
+        )
 
     def pixels(self, points: np.ndarray) -> list[tuple[float, float]]:
         """World points [n, 2 or 3] as pixel tuples."""

@@ -66,7 +66,7 @@ def overlaps_of(log: TrafficLog) -> Bool[np.ndarray, "tracks tracks steps"]:
     return result
 
 
-def corner_edge_distance(scene: LoggedScene) -> Float32[np.ndarray, "tracks steps 4"]:
+def log_edge_distance(scene: LoggedScene) -> Float32[np.ndarray, "tracks steps 4"]:
     """Signed distance of every box corner to the edge of the drivable area, m, positive inside, clipped to FARTHEST_M;
     zero where a state is not valid."""
     log = scene.log

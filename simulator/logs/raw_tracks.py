@@ -20,7 +20,7 @@ def vehicle_kind(length_m: float | np.floating) -> int:
 
 
 @dataclass
-class SourceTracks:
+class RawTracks:
     """Tracks in the source's own frame, float64, before anything is mended."""
 
     ids: list[str]
@@ -32,26 +32,26 @@ class SourceTracks:
     valid: np.ndarray  # [tracks, steps] bool
     trailer: np.ndarray | None = None  # [tracks] bool: has no engine; None where the source does not tell
 
-    def keep(self, rows: np.ndarray) -> SourceTracks:
+    def keep(self, rows: np.ndarray) -> RawTracks:
         """These tracks only (indices or a mask)."""
         chosen = np.arange(len(self.ids))[rows]
         arrays: dict[str, Any] = {
             part: None if getattr(self, part) is None else getattr(self, part)[chosen] for part in _ARRAYS
         }
-        return SourceTracks(ids=[self.ids[row] for row in chosen], **arrays)
+        return RawTracks(ids=[self.ids[row] for row in chosen], **arrays)
 
 
-_ARRAYS = tuple(part.name for part in dataclasses.fields(SourceTracks) if part.name != "ids")
+_ARRAYS = tuple(part.name for part in dataclasses.fields(RawTracks) if part.name != "ids")
 
 
 def tracks_from_rows(
     names: np.ndarray, step: np.ndarray, kind: np.ndarray, centre: np.ndarray, yaw: np.ndarray, size: np.ndarray,
     steps: int, velocity: np.ndarray | None = None,
-) -> SourceTracks:  # fmt: skip
+) -> RawTracks:  # fmt: skip
     """Tracks of `steps` steps from one row per box. A second box of a track at one step is a track of the same name.
 
     `mend_tracks` then says which of them counts. Sizes are the median over a track's rows. Rows are as the fields of
-    `SourceTracks`: names [n] str, step [n] int, kind [n] int, centre [n, 3] m, yaw [n] rad, size [n, 3] m, velocity
+    `RawTracks`: names [n] str, step [n] int, kind [n] int, centre [n, 3] m, yaw [n] rad, size [n, 3] m, velocity
     [n, 2] m/s.
     """
     turn: dict[tuple[str, int], int] = {}
@@ -62,7 +62,7 @@ def tracks_from_rows(
         turn[name, at] = again + 1
         row_of[row] = keys.setdefault((name, again), len(keys))
     count = len(keys)
-    result = SourceTracks(
+    result = RawTracks(
         ids=[name for name, _ in keys], kind=np.zeros(count, int), size=np.full((count, 3), np.nan),
         position=np.zeros((count, steps, 3)), yaw=np.zeros((count, steps)),
         velocity=None if velocity is None else np.zeros((count, steps, 2)), valid=np.zeros((count, steps), bool),

@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Int, Int32
 
 from simulator.roads.drivable_area import distance_to_segments, drivable_area, signed_distance
 from simulator.roads.overpasses import Levels, find_levels
-from simulator.roads.polylines import thinned
+from simulator.roads.polylines import simplified
 from simulator.roads.query_grids import (
     CELL_M,
     DISTANCE_LIMIT_M,
@@ -124,7 +124,7 @@ def edge_segments(
     """Road edges as straight segments (x0, y0, x1, y1) no longer than EDGE_SEGMENT_M, and their heights."""
     starts, ends = [], []
     for line in road_map.pieces("edge"):
-        points = thinned(line.astype(np.float64), EDGE_SEGMENT_M, EDGE_TOLERANCE_M)
+        points = simplified(line.astype(np.float64), EDGE_SEGMENT_M, EDGE_TOLERANCE_M)
         starts.append(points[:-1])
         ends.append(points[1:])
     if not starts:

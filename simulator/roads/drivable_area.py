@@ -26,11 +26,11 @@ _CHUNK = 500_000  # points measured at a time
 
 def drivable_area(rings: Sequence[np.ndarray]) -> shapely.Geometry:
     """Union of drivable rings [n, 2 or 3] (m) in the plane, with seams narrower than SEAM_M closed."""
-    return joined([grown(ring) for ring in rings if len(ring) >= 3])
+    return join_grown([grow_ring(ring) for ring in rings if len(ring) >= 3])
 
 
-def grown(ring: np.ndarray) -> shapely.Geometry:
-    """One drivable ring [n, 2 or 3] (m) with half a seam around it, ready to be joined.
+def grow_ring(ring: np.ndarray) -> shapely.Geometry:
+    """One drivable ring [n, 2 or 3] (m) with half a seam around it, ready to be join_grown.
 
     Mitred corners keep straight kerbs straight when growing and shrinking back. Growing also mends rings that cross
     themselves, which make_valid would cut to pieces.
@@ -38,8 +38,8 @@ def grown(ring: np.ndarray) -> shapely.Geometry:
     return shapely.buffer(shapely.Polygon(ring[:, :2]), SEAM_M / 2, join_style="mitre")
 
 
-def joined(pieces: Sequence[shapely.Geometry]) -> shapely.Geometry:
-    """The drivable area of `grown` rings, or of parts of them."""
+def join_grown(pieces: Sequence[shapely.Geometry]) -> shapely.Geometry:
+    """The drivable area of `grow_ring` rings, or of parts of them."""
     return shapely.buffer(shapely.union_all(pieces), -SEAM_M / 2, join_style="mitre")
 
 
@@ -72,8 +72,8 @@ def _outline_samples(area: shapely.Geometry) -> tuple[np.ndarray, np.ndarray, np
     """Segments of the outline (starts, ends [segments, 2]), points on them [samples, 2] and whose they are."""
     lines = shapely.get_parts(shapely.boundary(area))
     coordinates, line = shapely.get_coordinates(lines, return_index=True)
-    joined = line[1:] == line[:-1]
-    starts, ends = coordinates[:-1][joined], coordinates[1:][joined]
+    join_grown = line[1:] == line[:-1]
+    starts, ends = coordinates[:-1][join_grown], coordinates[1:][join_grown]
     count = np.ceil(np.linalg.norm(ends - starts, axis=1) / _SAMPLE_M).astype(int) + 1
     owner = np.repeat(np.arange(len(starts)), count)
     place = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)

@@ -16,7 +16,7 @@ import shapely
 from jaxtyping import Float
 
 from simulator.conventions import BRIDGE_CLEARANCE_M
-from simulator.roads.drivable_area import grown, joined
+from simulator.roads.drivable_area import grow_ring, join_grown
 from simulator.roads.query_grids import CELL_M, DISTANCE_LIMIT_M
 from simulator.roads.road_map import RoadMap
 
@@ -66,7 +66,7 @@ class _Surfaces:
 
     def __init__(self, road_map: RoadMap) -> None:
         self.rings = [ring for ring in road_map.pieces("drivable") if len(ring) > 2]
-        self.polygons = [grown(ring) for ring in self.rings]
+        self.polygons = [grow_ring(ring) for ring in self.rings]
         self.tree = shapely.STRtree(self.polygons)
 
     def areas(self, centre: Float[np.ndarray, " 2"], split_m: float) -> Areas:
@@ -78,7 +78,7 @@ class _Surfaces:
             for piece in shapely.get_parts(shapely.intersection(self.polygons[index], window)):
                 if piece.area > 0:
                     pieces[int(self._height(index, piece) > split_m)].append(piece)
-        return joined(pieces[0]), joined(pieces[1])
+        return join_grown(pieces[0]), join_grown(pieces[1])
 
     def _height(self, index: int, piece: shapely.Geometry) -> float:
         """Height (m) of the ring's corner nearest to the middle of a piece of it."""

@@ -40,20 +40,22 @@ def directions(line: Float[np.ndarray, "n axes"]) -> Float[np.ndarray, " n"]:
     return np.arctan2(step[:, 1], step[:, 0])
 
 
-def beside(line: Float[np.ndarray, "n 3"], offset_m: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
+def offset_line(
+    line: Float[np.ndarray, "n 3"], offset_m: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, "n 3"]:
     """The line moved to its left by `offset_m` at every vertex (to its right where negative)."""
     yaw = directions(line)
     aside = np.stack([-np.sin(yaw), np.cos(yaw), np.zeros(len(yaw))], axis=1)
     return line + offset_m[:, None] * aside
 
 
-def without_repeats(line: Float[np.ndarray, "n axes"]) -> Float[np.ndarray, "rest axes"]:
+def without_duplicates(line: Float[np.ndarray, "n axes"]) -> Float[np.ndarray, "rest axes"]:
     """The line without vertices that lie on the one before."""
     apart = np.linalg.norm(np.diff(line[:, :2], axis=0), axis=1) > 1e-6
     return line[np.concatenate([[True], apart])]
 
 
-def thinned(
+def simplified(
     line: Float[np.ndarray, "n 3"], spacing_m: float | int, tolerance_m: float = EDGE_TOLERANCE_M
 ) -> Float[np.ndarray, "rest 3"]:
     """Without the vertices that carry no shape, but with one at least every `spacing_m`."""
@@ -64,7 +66,7 @@ def thinned(
     return np.nan_to_num(points, nan=0.0)  # a flat line may lose its heights on the way
 
 
-def cut_long(line: Float[np.ndarray, "n 3"], longest_m: float | int) -> list[np.ndarray]:
+def split_long(line: Float[np.ndarray, "n 3"], longest_m: float | int) -> list[np.ndarray]:
     """Pieces of the line no longer than about `longest_m`, each beginning where the last one ended."""
     arc = arc_length(line)
     pieces = max(1, int(np.ceil(arc[-1] / float(longest_m))))

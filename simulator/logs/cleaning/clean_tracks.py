@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from simulator.conventions import CAR, CYCLIST, PEDESTRIAN, TRUCK
-from simulator.logs.cleaning.stationary import freeze_standing, trim_loose_boxes
-from simulator.logs.cleaning.trailers import mend_trailers
-from simulator.logs.raw_tracks import SourceTracks
+from simulator.logs.cleaning.stationary import freeze_stationary, trim_small_overlaps
+from simulator.logs.cleaning.trailers import separate_trailers
+from simulator.logs.raw_tracks import RawTracks
 from simulator.logs.traffic_log import MAX_SPEED_MPS, RATE_RANGE, jumps, rate_ratio
 from simulator.roads.building.repairs import Repairs
 
@@ -38,24 +38,24 @@ TWIN_STEPS = 3
 """Tracks are compared when they are seen together at this many moments."""
 
 
-def mend_tracks(
-    tracks: SourceTracks, timestep_s: float | int, repairs: Repairs
-) -> tuple[SourceTracks, np.ndarray]:
+def clean_tracks(
+    tracks: RawTracks, timestep_s: float | int, repairs: Repairs
+) -> tuple[RawTracks, np.ndarray]:
     """Tracks that a `TrafficLog` accepts, and their speed [tracks, steps] along the heading (m/s)."""
     _hide_broken_states(tracks, repairs)
     tracks = _without_copies(tracks, repairs)
     tracks = _without_twins(_without_unseen(tracks, repairs), repairs)
-    mend_headings(tracks, repairs)
-    mend_sizes(tracks, repairs)
-    mend_heights(tracks, repairs)
-    mend_trailers(tracks, repairs)
+    normalise_headings(tracks, repairs)
+    complete_sizes(tracks, repairs)
+    fill_missing_heights(tracks, repairs)
+    separate_trailers(tracks, repairs)
     tracks, speed = cut_at_jumps(tracks, timestep_s, repairs)
-    still = freeze_standing(tracks, speed, repairs)
-    trim_loose_boxes(tracks, still, repairs)
+    still = freeze_stationary(tracks, speed, repairs)
+    trim_small_overlaps(tracks, still, repairs)
     return tracks, speed
 
 
-def _hide_broken_states(tracks: SourceTracks, repairs: Repairs) -> None:
+def _hide_broken_states(tracks: RawTracks, repairs: Repairs) -> None:
     """Padded states and states with NaN become invalid."""
     padded = (tracks.position[..., :2] == PADDING_M).all(axis=2)
     repairs.add("padded -10000 states made invalid", padded.sum())
@@ -67,7 +67,7 @@ def _hide_broken_states(tracks: SourceTracks, repairs: Repairs) -> None:
     tracks.yaw = np.where(tracks.valid, tracks.yaw, 0.0)
 
 
-def _without_copies(tracks: SourceTracks, repairs: Repairs) -> SourceTracks:
+def _without_copies(tracks: RawTracks, repairs: Repairs) -> RawTracks:
     """Tracks that share an identifier become one track.
 
     Where both are seen at the same moment, the state of the first counts if the boxes lie within SAME_BOX_M, and
@@ -87,7 +87,7 @@ def _without_copies(tracks: SourceTracks, repairs: Repairs) -> SourceTracks:
     return tracks.keep(~spare)
 
 
-def _join(tracks: SourceTracks, here: int, there: int) -> tuple[int, int]:
+def _join(tracks: RawTracks, here: int, there: int) -> tuple[int, int]:
     """Put the states of one track into another, in place; how many agreed and how many contradicted each other."""
     both = tracks.valid[here] & tracks.valid[there]
     apart = np.linalg.norm(tracks.position[here, :, :2] - tracks.position[there, :, :2], axis=1)
@@ -101,7 +101,7 @@ def _join(tracks: SourceTracks, here: int, there: int) -> tuple[int, int]:
     return int((both & ~unsure).sum()), int(unsure.sum())
 
 
-def _without_twins(tracks: SourceTracks, repairs: Repairs) -> SourceTracks:
+def _without_twins(tracks: RawTracks, repairs: Repairs) -> RawTracks:
     """One vehicle that two tracks describe becomes one: same kind, and never farther apart than SAME_BOX_M.
 
     People walk that close to each other, vehicles do not. The track that is seen longer keeps its name.
@@ -126,13 +126,13 @@ def _without_twins(tracks: SourceTracks, repairs: Repairs) -> SourceTracks:
     return tracks.keep(~spare)
 
 
-def _without_unseen(tracks: SourceTracks, repairs: Repairs) -> SourceTracks:
+def _without_unseen(tracks: RawTracks, repairs: Repairs) -> RawTracks:
     seen = np.asarray(tracks.valid.any(axis=1))
     repairs.add("tracks without a valid state left out", (~seen).sum())
     return tracks.keep(seen)
 
 
-def mend_headings(tracks: SourceTracks, repairs: Repairs) -> None:
+def normalise_headings(tracks: RawTracks, repairs: Repairs) -> None:
     """Headings in radians, wrapped to (-pi, pi], in place; the unit is one for the whole scene."""
     if headings_in_degrees(tracks.position, tracks.yaw, tracks.valid):
         tracks.yaw = np.deg2rad(tracks.yaw)
@@ -157,7 +157,7 @@ def headings_in_degrees(
     return bool(np.mean(np.cos(course - np.deg2rad(heading))) > np.mean(np.cos(course - heading)) + 0.2)
 
 
-def mend_sizes(tracks: SourceTracks, repairs: Repairs) -> None:
+def complete_sizes(tracks: RawTracks, repairs: Repairs) -> None:
     """Swapped lengths and widths change places, missing sizes come from the kind, in place."""
     vehicle = np.isin(tracks.kind, (CAR, TRUCK))
     swapped = vehicle & (tracks.size[:, 1] > WIDEST_M) & (tracks.size[:, 0] < tracks.size[:, 1])
@@ -170,7 +170,7 @@ def mend_sizes(tracks: SourceTracks, repairs: Repairs) -> None:
         repairs.add(f"missing {name} by kind", missing.sum())
 
 
-def mend_heights(tracks: SourceTracks, repairs: Repairs) -> None:
+def fill_missing_heights(tracks: RawTracks, repairs: Repairs) -> None:
     """Ground heights that the source does not have become 0, in place."""
     flat = tracks.valid & ~np.isfinite(tracks.position[..., 2])
     repairs.add("tracks without height put at z = 0", flat.any(axis=1).sum())
@@ -178,8 +178,8 @@ def mend_heights(tracks: SourceTracks, repairs: Repairs) -> None:
 
 
 def cut_at_jumps(
-    tracks: SourceTracks, timestep_s: float | int, repairs: Repairs
-) -> tuple[SourceTracks, np.ndarray]:
+    tracks: RawTracks, timestep_s: float | int, repairs: Repairs
+) -> tuple[RawTracks, np.ndarray]:
     """Tracks cut where they leap, and their speed [tracks, steps].
 
     What follows a leap is a track of its own, `<id>/2` and so on; stretches shorter than LEAST_PART_STEPS go.
@@ -205,11 +205,11 @@ def cut_at_jumps(
     cut = tracks.keep(rows)
     cut.ids = [name for _, name, _ in parts]
     cut.valid = np.array([seen for _, _, seen in parts], bool).reshape(len(parts), tracks.valid.shape[1])
-    mend_velocities(cut, timestep_s, repairs)
+    replace_contradicting_velocities(cut, timestep_s, repairs)
     return cut, speeds(cut, timestep_s)
 
 
-def mend_velocities(tracks: SourceTracks, timestep_s: float | int, repairs: Repairs) -> None:
+def replace_contradicting_velocities(tracks: RawTracks, timestep_s: float | int, repairs: Repairs) -> None:
     """Velocities that contradict where the track went come from its positions instead, in place."""
     if tracks.velocity is None or not _keeps_time(tracks, timestep_s):
         return  # where all of them contradict, the step is wrong, which `TrafficLog.validate` says
@@ -221,13 +221,13 @@ def mend_velocities(tracks: SourceTracks, timestep_s: float | int, repairs: Repa
     repairs.add("velocities that contradict positions replaced", wrong.sum())
 
 
-def _keeps_time(tracks: SourceTracks, timestep_s: float | int) -> bool:
+def _keeps_time(tracks: RawTracks, timestep_s: float | int) -> bool:
     """Whether the source's velocities and positions agree, on the whole, on how long a step is."""
     ratio = rate_ratio(tracks.position, speeds(tracks, timestep_s), tracks.valid, timestep_s)
     return ratio is None or RATE_RANGE[0] <= ratio <= RATE_RANGE[1]
 
 
-def speeds(tracks: SourceTracks, timestep_s: float | int) -> np.ndarray:
+def speeds(tracks: RawTracks, timestep_s: float | int) -> np.ndarray:
     """Speed along the heading [tracks, steps], m/s: the source's velocity, or differences of positions."""
     velocity = differences(tracks.position[..., :2], tracks.valid, float(timestep_s))
     if tracks.velocity is not None:

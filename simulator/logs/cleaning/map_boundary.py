@@ -11,7 +11,7 @@ import scipy.spatial
 from jaxtyping import Bool, Float
 
 from simulator.conventions import TRUCK
-from simulator.logs.box_geometry import OFFROAD_M, corner_edge_distance, corners_of
+from simulator.logs.box_geometry import OFFROAD_M, corners_of, log_edge_distance
 from simulator.logs.scene_pack import LoggedScene
 from simulator.roads.road_map import RoadMap
 
@@ -25,7 +25,7 @@ def beyond_map(scene: LoggedScene) -> Bool[np.ndarray, "tracks steps"]:
     The recording car is left alone.
     """
     log = scene.log
-    off = (corner_edge_distance(scene) < -OFFROAD_M) & (log.valid & (log.kind <= TRUCK)[:, None])[..., None]
+    off = (log_edge_distance(scene) < -OFFROAD_M) & (log.valid & (log.kind <= TRUCK)[:, None])[..., None]
     if log.ego_track >= 0:
         off[log.ego_track] = False
     beyond = np.zeros(off.shape, bool)

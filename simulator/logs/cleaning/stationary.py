@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from simulator.conventions import CAR, LEVEL_GAP_M, TRUCK
-from simulator.logs.cleaning.movable_box import Box
-from simulator.logs.raw_tracks import SourceTracks
+from simulator.logs.cleaning.movable_box import MovableBox
+from simulator.logs.raw_tracks import RawTracks
 from simulator.logs.traffic_log import PARKED_M, wrapped
 from simulator.roads.building.repairs import Repairs
 
@@ -26,8 +26,8 @@ _GAP_M = 0.01  # left between boxes that are trimmed
 _ROUNDS = 8
 
 
-def freeze_standing(
-    tracks: SourceTracks, speed: Float[np.ndarray, "tracks steps"], repairs: Repairs
+def freeze_stationary(
+    tracks: RawTracks, speed: Float[np.ndarray, "tracks steps"], repairs: Repairs
 ) -> Bool[np.ndarray, " tracks"]:
     """Put vehicles that stand all the time at their median pose, in place; which ones stand."""
     still = np.zeros(len(tracks.ids), bool)
@@ -66,7 +66,7 @@ def _median_heading(yaw: Float[np.ndarray, " seen"]) -> float:
     return float(wrapped(heading + np.median(off)))
 
 
-def trim_loose_boxes(tracks: SourceTracks, still: Bool[np.ndarray, " tracks"], repairs: Repairs) -> None:
+def trim_small_overlaps(tracks: RawTracks, still: Bool[np.ndarray, " tracks"], repairs: Repairs) -> None:
     """Move the facing sides of standing boxes apart, by at most LOOSE_M each, where that ends an overlap; in place."""
     rows = np.flatnonzero(still)
     first = np.array([int(np.argmax(tracks.valid[row])) for row in rows], int)
@@ -76,7 +76,7 @@ def trim_loose_boxes(tracks: SourceTracks, still: Bool[np.ndarray, " tracks"], r
             reach = np.linalg.norm(tracks.size[here, :2]) + np.linalg.norm(tracks.size[there, :2])
             together = (tracks.valid[here] & tracks.valid[there]).any()
             if together and np.linalg.norm(apart[:2]) < reach / 2 and abs(apart[2]) < LEVEL_GAP_M:
-                boxes = [Box.of(tracks, here, at), Box.of(tracks, there, then)]
+                boxes = [MovableBox.of(tracks, here, at), MovableBox.of(tracks, there, then)]
                 if _part(boxes):
                     repairs.add("loose boxes of standing vehicles trimmed", 2)
                     for box, row in zip(boxes, (here, there), strict=True):
@@ -84,7 +84,7 @@ def trim_loose_boxes(tracks: SourceTracks, still: Bool[np.ndarray, " tracks"], r
                         tracks.position[row, tracks.valid[row], :2] = box.xy
 
 
-def _part(boxes: list[Box]) -> bool:
+def _part(boxes: list[MovableBox]) -> bool:
     """Trim two boxes until they are apart; whether that took at most LOOSE_M of each (else they are spoilt)."""
     if min(boxes[0].depth(boxes[1]).min(), boxes[1].depth(boxes[0]).min()) <= 0:
         return False

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from simulator.conventions import CAR, TRUCK
-from simulator.logs.cleaning.movable_box import Box
-from simulator.logs.raw_tracks import SourceTracks
+from simulator.logs.cleaning.movable_box import MovableBox
+from simulator.logs.raw_tracks import RawTracks
 from simulator.roads.building.repairs import Repairs
 
 FIFTH_WHEEL_M = 3.0
@@ -25,7 +25,7 @@ _ALIGNED_COS = 0.85  # of the angle between a trailer and its cab
 _GAP_M = 0.01
 
 
-def mend_trailers(tracks: SourceTracks, repairs: Repairs) -> None:
+def separate_trailers(tracks: RawTracks, repairs: Repairs) -> None:
     """Shorten trailers that reach over their cab, move back those that slide into it; in place."""
     if tracks.trailer is None:
         return
@@ -36,7 +36,7 @@ def mend_trailers(tracks: SourceTracks, repairs: Repairs) -> None:
             _mend(tracks, int(row), _over_cab(tracks, int(row), int(cab)), repairs)
 
 
-def _mend(tracks: SourceTracks, row: int, over: Float[np.ndarray, " steps"], repairs: Repairs) -> None:
+def _mend(tracks: RawTracks, row: int, over: Float[np.ndarray, " steps"], repairs: Repairs) -> None:
     most = float(over.max())
     if most <= 0:
         return
@@ -51,13 +51,13 @@ def _mend(tracks: SourceTracks, row: int, over: Float[np.ndarray, " steps"], rep
         repairs.add("states of trailers moved back to the rear of their cab", (over > 0).sum())
 
 
-def _over_cab(tracks: SourceTracks, row: int, cab: int) -> Float[np.ndarray, " steps"]:
+def _over_cab(tracks: RawTracks, row: int, cab: int) -> Float[np.ndarray, " steps"]:
     """How far (m) a trailer reaches over the vehicle that draws it, at each step; zero if this one does not draw it."""
     over = np.zeros(tracks.valid.shape[1])
     both = np.flatnonzero(tracks.valid[row] & tracks.valid[cab])
     hitched = 0
     for step in both:
-        trailer, drawn_by = Box.of(tracks, row, step), Box.of(tracks, cab, step)
+        trailer, drawn_by = MovableBox.of(tracks, row, step), MovableBox.of(tracks, cab, step)
         aligned = np.cos(tracks.yaw[row, step] - tracks.yaw[cab, step]) > _ALIGNED_COS
         ahead = trailer.axes[0] @ (drawn_by.xy - trailer.xy) > 0
         depth, across = trailer.depth(drawn_by)

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from simulator.conventions import CAR
 from simulator.drawing.top_down import draw_map, draw_world
-from simulator.drawing.viewport import SLATE, Colour, Palette, View
+from simulator.drawing.viewport import SLATE, Colour, Palette, Viewport
 from simulator.logs.scene_pack import LoggedScene, ScenePack
 from simulator.logs.traffic_log import TrafficLog
 
@@ -38,7 +38,7 @@ def draw_scene(
     width, height = (size_px, size_px) if isinstance(size_px, int) else size_px
     centre, extent_m = _window(log, width / height)
     colours = track_colours(log, palette)
-    view = View.of(scene.road_map, centre, extent_m, (width, height))
+    view = Viewport.of(scene.road_map, centre, extent_m, (width, height))
     ground = draw_map(scene.road_map, centre, extent_m, (width, height), palette, stop_lines=False)
     picture = _with_trails(ground, view, log, step, colours)
     agents = {
@@ -94,7 +94,7 @@ def _window(log: TrafficLog, aspect: float) -> tuple[np.ndarray, float]:
 
 
 def _with_trails(
-    ground: Image.Image, view: View, log: TrafficLog, step: int, colours: np.ndarray
+    ground: Image.Image, view: Viewport, log: TrafficLog, step: int, colours: np.ndarray
 ) -> Image.Image:
     big = view.enlarged(SUPERSAMPLING)
     layer = Image.new("RGBA", (big.width, big.height), (0, 0, 0, 0))

@@ -15,7 +15,7 @@ import scipy.spatial
 from jaxtyping import Bool
 
 from simulator.conventions import KIND_NAMES, TRUCK
-from simulator.logs.box_geometry import OFFROAD_M, corner_edge_distance, overlaps_of
+from simulator.logs.box_geometry import OFFROAD_M, log_edge_distance, overlaps_of
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog, parked_tracks, repair_counts
 
@@ -67,7 +67,7 @@ def scene_report(scene: LoggedScene) -> SceneReport:
 
 def offroad_states(scene: LoggedScene) -> Bool[np.ndarray, "tracks steps"]:
     """States with a corner of the box farther than OFFROAD_M outside the drivable area."""
-    distance = corner_edge_distance(scene)
+    distance = log_edge_distance(scene)
     return scene.log.valid & (distance.min(axis=2) < -OFFROAD_M)
 
 

@@ -18,12 +18,12 @@ import scipy.spatial
 from scipy.spatial.transform import Rotation
 
 from simulator.conventions import CAR, CYCLIST, PEDESTRIAN, TRUCK
-from simulator.logs.raw_tracks import SourceTracks, tracks_from_rows
+from simulator.logs.raw_tracks import RawTracks, tracks_from_rows
 from simulator.logs.readers.build_scene import IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.readers.py123d_map import source_map_of
 from simulator.logs.readers.timestamps import even_timestep_s
 from simulator.logs.scene_pack import LoggedScene
-from simulator.roads.building.raw_map import Origins, SourceMap
+from simulator.roads.building.raw_map import Provenance, RawMap
 from simulator.roads.building.repairs import Repairs
 
 FOLDERS = ("logs/av2_sensor_logs", "logs/av2_forecasting")
@@ -89,7 +89,7 @@ def _read_sensor_log(folder: Path) -> LoggedScene:
     tracks = _with_ego(tracks, rotation, place, repairs)
     road = _map_objects(folder / "map", repairs)
     files = [boxes_path, poses_path, *sorted((folder / "map").glob("log_map_archive_*.json"))]
-    origins = Origins(folder.name, boxes_path.name, source_digest(files), _importer(), "av2")
+    origins = Provenance(folder.name, boxes_path.name, source_digest(files), _importer(), "av2")
     return build_scene(tracks, road, origins, timestep_s, EGO_ID, LIMIT_MPS, repairs)
 
 
@@ -140,7 +140,7 @@ def _poses_at(path: Path, poses: dict[str, np.ndarray], times: np.ndarray) -> tu
     return rotation, _columns(poses, "tx_m", "ty_m", "tz_m")[chosen]
 
 
-def _with_ego(tracks: SourceTracks, rotation: Rotation, place: np.ndarray, repairs: Repairs) -> SourceTracks:
+def _with_ego(tracks: RawTracks, rotation: Rotation, place: np.ndarray, repairs: Repairs) -> RawTracks:
     """The recording car as the last track, by its poses and py123d's table of its size and rear axle."""
     from py123d.parser.av2.utils.av2_constants import AV2_SENSOR_EGO_STATE_SE3_METADATA as CAR_METADATA
 
@@ -149,7 +149,7 @@ def _with_ego(tracks: SourceTracks, rotation: Rotation, place: np.ndarray, repai
     centre = place + rotation.apply([middle.x, middle.y, middle.z])
     centre[:, 2] -= size[2] / 2
     repairs.add("self-driving car placed by its poses")
-    return SourceTracks(
+    return RawTracks(
         ids=[*tracks.ids, EGO_ID], kind=np.append(tracks.kind, CAR), size=np.concatenate([tracks.size, size[None]]),
         position=np.concatenate([tracks.position, centre[None]]),
         yaw=np.concatenate([tracks.yaw, rotation.as_euler("ZYX")[None, :, 0]]), velocity=None,
@@ -158,7 +158,7 @@ def _with_ego(tracks: SourceTracks, rotation: Rotation, place: np.ndarray, repai
     )  # fmt: skip
 
 
-def _map_objects(folder: Path, repairs: Repairs) -> SourceMap:
+def _map_objects(folder: Path, repairs: Repairs) -> RawMap:
     """The road from the one `log_map_archive_*.json` in a folder, by py123d."""
     from py123d.parser.av2.av2_map_parser import Av2MapParser
 
@@ -199,11 +199,11 @@ def _read_scenario(folder: Path, path: Path) -> LoggedScene:
         rows["heading"][used], np.full((len(used), 3), np.nan), steps, _columns(rows, "velocity_x", "velocity_y")[used],
     )  # fmt: skip
     files = [path, *sorted(folder.glob("log_map_archive_*.json"))]
-    origins = Origins(folder.name, path.name, source_digest(files), _importer(), "av2")
+    origins = Provenance(folder.name, path.name, source_digest(files), _importer(), "av2")
     return build_scene(tracks, road, origins, FORECAST_TIMESTEP_S, EGO_ID, LIMIT_MPS, repairs)
 
 
-def _heights(road: SourceMap, xy: np.ndarray) -> np.ndarray:
+def _heights(road: RawMap, xy: np.ndarray) -> np.ndarray:
     """Height [n] of the lane point nearest to each place, m."""
     points = np.concatenate([lane.centre for lane in road.lanes] or [np.zeros((1, 3))])
     return points[scipy.spatial.cKDTree(points[:, :2]).query(xy)[1], 2]

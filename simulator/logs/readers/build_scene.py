@@ -10,13 +10,13 @@ import numpy as np
 import shapely
 
 from simulator.conventions import TRUCK
-from simulator.logs.cleaning.clean_tracks import mend_tracks
+from simulator.logs.cleaning.clean_tracks import clean_tracks
 from simulator.logs.cleaning.map_boundary import beyond_map
-from simulator.logs.raw_tracks import SourceTracks
+from simulator.logs.raw_tracks import RawTracks
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import PARKED_M, TrafficLog, parked_tracks
 from simulator.roads.building.build_map import build_log_map
-from simulator.roads.building.raw_map import Origins, SourceMap
+from simulator.roads.building.raw_map import Provenance, RawMap
 from simulator.roads.building.repairs import Repairs
 
 IMPORTER_VERSION = 2
@@ -31,9 +31,9 @@ def source_digest(paths: list[Path]) -> str:
 
 
 def build_scene(
-    tracks: SourceTracks,
-    source_map: SourceMap,
-    origins: Origins,
+    tracks: RawTracks,
+    source_map: RawMap,
+    origins: Provenance,
     timestep_s: float | int,
     ego_id: str | None,
     default_limit_mps: float | int,
@@ -41,7 +41,7 @@ def build_scene(
 ) -> LoggedScene:
     """The scene of a source, mended and checked. Raises ValueError in one sentence for what cannot be mended."""
     try:
-        tracks, speed = mend_tracks(tracks, timestep_s, repairs)
+        tracks, speed = clean_tracks(tracks, timestep_s, repairs)
         if not tracks.ids:
             raise ValueError("no track has a valid state; expected at least one road user")
         origin = _origin(tracks)
@@ -58,7 +58,7 @@ def build_scene(
         raise ValueError(_placed(origins.file, str(error))) from error
 
 
-def _standing(tracks: SourceTracks, origin: np.ndarray) -> list[shapely.Polygon]:
+def _standing(tracks: RawTracks, origin: np.ndarray) -> list[shapely.Polygon]:
     """The ground under parked cars and trucks: the hull of all boxes of each, in the plane, relative to `origin`."""
     result = []
     for row in np.flatnonzero(parked_tracks(tracks.position, tracks.valid) & (tracks.kind <= TRUCK)):
@@ -70,7 +70,7 @@ def _standing(tracks: SourceTracks, origin: np.ndarray) -> list[shapely.Polygon]
 
 
 def _ground(
-    tracks: SourceTracks, row: int | np.integer, steps: np.ndarray, origin: np.ndarray
+    tracks: RawTracks, row: int | np.integer, steps: np.ndarray, origin: np.ndarray
 ) -> shapely.Polygon:
     """Hull of the boxes of one track at these steps, in the plane, relative to `origin`."""
     yaw, (length, width) = tracks.yaw[row, steps], tracks.size[row, :2]
@@ -106,13 +106,13 @@ def _placed(file: str, sentence: str) -> str:
     return sentence if sentence.startswith(file) else f"{file}: {sentence}"
 
 
-def _origin(tracks: SourceTracks) -> np.ndarray:
+def _origin(tracks: RawTracks) -> np.ndarray:
     """The middle of all traffic, in whole metres."""
     return np.round(np.median(tracks.position[tracks.valid], axis=0)).astype(np.float64)
 
 
 def _log(
-    tracks: SourceTracks, speed: np.ndarray, origins: Origins, origin: np.ndarray, timestep_s: float,
+    tracks: RawTracks, speed: np.ndarray, origins: Provenance, origin: np.ndarray, timestep_s: float,
     ego_id: str | None, light_state: np.ndarray, repairs: Repairs,
 ) -> TrafficLog:  # fmt: skip
     seen = tracks.valid

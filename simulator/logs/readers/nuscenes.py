@@ -13,12 +13,12 @@ import numpy as np
 import shapely
 
 from simulator.conventions import CAR, CYCLIST, PEDESTRIAN, TRUCK
-from simulator.logs.raw_tracks import SourceTracks
+from simulator.logs.raw_tracks import RawTracks
 from simulator.logs.readers.waymo_map import MARKING_NAMES, MARKINGS
-from simulator.roads.building.raw_map import SourceLane, SourceMap, SurfaceRule
+from simulator.roads.building.raw_map import RawLane, RawMap, SurfaceRule
 from simulator.roads.building.repairs import Repairs
-from simulator.roads.building.road_surface import nested
-from simulator.roads.polylines import arc_length, without_repeats
+from simulator.roads.building.road_surface import area_inside_outlines
+from simulator.roads.polylines import arc_length, without_duplicates
 
 LIMIT_MPS = 13.9
 """50 km/h, Singapore's urban limit (Boston's is a little less); the files carry a placeholder of 100 km/h."""
@@ -35,7 +35,7 @@ CATEGORIES = {
 """Kind by the beginning of nuScenes' category; cones, barriers and the rest have none."""
 
 
-def mend_nuscenes(tracks: SourceTracks, ego_id: str, repairs: Repairs) -> None:
+def correct_nuscenes_tracks(tracks: RawTracks, ego_id: str, repairs: Repairs) -> None:
     """Boxes come down to the flat map; the recording car moves from its rear axle to its middle, in place.
 
     Velocities are differences to the next position, and zero at the last step: they are taken anew.
@@ -51,9 +51,9 @@ def mend_nuscenes(tracks: SourceTracks, ego_id: str, repairs: Repairs) -> None:
         repairs.add("self-driving car moved from its rear axle to its middle")
 
 
-def nuscenes_map(path: Path, features: dict[str, Any]) -> SourceMap:
+def nuscenes_map(path: Path, features: dict[str, Any]) -> RawMap:
     """The road of a nuScenes scene: lanes with their surface, connectors without, and outlines."""
-    result = SourceMap(surface_rule=SurfaceRule.LANES)
+    result = RawMap(surface_rule=SurfaceRule.LANES)
     outlines = []
     for name, feature in features.items():
         kind = str(feature.get("type"))
@@ -64,7 +64,7 @@ def nuscenes_map(path: Path, features: dict[str, Any]) -> SourceMap:
         elif str(name).startswith(OUTLINE):
             outlines.append(feature_line(path, name, feature.get("polyline"), 2))
         elif kind.startswith("ROAD_LINE"):
-            line = without_repeats(feature_line(path, name, feature.get("polyline"), 2))
+            line = without_duplicates(feature_line(path, name, feature.get("polyline"), 2))
             if len(line) >= 2:
                 result.markings.append(
                     (line, MARKINGS.get(MARKING_NAMES.get(kind.removeprefix("ROAD_LINE_"), -1)))
@@ -72,13 +72,13 @@ def nuscenes_map(path: Path, features: dict[str, Any]) -> SourceMap:
         elif kind == "CROSSWALK":
             result.crosswalks.append(feature_line(path, name, feature.get("polygon"), 2))
     if outlines:
-        result.surfaces.append(nested(outlines))
+        result.surfaces.append(area_inside_outlines(outlines))
     return result
 
 
-def _nuscenes_lane(name: str, centre: np.ndarray, feature: dict[str, Any], result: SourceMap) -> SourceLane:
+def _nuscenes_lane(name: str, centre: np.ndarray, feature: dict[str, Any], result: RawMap) -> RawLane:
     """A lane as wide as its surface is on average; a connector's width is derived later."""
-    lane = SourceLane(name, centre)
+    lane = RawLane(name, centre)
     if "polygon" in feature:
         surface = shapely.make_valid(shapely.Polygon(np.asarray(feature["polygon"], np.float64)[:, :2]))
         result.surfaces.append(surface)

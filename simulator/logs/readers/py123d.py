@@ -15,12 +15,12 @@ import numpy as np
 import shapely
 
 from simulator.conventions import CAR, CYCLIST, GREEN, OFF, PEDESTRIAN, RED, YELLOW
-from simulator.logs.raw_tracks import SourceTracks, tracks_from_rows, vehicle_kind
+from simulator.logs.raw_tracks import RawTracks, tracks_from_rows, vehicle_kind
 from simulator.logs.readers.build_scene import IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.readers.py123d_map import source_map_of
 from simulator.logs.readers.timestamps import even_timestep_s
 from simulator.logs.scene_pack import LoggedScene
-from simulator.roads.building.raw_map import Origins, Signal, SourceMap
+from simulator.roads.building.raw_map import Provenance, RawMap, Signal
 from simulator.roads.building.repairs import Repairs
 from simulator.roads.road_map import StopKind
 
@@ -55,7 +55,7 @@ def read_py123d(folder: Path) -> list[LoggedScene]:
     for number, steps in enumerate(parts):
         name = log.log_name if len(parts) == 1 else f"{log.log_name}-{number:03d}"
         importer = f"gigapixel py123d {IMPORTER_VERSION}, py123d {importlib.metadata.version('py123d')}"
-        origins = Origins(name, folder.name, digest, importer, f"py123d:{log.dataset}")
+        origins = Provenance(name, folder.name, digest, importer, f"py123d:{log.dataset}")
         scenes.append(_read_part(folder, log, steps, origins, timestep_s))
     return scenes
 
@@ -87,7 +87,7 @@ def _parts(steps: int, timestep_s: float) -> list[range]:
     return [range(a, b) for a, b in zip(starts, [*starts[1:], steps], strict=True)]
 
 
-def _read_part(folder: Path, log: Any, steps: range, origins: Origins, timestep_s: float) -> LoggedScene:
+def _read_part(folder: Path, log: Any, steps: range, origins: Provenance, timestep_s: float) -> LoggedScene:
     repairs = Repairs()
     tracks = _tracks(folder, log, steps, repairs)
     road = _road(folder, log, tracks, repairs)
@@ -95,7 +95,7 @@ def _read_part(folder: Path, log: Any, steps: range, origins: Origins, timestep_
     return build_scene(tracks, road, origins, timestep_s, EGO_ID, LIMIT_MPS, repairs)
 
 
-def _tracks(folder: Path, log: Any, steps: range, repairs: Repairs) -> SourceTracks:
+def _tracks(folder: Path, log: Any, steps: range, repairs: Repairs) -> RawTracks:
     rows = [row for at, step in enumerate(steps) for row in _boxes(log, step, at, repairs)]
     if not rows:
         raise ValueError(f"{folder}: holds no boxes and no ego poses; expected at least one road user")
@@ -135,7 +135,7 @@ def _row(name: object, at: int, kind: int, box: Any) -> tuple[str, int, int, lis
                                  shape.length, shape.width, shape.height], velocity  # fmt: skip
 
 
-def _road(folder: Path, log: Any, tracks: SourceTracks, repairs: Repairs) -> SourceMap:
+def _road(folder: Path, log: Any, tracks: RawTracks, repairs: Repairs) -> RawMap:
     from py123d.datatypes.map_objects import MapLayer
 
     city = log.get_map_api()

@@ -1,4 +1,4 @@
-"""py123d's map objects (of any data set that it reads) as a `SourceMap`."""
+"""py123d's map objects (of any data set that it reads) as a `RawMap`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from simulator.roads.building.raw_map import Signal, SourceLane, SourceMap, SurfaceRule
+from simulator.roads.building.raw_map import RawLane, RawMap, Signal, SurfaceRule
 from simulator.roads.building.repairs import Repairs
 from simulator.roads.polylines import directions
 from simulator.roads.road_map import MarkingType, StopKind
@@ -21,12 +21,12 @@ _STOPS = {
 _SURFACES = ("Carpark", "GenericDrivable", "Intersection")
 
 
-def source_map_of(objects: Iterable[Any], repairs: Repairs) -> SourceMap:
+def source_map_of(objects: Iterable[Any], repairs: Repairs) -> RawMap:
     """The road that py123d's objects describe. Bicycle lanes are asphalt but not lanes to drive on.
 
     Where a data set has kerbs but no surfaces (Waymo, KITTI-360), asphalt is what is seen from the lanes.
     """
-    result = SourceMap(surface_rule=SurfaceRule.LANES)
+    result = RawMap(surface_rule=SurfaceRule.LANES)
     by_type: dict[str, list[Any]] = {}
     for item in objects:
         by_type.setdefault(type(item).__name__, []).append(item)
@@ -75,9 +75,9 @@ def marking_of(name: str) -> MarkingType | None:
     return None
 
 
-def _lane(lane: Any, junctions: dict[str, Any]) -> SourceLane:
+def _lane(lane: Any, junctions: dict[str, Any]) -> RawLane:
     group = junctions.get(str(lane.lane_group_id)) if lane.lane_group_id is not None else None
-    return SourceLane(
+    return RawLane(
         str(lane.object_id), line3(lane.centerline.array), line3(lane.left_boundary.array),
         line3(lane.right_boundary.array), successors=[str(name) for name in lane.successor_ids],
         predecessors=[str(name) for name in lane.predecessor_ids], left_neighbour=_text(lane.left_lane_id),
@@ -90,7 +90,7 @@ def _text(name: Any) -> str | None:
     return None if name is None else str(name)
 
 
-def _check_neighbours(lanes: list[SourceLane]) -> None:
+def _check_neighbours(lanes: list[RawLane]) -> None:
     """Keep only neighbours that go the same way, in place."""
     yaw = {lane.name: directions(lane.centre)[len(lane.centre) // 2] for lane in lanes}
     for lane in lanes:

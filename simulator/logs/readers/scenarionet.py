@@ -8,15 +8,21 @@ from typing import Any
 import numpy as np
 
 from simulator.conventions import CYCLIST, PEDESTRIAN
-from simulator.logs.raw_tracks import SourceTracks, vehicle_kind
+from simulator.logs.raw_tracks import RawTracks, vehicle_kind
 from simulator.logs.readers.build_scene import IMPORTER_VERSION, build_scene, source_digest
-from simulator.logs.readers.nuscenes import CATEGORIES, LIMIT_MPS, TRAILER, mend_nuscenes, nuscenes_map
+from simulator.logs.readers.nuscenes import (
+    CATEGORIES,
+    LIMIT_MPS,
+    TRAILER,
+    correct_nuscenes_tracks,
+    nuscenes_map,
+)
 from simulator.logs.readers.safe_pickle import load_plain_pickle
 from simulator.logs.readers.scenarionet_waymo import waymo_scene_map
 from simulator.logs.readers.timestamps import even_timestep_s
 from simulator.logs.readers.waymo_map import SURFACE_STREET_MPS
 from simulator.logs.scene_pack import LoggedScene
-from simulator.roads.building.raw_map import Origins
+from simulator.roads.building.raw_map import Provenance
 from simulator.roads.building.repairs import Repairs
 
 FOLDER = "logs/nuscenes_scenarionet"
@@ -42,7 +48,7 @@ def read_scenarionet(path: Path) -> LoggedScene:
         road = nuscenes_map(path, contents["map_features"])
         source, limit = "nuscenes", LIMIT_MPS
     importer = f"gigapixel scenarionet {IMPORTER_VERSION}"
-    origins = Origins(str(contents.get("id")), path.name, source_digest([path]), importer, source)
+    origins = Provenance(str(contents.get("id")), path.name, source_digest([path]), importer, source)
     return build_scene(tracks, road, origins, timestep_s, ego_id, limit, repairs)
 
 
@@ -58,9 +64,7 @@ def _check(path: Path, contents: Any) -> None:
         )
 
 
-def _tracks(
-    path: Path, contents: dict[str, Any], dataset: str, ego_id: str, repairs: Repairs
-) -> SourceTracks:
+def _tracks(path: Path, contents: dict[str, Any], dataset: str, ego_id: str, repairs: Repairs) -> RawTracks:
     rows, trailers = [], []
     for name, track in contents["tracks"].items():
         kind = _kind(track)
@@ -74,7 +78,7 @@ def _tracks(
     steps = sorted({len(states["valid"]) for _, _, states in rows})
     if len(steps) > 1:
         raise ValueError(f"{path}: tracks hold {steps[0]} to {steps[-1]} states each; expected equally many")
-    result = SourceTracks(
+    result = RawTracks(
         ids=[name for name, _, _ in rows],
         kind=np.array([kind for _, kind, _ in rows]),
         size=np.array([states["size"] for _, _, states in rows]),
@@ -82,7 +86,7 @@ def _tracks(
         trailer=np.array(trailers) if dataset == "nuscenes" else None,
     )  # fmt: skip
     if dataset == "nuscenes":
-        mend_nuscenes(result, ego_id, repairs)
+        correct_nuscenes_tracks(result, ego_id, repairs)
     else:  # Waymo's boxes stand on their middle
         result.position[..., 2] -= np.nan_to_num(result.size[:, None, 2]) / 2
     return result

@@ -9,8 +9,8 @@ import numpy as np
 
 from simulator.conventions import OFF
 from simulator.logs.readers.nuscenes import feature_line
-from simulator.logs.readers.waymo_map import MARKING_NAMES, MPH, Element, light_number, waymo_map
-from simulator.roads.building.raw_map import Signal, SourceMap
+from simulator.logs.readers.waymo_map import MARKING_NAMES, MPH, MapElement, light_number, waymo_map
+from simulator.roads.building.raw_map import RawMap, Signal
 from simulator.roads.building.repairs import Repairs
 from simulator.roads.road_map import StopKind
 
@@ -23,7 +23,7 @@ _PLACES = {
 }
 
 
-def waymo_scene_map(path: Path, contents: dict[str, Any], steps: int, repairs: Repairs) -> SourceMap:
+def waymo_scene_map(path: Path, contents: dict[str, Any], steps: int, repairs: Repairs) -> RawMap:
     """The road of a Waymo scene, with its links, limits, stop signs and lights."""
     elements = []
     for name, feature in contents["map_features"].items():
@@ -45,11 +45,11 @@ def waymo_scene_map(path: Path, contents: dict[str, Any], steps: int, repairs: R
     return waymo_map(elements, signals, repairs)
 
 
-def _waymo_element(path: Path, name: str, kind: str, feature: dict[str, Any]) -> Element | None:
+def _waymo_element(path: Path, name: str, kind: str, feature: dict[str, Any]) -> MapElement | None:
     if kind.startswith("LANE_"):
         neighbours = [_longest(feature.get(f"{side}_neighbor")) for side in ("left", "right")]
         limit = feature.get("speed_limit_mph")
-        return Element(
+        return MapElement(
             name, "lane", feature_line(path, name, feature.get("polyline"), 3),
             _LANE_NUMBERS.get(kind.removeprefix("LANE_")),
             successors=[str(lane) for lane in feature.get("exit_lanes", ())],
@@ -58,19 +58,19 @@ def _waymo_element(path: Path, name: str, kind: str, feature: dict[str, Any]) ->
         )  # fmt: skip
     if kind.startswith("ROAD_LINE_"):
         number = MARKING_NAMES.get(kind.removeprefix("ROAD_LINE_"))
-        return Element(name, "road_line", feature_line(path, name, feature.get("polyline"), 3), number)
+        return MapElement(name, "road_line", feature_line(path, name, feature.get("polyline"), 3), number)
     if kind.startswith("ROAD_EDGE_"):
-        return Element(name, "road_edge", feature_line(path, name, feature.get("polyline"), 3))
+        return MapElement(name, "road_edge", feature_line(path, name, feature.get("polyline"), 3))
     if kind == "STOP_SIGN":
         point = np.asarray(feature.get("position"), np.float64).reshape(1, -1)
-        return Element(
+        return MapElement(
             name,
             "stop_sign",
             feature_line(path, name, point, 3),
             controls=[str(lane) for lane in feature.get("lane", ())],
         )
     if kind in _PLACES:
-        return Element(name, _PLACES[kind], feature_line(path, name, feature.get("polygon"), 3))
+        return MapElement(name, _PLACES[kind], feature_line(path, name, feature.get("polygon"), 3))
     return None
 
 

@@ -1,4 +1,4 @@
-"""Waymo's map elements, as the Motion data set numbers and names them, to a `SourceMap`.
+"""Waymo's map elements, as the Motion data set numbers and names them, to a `RawMap`.
 
 Kinds and their numbers: Waymo Open Motion Dataset, `map.proto` and the table in its tutorial. The JSON of Nocturne and
 GPUDrive carries numbers in newer files and only names of coarse kinds in older ones; ScenarioNet carries names.
@@ -13,7 +13,7 @@ import numpy as np
 import shapely
 
 from simulator.conventions import GREEN, OFF, RED, YELLOW
-from simulator.roads.building.raw_map import Signal, SourceLane, SourceMap, SurfaceRule
+from simulator.roads.building.raw_map import RawLane, RawMap, Signal, SurfaceRule
 from simulator.roads.building.repairs import Repairs
 from simulator.roads.road_map import MarkingType, StopKind
 
@@ -39,7 +39,7 @@ MARKING_NAMES = {
 
 
 @dataclass
-class Element:
+class MapElement:
     """One map element."""
 
     name: str
@@ -53,9 +53,9 @@ class Element:
     controls: list[str] = field(default_factory=list)  # lanes of a stop sign
 
 
-def waymo_map(elements: Iterable[Element], signals: list[Signal], repairs: Repairs) -> SourceMap:
+def waymo_map(elements: Iterable[MapElement], signals: list[Signal], repairs: Repairs) -> RawMap:
     """The road of a Waymo scene. Bicycle lanes are asphalt but not lanes to drive on."""
-    result = SourceMap(surface_rule=SurfaceRule.KERBS, signals=signals)
+    result = RawMap(surface_rule=SurfaceRule.KERBS, signals=signals)
     for element in elements:
         points = element.points
         if element.kind == "lane":
@@ -88,10 +88,10 @@ def _narrow(ring: np.ndarray) -> float:
     return float(np.linalg.norm(np.diff(corners[:3], axis=0), axis=1).min()) if len(corners) > 3 else 0.0
 
 
-def _lane(element: Element) -> SourceLane:
+def _lane(element: MapElement) -> RawLane:
     freeway = FREEWAY_MPS if element.number == FREEWAY else None
     left, right = element.neighbours or (None, None)
-    return SourceLane(
+    return RawLane(
         element.name, element.points, successors=element.successors, predecessors=element.predecessors,
         left_neighbour=left, right_neighbour=right, neighbours_known=element.neighbours is not None,
         speed_limit_mps=element.limit_mps or freeway,

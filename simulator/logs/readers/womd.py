@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from simulator.conventions import CYCLIST, PEDESTRIAN
-from simulator.logs.raw_tracks import SourceTracks, vehicle_kind
+from simulator.logs.raw_tracks import RawTracks, vehicle_kind
 from simulator.logs.readers.build_scene import IMPORTER_VERSION, build_scene, source_digest
-from simulator.logs.readers.waymo_map import SURFACE_STREET_MPS, Element, light_number, waymo_map
+from simulator.logs.readers.waymo_map import SURFACE_STREET_MPS, MapElement, light_number, waymo_map
 from simulator.logs.scene_pack import LoggedScene
-from simulator.roads.building.raw_map import Origins, Signal
+from simulator.roads.building.raw_map import Provenance, Signal
 from simulator.roads.building.repairs import Repairs
 from simulator.roads.road_map import StopKind
 
@@ -44,7 +44,7 @@ def read_womd(path: Path) -> LoggedScene:
     if any(element.kind == "road_line" and element.number is None for element in elements):
         repairs.add("scene without types of lanes and paint")
     name = str(contents.get("scenario_id") or path.name.split(".json")[0])
-    origins = Origins(name, path.name, source_digest([path]), f"gigapixel womd {IMPORTER_VERSION}", "womd")
+    origins = Provenance(name, path.name, source_digest([path]), f"gigapixel womd {IMPORTER_VERSION}", "womd")
     road = waymo_map(elements, signals, repairs)
     return build_scene(tracks, road, origins, TIMESTEP_S, _ego(contents, tracks), SURFACE_STREET_MPS, repairs)
 
@@ -72,7 +72,7 @@ def _listed(path: Path, contents: dict[str, Any], name: str) -> list[dict[str, A
     return value
 
 
-def _tracks(path: Path, objects: list[dict[str, Any]], steps: int, repairs: Repairs) -> SourceTracks:
+def _tracks(path: Path, objects: list[dict[str, Any]], steps: int, repairs: Repairs) -> RawTracks:
     rows = []
     for number, item in enumerate(objects):
         if item.get("type") not in ("vehicle", *_KINDS):
@@ -85,7 +85,7 @@ def _tracks(path: Path, objects: list[dict[str, Any]], steps: int, repairs: Repa
         repairs.add("tracks named by their place in the file", len(rows))
     size = np.array([[_number(item, side) for side in ("length", "width", "height")] for _, item, _ in rows])
     kind = [_KINDS.get(item["type"], vehicle_kind(size[row, 0])) for row, (_, item, _) in enumerate(rows)]
-    return SourceTracks(
+    return RawTracks(
         ids=[name for name, _, _ in rows],
         kind=np.array(kind),
         size=size,
@@ -125,7 +125,7 @@ def _length(value: Any) -> int:
     return len(value) if isinstance(value, list) else 0
 
 
-def _element(path: Path, number: int, road: dict[str, Any], repairs: Repairs) -> Element | None:
+def _element(path: Path, number: int, road: dict[str, Any], repairs: Repairs) -> MapElement | None:
     """One road element; those with no usable point are left out by name."""
     geometry = road.get("geometry")
     if isinstance(geometry, dict):  # a stop sign may hold one bare point
@@ -141,7 +141,7 @@ def _element(path: Path, number: int, road: dict[str, Any], repairs: Repairs) ->
         repairs.add("map elements without enough points left out")
         return None
     known = road.get("map_element_id", road.get("mapElementId"))
-    return Element(
+    return MapElement(
         str(road.get("id", number)),
         str(road.get("type")),
         points[good],
@@ -167,7 +167,7 @@ def _signals(tl_states: dict[str, Any], steps: int) -> list[Signal]:
     return result
 
 
-def _ego(contents: dict[str, Any], tracks: SourceTracks) -> str | None:
+def _ego(contents: dict[str, Any], tracks: RawTracks) -> str | None:
     """Identifier of the self-driving car, where the file names it."""
     metadata = contents.get("metadata")
     index = metadata.get("sdc_track_index") if isinstance(metadata, dict) else None

@@ -1,4 +1,4 @@
-"""From the road of one recorded scene (`SourceMap`) to a `RoadMap`; what the source leaves out is derived by name."""
+"""From the road of one recorded scene (`RawMap`) to a `RoadMap`; what the source leaves out is derived by name."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
-from simulator.roads.building.lane_links import junctions_by_crossing, linked_by_ends, turned_round
-from simulator.roads.building.lane_widths import DEFAULT_WIDTH_M, POINT_M, Sides, lane_sides
-from simulator.roads.building.map_features import furniture
-from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
+from simulator.roads.building.lane_links import junctions_by_crossing, links_by_endpoints, reversed_links
+from simulator.roads.building.lane_widths import DEFAULT_WIDTH_M, POINT_M, LaneSides, lane_sides
+from simulator.roads.building.map_features import map_feature_fields
+from simulator.roads.building.raw_map import Provenance, RawLane, RawMap
 from simulator.roads.building.repairs import Repairs
-from simulator.roads.building.signal_stop_lines import stop_lines_of
+from simulator.roads.building.signal_stop_lines import signal_stop_lines
 from simulator.roads.lane_geometry import resample_lane
-from simulator.roads.polylines import arc_length, beside, resampled, without_repeats
+from simulator.roads.polylines import arc_length, offset_line, resampled, without_duplicates
 from simulator.roads.road_map import RoadMap, pack_pieces, pad_indices
 from simulator.roads.stop_lines import Station
 
@@ -27,7 +27,7 @@ SHORTEST_LANE_M = 0.2
 class _Lanes:
     """The lanes of a map with everything derived; lines are [n, 3] m in the scene's frame."""
 
-    sources: list[SourceLane]
+    sources: list[RawLane]
     index: dict[str, int]
     centres: list[np.ndarray]
     left: list[np.ndarray]
@@ -39,8 +39,8 @@ class _Lanes:
 
 
 def build_log_map(
-    source: SourceMap,
-    origins: Origins,
+    source: RawMap,
+    origins: Provenance,
     origin: np.ndarray,
     default_limit_mps: float,
     steps: int,
@@ -52,7 +52,7 @@ def build_log_map(
     standing: the ground under each vehicle that is parked throughout, in the plane, relative to `origin`.
     Raises ValueError when the source has no lane or when a derived array is impossible.
     """
-    shift_map(source, -origin)
+    translate_map(source, -origin)
     source.lanes = _long_enough(source.lanes, repairs)
     if not source.lanes:
         raise ValueError(
@@ -60,7 +60,7 @@ def build_log_map(
         )
     lanes = _derive_lanes(source, repairs)
     stations = [resample_lane(*lines) for lines in zip(lanes.centres, lanes.left, lanes.right, strict=True)]
-    stops, lane_junction, light_state, lost = stop_lines_of(
+    stops, lane_junction, light_state, lost = signal_stop_lines(
         source.signals, lanes.index, stations, lanes.junction, lanes.successors, steps
     )
     repairs.add("signals without an approach left out", lost)
@@ -68,7 +68,7 @@ def build_log_map(
         name=origins.name, source_file=origins.file, source_sha256=origins.sha256, importer=origins.importer,
         lane_speed_limit_mps=_limits(lanes.sources, default_limit_mps, repairs), lane_junction=lane_junction,
         **_lane_fields(lanes, stations), **stops,
-        **furniture(source, (lanes.centres, lanes.left, lanes.right), standing, repairs),
+        **map_feature_fields(source, (lanes.centres, lanes.left, lanes.right), standing, repairs),
     )  # fmt: skip
     return road_map.validate(), light_state
 
@@ -89,7 +89,7 @@ def _lane_fields(lanes: _Lanes, stations: Sequence[Station]) -> dict[str, np.nda
     }  # fmt: skip
 
 
-def shift_map(source: SourceMap, by: np.ndarray) -> None:
+def translate_map(source: RawMap, by: np.ndarray) -> None:
     """Move everything by [3] m, in place."""
     for lane in source.lanes:
         lane.centre = lane.centre + by
@@ -104,17 +104,17 @@ def shift_map(source: SourceMap, by: np.ndarray) -> None:
         signal.point = None if signal.point is None else signal.point + by
 
 
-def _long_enough(lanes: Sequence[SourceLane], repairs: Repairs) -> list[SourceLane]:
+def _long_enough(lanes: Sequence[RawLane], repairs: Repairs) -> list[RawLane]:
     result = []
     for lane in lanes:
-        lane.centre = without_repeats(lane.centre)
+        lane.centre = without_duplicates(lane.centre)
         if len(lane.centre) >= 2 and arc_length(lane.centre)[-1] >= SHORTEST_LANE_M:
             result.append(lane)
     repairs.add("lanes without length left out", len(lanes) - len(result))
     return result
 
 
-def _derive_lanes(source: SourceMap, repairs: Repairs) -> _Lanes:
+def _derive_lanes(source: RawMap, repairs: Repairs) -> _Lanes:
     lanes = source.lanes
     index = {lane.name: number for number, lane in enumerate(lanes)}
     centres = [lane.centre for lane in lanes]
@@ -136,14 +136,14 @@ def _derive_lanes(source: SourceMap, repairs: Repairs) -> _Lanes:
             halves = (lane.width_m / 2,) * 2 if lane.width_m else _halves(sides, number)
             line = resampled(lane.centre, POINT_M)
             fine.append(line)
-            left.append(beside(line, np.full(len(line), halves[0])))
-            right.append(beside(line, np.full(len(line), -halves[1])))
+            left.append(offset_line(line, np.full(len(line), halves[0])))
+            right.append(offset_line(line, np.full(len(line), -halves[1])))
     neighbours = (_side(lanes, index, sides, "left"), _side(lanes, index, sides, "right"))
     return _Lanes(lanes, index, fine, left, right, successors, predecessors, junction, neighbours)
 
 
 def _take_widths_from_links(
-    lanes: Sequence[SourceLane], successors: list[list[int]], predecessors: list[list[int]], repairs: Repairs
+    lanes: Sequence[RawLane], successors: list[list[int]], predecessors: list[list[int]], repairs: Repairs
 ) -> None:
     """A bare lane between lanes of known width is as wide as they are on average, in place."""
     known = [lane.width_m for lane in lanes]
@@ -157,12 +157,12 @@ def _take_widths_from_links(
                 repairs.add("lane widths taken from the lanes before and after")
 
 
-def _halves(sides: Sides, lane: int) -> tuple[float, float]:
+def _halves(sides: LaneSides, lane: int) -> tuple[float, float]:
     return float(sides.half_left_m[lane]), float(sides.half_right_m[lane])
 
 
 def _links(
-    lanes: Sequence[SourceLane], index: dict[str, int], repairs: Repairs
+    lanes: Sequence[RawLane], index: dict[str, int], repairs: Repairs
 ) -> tuple[list[list[int]], list[list[int]]]:
     """Successors and predecessors, as the source has them or from where lanes meet."""
     if all(lane.successors is not None for lane in lanes):
@@ -172,23 +172,23 @@ def _links(
             for other in before:
                 if lane not in forward[other]:
                     forward[other].append(lane)
-        return forward, turned_round(forward)
-    forward = linked_by_ends([lane.centre for lane in lanes])
+        return forward, reversed_links(forward)
+    forward = links_by_endpoints([lane.centre for lane in lanes])
     repairs.add("lane links found where lanes meet", sum(len(row) for row in forward))
-    return forward, turned_round(forward)
+    return forward, reversed_links(forward)
 
 
-def _sides(source: SourceMap, repairs: Repairs) -> Sides:
-    """Half widths and neighbours from what lies beside the lanes, for the lanes that lack them."""
+def _sides(source: RawMap, repairs: Repairs) -> LaneSides:
+    """Half widths and neighbours from what lies offset_line the lanes, for the lanes that lack them."""
     lanes = source.lanes
     sides = lane_sides([lane.centre for lane in lanes], [line for line, _ in source.markings], source.edges)
     bare = np.array([lane.left is None and not lane.width_m for lane in lanes])
-    repairs.add("lane widths derived from what lies beside", (bare & sides.known).sum())
+    repairs.add("lane widths derived from what lies offset_line", (bare & sides.known).sum())
     repairs.add(f"lane widths assumed {DEFAULT_WIDTH_M:g} m", (bare & ~sides.known).sum())
     return sides
 
 
-def _side(lanes: Sequence[SourceLane], index: dict[str, int], sides: Sides, side: str) -> np.ndarray:
+def _side(lanes: Sequence[RawLane], index: dict[str, int], sides: LaneSides, side: str) -> np.ndarray:
     derived = getattr(sides, side)
     known = [getattr(lane, f"{side}_neighbour") for lane in lanes]
     return np.array([
@@ -197,7 +197,7 @@ def _side(lanes: Sequence[SourceLane], index: dict[str, int], sides: Sides, side
     ])  # fmt: skip
 
 
-def _limits(lanes: Sequence[SourceLane], default_mps: float, repairs: Repairs) -> np.ndarray:
+def _limits(lanes: Sequence[RawLane], default_mps: float, repairs: Repairs) -> np.ndarray:
     missing = [not lane.speed_limit_mps for lane in lanes]
     repairs.add(f"speed limits assumed {default_mps:g} m/s", sum(missing))
     return np.array([lane.speed_limit_mps or default_mps for lane in lanes], np.float32)

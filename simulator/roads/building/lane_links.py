@@ -26,7 +26,7 @@ JUNCTION_LANE_M = 80.0
 """Longer lanes run through a junction on their way elsewhere; they do not belong to it because a sibling does."""
 
 
-def linked_by_ends(centres: Sequence[np.ndarray]) -> list[list[int]]:
+def links_by_endpoints(centres: Sequence[np.ndarray]) -> list[list[int]]:
     """Successors of every lane: the lanes [n, 3] that start where it ends and go the same way."""
     starts = np.array([line[0] for line in centres])
     ends = np.array([line[-1] for line in centres])
@@ -45,7 +45,7 @@ def linked_by_ends(centres: Sequence[np.ndarray]) -> list[list[int]]:
     ]
 
 
-def turned_round(links: Sequence[Sequence[int]]) -> list[list[int]]:
+def reversed_links(links: Sequence[Sequence[int]]) -> list[list[int]]:
     """Predecessors from successors, or the other way round."""
     result: list[list[int]] = [[] for _ in links]
     for lane, others in enumerate(links):

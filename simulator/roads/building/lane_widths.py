@@ -36,7 +36,7 @@ NEIGHBOUR_SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Points:
+class SampledLines:
     """Lines as points, with the line that each belongs to."""
 
     xyz: np.ndarray  # [points, 3] m
@@ -44,7 +44,7 @@ class Points:
     line: np.ndarray  # [points] int
 
     @classmethod
-    def of(cls, lines: Sequence[np.ndarray], spacing_m: float | int = POINT_M) -> Points:
+    def of(cls, lines: Sequence[np.ndarray], spacing_m: float | int = POINT_M) -> SampledLines:
         """Points at most `spacing_m` apart along lines [n, 3]."""
         fine = [resampled(line, spacing_m) for line in lines]
         return cls(
@@ -55,15 +55,15 @@ class Points:
 
 
 @dataclass(frozen=True)
-class Beside:
+class LateralPairs:
     """Every pair of a station and a point beside it."""
 
     station: np.ndarray  # [pairs] int
     point: np.ndarray  # [pairs] int
     offset: np.ndarray  # [pairs] m, positive to the left of the station
 
-    def where(self, chosen: np.ndarray) -> Beside:
-        return Beside(self.station[chosen], self.point[chosen], self.offset[chosen])
+    def where(self, chosen: np.ndarray) -> LateralPairs:
+        return LateralPairs(self.station[chosen], self.point[chosen], self.offset[chosen])
 
     def nearest(self, stations: int, side: int) -> tuple[np.ndarray, np.ndarray]:
         """Distance [stations] to the nearest point on one side (+1 left, -1 right), inf for none, and which point."""
@@ -76,10 +76,10 @@ class Beside:
         return distance, which
 
 
-def points_beside(stations: Points, points: Points, reach_m: float | int) -> Beside:
+def lateral_pairs(stations: SampledLines, points: SampledLines, reach_m: float | int) -> LateralPairs:
     """Pairs of stations and points on one level that lie beside each other within `reach_m`."""
     if len(points.xyz) == 0 or len(stations.xyz) == 0:
-        return Beside(np.zeros(0, int), np.zeros(0, int), np.zeros(0))
+        return LateralPairs(np.zeros(0, int), np.zeros(0, int), np.zeros(0))
     here, there = scipy.spatial.cKDTree(stations.xyz[:, :2]), scipy.spatial.cKDTree(points.xyz[:, :2])
     near = here.sparse_distance_matrix(there, float(reach_m), output_type="ndarray")
     apart = points.xyz[near["j"]] - stations.xyz[near["i"]]
@@ -87,11 +87,11 @@ def points_beside(stations: Points, points: Points, reach_m: float | int) -> Bes
     ahead = apart[:, 0] * cos + apart[:, 1] * sin
     aside = apart[:, 1] * cos - apart[:, 0] * sin
     good = (np.abs(ahead) <= 0.6 * POINT_M) & (np.abs(apart[:, 2]) < LEVEL_GAP_M)
-    return Beside(near["i"][good], near["j"][good], aside[good])
+    return LateralPairs(near["i"][good], near["j"][good], aside[good])
 
 
 @dataclass(frozen=True)
-class Sides:
+class LaneSides:
     """What lies beside the lanes of one map."""
 
     half_left_m: np.ndarray  # [lanes] distance from the centreline to the left side
@@ -103,18 +103,18 @@ class Sides:
 
 def lane_sides(
     centres: Sequence[np.ndarray], paint: Sequence[np.ndarray], edges: Sequence[np.ndarray]
-) -> Sides:
+) -> LaneSides:
     """Half widths and neighbours of lanes that are only known by their centrelines [n, 3].
 
     At every station the nearest of three is the side of the lane: paint, the middle between two parallel
     centrelines, a kerb. A lane takes the median over its stations; a side that is bounded along less than
     KNOWN_SHARE of the lane takes the other side's distance, and DEFAULT_WIDTH_M / 2 where neither is. Our own choice.
     """
-    stations = Points.of(centres)
+    stations = SampledLines.of(centres)
     count, lanes = len(stations.xyz), len(centres)
-    lane_pairs = _parallel(stations, points_beside(stations, stations, LANE_GAP_M[1]))
-    paint_pairs = points_beside(stations, Points.of(paint), PAINT_M[1])
-    kerb_pairs = points_beside(stations, Points.of(edges), KERB_M[1])
+    lane_pairs = _parallel(stations, lateral_pairs(stations, stations, LANE_GAP_M[1]))
+    paint_pairs = lateral_pairs(stations, SampledLines.of(paint), PAINT_M[1])
+    kerb_pairs = lateral_pairs(stations, SampledLines.of(edges), KERB_M[1])
     halves, neighbours = [], []
     for side in (1, -1):
         lane_gap, other = lane_pairs.nearest(count, side)
@@ -129,14 +129,14 @@ def lane_sides(
     known = np.isfinite(left) | np.isfinite(right)
     both = np.where(known, np.fmin(left, right), DEFAULT_WIDTH_M / 2)
     left, right = np.where(np.isfinite(left), left, both), np.where(np.isfinite(right), right, both)
-    return Sides(np.clip(left, *HALF_WIDTH_M), np.clip(right, *HALF_WIDTH_M), known, *neighbours)
+    return LaneSides(np.clip(left, *HALF_WIDTH_M), np.clip(right, *HALF_WIDTH_M), known, *neighbours)
 
 
 def _within(distance: Float[np.ndarray, " n"], limits: tuple[float, float]) -> Float64[np.ndarray, " n"]:
     return np.where((distance >= limits[0]) & (distance <= limits[1]), distance, np.inf)
 
 
-def _parallel(stations: Points, pairs: Beside) -> Beside:
+def _parallel(stations: SampledLines, pairs: LateralPairs) -> LateralPairs:
     """Pairs with other lanes that run the same way or the opposite way, at a lane's distance."""
     apart = stations.yaw[pairs.station] - stations.yaw[pairs.point]
     return pairs.where(
@@ -162,7 +162,7 @@ def _medians(
 
 
 def _neighbours(
-    stations: Points, point: Int[np.ndarray, " stations"], lanes: int
+    stations: SampledLines, point: Int[np.ndarray, " stations"], lanes: int
 ) -> Int[np.ndarray, " lanes"]:
     """The lane that most often is the next one on a side and goes the same way, or -1."""
     result = np.full(lanes, -1)

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 import shapely
 
-from simulator.roads.building.lane_widths import Points
-from simulator.roads.building.raw_map import SourceMap, SurfaceRule
+from simulator.roads.building.lane_widths import SampledLines
+from simulator.roads.building.raw_map import RawMap, SurfaceRule
 from simulator.roads.building.repairs import Repairs
 from simulator.roads.building.road_surface import (
+    close_seams,
     level_masks,
-    lifted,
     outlines,
     rings_without_holes,
     strips_of_sides,
     strips_to_kerbs,
-    tidied,
+    with_heights,
     with_open_gaps,
 )
-from simulator.roads.polylines import cut_long, thinned
+from simulator.roads.polylines import simplified, split_long
 from simulator.roads.road_map import MAX_EDGE_LENGTH_M, MAX_SPACING_M, MarkingType, pack_pieces
 
 PARKING_MARGIN_M = 0.5
@@ -30,27 +30,29 @@ Lines = tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]
 """Centreline, left and right side of every lane, [n, 3] m each."""
 
 
-def furniture(
-    source: SourceMap, lanes: Lines, standing: Sequence[shapely.Polygon], repairs: Repairs
+def map_feature_fields(
+    source: RawMap, lanes: Lines, standing: Sequence[shapely.Polygon], repairs: Repairs
 ) -> dict[str, np.ndarray]:
     """Kerbs, paint, crosswalks, drivable rings and pavements as flat arrays."""
-    heights = Points.of(lanes[0])
+    heights = SampledLines.of(lanes[0])
     levels = _drivable(source, lanes)
     edges = source.edges
     if not edges:
-        edges = [edge for area, points in levels for edge in lifted(outlines(area), points)]
+        edges = [edge for area, points in levels for edge in with_heights(outlines(area), points)]
         repairs.add("road edges taken from the outline of the drivable area", len(edges))
-    bays = parking_places(standing, [area for area, _ in levels])
+    bays = parking_areas(standing, [area for area, _ in levels])
     repairs.add("parking places added under parked vehicles", len(bays))
-    rings = [ring for area, points in levels for ring in lifted(rings_without_holes(area), points)]
-    kerbs = [thinned(piece, MAX_SPACING_M) for edge in edges for piece in cut_long(edge, MAX_EDGE_LENGTH_M)]
+    rings = [ring for area, points in levels for ring in with_heights(rings_without_holes(area), points)]
+    kerbs = [
+        simplified(piece, MAX_SPACING_M) for edge in edges for piece in split_long(edge, MAX_EDGE_LENGTH_M)
+    ]
     paint = [kind if kind is not None else _paint_kind(line, heights) for line, kind in source.markings]
     repairs.add("paint without a kind judged by its lanes", sum(kind is None for _, kind in source.markings))
     pieces = {
         "edge": [kerb for kerb in kerbs if len(kerb) >= 2],
         "marking": [line for line, _ in source.markings],
         "crosswalk": source.crosswalks,
-        "drivable": rings + lifted(bays, heights.xyz),
+        "drivable": rings + with_heights(bays, heights.xyz),
         "walkway": source.walkways,
     }
     flat = {"marking_type": np.array(paint, np.int32)}
@@ -61,7 +63,7 @@ def furniture(
     return flat
 
 
-def _drivable(source: SourceMap, lanes: Lines) -> list[tuple[shapely.Geometry, np.ndarray]]:
+def _drivable(source: RawMap, lanes: Lines) -> list[tuple[shapely.Geometry, np.ndarray]]:
     """Drivable area in the plane, and the points [n, 3] that give its height, of the lower and any upper level."""
     if source.surface_rule is SurfaceRule.KERBS:
         left, right = _half_widths(lanes[1], lanes[0]), _half_widths(lanes[2], lanes[0])
@@ -71,14 +73,14 @@ def _drivable(source: SourceMap, lanes: Lines) -> list[tuple[shapely.Geometry, n
     result = []
     for level, mask in enumerate(level_masks(strips.stations)):
         parts = [strips.area(mask)] + (source.surfaces if level == 0 else [])
-        area = tidied(shapely.union_all(parts))
+        area = close_seams(shapely.union_all(parts))
         if source.surface_rule is SurfaceRule.KERBS:
             area = with_open_gaps(area, source.edges)
         result.append((area, strips.stations.xyz[mask]))
     return result
 
 
-def parking_places(
+def parking_areas(
     standing: Sequence[shapely.Polygon], levels: Sequence[shapely.Geometry]
 ) -> list[np.ndarray]:
     """Rings [n, 2] around parked vehicles that stand, with some corner, off the drivable areas.
@@ -103,7 +105,7 @@ def _half_widths(sides: Sequence[np.ndarray], centres: Sequence[np.ndarray]) -> 
     )
 
 
-def _paint_kind(line: np.ndarray, heights: Points) -> MarkingType:
+def _paint_kind(line: np.ndarray, heights: SampledLines) -> MarkingType:
     """Paint between lanes that run against each other is yellow, between lanes that run together dashed white."""
     middle = line[len(line) // 2]
     tangent = line[min(len(line) // 2 + 1, len(line) - 1)] - line[max(len(line) // 2 - 1, 0)]

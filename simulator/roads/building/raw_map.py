@@ -1,4 +1,4 @@
-"""The road of one recorded scene as its source describes it (`SourceMap`), before it becomes a `RoadMap`.
+"""The road of one recorded scene as its source describes it (`RawMap`), before it becomes a `RoadMap`.
 
 Sources differ in what they leave out: Waymo draws centrelines, paint and kerbs but no lane sides; nuScenes gives
 lane polygons but no heights; Argoverse gives both sides of a lane but no kerbs. What is missing is None here and is
@@ -25,7 +25,7 @@ class SurfaceRule(enum.Enum):
 
 
 @dataclass
-class SourceLane:
+class RawLane:
     """One lane. Lines are [n, 3] float64, m, in the source's frame, in the direction of travel."""
 
     name: str  # unique in its map
@@ -54,10 +54,10 @@ class Signal:
 
 
 @dataclass
-class SourceMap:
+class RawMap:
     """All of one scene's road. Lines and rings are float64, m, in the source's frame."""
 
-    lanes: list[SourceLane] = field(default_factory=list)
+    lanes: list[RawLane] = field(default_factory=list)
     edges: list[np.ndarray] = field(default_factory=list)  # kerbs, [n, 3]
     markings: list[tuple[np.ndarray, MarkingType | None]] = field(default_factory=list)  # None: any kind
     crosswalks: list[np.ndarray] = field(default_factory=list)  # rings [n, 3]
@@ -68,7 +68,7 @@ class SourceMap:
 
 
 @dataclass(frozen=True)
-class Origins:
+class Provenance:
     """Where a scene comes from."""
 
     name: str

@@ -16,7 +16,7 @@ import scipy.spatial
 import shapely
 from jaxtyping import Bool, Float
 
-from simulator.roads.building.lane_widths import Points, points_beside
+from simulator.roads.building.lane_widths import SampledLines, lateral_pairs
 from simulator.roads.overpasses import REACH_M, split_height
 
 STATION_M = 1.0
@@ -39,7 +39,7 @@ LEAST_M2 = 0.01
 class Strips:
     """Lanes as quadrilaterals between stations: the ground that belongs to them."""
 
-    stations: Points
+    stations: SampledLines
     left: np.ndarray  # [stations, 2] m
     right: np.ndarray  # [stations, 2] m
 
@@ -59,7 +59,7 @@ def strips_of_sides(
     centres: Sequence[np.ndarray], left: Sequence[np.ndarray], right: Sequence[np.ndarray]
 ) -> Strips:
     """Lanes between their own sides, lines [n, 3]."""
-    stations = Points.of(centres, STATION_M)
+    stations = SampledLines.of(centres, STATION_M)
     count = np.bincount(stations.line, minlength=len(centres))
     return Strips(stations, _evenly(left, count), _evenly(right, count))
 
@@ -80,10 +80,10 @@ def strips_to_kerbs(
     edges: Sequence[np.ndarray],
 ) -> Strips:
     """Lanes and all asphalt that is seen from them: centrelines and kerbs are [n, 3]."""
-    stations = Points.of(centres, STATION_M)
+    stations = SampledLines.of(centres, STATION_M)
     count = len(stations.xyz)
-    kerbs = points_beside(stations, Points.of(edges), KERB_REACH_M)
-    pairs = points_beside(stations, stations, LANE_REACH_M)
+    kerbs = lateral_pairs(stations, SampledLines.of(edges), KERB_REACH_M)
+    pairs = lateral_pairs(stations, stations, LANE_REACH_M)
     others = stations.line[pairs.station] != stations.line[pairs.point]
     lanes = pairs.where(others & (np.abs(pairs.offset) > 0.1))
     aside = np.stack([-np.sin(stations.yaw), np.cos(stations.yaw)], axis=1)
@@ -96,7 +96,7 @@ def strips_to_kerbs(
     return Strips(stations, ends[1], ends[-1])
 
 
-def level_masks(stations: Points) -> list[Bool[np.ndarray, " stations"]]:
+def level_masks(stations: SampledLines) -> list[Bool[np.ndarray, " stations"]]:
     """Stations of the lower road, and of the upper one where a road crosses above another
     (`simulator.roads.overpasses`)."""
     height = stations.xyz[:, 2]
@@ -112,7 +112,7 @@ def level_masks(stations: Points) -> list[Bool[np.ndarray, " stations"]]:
     return [~upper, upper] if upper.any() else [~upper]
 
 
-def tidied(area: shapely.Geometry) -> shapely.Geometry:
+def close_seams(area: shapely.Geometry) -> shapely.Geometry:
     """The area with seams closed."""
     grown = shapely.buffer(area, SEAM_M, join_style="mitre")
     return shapely.simplify(shapely.buffer(grown, -SEAM_M, join_style="mitre"), TOLERANCE_M)
@@ -142,7 +142,7 @@ def _open_parts(gap: shapely.Polygon, kerbs: np.ndarray) -> list[shapely.Geometr
     return list(parts[free >= OPEN_SHARE])
 
 
-def nested(rings: Sequence[np.ndarray]) -> shapely.Geometry:
+def area_inside_outlines(rings: Sequence[np.ndarray]) -> shapely.Geometry:
     """The area inside outlines [n, 2 or 3], of which those inside an odd number of others are holes."""
     polygons = [shapely.make_valid(shapely.Polygon(ring[:, :2])) for ring in rings if len(ring) >= 4]
     area: shapely.Geometry = shapely.Polygon()
@@ -176,7 +176,7 @@ def _polygons(area: shapely.Geometry) -> list[shapely.Polygon]:
     return [part for part in parts if part.geom_type == "Polygon" and part.area > LEAST_M2]
 
 
-def lifted(rings: Sequence[np.ndarray], heights: Float[np.ndarray, "points 3"]) -> list[np.ndarray]:
+def with_heights(rings: Sequence[np.ndarray], heights: Float[np.ndarray, "points 3"]) -> list[np.ndarray]:
     """Rings [n, 3] at the height of the nearest of the points."""
     if not rings:
         return []

@@ -47,7 +47,7 @@ class _Line:
         return bool(near and np.cos(self.yaw - other.yaw) > np.cos(SAME_LINE_RAD) and self.kind == other.kind)
 
 
-def stop_lines_of(
+def signal_stop_lines(
     signals: Sequence[Signal],
     index: dict[str, int],
     stations: Sequence[Station],

@@ -22,7 +22,7 @@ from simulator.roads.sources.opendrive import (
     known_towns,
     source_sha256,
 )
-from simulator.roads.sources.procedural_names import made_number, made_sha256
+from simulator.roads.sources.procedural_names import procedural_number, procedural_sha256
 
 _log = logging.getLogger(__name__)
 _GRIDS_FORMAT = PackFormat("gigapixel baked grids", "grids", GRIDS_VERSION)
@@ -45,9 +45,9 @@ def load_maps(names: Sequence[str]) -> list[RoadMap]:
 def _load_map(name: str) -> RoadMap:
     if name.endswith((".h5", ".hdf5")):
         return _load_map_file(name)
-    number = made_number(name)
+    number = procedural_number(name)
     if number is not None:
-        return _cached(name, made_sha256(name), lambda: _make(number))
+        return _cached(name, procedural_sha256(name), lambda: _make(number))
     if not known_towns() and "." not in name and "/" not in name:
         return _load_without_reader(name)
     source = find_source(name)
@@ -56,11 +56,9 @@ def _load_map(name: str) -> RoadMap:
 
 
 def _make(number: int) -> RoadMap:
-    from simulator.roads.sources.procedural_town import (
-        make_town,  # needs Shapely; a machine that reads the cache may lack it
-    )
+    from simulator.roads.sources.procedural_town import generate_town
 
-    return make_town(number)
+    return generate_town(number)
 
 
 def _cached(town: str, sha256: str, build: Callable[[], RoadMap]) -> RoadMap:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from simulator.roads.lane_geometry import resample_lane
-from simulator.roads.polylines import arc_length, thinned
+from simulator.roads.polylines import arc_length, simplified
 from simulator.roads.road_map import (
     MAX_EDGE_LENGTH_M,
     MAX_SPACING_M,
@@ -212,7 +212,7 @@ def _furniture(objects: list[Any], lanes: list[Any]) -> dict[str, np.ndarray]:
     islands = small_islands(surfaces)
     edges = _road_edges(lanes, _of_type(objects, "LaneGroup"), others)
     pieces = {
-        "edge": [thinned(edge, MAX_SPACING_M) for edge in without_edges_of(edges, islands)],
+        "edge": [simplified(edge, MAX_SPACING_M) for edge in without_edges_of(edges, islands)],
         "marking": [np.asarray(line.polyline.array, np.float64) for line in lines],
         "crosswalk": [_ring(item) for item in _of_type(objects, "Crosswalk")],
         "drivable": surfaces + islands,

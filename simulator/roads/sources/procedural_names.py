@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 
-MADE_VERSION = 1
+PROCEDURAL_VERSION = 1
 """Of the recipe: another one makes other towns."""
 PREFIX = "Made-"
 
 
-def made_number(name: str) -> int | None:
+def procedural_number(name: str) -> int | None:
     """The number of a made town's name; None for other names. Raises ValueError for `Made-` without a number."""
     if not name.startswith(PREFIX):
         return None
@@ -19,6 +19,6 @@ def made_number(name: str) -> int | None:
     return int(number)
 
 
-def made_sha256(name: str) -> str:
+def procedural_sha256(name: str) -> str:
     """Stands for the hash of a source file: changes with the recipe."""
-    return hashlib.sha256(f"{name} {MADE_VERSION}".encode()).hexdigest()
+    return hashlib.sha256(f"{name} {PROCEDURAL_VERSION}".encode()).hexdigest()

@@ -26,18 +26,18 @@ from jaxtyping import Float
 from scipy.interpolate import CubicSpline
 
 from simulator.roads.building.build_map import build_log_map
-from simulator.roads.building.raw_map import Origins, Signal, SourceLane, SourceMap
+from simulator.roads.building.raw_map import Provenance, RawLane, RawMap, Signal
 from simulator.roads.building.repairs import Repairs
-from simulator.roads.polylines import arc_length, beside
+from simulator.roads.polylines import arc_length, offset_line
 from simulator.roads.road_map import MarkingType, RoadMap, StopKind
-from simulator.roads.sources.procedural_names import MADE_VERSION, PREFIX, made_sha256
+from simulator.roads.sources.procedural_names import PREFIX, PROCEDURAL_VERSION, procedural_sha256
 
 GRID, SPACING_M, MOVED_M = 4, 70.0, 8.0
 EXTRA_ROADS = 0.5
 ARM_M = (8.0, 13.0)
 """From a crossing's middle to where its roads begin."""
 ARM_TURN_RAD, ARM_SHIFT_M = 0.16, 1.5
-"""How crookedly a road leaves a crossing: against the line to its other end, and beside it."""
+"""How crookedly a road leaves a crossing: against the line to its other end, and offset_line it."""
 WINDING_M = 9.0
 WIDTH_M = (2.9, 3.7)
 LIMIT_KMH = (30.0, 65.0)
@@ -57,13 +57,13 @@ LAWS: dict[StopKind | None, float] = {
 Line = Float[np.ndarray, "n 3"]
 
 
-def make_town(number: int) -> RoadMap:
+def generate_town(number: int) -> RoadMap:
     """The town of a number: the same one whenever and wherever it is made."""
-    rng = np.random.default_rng((MADE_VERSION, number))
+    rng = np.random.default_rng((PROCEDURAL_VERSION, number))
     name = f"{PREFIX}{number}"
     roads, crossings = _plan(rng)
     lanes = [arm.into for arms in crossings.values() for arm in arms]
-    source = SourceMap(lanes=lanes, markings=[(road.line, MarkingType.DASHED_WHITE) for road in roads])
+    source = RawMap(lanes=lanes, markings=[(road.line, MarkingType.DASHED_WHITE) for road in roads])
     for node, arms in crossings.items():
         if len(arms) == 1:
             lanes.append(_turning_circle(rng, node, arms[0]))
@@ -75,7 +75,7 @@ def make_town(number: int) -> RoadMap:
         kind = list(LAWS)[law]
         if kind is not None and len(arms) > 2:
             source.signals += [Signal(kind, [link.name]) for link in links]
-    origins = Origins(name, name, made_sha256(name), f"made town {MADE_VERSION}", "made")
+    origins = Provenance(name, name, procedural_sha256(name), f"made town {PROCEDURAL_VERSION}", "made")
     return build_log_map(source, origins, np.zeros(3), LIMIT_KMH[0] / 3.6, 1, Repairs())[0]
 
 
@@ -88,10 +88,10 @@ class Road:
     width_m: float
     limit_mps: float
 
-    def lanes(self) -> list[SourceLane]:
+    def lanes(self) -> list[RawLane]:
         """The lane along the line and the one against it."""
         right, left = (
-            beside(self.line, np.full(len(self.line), side * self.width_m)) for side in (-1.0, 1.0)
+            offset_line(self.line, np.full(len(self.line), side * self.width_m)) for side in (-1.0, 1.0)
         )
         return [
             _lane(f"{self.name}+", self.line, right, self.limit_mps),
@@ -104,13 +104,13 @@ class Arm:
     """A road where it meets a crossing: its lanes in and out."""
 
     road: Road
-    into: SourceLane
-    out: SourceLane
+    into: RawLane
+    out: RawLane
     end: np.ndarray  # [2, 2] m: the last two points of the road's middle, towards the crossing
 
 
-def _lane(name: str, left: Line, right: Line, limit_mps: float, junction: object = None) -> SourceLane:
-    return SourceLane(
+def _lane(name: str, left: Line, right: Line, limit_mps: float, junction: object = None) -> RawLane:
+    return RawLane(
         name, (left + right) / 2, left, right, successors=[], predecessors=[], neighbours_known=True,
         speed_limit_mps=limit_mps, junction=junction, junction_known=True,
     )  # fmt: skip
@@ -196,7 +196,7 @@ def _least_radius_m(line: Line) -> float:
     return float(np.min((length[1:] + length[:-1]) / 2 / np.maximum(turn, 1e-9)))
 
 
-def _links(node: int, arms: Sequence[Arm]) -> list[SourceLane]:
+def _links(node: int, arms: Sequence[Arm]) -> list[RawLane]:
     """Lanes through a crossing, from every arm to every other that a car can turn into."""
     links = []
     for one, other in itertools.permutations(arms, 2):
@@ -209,7 +209,9 @@ def _links(node: int, arms: Sequence[Arm]) -> list[SourceLane]:
             continue
         half = np.linspace(one.road.width_m, other.road.width_m, len(line)) / 2
         name = f"{node}: {one.road.name} to {other.road.name}"
-        link = _lane(name, beside(line, half), beside(line, -half), one.road.limit_mps, junction=node)
+        link = _lane(
+            name, offset_line(line, half), offset_line(line, -half), one.road.limit_mps, junction=node
+        )
         links.append(_join(one.into, link, other.out))
     return links
 
@@ -226,7 +228,7 @@ def _bezier(control: np.ndarray) -> Line:
     return np.column_stack([xy, np.zeros(len(xy))])
 
 
-def _surface(links: Sequence[SourceLane]) -> shapely.Geometry:
+def _surface(links: Sequence[RawLane]) -> shapely.Geometry:
     """The ground of a crossing: its lanes, and the corners between them rounded."""
     strips = []
     for lane in links:
@@ -236,7 +238,7 @@ def _surface(links: Sequence[SourceLane]) -> shapely.Geometry:
     return shapely.union_all(strips).buffer(CORNER_M).buffer(-CORNER_M)
 
 
-def _turning_circle(rng: np.random.Generator, node: int, arm: Arm) -> SourceLane:
+def _turning_circle(rng: np.random.Generator, node: int, arm: Arm) -> RawLane:
     """The one-way loop at a dead end, counter-clockwise from the arm's lane in to its lane out."""
     ahead = _heading(arm.end)
     frame = np.array([ahead, [-ahead[1], ahead[0]]])
@@ -247,11 +249,11 @@ def _turning_circle(rng: np.random.Generator, node: int, arm: Arm) -> SourceLane
     half = arm.road.width_m / 2
     points = np.vstack([[0.0, -half], loop, [0.0, half]])
     line = _spline(arm.end[1] + points @ frame, ahead, -ahead)
-    left, right = (beside(line, np.full(len(line), side)) for side in (half, -half))
+    left, right = (offset_line(line, np.full(len(line), side)) for side in (half, -half))
     return _join(arm.into, _lane(f"{node}: circle", left, right, arm.road.limit_mps), arm.out)
 
 
-def _join(before: SourceLane, link: SourceLane, after: SourceLane) -> SourceLane:
+def _join(before: RawLane, link: RawLane, after: RawLane) -> RawLane:
     """`link`, known to the lanes that it joins."""
     before.successors = [*(before.successors or []), link.name]
     after.predecessors = [*(after.predecessors or []), link.name]

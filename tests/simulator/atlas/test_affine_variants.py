@@ -12,8 +12,8 @@ import pytest
 from jax import Array
 
 from simulator import traffic_lights
-from simulator.atlas.affine_variants import MAX_VARIANTS, SCALE, inverse, variant_matrices, varied_map
-from simulator.atlas.edge_distance import corner_room
+from simulator.atlas.affine_variants import MAX_VARIANTS, SCALE, inverse, variant_map, variant_matrices
+from simulator.atlas.edge_distance import corner_edge_distance
 from simulator.atlas.road_atlas import RoadAtlas, build_atlas, drivable_distance
 from simulator.config import SimulatorConfig
 from simulator.conventions import RED
@@ -47,7 +47,7 @@ def matrix() -> np.ndarray:
 @pytest.fixture(scope="module")
 def distorted(town: RoadMap, matrix: np.ndarray) -> RoadAtlas:
     """What importing the distorted town would give."""
-    return build_atlas([varied_map(town, matrix).validate()])
+    return build_atlas([variant_map(town, matrix).validate()])
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_routes_keep_their_spacing_and_follow_the_road(worlds: WorldState) -> No
 def test_agents_start_on_the_road_and_keep_their_side(
     atlas: RoadAtlas, worlds: WorldState, advance: Callable
 ) -> None:
-    room = jax.jit(jax.vmap(lambda world: corner_room(world, atlas, CONFIG)))(worlds)
+    room = jax.jit(jax.vmap(lambda world: corner_edge_distance(world, atlas, CONFIG)))(worlds)
     assert (np.asarray(room)[np.asarray(worlds.spawned)] > -0.3).mean() > 0.99
     state = worlds
     for _ in range(5):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.atlas.nearest_lane import LanePlace, nearest_lane
+from simulator.atlas.nearest_lane import LanePosition, nearest_lane
 from simulator.atlas.road_atlas import RoadAtlas, build_atlas
 from simulator.roads.road_map import RoadMap
 from simulator.roads.sources.map_cache import load_maps
@@ -23,7 +23,7 @@ def straight() -> RoadMap:
     return import_town(STRAIGHT)
 
 
-def _place(atlas: RoadAtlas, *xyz: float, map_id: int = 0) -> LanePlace:
+def _place(atlas: RoadAtlas, *xyz: float, map_id: int = 0) -> LanePosition:
     return jax.jit(nearest_lane)(atlas, jnp.int32(map_id), jnp.asarray(xyz, jnp.float32))
 
 

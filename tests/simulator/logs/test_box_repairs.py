@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from simulator.conventions import CAR, PEDESTRIAN, TRUCK
-from simulator.logs.cleaning.clean_tracks import mend_tracks
+from simulator.logs.cleaning.clean_tracks import clean_tracks
 from simulator.logs.cleaning.stationary import LOOSE_M
-from simulator.logs.raw_tracks import SourceTracks
+from simulator.logs.raw_tracks import RawTracks
 from simulator.roads.building.repairs import Repairs
 
 STEPS = 30
@@ -20,10 +20,10 @@ def _tracks(
     sizes: list[tuple[float, float]],
     kind: int = CAR,
     trailer: list[bool] | None = None,
-) -> SourceTracks:
+) -> RawTracks:
     """Tracks that head east, at places [STEPS, 2] m."""
     count = len(places)
-    return SourceTracks(
+    return RawTracks(
         ids=[f"t{n}" for n in range(count)], kind=np.full(count, kind),
         size=np.array([(*size, 1.5) for size in sizes]), velocity=None, yaw=np.zeros((count, STEPS)),
         position=np.stack([np.pad(place.astype(float), ((0, 0), (0, 1))) for place in places]),
@@ -39,9 +39,9 @@ def _driving(x: float, speed_mps: float, y: float = 0.0) -> np.ndarray:
     return np.stack([x + speed_mps * TIMESTEP_S * np.arange(STEPS), np.full(STEPS, y)], axis=1)
 
 
-def _mended(tracks: SourceTracks) -> tuple[SourceTracks, np.ndarray, dict[str, int]]:
+def _mended(tracks: RawTracks) -> tuple[RawTracks, np.ndarray, dict[str, int]]:
     repairs = Repairs()
-    result, speed = mend_tracks(tracks, TIMESTEP_S, repairs)
+    result, speed = clean_tracks(tracks, TIMESTEP_S, repairs)
     return result, speed, repairs.counts
 
 

@@ -10,18 +10,18 @@ from simulator.roads.building.build_map import build_log_map
 from simulator.roads.building.lane_links import (
     crossing_pairs,
     junctions_by_crossing,
-    linked_by_ends,
-    turned_round,
+    links_by_endpoints,
+    reversed_links,
 )
 from simulator.roads.building.lane_widths import lane_sides
-from simulator.roads.building.raw_map import Origins, Signal, SourceLane, SourceMap, SurfaceRule
+from simulator.roads.building.raw_map import Provenance, RawLane, RawMap, Signal, SurfaceRule
 from simulator.roads.building.repairs import Repairs
 from simulator.roads.building.road_surface import (
+    area_inside_outlines,
+    close_seams,
     level_masks,
-    nested,
     rings_without_holes,
     strips_to_kerbs,
-    tidied,
     with_open_gaps,
 )
 from simulator.roads.road_map import MarkingType, RoadMap, StopKind
@@ -44,9 +44,9 @@ def arc(centre: tuple[float, float], radius: float, first_deg: float, last_deg: 
 def test_lanes_lead_into_lanes_that_start_where_they_end() -> None:
     lanes = [line((0, 0), (20, 0)), line((20.3, 0), (40, 0)), arc((20, 5), 5, -90, 0), line((20, 0), (0, 0)),
              line((20, 0, 6), (40, 0, 6))]  # fmt: skip
-    links = linked_by_ends(lanes)
+    links = links_by_endpoints(lanes)
     assert links[0] == [1, 2]  # neither the way back nor the bridge above
-    assert turned_round(links)[1] == [0]
+    assert reversed_links(links)[1] == [0]
 
 
 def test_junctions_are_lanes_that_cross() -> None:
@@ -57,8 +57,10 @@ def test_junctions_are_lanes_that_cross() -> None:
     ]  # fmt: skip
     assert crossing_pairs(lanes) == [(0, 1)]
     entry = line((-20, 0), (0, 0))
-    links = linked_by_ends([*lanes, entry])
-    groups = junctions_by_crossing([*lanes, entry], [30, 30, 15, 30, 30, 30, 20], links, turned_round(links))
+    links = links_by_endpoints([*lanes, entry])
+    groups = junctions_by_crossing(
+        [*lanes, entry], [30, 30, 15, 30, 30, 30, 20], links, reversed_links(links)
+    )
     assert groups[0] is not None
     assert groups[0] == groups[1] == groups[2]
     assert groups[3:] == [None] * 4
@@ -119,8 +121,8 @@ def test_gaps_are_asphalt_unless_kerbed() -> None:
     lines = [shapely.get_coordinates(one.exterior) for one in (kerbed, tree)]
     lines += [np.array([(40, 5), (58, 5)]), np.array([(40, 45), (58, 45)])]  # the short ends of the bays
     kerbs = [np.column_stack([xy, np.zeros(len(xy))]) for xy in lines]
-    result = with_open_gaps(tidied(area), kerbs)
-    assert tidied(area).area == pytest.approx(area.area)  # where a source draws surfaces, its holes stay
+    result = with_open_gaps(close_seams(area), kerbs)
+    assert close_seams(area).area == pytest.approx(area.area)  # where a source draws surfaces, its holes stay
     for place, asphalt in (
         ((12, 12), True),
         ((32, 32), False),
@@ -148,11 +150,11 @@ def test_a_bridge_and_the_road_below_are_two_levels() -> None:
 
 def test_a_parked_car_off_the_map_gets_a_parking_place() -> None:
     """One beside the road gets one; one on it does not."""
-    lane = SourceLane("a", line((0, 0), (60, 0)))
+    lane = RawLane("a", line((0, 0), (60, 0)))
     boxes = [shapely.box(10, 8, 14, 10), shapely.box(30, -1, 34, 1)]
-    origins = Origins("s", "s.json", "0" * 64, "test", "womd")
+    origins = Provenance("s", "s.json", "0" * 64, "test", "womd")
     repairs = Repairs()
-    road_map, _ = build_log_map(SourceMap([lane]), origins, np.zeros(3), 12.0, 3, repairs, boxes)
+    road_map, _ = build_log_map(RawMap([lane]), origins, np.zeros(3), 12.0, 3, repairs, boxes)
     assert repairs.counts["parking places added under parked vehicles"] == 1
     rings = [shapely.Polygon(ring[:, :2]) for ring in road_map.pieces("drivable")]
     assert sum(ring.area for ring in rings) == pytest.approx(60 * 3.5 + 5 * 3, rel=0.001)
@@ -172,20 +174,20 @@ def test_outlines_inside_outlines_are_holes_and_islands_in_them_are_not() -> Non
     rings = [
         shapely.get_coordinates(shapely.box(a, a, b, b).exterior) for a, b in ((0, 40), (10, 30), (15, 20))
     ]
-    assert nested(rings).area == pytest.approx(1600 - 400 + 25)
+    assert area_inside_outlines(rings).area == pytest.approx(1600 - 400 + 25)
     apart = shapely.get_coordinates(shapely.box(100, 0, 110, 10).exterior)
-    assert nested([*rings, apart]).area == pytest.approx(1225 + 100)
+    assert area_inside_outlines([*rings, apart]).area == pytest.approx(1225 + 100)
 
 
-def build(source: SourceMap, steps: int = 3) -> tuple[RoadMap, np.ndarray, dict[str, int]]:
+def build(source: RawMap, steps: int = 3) -> tuple[RoadMap, np.ndarray, dict[str, int]]:
     repairs = Repairs()
-    origins = Origins("s", "s.json", "0" * 64, "test", "womd")
+    origins = Provenance("s", "s.json", "0" * 64, "test", "womd")
     road_map, lights = build_log_map(source, origins, np.zeros(3), 12.0, steps, repairs)
     return road_map, lights, repairs.counts
 
 
 def test_lanes_without_anything_beside_are_of_the_usual_width_and_say_so() -> None:
-    road_map, _, repairs = build(SourceMap([SourceLane("a", line((0, 0), (40, 10)))]))
+    road_map, _, repairs = build(RawMap([RawLane("a", line((0, 0), (40, 10)))]))
     assert repairs["lane widths assumed 3.5 m"] == 1
     assert repairs["speed limits assumed 12 m/s"] == 1
     np.testing.assert_allclose(road_map.lane_width_m, 3.5, atol=1e-3)
@@ -196,12 +198,12 @@ def test_lanes_without_anything_beside_are_of_the_usual_width_and_say_so() -> No
 def test_a_map_turned_is_the_same_map_turned() -> None:
     """Widths, neighbours and area do not depend on where north is."""
 
-    def turned(degrees: float) -> SourceMap:
+    def turned(degrees: float) -> RawMap:
         turn = np.deg2rad(degrees)
         matrix = np.array([[np.cos(turn), np.sin(turn), 0], [-np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
         lanes = [line((0, 0), (60, 0)), line((0, 3.5), (60, 3.5)), line((60, 8), (0, 8))]
-        return SourceMap(
-            [SourceLane(str(n), lane @ matrix) for n, lane in enumerate(lanes)],
+        return RawMap(
+            [RawLane(str(n), lane @ matrix) for n, lane in enumerate(lanes)],
             edges=[line((0, -5), (60, -5)) @ matrix, line((60, 11), (0, 11)) @ matrix], surface_rule=SurfaceRule.KERBS,
         )  # fmt: skip
 
@@ -218,27 +220,25 @@ def test_a_map_turned_is_the_same_map_turned() -> None:
 
 
 def test_paint_of_unknown_kind_is_judged_by_its_lanes() -> None:
-    lanes = [SourceLane(str(n), line(*ends)) for n, ends in
+    lanes = [RawLane(str(n), line(*ends)) for n, ends in
              enumerate([((0, 0), (60, 0)), ((0, 3.6), (60, 3.6)), ((60, 7.2), (0, 7.2))])]  # fmt: skip
     paint = [(line((0, y), (60, y)), None) for y in (-1.8, 1.8, 5.4)]
-    road_map, _, repairs = build(SourceMap(lanes, markings=paint))
+    road_map, _, repairs = build(RawMap(lanes, markings=paint))
     assert road_map.marking_type.tolist() == [
         MarkingType.SOLID_WHITE, MarkingType.DASHED_WHITE, MarkingType.SOLID_YELLOW
     ]  # fmt: skip
     assert repairs["paint without a kind judged by its lanes"] == 3
 
 
-def crossing(signals: list[Signal]) -> SourceMap:
+def crossing(signals: list[Signal]) -> RawMap:
     """Two roads that cross at the origin, in three pieces each, and a left turn that shares its approach."""
     lanes = []
     for name, turn in (("e", 0.0), ("n", np.pi / 2)):
         matrix = np.array([[np.cos(turn), np.sin(turn), 0], [-np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
         for number, (a, b) in enumerate(((-50, -10), (-10, 10), (10, 50))):
-            lanes.append(SourceLane(f"{name}{number}", line((a, -2), (b, -2)) @ matrix))
-    lanes.append(
-        SourceLane("turn", np.concatenate([line((-10, -2), (-2, -2))[:-1], line((-2, -2), (2, 10))]))
-    )
-    return SourceMap(lanes, signals=signals)
+            lanes.append(RawLane(f"{name}{number}", line((a, -2), (b, -2)) @ matrix))
+    lanes.append(RawLane("turn", np.concatenate([line((-10, -2), (-2, -2))[:-1], line((-2, -2), (2, 10))])))
+    return RawMap(lanes, signals=signals)
 
 
 def test_lights_of_one_approach_share_a_line_that_shows_the_most_permissive() -> None:
@@ -270,4 +270,4 @@ def test_a_stop_sign_beside_the_road_finds_its_approach() -> None:
 
 def test_a_map_without_lanes_is_refused() -> None:
     with pytest.raises(ValueError, match=r"s\.json: scene s has no lane; expected at least one centreline"):
-        build(SourceMap())
+        build(RawMap())

@@ -8,22 +8,22 @@ import pytest
 from simulator.conventions import CAR
 from simulator.logs.cleaning.map_boundary import beyond_open_ends
 from simulator.logs.inspection.plausibility import scene_report
-from simulator.logs.raw_tracks import SourceTracks
+from simulator.logs.raw_tracks import RawTracks
 from simulator.logs.readers.build_scene import build_scene
 from simulator.roads.building.build_map import build_log_map
-from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
+from simulator.roads.building.raw_map import Provenance, RawLane, RawMap
 from simulator.roads.building.repairs import Repairs
 
-ORIGINS = Origins("s", "s.json", "0" * 64, "test", "womd")
+ORIGINS = Provenance("s", "s.json", "0" * 64, "test", "womd")
 STEPS = 60
 
 
-def _road() -> SourceMap:
+def _road() -> RawMap:
     """Two lanes of 3.5 m eastwards, one after the other, from x = 0 to 200 along y = 0."""
     lines = [np.stack([np.linspace(a, a + 100, 21), np.zeros(21), np.zeros(21)], axis=1) for a in (0, 100)]
-    return SourceMap([
-        SourceLane("a", lines[0], successors=["b"], predecessors=[]),
-        SourceLane("b", lines[1], successors=[], predecessors=["a"]),
+    return RawMap([
+        RawLane("a", lines[0], successors=["b"], predecessors=[]),
+        RawLane("b", lines[1], successors=[], predecessors=["a"]),
     ])  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def _scene(starts: list[tuple[float, float]], ego: str | None = None):
     x = np.array([start[0] for start in starts])[:, None] + np.arange(STEPS)
     y = np.broadcast_to(np.array([start[1] for start in starts])[:, None], x.shape)
     count = len(starts)
-    tracks = SourceTracks(
+    tracks = RawTracks(
         ids=[f"t{n}" for n in range(count)], kind=np.full(count, CAR), size=np.tile([4.0, 2.0, 1.5], (count, 1)),
         position=np.stack([x, y, np.zeros(x.shape)], axis=2), yaw=np.zeros(x.shape), velocity=None,
         valid=np.ones(x.shape, bool),

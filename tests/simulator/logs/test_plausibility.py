@@ -15,7 +15,7 @@ from simulator.logs.inspection.plausibility import log_report, report_lines, sce
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog
 from simulator.roads.building.build_map import build_log_map
-from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
+from simulator.roads.building.raw_map import Provenance, RawLane, RawMap
 from simulator.roads.building.repairs import Repairs
 
 STEPS = 40
@@ -24,9 +24,9 @@ ROAD_HALF_M = 1.75
 
 def make_scene(tracks: list[tuple[int, float, float, float, float]]) -> LoggedScene:
     """Tracks (kind, x, y, z, speed) that go east on a road of 3.5 m along y = 0; cars are 4 x 2 m."""
-    lane = SourceLane("a", np.stack([np.linspace(0, 300, 61), np.zeros(61), np.zeros(61)], axis=1))
-    origins = Origins("s", "s.json", "0" * 64, "test", "womd")
-    road_map, lights = build_log_map(SourceMap([lane]), origins, np.zeros(3), 12.0, STEPS, Repairs())
+    lane = RawLane("a", np.stack([np.linspace(0, 300, 61), np.zeros(61), np.zeros(61)], axis=1))
+    origins = Provenance("s", "s.json", "0" * 64, "test", "womd")
+    road_map, lights = build_log_map(RawMap([lane]), origins, np.zeros(3), 12.0, STEPS, Repairs())
     count = len(tracks)
     kind, x, y, z, speed = (np.array(column) for column in zip(*tracks, strict=True))
     position = np.zeros((count, STEPS, 3), np.float32)

@@ -16,7 +16,7 @@ from simulator.logs.scene_pack import LoggedScene, ScenePack, ScenePackWriter, h
 from simulator.logs.traffic_log import TrafficLog
 from simulator.roads import array_file
 from simulator.roads.building.build_map import build_log_map
-from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
+from simulator.roads.building.raw_map import Provenance, RawLane, RawMap
 from simulator.roads.building.repairs import Repairs
 from simulator.roads.road_map import RoadMap
 from simulator.roads.sources.map_cache import load_maps
@@ -26,9 +26,9 @@ STEPS = 12
 
 def make_scene(name: str, cars: int = 3) -> LoggedScene:
     """Cars one behind the other on one straight lane."""
-    lane = SourceLane("lane", np.stack([np.linspace(0, 200, 41), np.zeros(41), np.ones(41)], axis=1))
-    origins = Origins(name, f"{name}.json", "0" * 64, "test", "womd")
-    road_map, lights = build_log_map(SourceMap([lane]), origins, np.zeros(3), 13.0, STEPS, Repairs())
+    lane = RawLane("lane", np.stack([np.linspace(0, 200, 41), np.zeros(41), np.ones(41)], axis=1))
+    origins = Provenance(name, f"{name}.json", "0" * 64, "test", "womd")
+    road_map, lights = build_log_map(RawMap([lane]), origins, np.zeros(3), 13.0, STEPS, Repairs())
     position = np.zeros((cars, STEPS, 3), np.float32)
     position[..., 0] = 20.0 * np.arange(cars)[:, None] + 7.3 * 0.1 * np.arange(STEPS)
     position[..., 2] = 1.0

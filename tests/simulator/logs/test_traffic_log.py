@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from simulator.conventions import CAR, PEDESTRIAN
-from simulator.logs.cleaning.clean_tracks import mend_tracks
-from simulator.logs.raw_tracks import SourceTracks
+from simulator.logs.cleaning.clean_tracks import clean_tracks
+from simulator.logs.raw_tracks import RawTracks
 from simulator.logs.traffic_log import TrafficLog, repair_counts
 from simulator.roads.building.repairs import Repairs
 
@@ -95,13 +95,13 @@ def test_invalid_states_may_hold_anything() -> None:
     assert holed.validate() is holed
 
 
-def make_tracks(**changes: object) -> SourceTracks:
+def make_tracks(**changes: object) -> RawTracks:
     """Source tracks: three cars abreast, 10 m/s to the north, far from the source's origin, with velocities."""
     along = np.arange(STEPS) * 10.0 * TIMESTEP_S
     position = np.zeros((3, STEPS, 3))
     position[..., 0] = np.array([4000.0, 4010.0, 4020.0])[:, None]
     position[..., 1] = -7000.0 + along
-    tracks = SourceTracks(
+    tracks = RawTracks(
         ids=["a", "b", "c"], kind=np.array([CAR] * 3), size=np.full((3, 3), (4.5, 2.0, 1.5)), position=position,
         yaw=np.full((3, STEPS), np.pi / 2), velocity=np.tile([0.0, 10.0], (3, STEPS, 1)),
         valid=np.ones((3, STEPS), bool),
@@ -109,9 +109,9 @@ def make_tracks(**changes: object) -> SourceTracks:
     return dataclasses.replace(tracks, **changes)
 
 
-def mended(tracks: SourceTracks) -> tuple[SourceTracks, np.ndarray, dict[str, int]]:
+def mended(tracks: RawTracks) -> tuple[RawTracks, np.ndarray, dict[str, int]]:
     repairs = Repairs()
-    result, speed = mend_tracks(tracks, TIMESTEP_S, repairs)
+    result, speed = clean_tracks(tracks, TIMESTEP_S, repairs)
     return result, speed, repairs.counts
 
 

@@ -10,15 +10,20 @@ import shapely
 
 from simulator.roads.road_map import RoadMap
 from simulator.roads.sources.map_cache import load_maps
-from simulator.roads.sources.procedural_names import made_number
-from simulator.roads.sources.procedural_town import LEAST_RADIUS_M, LEAST_TURN_RADIUS_M, WIDTH_M, make_town
+from simulator.roads.sources.procedural_names import procedural_number
+from simulator.roads.sources.procedural_town import (
+    LEAST_RADIUS_M,
+    LEAST_TURN_RADIUS_M,
+    WIDTH_M,
+    generate_town,
+)
 
 NUMBERS = (0, 1, 2, 3)
 
 
 @pytest.fixture(scope="module", params=NUMBERS)
 def town(request: pytest.FixtureRequest) -> RoadMap:
-    return make_town(request.param)
+    return generate_town(request.param)
 
 
 def points(town: RoadMap, lane: int, name: str = "point_xyz") -> np.ndarray:
@@ -41,9 +46,9 @@ def curvature(line: np.ndarray) -> np.ndarray:
 
 
 def test_a_number_makes_one_town(town: RoadMap) -> None:
-    again = make_town(int(town.name.removeprefix("Made-")))
+    again = generate_town(int(town.name.removeprefix("Made-")))
     assert all(np.array_equal(getattr(town, name), getattr(again, name)) for name in vars(town))
-    assert not np.array_equal(town.point_xyz, make_town(99).point_xyz)
+    assert not np.array_equal(town.point_xyz, generate_town(99).point_xyz)
 
 
 def test_from_every_lane_every_other_can_be_reached(town: RoadMap) -> None:
@@ -95,4 +100,4 @@ def test_made_towns_are_cached_maps_like_others() -> None:
 def test_a_name_without_a_number_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="expected a whole number"):
         load_maps([name])
-    assert made_number("Town01") is None
+    assert procedural_number("Town01") is None
