@@ -11,6 +11,7 @@ one by one. Every array carries a checksum, so that a damaged file is refused ra
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from types import TracebackType
 
 import h5py
 
+from gigapixel.run_folder.atomic import atomic_write
 from simulator.logs.traffic_log import TrafficLog
 from simulator.roads import road_map
 from simulator.roads.array_file import file_attributes, fixed_text, plain_text, read_record, write_record
@@ -51,17 +53,19 @@ class LoggedScene:
 
 
 class ScenePackWriter:
-    """Writes scenes into a temporary file beside `path`; leaving the `with` block without error names it `path`."""
+    """Writes scenes one by one into an atomic file: it appears when the `with` block is left without an error."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.names: list[str] = []
-        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
 
     def __enter__(self) -> ScenePackWriter:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = h5py.File(self._temporary, "w", libver=LIBRARY)
-        self._file.create_group("scenes")
+        with contextlib.ExitStack() as stack:
+            temporary = stack.enter_context(atomic_write(self.path))
+            self._file = stack.enter_context(h5py.File(temporary, "w", libver=LIBRARY))
+            self._file.create_group("scenes")
+            stack.push(self._write_header)
+            self._stack = stack.pop_all()
         return self
 
     def add(self, scene: LoggedScene) -> None:
@@ -81,17 +85,17 @@ class ScenePackWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is None:
-                self._file.attrs["format"] = fixed_text(FORMAT)
-                self._file.attrs["schema_version"] = SCHEMA_VERSION
-                self._file.attrs["road_map_schema_version"] = road_map.SCHEMA_VERSION
-                self._file.attrs["num_scenes"] = len(self.names)
-            self._file.close()
-            if kind is None:
-                os.replace(self._temporary, self.path)
-        finally:
-            self._temporary.unlink(missing_ok=True)
+        self._stack.__exit__(kind, error, trace)
+
+    def _write_header(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Called on leaving the `with` block, before the file is closed and then renamed or removed."""
+        if kind is None:
+            self._file.attrs["format"] = fixed_text(FORMAT)
+            self._file.attrs["schema_version"] = SCHEMA_VERSION
+            self._file.attrs["road_map_schema_version"] = road_map.SCHEMA_VERSION
+            self._file.attrs["num_scenes"] = len(self.names)
 
 
 class ScenePack:

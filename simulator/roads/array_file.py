@@ -14,6 +14,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from gigapixel.run_folder.atomic import atomic_write
+
 _SMALL = 256
 """Arrays with no more entries are stored as they are: compressed they would be larger."""
 
@@ -28,17 +30,11 @@ class PackFormat:
 
 
 def write_pack(path: Path, pack_format: PackFormat, record: Any) -> None:
-    """Write every field of a dataclass: into a temporary file beside `path`, then renamed over it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with h5py.File(temporary, "w") as file:
-            file.attrs["format"] = pack_format.name
-            file.attrs["schema_version"] = pack_format.version
-            write_record(file.create_group(pack_format.group), record)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write every field of a dataclass atomically."""
+    with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["format"] = pack_format.name
+        file.attrs["schema_version"] = pack_format.version
+        write_record(file.create_group(pack_format.group), record)
 
 
 def read_pack(path: Path, pack_format: PackFormat, record: type) -> dict[str, Any]:

@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from simulator.atlas.load import load_atlas
 from simulator.atlas.road_atlas import RoadAtlas, build_atlas, drivable_distance, table_row
 from simulator.roads.bake_grids import bake_grids, edge_segments, lane_samples
 from simulator.roads.road_map import RoadMap
 from simulator.roads.sources import map_cache
-from simulator.roads.sources.map_cache import load_atlas, load_maps
+from simulator.roads.sources.map_cache import load_maps
 from simulator.roads.sources.opendrive import import_town
 
 STRAIGHT = Path(__file__).parents[1] / "straight_road.xodr"

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import shapely
 
-from simulator.atlas.nearest_lane import LanePlace, nearest_lane
+from simulator.atlas.load import load_atlas
+from simulator.atlas.nearest_lane import LanePosition, nearest_lane
 from simulator.atlas.road_atlas import RoadAtlas, drivable_distance
 from simulator.roads.drivable_area import SEAM_M
 from simulator.roads.query_grids import DISTANCE_LIMIT_M, GRIDS_VERSION, NODE_SPACING_M
 from simulator.roads.road_map import SCHEMA_VERSION, RoadMap
-from simulator.roads.sources.map_cache import cache_folder, load_atlas, load_maps
+from simulator.roads.sources.map_cache import cache_folder, load_maps
 from simulator.roads.sources.opendrive import IMPORTER_VERSION, known_towns
 
 LARGE = {"Town11", "Town12", "Town13"}
@@ -70,7 +71,7 @@ def _distances(atlas: RoadAtlas, xyz: jax.Array) -> jax.Array:
 
 
 @jax.jit
-def _nearest(atlas: RoadAtlas, xyz: jax.Array) -> LanePlace:
+def _nearest(atlas: RoadAtlas, xyz: jax.Array) -> LanePosition:
     return jax.vmap(lambda point: nearest_lane(atlas, jnp.zeros((), jnp.int32), point))(xyz)
 
 
@@ -207,7 +208,7 @@ def test_height_picks_the_lane(name: str, rng: np.random.Generator) -> None:
     assert (lanes[0] != lanes[1]).all()
 
 
-def _check_place(town: Town, found: LanePlace, places: np.ndarray) -> None:
+def _check_place(town: Town, found: LanePosition, places: np.ndarray) -> None:
     """Metres along, metres aside and direction on the lane that was named."""
     lane = town.lanes[found.lane]
     foot = np.array([
