@@ -24,10 +24,13 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from adaptation.data import AdaptationData
 from adaptation.module import AdaptationModule
-from adaptation.pairs.contact_sheet import pair_sheet, save
+from adaptation.pairs.contact_sheet import pair_sheet
 from adaptation.report import MomentErrors, sentence, summarise
+from gigapixel.run_folder.atomic import write_json
+from gigapixel.run_folder.exit_codes import run_command
+from gigapixel.run_folder.figure import write_image
 from student.checkpoint import load_weights, save_policy
-from student.run_folder import MetricsCsv, RunMetadata, write_json
+from student.run_logger import EpochCheckpoint, MetricsCsv, RunMetadata
 
 MONITOR = "adaptation/validate/error_m"
 BEST, LAST = "best", "last"
@@ -38,7 +41,7 @@ class AdaptationCLI(LightningCLI):
     """Adds a run folder with one sub-folder per seed, early stopping, resume, and an output for every sub-command."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """`--run`, `--seeds`, `--patience`, `--resume`, `--output`."""
+        """`--run`, `--seeds`, `--patience`, `--resume`, `--checkpoint_every`, `--output`."""
         parser.add_argument("--run", type=str, default="runs/adaptation/unnamed", help="run folder")
         parser.add_argument("--seeds", type=list[int], default=[0, 1, 2], help="one adapted student per seed")
         parser.add_argument(
@@ -48,6 +51,12 @@ class AdaptationCLI(LightningCLI):
             help="fit: epochs without a better validation error before a seed ends",
         )
         parser.add_argument("--resume", action="store_true", help="fit: go on where the run stopped")
+        parser.add_argument(
+            "--checkpoint_every",
+            type=int,
+            default=1,
+            help="fit: epochs between two checkpoints of a seed; its last epoch has one too, and its best always",
+        )
         parser.add_argument(
             "--output",
             type=str | None,
@@ -90,6 +99,8 @@ class AdaptationCLI(LightningCLI):
             raise ValueError(f"seeds={seeds} must be at least one whole number from 0, none twice")
         if self.chosen.patience < 1:
             raise ValueError(f"patience={self.chosen.patience} must be at least 1 epoch")
+        if self.chosen.checkpoint_every < 1:
+            raise ValueError(f"checkpoint_every={self.chosen.checkpoint_every} must be at least 1")
         for seed in seeds:
             folder = self.folder(seed)
             if self.subcommand != "fit" and not (folder / ADAPTED).is_file():
@@ -119,10 +130,10 @@ class AdaptationCLI(LightningCLI):
                 folder / "checkpoints",
                 filename=BEST,
                 monitor=MONITOR if validated else None,
-                save_last=True,
                 enable_version_counter=False,
             )
         )
+        callbacks.append(EpochCheckpoint(folder / "checkpoints", LAST, self.chosen.checkpoint_every))
         if validated:
             callbacks.append(EarlyStopping(MONITOR, patience=self.chosen.patience))
         self.save_config_callback = SaveConfigCallback
@@ -185,10 +196,8 @@ class AdaptationCLI(LightningCLI):
         folder = Path(self.chosen.output or self.chosen.run)
         write_json(folder / "predictions.json", plans)
         title = "real" if datamodule.source == "real" else "stand-in"
-        save(
-            pair_sheet(datamodule.held_out or [], datamodule.rig.names, real_title=title),
-            folder / "pairs.png",
-        )
+        sheet = pair_sheet(datamodule.held_out or [], datamodule.rig.names, real_title=title)
+        write_image(folder / "pairs.png", sheet)
 
     def _report(self, metrics: dict[str, Any]) -> None:
         print(json.dumps(metrics, indent=2))
@@ -213,8 +222,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, OSError) as error:
-        print(f"gigapixel adapt: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(run_command(main, "gigapixel adapt"))

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gigapixel.run_folder.exit_codes import run_command
+from gigapixel.run_folder.figure import write_image
 from simulator.cores import core_count
 from simulator.drawing.top_down import draw_map
 from simulator.logs.import_logs import Reader, find_sources, import_logs, input_roots
@@ -148,8 +150,7 @@ def _check_logs(path: Path, scene: str | None, report: bool, picture: Path) -> i
             for line in summary_lines(pack):
                 print(line)
             image = contact_sheet(pack)
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        image.save(picture)
+        write_image(picture, image)
         print(f"picture: {picture}")
         if report:
             chosen = list(pack) if scene is None else [pack[scene]]
@@ -176,8 +177,7 @@ def _check_town(road_map: RoadMap, picture: Path) -> int:
     }
     for name, value in rows.items():
         print(f"{name:>12}  {value}")
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    draw_map(road_map, size_px=1200).save(picture)
+    write_image(picture, draw_map(road_map, size_px=1200))
     print(f"{'picture':>12}  {picture}")
     return 0
 
@@ -239,8 +239,4 @@ def _add_log_options(command: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(run_command(main, "gigapixel scenes"))

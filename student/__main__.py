@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from gigapixel.run_folder.atomic import write_json
+from gigapixel.run_folder.exit_codes import run_command
 from student.checkpoint import save_policy
 from student.dagger.data import OnPolicyData
 from student.module import StudentModule
 from student.predictions import write_predictions
-from student.run_folder import MetricsCsv, RunMetadata, write_json
+from student.run_logger import EpochCheckpoint, MetricsCsv, RunMetadata
 
 CHECKPOINT_NAME = "last"
 
@@ -33,9 +34,15 @@ class StudentCLI(LightningCLI):
     """Adds a run folder with exact resume, and an output file for every sub-command."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """`--run`, `--resume`, `--output`; the picture size is said once, under data.world."""
+        """`--run`, `--resume`, `--checkpoint_every`, `--output`; the picture size is said once, under data.world."""
         parser.add_argument("--run", type=str, default="runs/student/unnamed", help="run folder")
         parser.add_argument("--resume", action="store_true", help="fit: go on exactly where the run stopped")
+        parser.add_argument(
+            "--checkpoint_every",
+            type=int,
+            default=1,
+            help="fit: epochs (DAgger rounds) between two checkpoints; the last epoch has one too",
+        )
         parser.add_argument(
             "--output",
             type=str | None,
@@ -61,8 +68,10 @@ class StudentCLI(LightningCLI):
         return Path(self.chosen.run)
 
     def before_instantiate_classes(self) -> None:
-        """Find the checkpoint to resume from; refuse to overwrite a run."""
+        """Find the checkpoint to resume from. Raises ValueError where a run would be overwritten."""
         self.chosen.trainer.default_root_dir = str(self.run_folder)
+        if self.chosen.checkpoint_every < 1:
+            raise ValueError(f"checkpoint_every={self.chosen.checkpoint_every} must be at least 1")
         checkpoint = self.run_folder / "checkpoints" / f"{CHECKPOINT_NAME}.ckpt"
         if self.subcommand != "fit":
             self.save_config_callback = None
@@ -80,11 +89,8 @@ class StudentCLI(LightningCLI):
             return self._instantiate_trainer(settings | {"logger": False, "enable_checkpointing": False}, [])
         run = str(self.run_folder)
         settings["logger"] = [MetricsCsv(run), TensorBoardLogger(run, name="", version="tensorboard")]
-        checkpoints = ModelCheckpoint(
-            self.run_folder / "checkpoints",
-            filename=CHECKPOINT_NAME,
-            enable_version_counter=False,
-            save_on_train_epoch_end=True,
+        checkpoints = EpochCheckpoint(
+            self.run_folder / "checkpoints", CHECKPOINT_NAME, self.chosen.checkpoint_every
         )
         return self._instantiate_trainer(settings, [RunMetadata(), checkpoints])
 
@@ -129,8 +135,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, OSError) as error:
-        print(f"gigapixel student: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(run_command(main, "gigapixel student"))

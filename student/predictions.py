@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import h5py
 import torch
 from torch import Tensor
 
+from gigapixel.run_folder.atomic import atomic_write
+
 
 def write_predictions(path: str | os.PathLike[str], predictions: Sequence[dict[str, Tensor]] | None) -> None:
-    """One data set per name, batches joined; the file appears whole or not at all."""
+    """Write one dataset per name, batches concatenated, to an HDF5 file, atomically."""
     if not predictions:
         raise ValueError(
             f"{path}: there is nothing to write, the episode visited no state with an active agent"
         )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    with h5py.File(temporary, "w") as file:
+    with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
         for name in predictions[0]:
             file.create_dataset(name, data=torch.cat([batch[name] for batch in predictions]).numpy())
-    os.replace(temporary, path)

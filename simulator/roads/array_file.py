@@ -1,7 +1,6 @@
-"""Move a dataclass of arrays through one HDF5 file that names its format and schema version.
+"""Read and write a dataclass of arrays as one HDF5 file that names its format and schema version.
 
-Every field becomes a dataset with a checksum, or an attribute where it is text or one number. A file appears whole or
-not at all.
+Every field becomes a dataset with a checksum, or an attribute where it is text or one number. Writes are atomic.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ import numpy as np
 from gigapixel.run_folder.atomic import atomic_write
 
 _SMALL = 256
-"""Arrays with no more entries are stored as they are: compressed they would be larger."""
+"""Arrays with at most this many entries are not compressed: they would become larger."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PackFormat:
-    """What a file says about itself."""
+    """Name, layout and version of a file format."""
 
-    name: str  # for people, and checked on reading
-    group: str  # HDF5 group that holds the fields
-    version: int  # of the schema; only this one is read
+    name: str  # stored in the file and checked on reading
+    group: str  # HDF5 group of the fields
+    version: int  # of the schema; files of other versions are refused
 
 
 def write_pack(path: Path, pack_format: PackFormat, record: Any) -> None:
@@ -38,7 +37,10 @@ def write_pack(path: Path, pack_format: PackFormat, record: Any) -> None:
 
 
 def read_pack(path: Path, pack_format: PackFormat, record: type) -> dict[str, Any]:
-    """The fields of `record` as `write_pack` wrote them, or a refusal in one sentence."""
+    """The fields of `record` as `write_pack` wrote them, by name.
+
+    Raises FileNotFoundError for a missing file, and ValueError for a damaged file or one of another format or version.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected an HDF5 file holding a {pack_format.name}")
     if not h5py.is_hdf5(path):
@@ -51,7 +53,7 @@ def read_pack(path: Path, pack_format: PackFormat, record: type) -> dict[str, An
         # h5py reports a cut or damaged file as OSError or RuntimeError, a missing dataset as KeyError.
         reason = str(error).strip("'\"")
         raise ValueError(
-            f"{path}: truncated or damaged file ({reason}); expected a whole {pack_format.name}, import it again"
+            f"{path}: truncated or damaged file ({reason}); expected an intact {pack_format.name}, import it again"
         ) from error
 
 
@@ -67,7 +69,7 @@ def _check_header(path: Path, attributes: dict[str, Any], pack_format: PackForma
 
 
 def file_attributes(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What an HDF5 file says about itself, text as `str`; nothing for a missing, damaged or other file."""
+    """The attributes of an HDF5 file, text as `str`; empty for a file that is missing, damaged or of another kind."""
     try:
         with h5py.File(path, "r") as file:
             return {name: plain_text(value) for name, value in file.attrs.items()}
@@ -82,19 +84,19 @@ def write_record(group: h5py.Group, record: Any) -> None:
 
 
 def read_record(group: h5py.Group, record: type) -> dict[str, Any]:
-    """The fields of the dataclass `record` as `write_record` wrote them. Raises what h5py raises."""
+    """The fields of the dataclass `record` as `write_record` wrote them, by name. Raises what h5py raises."""
     return {
         field.name: _read_field(group, field.name, str(field.type)) for field in dataclasses.fields(record)
     }
 
 
 def fixed_text(text: str) -> np.ndarray:
-    """Text of fixed length: HDF5's checksums do not reach into its heap of texts of variable length."""
+    """Text as fixed-length bytes: HDF5's checksums do not cover its heap of variable-length text."""
     return np.array(text.encode("utf-8") or b"\0", dtype=np.bytes_)
 
 
 def plain_text(value: Any) -> Any:
-    """An attribute's value; text of fixed length as `str`."""
+    """The value of an attribute, fixed-length text as `str`."""
     return value.decode("utf-8") if isinstance(value, bytes) else value
 
 

@@ -1,15 +1,14 @@
-"""Checkpoints of a run: the whole `TrainState`, exactly, in one HDF5 file that appears whole or not at all.
+"""Checkpoints of a run: the complete `TrainState`, bit for bit, in one HDF5 file that is written atomically.
 
     checkpoints/update_000000040.h5      attributes: format, version, update, progress (JSON); datasets: state/...
 
-A checkpoint is written beside its place, flushed to the disk and renamed, so that a process killed at any moment
-leaves the previous one as the newest. Arrays keep their bits; typed PRNG keys are stored as their raw numbers.
+A checkpoint is on the disk before it gets its name, so that a process killed at any moment leaves the previous one as
+the newest. Arrays keep their bits; typed PRNG keys are stored as their raw numbers.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,29 +17,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gigapixel.run_folder.atomic import TEMPORARY_FILES, atomic_write
 from teacher.ppo.multihost import is_key
 
 FORMAT = "gigapixel teacher checkpoint"
 VERSION = 2
-PREFIX, SUFFIX, PARTIAL = "update_", ".h5", ".part"
+PREFIX, SUFFIX = "update_", ".h5"
+
+STORED_FIELD_NAMES = {"has_stopped_at_sign": "halted", "fault": "noise", "log": "logged"}
+"""Names in the file of fields of `WorldState` and `Scenario` that are called otherwise now."""
 
 State = TypeVar("State")
 
 
 def save_checkpoint(folder: Path, state: Any, update: int, progress: dict[str, Any], keep: int) -> Path:
     """Write the checkpoint of `update`, then delete all but the `keep` newest. `progress` is any JSON object."""
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{PREFIX}{update:09d}{SUFFIX}"
-    partial = target.with_name(f".{target.name}{PARTIAL}")
-    with h5py.File(partial, "w") as file:
+    with atomic_write(target, durable=True) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update(format=FORMAT, version=VERSION, update=update, progress=json.dumps(progress))
         for name, leaf in _named_leaves(state):
             file.create_dataset(f"state/{name}", data=_to_numpy(leaf))
-    _flush_to_disk(partial)
-    partial.replace(target)
-    _flush_to_disk(folder)
-    for old in list_checkpoints(folder)[:-keep]:
-        old.unlink()
+    for old in [*list_checkpoints(folder)[:-keep], *folder.glob(TEMPORARY_FILES)]:
+        old.unlink()  # temporary files are those of sessions that were killed while saving
     return target
 
 
@@ -86,7 +84,7 @@ def load_checkpoint(path: Path, template: State) -> tuple[State, dict[str, Any]]
 
 
 def _damaged(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path} is a damaged checkpoint ({error}); delete it to go on from the one before")
+    return ValueError(f"{path} is a damaged checkpoint ({error}); delete it to resume from the previous one")
 
 
 def _check_architecture(path: Path, stored: dict[str, np.ndarray], template: Any) -> None:
@@ -103,7 +101,14 @@ def _check_architecture(path: Path, stored: dict[str, np.ndarray], template: Any
 
 def _named_leaves(state: Any) -> list[tuple[str, Any]]:
     leaves = jax.tree_util.tree_leaves_with_path(state)
-    return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves]
+    return [(_stored_name(jax.tree_util.keystr(path, simple=True, separator="/")), leaf) for path, leaf in leaves]
+
+
+def _stored_name(name: str) -> str:
+    """Name of a leaf in the file: fields of worlds that have been renamed keep the names of older checkpoints."""
+    if not name.startswith("worlds/"):
+        return name
+    return "/".join(STORED_FIELD_NAMES.get(part, part) for part in name.split("/"))
 
 
 def _array_type(leaf: Any) -> str:
@@ -118,11 +123,3 @@ def _to_numpy(leaf: Any) -> np.ndarray:
 
 def _from_numpy(value: np.ndarray, leaf: Any) -> jax.Array:
     return jax.random.wrap_key_data(jnp.array(value)) if is_key(leaf) else jnp.array(value)
-
-
-def _flush_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,18 +1,21 @@
-"""A run in one picture: what drivers achieve, where rewards come from and how learning goes, against experience."""
+"""Learning curves of a run in one figure: driving, reward terms and training diagnostics against agent-steps."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
-from teacher.run.run_folder import write_figure
+from gigapixel.run_folder.figure import write_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 POINTS = 200
-"""Points of a curve; each is the mean over an equal stretch of updates."""
+"""Points of a curve; each is the mean over an equal share of the updates."""
 
 PANELS: dict[str, dict[str, str]] = {
     "episodes": {
@@ -39,20 +42,23 @@ PANELS: dict[str, dict[str, str]] = {
     "critic": {"explained variance": "value/explained_variance"},
     "samples that pass the filter": {"share": "filter/passing_share"},
 }
-"""Panels of the picture: legend and column of metrics.csv."""
+"""By title of a panel: legend -> column of metrics.csv, without the prefix teacher/."""
 
 
 def read_metrics(path: Path) -> dict[str, Float[np.ndarray, " updates"]]:
-    """Columns of a run's metrics.csv; NaN for what an update does not know. Raises ValueError without any update."""
+    """Columns of a run's metrics.csv, NaN where a cell is empty. Raises ValueError for a file without rows."""
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     if not rows:
-        raise ValueError(f"{path} holds no update yet")
+        raise ValueError(f"{path} has no rows; expected at least one update")
     return {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}
 
 
 def read_curves(path: Path, points: int = POINTS) -> dict[str, Float[np.ndarray, " points"]]:
-    """The same, averaged over equal stretches of updates; NaN where a stretch has no value."""
+    """Columns of metrics.csv averaged over `points` equal shares of the updates (all of them where there are fewer).
+
+    NaN where a share has no value.
+    """
 
     def averaged(values: np.ndarray) -> np.ndarray:
         parts = np.array_split(values, min(points, len(values)))
@@ -63,28 +69,29 @@ def read_curves(path: Path, points: int = POINTS) -> dict[str, Float[np.ndarray,
 
 
 def save_curves(metrics: Path, output: Path) -> None:
-    """Draw a run's metrics.csv as a PNG. Raises ValueError where it holds no update."""
+    """Draw a run's metrics.csv as a PNG. Raises ValueError for a file without rows."""
+    write_figure(output, draw_curves(metrics))
+
+
+def draw_curves(metrics: Path) -> Figure:
+    """The figure of `save_curves`: one panel per entry of `PANELS`, over million agent-steps."""
     from matplotlib.figure import Figure
 
     curves = read_curves(metrics)
     millions = curves["agent_steps"] / 1e6
     figure = Figure(figsize=(12, 6.4), layout="constrained")
-    for panel, (title, lines) in zip(figure.subplots(2, 3).ravel(), PANELS.items(), strict=True):
-        _draw(panel, title, millions, {label: curves.get(f"teacher/{name}") for label, name in lines.items()})
+    for axes, (title, lines) in zip(figure.subplots(2, 3).ravel(), PANELS.items(), strict=True):
+        for label, name in lines.items():
+            if f"teacher/{name}" in curves:
+                axes.plot(millions, curves[f"teacher/{name}"], linewidth=1.3, label=label)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("million agent-steps", fontsize=9)
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.25)
+        if len(lines) > 1:
+            axes.legend(frameon=False, fontsize=8)
     hours = curves["wall_s"][-1] / 3600
     figure.suptitle(
         f"{metrics.parent.name}: {millions[-1]:.1f} million agent-steps in {hours:.1f} h", fontsize=11
     )
-    write_figure(output, figure)
-
-
-def _draw(panel: Any, title: str, millions: np.ndarray, lines: dict[str, np.ndarray | None]) -> None:
-    for label, values in lines.items():
-        if values is not None:
-            panel.plot(millions, values, linewidth=1.3, label=label)
-    panel.set_title(title, fontsize=10)
-    panel.set_xlabel("million agent-steps", fontsize=9)
-    panel.tick_params(labelsize=8)
-    panel.grid(alpha=0.25)
-    if len(lines) > 1:
-        panel.legend(frameon=False, fontsize=8)
+    return figure

@@ -1,6 +1,6 @@
-"""A training run on the host: the run folder, checkpoints, exact resume, and stopping in good order.
+"""The training loop on the host: run folder, checkpoints, exact resume, and clean interruption.
 
-The loop only calls the jitted update of `train.py` and writes down what it returns.
+The loop calls the jitted update of `teacher.ppo.update` and logs the metrics that it returns.
 """
 
 from __future__ import annotations
@@ -17,34 +17,30 @@ from typing import Any
 
 import jax
 
+from gigapixel.run_folder.atomic import write_json, write_text
+from gigapixel.run_folder.metadata import JAX_PACKAGES, run_metadata, source_commit
+from gigapixel.run_folder.table import write_table
 from teacher.config import TeacherConfig, first_difference, load_config, to_yaml
 from teacher.network.actor_critic import TeacherNetwork
 from teacher.policy import save_policy, weights_from
 from teacher.ppo.environment import Environment
-from teacher.ppo.finite_checks import first_broken
-from teacher.ppo.log_environment import retired
-from teacher.ppo.multihost import any_of, collect, is_first, meet, spread
-from teacher.ppo.scene_source import Source, open_source
-from teacher.ppo.sharding import training_mesh, whole
-from teacher.ppo.update import TrainState, agent_steps, init_state, make_update, state_places, with_weights
+from teacher.ppo.finite_checks import first_not_finite
+from teacher.ppo.log_environment import ended
+from teacher.ppo.multihost import any_of, barrier, distribute, gather, is_first
+from teacher.ppo.scene_source import SceneSource, open_source
+from teacher.ppo.sharding import replicated, training_mesh
+from teacher.ppo.update import TrainState, agent_steps, init_state, make_update, state_shardings, with_weights
 from teacher.pretraining.pretrain import pretrain
 from teacher.run.checkpoint import list_checkpoints, load_checkpoint, read_progress, save_checkpoint
-from teacher.run.run_folder import (
-    MetricsLog,
-    run_metadata,
-    source_commit,
-    write_json,
-    write_table,
-    write_text,
-)
+from teacher.run.metrics_log import MetricsLog
 
 _log = logging.getLogger(__name__)
 
 CHANGEABLE = ("name", "output", "total_agent_steps", "checkpoint_every", "keep_checkpoints")
-"""Fields that a resumed run may change: they do not touch what has been learnt so far."""
+"""Fields that a resumed run may change: they do not affect the state of the training."""
 
 PRETRAIN_STREAM = 1
-"""Folded into the seed's key, so that pre-training draws other numbers than the run."""
+"""Folded into the key of the seed, so that pre-training and PPO use independent random numbers."""
 
 Row = dict[str, float]
 Report = Callable[[Row], None]
@@ -52,7 +48,7 @@ Report = Callable[[Row], None]
 
 @dataclass(frozen=True)
 class Finish:
-    """How a run ended."""
+    """The end of a session."""
 
     folder: Path
     updates: int
@@ -62,12 +58,12 @@ class Finish:
 
 @dataclass
 class Progress:
-    """Where a run stands, kept on the host and in every checkpoint."""
+    """Counters of a run, kept on the host and in every checkpoint."""
 
     update: int = 0
     agent_steps: int = 0
     wall_s: float = 0.0
-    position: int = 0  # where the present batch of worlds begins; see `teacher.ppo.scene_source`
+    position: int = 0  # of the current batch of scenes in its data source; see `teacher.ppo.scene_source`
 
 
 def fit(
@@ -77,10 +73,10 @@ def fit(
     report: Report = lambda row: None,
     stop_after_s: float | None = None,
 ) -> Finish:
-    """Train until `total_agent_steps` of experience, until `stop_at_update` or `stop_after_s`, or until interrupted.
+    """Train until `total_agent_steps`, `stop_at_update` or `stop_after_s` is reached, or until interrupted.
 
-    `stop_after_s` counts seconds of updates, without the first of this life of the run, which compiles. A resumed run
-    goes on exactly where its newest checkpoint stands. `report` gets each update's row of metrics.
+    `stop_after_s` counts seconds of updates, without the first update of the session, which compiles. A resumed run
+    continues exactly from its newest checkpoint. `report` is called with the row of metrics of each update.
     Raises ValueError for a folder that already holds a run (without `resume`) and for a changed configuration (with).
     """
     folder = config.folder
@@ -89,22 +85,28 @@ def fit(
     newest = checkpoints[-1] if checkpoints else None
     environment, source = open_source(config, read_progress(newest).get("position", 0) if newest else 0)
     try:
-        meet("every process has looked at the folder")
+        barrier("every process has looked at the folder")
         if is_first():
             write_text(folder / "config.yaml", to_yaml(config))
-            write_json(folder / "metadata.json", run_metadata(config.seed))
+            write_json(folder / "metadata.json", jax_metadata(config.seed))
         return Run(config, environment, source, newest, report).train(stop_at_update, stop_after_s)
     finally:
         source.close()
 
 
-def _check_folder(config: TeacherConfig, resume: bool, begun: bool) -> None:
+def jax_metadata(seed: int) -> dict[str, Any]:
+    """Content of metadata.json for the first JAX device: commit, versions, device and seed."""
+    device = jax.devices()[0]
+    return run_metadata(f"{device.platform} {device.device_kind}", seed, JAX_PACKAGES)
+
+
+def _check_folder(config: TeacherConfig, resume: bool, has_checkpoint: bool) -> None:
     folder = config.folder
-    if not resume and begun:
-        raise ValueError(f"{folder} already holds a run; go on with --resume or choose another --name")
-    if resume and not begun:
+    if not resume and has_checkpoint:
+        raise ValueError(f"{folder} already holds a run; continue it with --resume or choose another --name")
+    if resume and not has_checkpoint:
         _log.warning("%s holds no checkpoint: the run starts from the beginning", folder)
-    if resume and begun:
+    if resume and has_checkpoint:
         difference = first_difference(load_config(folder / "config.yaml"), config, CHANGEABLE)
         if difference:
             raise ValueError(
@@ -114,27 +116,27 @@ def _check_folder(config: TeacherConfig, resume: bool, begun: bool) -> None:
 
 
 class Run:
-    """One life of a run, from its first or newest checkpoint to its end.
+    """One session of a run: from its start, or its newest checkpoint, to its end.
 
     Args:
         config: the configuration; its simulator, observation and reward are already inside `environment`.
-        environment, source: the worlds and the arrays they share, batch by batch.
-        checkpoint: where to go on from; None starts anew.
-        report: gets each update's row of metrics.
+        environment, source: the worlds, and the arrays that they share, batch by batch.
+        checkpoint: the file to resume from; None starts a new run.
+        report: called with the row of metrics of each update.
     """
 
     def __init__(
         self,
         config: TeacherConfig,
         environment: Environment,
-        source: Source,
+        source: SceneSource,
         checkpoint: Path | None,
         report: Report = lambda row: None,
     ) -> None:
         mesh = training_mesh(config.num_shards)
         self._config, self._report = config, report
-        self._source, self._whole = source, whole(mesh)
-        self._data = spread(source.next(), self._whole)
+        self._source, self._whole = source, replicated(mesh)
+        self._data = distribute(source.next(), self._whole)
         self._commit = source_commit()
         network = TeacherNetwork(config.network, environment.num_actions)
         self._update = make_update(
@@ -146,39 +148,29 @@ class Run:
             return init_state(environment, network, config.ppo, self._data, config.seed, mesh)
 
         if checkpoint is None:
-            self.state = self._pretrained(self._begun(start()), network)
+            self.state = self._initial_weights(start(), network)
         else:
             loaded, progress = load_checkpoint(checkpoint, jax.eval_shape(start))
-            self.state = spread(loaded, state_places(config.ppo, mesh))
+            self.state = distribute(loaded, state_shardings(config.ppo, mesh))
             self.progress = Progress(**progress)
 
-    def _begun(self, state: TrainState) -> TrainState:
-        """The first state, with the weights of another run where the configuration names one."""
-        if not self._config.start_from:
-            return state
-        return with_weights(state, weights_from(self._config.start_from, state.params), self._whole)
-
-    def _pretrained(self, state: TrainState, network: TeacherNetwork) -> TrainState:
-        """The first state, its weights pre-trained where the configuration asks for it."""
-        if not self._config.pretrain.packs:
-            return state
-        rows: list[Row] = []
-        key = jax.random.fold_in(jax.random.key(self._config.seed), PRETRAIN_STREAM)
-        params = collect(state.params, self._whole)
-        params = pretrain(params, network, self._config.pretrain, self._config, key, rows.append)
-        if is_first():
-            write_table(self._config.folder / "pretrain.csv", rows)
-        return with_weights(state, params, self._whole)
-
-    def _next_batch(self) -> None:
-        """Take the next batch, where one is due; episodes in the old one are over."""
-        if self._source.is_due(self.progress.update):
-            self._data = spread(self._source.next(), self._whole)
-            self.state = self.state.replace(worlds=retired(self.state.worlds))
-            self.progress.position = self._source.position
+    def _initial_weights(self, state: TrainState, network: TeacherNetwork) -> TrainState:
+        """The first state with the weights of `start_from`, and pre-trained, where the configuration asks for it."""
+        config = self._config
+        if config.start_from:
+            state = with_weights(state, weights_from(config.start_from, state.params), self._whole)
+        if config.pretrain.packs:
+            rows: list[Row] = []
+            key = jax.random.fold_in(jax.random.key(config.seed), PRETRAIN_STREAM)
+            params = gather(state.params, self._whole)
+            params = pretrain(params, network, config.pretrain, config, key, rows.append)
+            if is_first():
+                write_table(config.folder / "pretrain.csv", rows)
+            state = with_weights(state, params, self._whole)
+        return state
 
     def train(self, stop_at_update: int | None = None, stop_after_s: float | None = None) -> Finish:
-        """Update until the budget is spent, a limit of `fit` is reached, or until interrupted; then save."""
+        """Update until a limit of `fit` is reached or until interrupted; then save. Raises ValueError for NaN."""
         config, progress = self._config, self.progress
         config.folder.mkdir(parents=True, exist_ok=True)
         log = MetricsLog(config.folder, progress.update, progress.agent_steps) if is_first() else None
@@ -189,7 +181,9 @@ class Run:
         try:
             with interruptions() as interrupted:
                 while not (
-                    any_of(interrupted() or progress.wall_s >= until_s) or self._finished(stop_at_update)
+                    any_of(interrupted() or progress.wall_s >= until_s)
+                    or progress.agent_steps >= config.total_agent_steps
+                    or (stop_at_update is not None and progress.update >= stop_at_update)
                 ):
                     row = self._advance()
                     if stop_after_s is not None and math.isinf(until_s):
@@ -207,20 +201,26 @@ class Run:
             if log:
                 log.close()
 
-    def _finished(self, stop_at_update: int | None) -> bool:
-        done = self.progress.agent_steps >= self._config.total_agent_steps
-        return done or (stop_at_update is not None and self.progress.update >= stop_at_update)
-
     def _advance(self) -> Row:
+        """Run one update and return its row of metrics. Raises ValueError where a tensor is not finite."""
         began = time.perf_counter()
-        self._next_batch()
+        progress = self.progress
+        if self._source.is_due(progress.update):  # the next batch of scenes; episodes in the old one end
+            self._data = distribute(self._source.next(), self._whole)
+            self.state = self.state.replace(worlds=ended(self.state.worlds))
+            progress.position = self._source.position
         self.state, metrics = self._update(self.state, self._data)
         metrics = jax.device_get(metrics)
-        self._refuse_broken(metrics.pop("finite"))
+        not_finite = first_not_finite(metrics.pop("finite"))
+        if not_finite:
+            raise ValueError(
+                f"update {progress.update + 1}: {not_finite} is the first tensor with a number that is not finite, so "
+                f"the run stops; the newest checkpoint in {self._config.folder / 'checkpoints'} is good: --resume "
+                "continues from there, a new run may try a lower ppo.learning_rate"
+            )
         values = {name: float(value) for name, value in metrics.items()}
         wall_s = time.perf_counter() - began
-        gathered = values.pop("agent_steps")
-        progress = self.progress
+        collected = values.pop("agent_steps")
         progress.update += 1
         progress.agent_steps = agent_steps(jax.device_get(self.state.experience))
         progress.wall_s += wall_s
@@ -229,25 +229,15 @@ class Run:
             "agent_steps": progress.agent_steps,
             "wall_s": round(progress.wall_s, 3),
         }
-        row["teacher/agent_steps_per_s"] = round(gathered / wall_s, 1)
+        row["teacher/agent_steps_per_s"] = round(collected / wall_s, 1)
         return row | {f"teacher/{name}": value for name, value in values.items()}
-
-    def _refuse_broken(self, finite: dict[str, Any]) -> None:
-        """Stop before a broken state is saved."""
-        broken = first_broken(finite)
-        if broken:
-            raise ValueError(
-                f"update {self.progress.update + 1}: {broken} is the first tensor with a number that is not "
-                f"finite, so the run stops; the newest checkpoint in {self._config.folder / 'checkpoints'} is good: "
-                "--resume goes on from there, a new run may try a lower ppo.learning_rate"
-            )
 
     def _save(self, log: MetricsLog | None) -> None:
         config, progress = self._config, self.progress
-        state = collect(self.state, self._whole)
+        state = gather(self.state, self._whole)
         if log is None:
             return
-        log.flush()  # first the rows, then the checkpoint that says they exist
+        log.flush()  # the rows must be on the disk before the checkpoint that counts them
         save_policy(config.folder / "policy.h5", state.params, config, self._commit, progress.agent_steps)
         save_checkpoint(
             config.folder / "checkpoints",
@@ -260,10 +250,10 @@ class Run:
 
 @contextmanager
 def interruptions() -> Iterator[Callable[[], bool]]:
-    """Within it, the first Ctrl-C (or SIGTERM) only sets a flag, which the function given back reads.
+    """Inside the block the first Ctrl-C (or SIGTERM) only sets a flag, which the yielded function returns.
 
-    An update cannot be stopped half-way, because it reuses the buffers of the state it was given. A second Ctrl-C
-    stops the program at once.
+    An update cannot be stopped half-way, because it reuses the buffers of its input state. A second Ctrl-C stops the
+    program at once.
     """
     caught: list[int] = []
 

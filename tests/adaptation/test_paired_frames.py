@@ -13,7 +13,8 @@ import pytest
 from adaptation.frames.calibrated_rig import own_rig, turned_rig
 from adaptation.frames.camera_frame import CameraFrame, Moment
 from adaptation.frames.camera_log import CameraLog
-from adaptation.pairs.contact_sheet import calibration_sheet, pair_sheet, save
+from adaptation.pairs.contact_sheet import calibration_sheet, pair_sheet
+from gigapixel.run_folder.figure import write_image
 from adaptation.pairs.lanes import LaneMap
 from adaptation.pairs.pair import collate
 from adaptation.pairs.paired_frames import PairedFrames, choose_source, render_frame, view_through
@@ -158,7 +159,7 @@ def test_sheets_show_real_rendering_and_overlay(line: Line, write_log: WriteLog,
     rig = CameraRig.nuplan(18, 32)
     sheet = pair_sheet(list(PairedFrames(camera_log, rig, backend="reference")), rig.names, scale=4)
     assert sheet.width == 3 * (4 * 32 + 4) + 4
-    save(sheet, tmp_path / "deep" / "sheet.png")
+    write_image(tmp_path / "deep" / "sheet.png", sheet)
     assert (tmp_path / "deep" / "sheet.png").stat().st_size > 0
     frames = list(camera_log.moments[0].cameras)
     assert calibration_sheet(camera_log, frames, 160, backend="reference").width == 3 * (160 + 4) + 4

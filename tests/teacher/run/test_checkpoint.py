@@ -1,4 +1,4 @@
-"""A checkpoint gives back every bit, survives being interrupted, and refuses what it cannot be."""
+"""A checkpoint gives back every bit, survives interruptions, and is refused where it does not fit."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def test_a_failed_save_leaves_the_one_before(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", disk_full)
     with pytest.raises(OSError, match="No space"):
         save_checkpoint(tmp_path, state(), 2, {}, keep=1)
-    (newest,) = list_checkpoints(tmp_path)
+    (newest,) = tmp_path.iterdir()
     assert newest.name == "update_000000001.h5"
     load_checkpoint(newest, state())
 
 
-SAVE_FOR_EVER = """
+SAVE_FOREVER = """
 import sys, pathlib, jax.numpy as jnp
-from teacher.checkpoint import save_checkpoint
+from teacher.run.checkpoint import save_checkpoint
 update = 0
 while True:
     update += 1
@@ -73,7 +73,7 @@ while True:
 
 def test_a_process_killed_while_saving_leaves_a_good_checkpoint(tmp_path, repository, rng):
     process = subprocess.Popen(
-        [sys.executable, "-c", SAVE_FOR_EVER, str(tmp_path)],
+        [sys.executable, "-c", SAVE_FOREVER, str(tmp_path)],
         cwd=repository,
         stdout=subprocess.PIPE,
         text=True,
@@ -90,6 +90,12 @@ def test_a_process_killed_while_saving_leaves_a_good_checkpoint(tmp_path, reposi
     loaded, _ = load_checkpoint(newest, template)
     assert int(loaded["b"]) == int(newest.stem.removeprefix("update_")) >= 3
     assert (loaded["a"] == loaded["b"]).all()
+
+
+def test_the_temporary_file_of_a_killed_session_is_removed_by_the_next_save(tmp_path):
+    (tmp_path / ".update_000000002.4711.part.h5").write_bytes(b"half")
+    save_checkpoint(tmp_path, state(), 3, {}, keep=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["update_000000003.h5"]
 
 
 def test_another_architecture_is_refused(tmp_path):

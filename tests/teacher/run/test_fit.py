@@ -22,12 +22,11 @@ from teacher.config import TeacherConfig, load_config
 from teacher.network.actor_critic import NetworkConfig, TeacherNetwork
 from teacher.policy import describe_policy, load_policy
 from teacher.ppo.losses import PPOConfig
-from teacher.ppo.scene_source import Fixed
+from teacher.ppo.scene_source import FixedMaps
 from teacher.ppo.update import make_update
 from teacher.run.checkpoint import list_checkpoints
-from teacher.run.curves import read_curves
+from teacher.run.curves import PANELS, draw_curves, read_curves, read_metrics, save_curves
 from teacher.run.fit import Run
-from teacher.run.run_folder import cut_rows
 
 CONFIG = TeacherConfig(
     name="probe",
@@ -51,14 +50,14 @@ def compiled(make_probe):
 
 @pytest.fixture
 def make_run(compiled, choose_probe, tmp_path, monkeypatch):
-    """A life of the run `name` in a temporary folder; with `resume` it goes on from the newest checkpoint."""
+    """A session of the run `name` in a temporary folder; with `resume` it continues from the newest checkpoint."""
     environment, update = compiled
     monkeypatch.setattr("teacher.run.fit.make_update", lambda *arguments: update)
 
     def make(name, resume=False, report=lambda row: None):
         config = dataclasses.replace(CONFIG, name=name, output=str(tmp_path))
         checkpoint = list_checkpoints(config.folder / "checkpoints")[-1] if resume else None
-        return Run(config, environment, Fixed(choose_probe("action and signal")), checkpoint, report)
+        return Run(config, environment, FixedMaps(choose_probe("action and signal")), checkpoint, report)
 
     return make
 
@@ -196,9 +195,35 @@ def test_a_run_starts_from_the_weights_of_another(town_run):
     assert not (output / "wider" / "policy.h5").exists()
 
 
-def test_a_finished_run_draws_its_curves(town_run):
-    output, _ = town_run
-    assert Image.open(output / "debug" / "curves.png").width > 1000
+def test_a_finished_run_draws_its_curves(town_run, tmp_path):
+    """Every column of every panel, one point per update; the picture shows them."""
+    folder = town_run[0] / "debug"
+    metrics = read_metrics(folder / "metrics.csv")
+    drawn = {
+        (axes.get_title(), line.get_label()): line.get_xydata()
+        for axes in draw_curves(folder / "metrics.csv").axes
+        for line in axes.get_lines()
+    }
+    assert set(drawn) == {(title, label) for title, lines in PANELS.items() for label in lines}
+    for title, lines in PANELS.items():
+        for label, name in lines.items():
+            expected = np.stack([metrics["agent_steps"] / 1e6, metrics[f"teacher/{name}"]], axis=-1)
+            np.testing.assert_array_equal(drawn[title, label], expected)
+    other = tmp_path / "debug" / "metrics.csv"
+    other.parent.mkdir()
+    text = (folder / "metrics.csv").read_text()
+    entropy = f"{table(folder)[-1]['teacher/loss/entropy']}"
+    assert text.count(entropy) == 1
+    other.write_text(text.replace(entropy, "2.0"))
+    for name, source in (("again", folder / "metrics.csv"), ("other", other)):
+        save_curves(source, tmp_path / f"{name}.png")
+    shipped, again, changed = (
+        np.asarray(Image.open(path))
+        for path in (folder / "curves.png", tmp_path / "again.png", tmp_path / "other.png")
+    )
+    np.testing.assert_array_equal(shipped, again)
+    assert shipped.shape == changed.shape
+    assert not np.array_equal(shipped, changed)
 
 
 def test_curves_are_means_over_stretches_of_updates(tmp_path):
@@ -227,23 +252,13 @@ def test_a_run_folder_is_enough(town_run, repository):
 
 
 def test_a_run_is_not_overwritten(town_run):
-    with pytest.raises(ValueError, match="already holds a run; go on with --resume"):
+    with pytest.raises(ValueError, match="already holds a run; continue it with --resume"):
         main(town_run[1])
 
 
 def test_a_changed_configuration_does_not_resume(town_run):
     with pytest.raises(ValueError, match=r"differs .* ppo.epochs is 1 in one and 2 in the other"):
         main([*town_run[1], "--resume", "--ppo.epochs", "2"])
-
-
-def test_rows_after_a_checkpoint_are_cut(tmp_path):
-    path = tmp_path / "metrics.csv"
-    assert cut_rows(path, 3) == []
-    path.write_text("update,agent_steps\r\n1,10\r\n2,20\r\n3,30\r\n4,4")
-    assert cut_rows(path, 2) == ["update", "agent_steps"]
-    assert path.read_text().split() == ["update,agent_steps", "1,10", "2,20"]
-    assert cut_rows(path, 0) == []
-    assert path.read_text() == ""
 
 
 def test_device_arrays_are_not_left_in_metrics(make_run, tmp_path):
