@@ -1,4 +1,4 @@
-"""The command `gigapixel teacher`, also `python -m teacher`: `fit` trains the driver, the others judge it."""
+"""The command `gigapixel teacher`, also `python -m teacher`: `fit` trains a policy, the others evaluate policies."""
 
 from __future__ import annotations
 
@@ -7,27 +7,33 @@ import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING
+
+from gigapixel.run_folder.exit_codes import INTERRUPTED, REJECTED, run_command
+
+if TYPE_CHECKING:
+    from teacher.config import TeacherConfig
+else:  # importing it loads JAX, and --help should be fast
+    TeacherConfig = object
 
 USAGE = """usage: gigapixel teacher COMMAND ...
 
 commands:
-  fit       train a teacher:    gigapixel teacher fit --config configs/teacher/cpu.yaml [--ppo.epochs 3] [--resume]
-  evaluate  drive and measure:  gigapixel teacher evaluate --policy pretrained --map Town10HD --output t.json
-  probe     known situations:   gigapixel teacher probe --policy pretrained --output p.json [--pictures DIR]
-  sweep     vary one trait:     gigapixel teacher sweep --policy pretrained --coefficient collision --output s.json
-  ablate    compare trainings:  gigapixel teacher ablate --config configs/teacher/ablation/filter.yaml --output DIR
+  fit       train a policy:       gigapixel teacher fit --config configs/teacher/cpu.yaml [--ppo.epochs 3] [--resume]
+  evaluate  closed-loop metrics:  gigapixel teacher evaluate --policy pretrained --map Town10HD --output t.json
+  probe     scripted scenarios:   gigapixel teacher probe --policy pretrained --output p.json [--pictures DIR]
+  sweep     vary one trait:       gigapixel teacher sweep --policy pretrained --coefficient collision --output s.json
+  ablate    compare trainings:    gigapixel teacher ablate --config configs/teacher/ablation/filter.yaml --output DIR
 
 Each takes --help."""
-REFUSED, INTERRUPTED = 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one sub-command; returns its exit code. Raises ValueError or OSError for what is refused."""
+    """Runs one sub-command and returns its exit code. Raises ValueError or OSError for bad input."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
-        return 0 if arguments else REFUSED
+        return 0 if arguments else REJECTED
     command, rest = arguments[0], arguments[1:]
     if command == "fit":
         return fit_command(rest)
@@ -53,16 +59,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def fit_command(arguments: list[str]) -> int:
-    """Train, with a progress line; Ctrl-C leaves a run that --resume continues."""
+    """Trains with a progress bar and returns the exit code; a run that Ctrl-C stops can be resumed."""
     from tqdm import tqdm
 
-    from teacher.ppo.multihost import is_first, join
+    from teacher.ppo.multihost import initialize, is_first
     from teacher.run.curves import save_curves
     from teacher.run.fit import Row, fit
 
-    config, options = parse(arguments)
-    join(options.coordinator, options.num_processes, options.process_id)
-    # Steps of agents that are out of play do not count. The first update takes long: it is compiled.
+    config, options = parse_fit(arguments)
+    initialize(options.coordinator, options.num_processes, options.process_id)
+    # Only steps of active agents count. The first update includes compilation.
     quiet = not is_first()
     total = config.total_agent_steps
     with tqdm(total=total, unit="agent-step", unit_scale=True, smoothing=0.05, disable=quiet) as bar:
@@ -70,7 +76,7 @@ def fit_command(arguments: list[str]) -> int:
         def report(row: Row) -> None:
             if (
                 bar.n == 0 and row["update"] > 1
-            ):  # what an earlier life of the run gathered is not this one's speed
+            ):  # resumed: earlier agent-steps do not count for the speed shown
                 bar.initial = bar.n = bar.last_print_n = int(row["agent_steps"])
             bar.set_postfix_str(postfix(row), refresh=False)
             bar.update(int(row["agent_steps"]) - bar.n)
@@ -80,19 +86,19 @@ def fit_command(arguments: list[str]) -> int:
     if is_first() and finish.updates:
         save_curves(finish.folder / "metrics.csv", finish.folder / "curves.png")
     if finish.interrupted:
-        print("interrupted; the same command with --resume goes on", file=sys.stderr)
+        print("interrupted; the same command with --resume continues the run", file=sys.stderr)
     return INTERRUPTED if finish.interrupted else 0
 
 
 def postfix(row: dict[str, float]) -> str:
-    """The few numbers worth watching."""
+    """Reward, goal rate and entropy for the progress bar."""
     shown = {"reward": "reward/total", "goals": "episode/goal_rate", "entropy": "loss/entropy"}
     return ", ".join(f"{name} {row.get(f'teacher/{key}', float('nan')):.3f}" for name, key in shown.items())
 
 
 @dataclass(frozen=True)
 class FitOptions:
-    """Arguments of `fit` that are no part of the run's configuration."""
+    """Arguments of `fit` that are not part of the run's configuration."""
 
     resume: bool
     stop_at_update: int | None
@@ -101,35 +107,37 @@ class FitOptions:
     process_id: int | None
 
 
-def parse(arguments: list[str]) -> tuple[Any, FitOptions]:
-    """Configuration and options. Raises ValueError with one sentence."""
+def parse_fit(arguments: list[str]) -> tuple[TeacherConfig, FitOptions]:
+    """Configuration and options of `fit`. Raises ValueError for bad arguments."""
     from jsonargparse import ArgumentParser
 
-    from teacher.config import TeacherConfig, from_dict
+    from teacher import config
 
     parser = ArgumentParser(
         prog="gigapixel teacher fit", description="Train a teacher by self-play.", exit_on_error=False
     )
     parser.add_argument("--config", action="config", help="YAML file with any of the fields below")
-    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of this run")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue from the newest checkpoint of this run"
+    )
     parser.add_argument(
         "--stop_at_update",
         type=int,
         default=None,
-        help="stop, with a checkpoint, once this many updates are made",
+        help="write a checkpoint and stop after this many updates",
     )
     parser.add_argument(
         "--coordinator",
         type=str,
         default=None,
-        help="HOST:PORT of process 0, or auto: train together with other processes",
+        help="HOST:PORT of process 0, or auto: train with several processes",
     )
     for name, meaning in (
-        ("num_processes", "how many processes"),
-        ("process_id", "which of them this is, from 0"),
+        ("num_processes", "number of processes"),
+        ("process_id", "index of this process, from 0"),
     ):
         parser.add_argument(f"--{name}", type=int, default=None, help=f"with --coordinator: {meaning}")
-    parser.add_class_arguments(TeacherConfig)
+    parser.add_class_arguments(config.TeacherConfig)
     try:
         values = parser.parse_args(arguments).as_dict()
     except ArgumentError as error:
@@ -138,15 +146,9 @@ def parse(arguments: list[str]) -> tuple[Any, FitOptions]:
     options = FitOptions(**{field.name: values.pop(field.name) for field in fields(FitOptions)})
     if options.stop_at_update is not None and options.stop_at_update < 0:
         raise ValueError(f"--stop_at_update {options.stop_at_update} must be 0 or above")
-    return from_dict(TeacherConfig, values, source), options
+    return config.from_dict(config.TeacherConfig, values, source), options
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        sys.exit(main())
-    except (ValueError, OSError) as error:
-        print(f"gigapixel teacher: {error}", file=sys.stderr)
-        sys.exit(REFUSED)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    sys.exit(run_command(main, "gigapixel teacher"))

@@ -1,7 +1,7 @@
-"""Everything a teacher run is made from. Values live in configs/teacher/*.yaml, meanings here and beside their users.
+"""The configuration of a training run, and its conversion to and from plain dictionaries (YAML, HDF5).
 
-`NetworkConfig`, `PPOConfig`, `ObservationConfig`, `RewardConfig` and `SimulatorConfig` are documented where they
-are used; this file joins them and moves them to and from plain dictionaries (YAML, HDF5).
+Values are in configs/teacher/*.yaml. `NetworkConfig`, `PPOConfig`, `ObservationConfig`, `RewardConfig` and
+`SimulatorConfig` are documented where they are used.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import dataclasses
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import yaml
 
@@ -32,24 +32,23 @@ class TeacherConfig:
     Attributes:
         name: the run's folder is `output/name`.
         output: folder of all teacher runs.
-        maps: towns to drive in, each world's drawn anew at every reset.
-        num_worlds: worlds simulated side by side; each holds `simulator.num_agents` agents.
-        total_agent_steps: experience after which the run ends; the learning rate falls towards it.
+        maps: towns to drive in; each world draws one at every reset.
+        num_worlds: parallel worlds; each holds `simulator.num_agents` agents.
+        total_agent_steps: agent-steps after which the run ends, and over which the learning rate decays.
         seed: of weights, worlds and actions.
         checkpoint_every: updates between two checkpoints.
-        keep_checkpoints: how many of the newest checkpoints stay on disk.
+        keep_checkpoints: how many of the newest checkpoints are kept on disk.
         reset_chunk: worlds that are reset at a time.
-        num_shards: equal parts in which worlds drive and minibatches form (see `teacher.ppo.sharding`). It belongs to
-        the
-            run: machines with any number of devices that divides it compute the same numbers.
-        start_from: a policy's file, or `pretrained`, whose weights a new run begins with; empty for new weights.
+        num_shards: equal parts into which worlds and minibatches are split (see `teacher.ppo.sharding`). The result
+            depends on it, and not on the number of devices, which must divide it.
+        start_from: policy file, or `pretrained`, with the initial weights of a new run; empty for random weights.
         logs: recorded traffic to train in instead of `maps`.
         pretrain: imitation of recorded drivers before the first update.
-        simulator: the worlds.
-        observation: what a driver sees.
-        reward: what a driver wants.
-        network: what a driver thinks with.
-        ppo: how a driver learns.
+        simulator: Traffic, episodes and resets.
+        observation: Numbers of observed objects and their ranges.
+        reward: Reward weights and conditioning ranges.
+        network: Actor-critic architecture.
+        ppo: PPO's hyper-parameters.
     """
 
     name: str = "base"
@@ -106,7 +105,7 @@ class TeacherConfig:
 
     @property
     def samples_per_update(self) -> int:
-        """Agent slots x steps in one rollout; slots of agents out of play count here, not as experience."""
+        """Agent slots x steps of one rollout, including slots of inactive agents (which are no agent-steps)."""
         return self.num_worlds * self.simulator.num_agents * self.ppo.rollout_steps
 
     @property
@@ -115,12 +114,19 @@ class TeacherConfig:
         return Path(self.output) / self.name
 
 
-def to_dict(config: Any) -> dict[str, Any]:
-    """Plain nested dictionaries, lists and scalars, ready for YAML."""
-    return _plain(dataclasses.asdict(config))
+@runtime_checkable
+class DataclassInstance(Protocol):
+    """An instance of any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
-def _plain(value: Any) -> Any:
+def to_dict(config: DataclassInstance) -> dict[str, Any]:
+    """The fields of a dataclass as nested dictionaries, lists and scalars, as YAML can store them."""
+    return {name: _plain(value) for name, value in dataclasses.asdict(config).items()}
+
+
+def _plain(value: object) -> object:
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -128,15 +134,16 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def to_yaml(config: Any) -> str:
+def to_yaml(config: DataclassInstance) -> str:
     """The configuration as YAML, in the order of its fields."""
     return yaml.safe_dump(to_dict(config), sort_keys=False)
 
 
-def from_dict(kind: type[Config], values: Any, source: str) -> Config:
-    """Rebuild a configuration from `to_dict`'s output; unknown keys are refused, missing ones take their default.
+def from_dict(kind: type[Config], values: object, source: str) -> Config:
+    """A configuration from `to_dict`'s output; missing keys take their default.
 
-    `source` names the file in refusals.
+    Raises ValueError for unknown keys and for values that the configuration rejects; ``source`` names the file in the
+    message.
     """
     if not isinstance(values, dict):
         raise ValueError(f"{source}: expected a mapping with the fields of {kind.__name__}, found {values!r}")
@@ -161,7 +168,7 @@ def from_dict(kind: type[Config], values: Any, source: str) -> Config:
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds. Raises ValueError naming a file that is no YAML."""
+    """The content of a YAML file. Raises ValueError naming the file where it is not YAML."""
     try:
         return yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -169,12 +176,15 @@ def read_yaml(path: Path) -> Any:
 
 
 def load_config(path: Path) -> TeacherConfig:
-    """Read a resolved configuration that a run folder keeps."""
+    """The configuration in a YAML file, such as a run folder's config.yaml."""
     return from_dict(TeacherConfig, read_yaml(path), str(path))
 
 
-def first_difference(one: Any, other: Any, ignore: tuple[str, ...] = ()) -> str | None:
-    """A sentence about the first field in which two configurations differ; None where they agree."""
+def first_difference(
+    one: DataclassInstance, other: DataclassInstance, ignore: tuple[str, ...] = ()
+) -> str | None:
+    """A sentence naming the first field in which two configurations differ, with both values; None where they are
+    equal. Fields in ``ignore`` (dotted paths) are not compared."""
 
     def walk(left: dict[str, Any], right: dict[str, Any], path: str) -> str | None:
         for key in left:

@@ -1,15 +1,18 @@
-"""A trained teacher as one value and as one file.
+"""A trained teacher policy, in memory and as a file.
 
-The file is HDF5: the weights (float16), and as attributes everything needed to use them without the training
-script: the configuration as YAML, the commit, the experience and the seed.
+The file is HDF5: the weights as float16 datasets under ``params/``, and as attributes everything that is needed to use
+them without the training script: the configuration (YAML), the constants that the weights depend on
+(`simulator.conventions.stamp`, JSON), the commit, the number of agent-steps and the seed.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import h5py
 import jax
@@ -19,76 +22,87 @@ import yaml
 from flax import struct, traverse_util
 from jaxtyping import Array, Int, Key
 
-from simulator.config import ROLE_SHARES, SimulatorConfig
-from simulator.conventions import NUM_JERK_ACTIONS
+from gigapixel.run_folder.atomic import atomic_write
+from simulator.atlas.road_atlas import RoadAtlas
+from simulator.config import CONTROLLER_SHARES, SimulatorConfig
+from simulator.conventions import NUM_JERK_ACTIONS, refuse_other, stamp
+from simulator.rollout import PolicyFn
+from simulator.state import WorldState
 from teacher.config import TeacherConfig, from_dict, to_yaml
-from teacher.network.actor_critic import NetworkConfig, TeacherNetwork, sample_actions
-from teacher.observation.observe import Observation, ObservationConfig, example_observation
+from teacher.network.actor_critic import NetworkConfig, Params, TeacherNetwork, sample_actions
+from teacher.observation.observe import Observation, ObservationConfig, example_observation, observe_worlds
 
-FORMAT = "gigapixel teacher policy"
-VERSION = 2
-PRETRAINED = Path(__file__).parent / "pretrained" / "policy.h5"
+POLICY_FORMAT = "gigapixel teacher policy"
+POLICY_VERSION = 2
+PRETRAINED_POLICY = Path(__file__).parent / "pretrained" / "policy.h5"
 
 
 @struct.dataclass
 class Policy:
-    """What it takes to drive: weights, and the settings under which they mean something."""
+    """Weights and the settings that they were trained under."""
 
-    params: Any  # weights of actor and critic, float32
+    params: Params  # weights of actor and critic, float32
     network: NetworkConfig = struct.field(pytree_node=False)
     observation: ObservationConfig = struct.field(pytree_node=False)
     simulator: SimulatorConfig = struct.field(pytree_node=False)
 
     @property
     def plain_simulator(self) -> SimulatorConfig:
-        """The simulator it was trained in, without what training adds: the towns as they are, nobody but drivers."""
-        nobody = dict.fromkeys(ROLE_SHARES, 0.0)
-        return dataclasses.replace(self.simulator, map_variants=1, all_way_stop_share=0.0, **nobody)  # type: ignore
+        """The training simulator without randomisation that only training uses: maps without affine variants, no
+        added all-way stops, every agent driven by a policy."""
+        changes: dict[str, Any] = dict.fromkeys(CONTROLLER_SHARES, 0.0)
+        return dataclasses.replace(self.simulator, map_variants=1, all_way_stop_share=0.0, **changes)
 
     def act(self, observation: Observation, key: Key[Array, ""], greedy: bool) -> Int[Array, "*agents"]:
-        """Actions for observations with any leading axes: drawn with ``key`` (consumed), or the likeliest."""
-        logits = TeacherNetwork(self.network, NUM_JERK_ACTIONS).apply(
-            self.params, observation, method="policy"
-        )
+        """Action indices for observations with any leading axes: the most probable action if ``greedy``, else one
+        sampled with ``key`` (consumed)."""
+        network = TeacherNetwork(self.network, NUM_JERK_ACTIONS)
+        logits = cast(Array, network.apply(self.params, observation, method="policy"))
         if greedy:
             return jnp.argmax(logits, axis=-1).astype(jnp.int32)
         return sample_actions(logits, key)
 
 
+def make_policy_fn(policy: Policy, atlas: RoadAtlas, config: SimulatorConfig, greedy: bool) -> PolicyFn:
+    """The policy as a function of batched worlds and a key, for `simulator.rollout.rollout`."""
+
+    def policy_fn(worlds: WorldState, key: Array) -> Array:
+        return policy.act(observe_worlds(worlds, atlas, config, policy.observation), key, greedy)
+
+    return policy_fn
+
+
 def save_policy(
-    path: str | os.PathLike[str], params: Any, config: TeacherConfig, commit: str, agent_steps: int
+    path: str | os.PathLike[str], params: Params, config: TeacherConfig, commit: str, agent_steps: int
 ) -> None:
-    """Writes the policy file; it appears whole or not at all."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.part")
-    with h5py.File(partial, "w") as file:
+    """Writes the policy file atomically."""
+    with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update(
-            format=FORMAT,
-            version=VERSION,
+            format=POLICY_FORMAT,
+            version=POLICY_VERSION,
             config=to_yaml(config),
+            conventions=json.dumps(stamp()),
             commit=commit,
             agent_steps=agent_steps,
             seed=config.seed,
         )
         for name, leaf in traverse_util.flatten_dict(jax.device_get(params), sep="/").items():
             file.create_dataset(f"params/{name}", data=np.asarray(leaf, np.float16), compression="gzip")
-    partial.replace(target)
 
 
 def load_policy(path: str | os.PathLike[str]) -> Policy:
-    """The policy in a file, or the shipped one for ``"pretrained"``.
+    """The policy in a file; ``"pretrained"`` is the shipped one. Observation dropout is off.
 
-    Raises FileNotFoundError, or ValueError for a file that is no policy, is damaged, or holds weights that do not
-    fit the architecture it names.
+    Raises FileNotFoundError; and ValueError for a file that is not a teacher policy, is damaged, was written under
+    other conventions (see `simulator.conventions`), or holds weights that do not fit its own configuration.
     """
-    source = PRETRAINED if str(path) == "pretrained" else Path(path)
+    source = PRETRAINED_POLICY if str(path) == "pretrained" else Path(path)
     if not source.is_file():
         raise FileNotFoundError(f"{source}: no such policy file; give a policy.h5 or 'pretrained'")
     config, stored = _read(source)
     network = TeacherNetwork(config.network, NUM_JERK_ACTIONS)
     expected = jax.eval_shape(network.init, jax.random.key(0), example_observation(config.observation))
-    _refuse_other_shapes(stored, expected, f"{source}: ", "the architecture it names")
+    _refuse_other_shapes(stored, expected, f"{source}: ", "the network of its configuration")
     params = {name: jnp.asarray(value, jnp.float32) for name, value in stored.items()}
     return Policy(
         params=traverse_util.unflatten_dict(params, sep="/"),
@@ -98,10 +112,10 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     )
 
 
-def weights_from(path: str | os.PathLike[str], params: Any) -> Any:
-    """The weights in a policy's file, for a network whose own weights are `params`.
+def weights_from(path: str | os.PathLike[str], params: Params) -> Params:
+    """The weights in a policy file, for a network whose own weights have the shapes of ``params``.
 
-    Raises what `load_policy` raises, and ValueError where the network or its observation is another one.
+    Raises what `load_policy` raises, and ValueError where a weight has another shape than in ``params``.
     """
     found = load_policy(path).params
     stored = traverse_util.flatten_dict(found, sep="/")
@@ -110,8 +124,11 @@ def weights_from(path: str | os.PathLike[str], params: Any) -> Any:
     return found
 
 
-def _refuse_other_shapes(stored: dict[str, Any], expected: Any, where: str, what: str) -> None:
-    """ValueError about the first weight whose shape differs; `stored` by path, `expected` as a tree of arrays."""
+def _refuse_other_shapes(
+    stored: Mapping[str, np.ndarray | Array], expected: Params, where: str, what: str
+) -> None:
+    """Raises ValueError naming the first weight whose shape differs between ``stored`` (by path) and ``expected`` (a
+    tree of arrays or shapes)."""
     wanted = traverse_util.flatten_dict(expected, sep="/")
     for name in sorted(set(wanted) | set(stored)):
         there = stored[name].shape if name in stored else "missing"
@@ -120,29 +137,36 @@ def _refuse_other_shapes(stored: dict[str, Any], expected: Any, where: str, what
             raise ValueError(f"{where}weight {name} is {there} in the file and {here} in {what}")
 
 
-def describe_policy(path: str | os.PathLike[str]) -> dict[str, Any]:
+def describe_policy(path: str | os.PathLike[str]) -> dict[str, str | int]:
     """Where a policy file comes from: commit, agent_steps, seed."""
-    source = PRETRAINED if str(path) == "pretrained" else Path(path)
+    source = PRETRAINED_POLICY if str(path) == "pretrained" else Path(path)
     with h5py.File(source, "r") as file:
-        return {name: file.attrs[name] for name in ("commit", "agent_steps", "seed")}
+        values = {name: file.attrs[name] for name in ("commit", "agent_steps", "seed")}
+    return {name: getattr(value, "item", lambda value=value: value)() for name, value in values.items()}
 
 
 def _read(source: Path) -> tuple[TeacherConfig, dict[str, np.ndarray]]:
+    """The configuration and the weights by path, float16. Raises ValueError as `load_policy` does."""
     try:
         with h5py.File(source, "r") as file:
-            if file.attrs.get("format") != FORMAT:
+            if file.attrs.get("format") != POLICY_FORMAT:
                 raise ValueError(
-                    f"{source} is not a teacher policy: its format is {file.attrs.get('format')!r}"
+                    f"{source} is not a teacher policy: its format is {file.attrs.get('format')!r}, "
+                    f"expected {POLICY_FORMAT!r}"
                 )
-            if file.attrs.get("version") != VERSION:
+            version = file.attrs.get("version")
+            if version != POLICY_VERSION:
                 raise ValueError(
-                    f"{source}: version {file.attrs.get('version')} of the policy format is unknown; expected {VERSION}"
+                    f"{source}: version {version} of the policy format is unknown; expected {POLICY_VERSION}"
                 )
+            # Before the configuration, which may name traits that are unknown here. Older files lack the attribute.
+            if "conventions" in file.attrs:
+                refuse_other(json.loads(file.attrs["conventions"]), str(source))
             config = from_dict(TeacherConfig, yaml.safe_load(file.attrs["config"]), str(source))
             stored: dict[str, np.ndarray] = {}
             file["params"].visititems(
                 lambda name, item: stored.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
             )
             return config, stored
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{source} is not a readable teacher policy ({error})") from error

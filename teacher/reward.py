@@ -1,8 +1,11 @@
-"""GIGAFLOW's reward, term by term, with a weight of its own for every driver.
+"""GIGAFLOW's reward, term by term, with reward weights that differ between agents.
 
-Each weight comes from a driver trait in [0, 1] (``Scenario.traits``), stretched over the range given here; the policy
-sees the trait. Shaping terms are rates and get multiplied by the time step. Formulas: GIGAFLOW's table as PufferDrive
-implements it; where a range differs from theirs the docstring says so.
+Each weight comes from a trait of the agent in [0, 1] (``Scenario.traits``), mapped linearly to the range in
+`RewardConfig`; the policy observes the trait (reward conditioning). Shaping terms are rates and are multiplied by the
+time step. Formulas: GIGAFLOW's table as PufferDrive implements it; where a range differs, the comment beside it says
+so.
+
+To add a term: its name in `simulator.conventions.TRAIT_NAMES`, its range in `RewardConfig`, its formula in `reward`.
 
 | trait          | term                                                                                       |
 |----------------|--------------------------------------------------------------------------------------------|
@@ -18,11 +21,12 @@ implements it; where a range differs from theirs the docstring says so.
 | overspeed      | -w dt x (speed above the limit, m/s)                                                         |
 | idle           | -w dt while standing                                                                        |
 | goal           | +w at each goal                                                                              |
-| stop_sign      | -w when the front crosses a stop sign's line without a halt                                  |
+| stop_sign      | -w when the front crosses a stop sign's line without a full stop                             |
 | align_speed    | b in lane_align's term                                                                       |
 | moving         | -w dt while moving                                                                           |
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import jax.numpy as jnp
@@ -33,33 +37,36 @@ from simulator.conventions import STANDSTILL_MPS, TRAIT_NAMES
 from simulator.state import Events, WorldState, nearest_station, route_rows
 
 Range = tuple[float, float]
-CROOKED = 5.0
-"""What standing across the route costs, of lane_align's weight (our choice: a few degrees then cost what a few
-centimetres beside the preferred line do). GIGAFLOW pays 0.0025 for being straight instead, so little that drivers do
-not heed the weight; paid enough to be heeded, they go slower, since it is paid for as long as an episode lasts."""
+ANGLE_PENALTY = 5.0
+"""Cost of standing at a right angle to the route, as a multiple of lane_align's weight (our choice: a few degrees then
+cost as much as a few centimetres of lateral offset). GIGAFLOW pays 0.0025 for driving straight instead, too little for
+policies to heed the weight; a larger bonus makes them drive slower, since it is paid for as long as an episode
+lasts."""
 MOST_COMFORTABLE_MPS2, MOST_COMFORTABLE_MPS3 = 3.0, 5.0
-"""Acceleration and jerk that count as violations (GIGAFLOW)."""
+"""Acceleration and jerk above which a step counts as a comfort violation (GIGAFLOW)."""
+TRAITS_WITHOUT_TERM = ("center_bias", "align_speed")
+"""Traits that change other terms (lane_center, lane_align) instead of weighting one of their own."""
 
 
 @dataclass(frozen=True)
 class RewardConfig:
-    """Range of every weight; a trait of 0 gives the first value and 1 the second. Order is the order of traits."""
+    """Range of every reward weight: a trait of 0 gives the first value and 1 the second."""
 
     collision: Range = (1.0, 10.0)  # GIGAFLOW: (0, 3)
     offroad: Range = (1.0, 8.0)  # GIGAFLOW: (0, 3)
     red_light: Range = (4.0, 8.0)  # GIGAFLOW: (0, 1), less than what waiting 10 s for green forgoes here
     comfort: Range = (0.0, 0.02)  # GIGAFLOW: (0, 0.1)
-    lane_align: Range = (0.0, 0.2)  # GIGAFLOW: (0.00025, 0.025), see CROOKED
-    lane_center: Range = (0.0, 0.2)  # GIGAFLOW's order is 0.05; few steps need a firmer hand in turns
+    lane_align: Range = (0.0, 0.2)  # GIGAFLOW: (0.00025, 0.025), see ANGLE_PENALTY
+    lane_center: Range = (0.0, 0.2)  # GIGAFLOW's order is 0.05; our shorter trainings need more in turns
     center_bias: Range = (-0.5, 0.5)
     progress: Range = (0.01, 0.02)  # our choice: a dense signal for small budgets
-    reverse: Range = (0.05, 0.3)  # GIGAFLOW's order is 0.005: drivers rocked to and fro at red lights
+    reverse: Range = (0.05, 0.3)  # GIGAFLOW's order is 0.005: policies rocked back and forth at red lights
     overspeed: Range = (0.0, 0.05)
-    idle: Range = (0.0, 0.02)  # our choice, against standing still for ever
+    idle: Range = (0.0, 0.02)  # our choice, against standing still forever
     goal: Range = (0.8, 1.2)
-    stop_sign: Range = (1.0, 3.0)  # ours: a halt costs a few seconds of progress
+    stop_sign: Range = (1.0, 3.0)  # ours: a full stop costs a few seconds of progress
     align_speed: Range = (0.0, 0.2)  # GIGAFLOW: (0, 1)
-    moving: Range = (2.5e-5, 2.5e-5)  # GIGAFLOW's, the same for everybody
+    moving: Range = (2.5e-5, 2.5e-5)  # GIGAFLOW's, the same for all agents
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -68,11 +75,25 @@ class RewardConfig:
                 raise ValueError(f"reward {field.name}=({low}, {high}) must be two increasing numbers")
 
 
-assert tuple(field.name for field in fields(RewardConfig)) == TRAIT_NAMES
+def check_trait_names(ranges: Sequence[str], traits: Sequence[str]) -> None:
+    """Raises ValueError naming the traits without a range or, where there are none, the ranges without a trait."""
+    without_range = [name for name in traits if name not in ranges]
+    without_trait = [name for name in ranges if name not in traits]
+    if without_range:
+        raise ValueError(
+            f"teacher.reward.RewardConfig has no range for {', '.join(without_range)} of "
+            "simulator.conventions.TRAIT_NAMES; add a field"
+        )
+    if without_trait:
+        raise ValueError(
+            f"simulator.conventions.TRAIT_NAMES lacks {', '.join(without_trait)} of "
+            "teacher.reward.RewardConfig; add the name"
+        )
 
 
-# Where evaluation departs from the middle of every range: a driver that minds crashes, lights and limits.
-_CAREFUL = {
+check_trait_names([field.name for field in fields(RewardConfig)], TRAIT_NAMES)
+
+_DEFAULT_TRAITS = {  # all others are 0.5
     "collision": 1.0,
     "offroad": 1.0,
     "red_light": 1.0,
@@ -82,15 +103,16 @@ _CAREFUL = {
 }
 
 
-def careful_traits() -> Float[Array, " traits"]:
-    """Traits of the driver that evaluation, labels and the student use."""
-    return jnp.array([_CAREFUL.get(name, 0.5) for name in TRAIT_NAMES], jnp.float32)
+def default_traits() -> Float[Array, " traits"]:
+    """The conditioning of evaluation, labels and the student: the largest weight for collisions, leaving the road, red
+    lights, stop signs, speeding and reversing, the middle of the range for all others (our choice)."""
+    return jnp.array([_DEFAULT_TRAITS.get(name, 0.5) for name in TRAIT_NAMES], jnp.float32)
 
 
 def weights(
     traits: Float[Array, "*agents traits"], config: RewardConfig
 ) -> dict[str, Float[Array, "*agents"]]:
-    """Reward weights by name from driver traits in [0, 1]."""
+    """Reward weights by trait name, from traits in [0, 1]."""
     ranges = [getattr(config, name) for name in TRAIT_NAMES]
     low = jnp.array([pair[0] for pair in ranges])
     high = jnp.array([pair[1] for pair in ranges])
@@ -99,41 +121,37 @@ def weights(
 
 
 def reward(
-    state: WorldState, events: Events, following: WorldState, simulator: SimulatorConfig, config: RewardConfig
+    state: WorldState,
+    events: Events,
+    next_state: WorldState,
+    simulator: SimulatorConfig,
+    config: RewardConfig,
 ) -> tuple[Float[Array, " agents"], dict[str, Float[Array, " agents"]]]:
-    """Reward of every agent of one world for the step from ``state`` to ``following``, and its terms by name.
+    """Reward of every agent of one world for the step from ``state`` to ``next_state``, and its terms by name.
 
-    Agents that were not active at the start get 0.
+    Agents that were not active at the start of the step get 0.
     """
-    terms = _terms(state, events, following, simulator, config)
-    terms = {name: jnp.where(state.active, value, 0.0) for name, value in terms.items()}
-    return sum(terms.values(), jnp.zeros(state.speed.shape)), terms
-
-
-def _terms(
-    state: WorldState, events: Events, following: WorldState, simulator: SimulatorConfig, config: RewardConfig
-) -> dict[str, Array]:
     weight = weights(state.scenario.traits, config)
     dt = simulator.timestep_s
-    station = nearest_station(state.scenario, following.route_m)
+    station = nearest_station(state.scenario, next_state.route_m)
     _, _, route_cos, route_sin, _, limit = jnp.moveaxis(
         route_rows(state.scenario, station[:, None])[:, 0], -1, 0
     )
-    yaw_cos, yaw_sin = jnp.cos(following.yaw), jnp.sin(following.yaw)
+    yaw_cos, yaw_sin = jnp.cos(next_state.yaw), jnp.sin(next_state.yaw)
     cos, sin = yaw_cos * route_cos + yaw_sin * route_sin, yaw_sin * route_cos - yaw_cos * route_sin
-    speed = state.speed  # before the step: a crash sets the next one to zero
+    speed = state.speed  # before the step: a collision sets the speed after it to zero
     off_angle = jnp.abs(jnp.arctan2(sin, cos)) / (0.5 * jnp.pi)
     against = jnp.minimum(cos, 0.0) + weight["align_speed"] * jnp.minimum(cos * speed, 0.0)
-    align = against - CROOKED * off_angle
-    aside = jnp.minimum(jnp.abs(following.route_offset_m - weight["center_bias"]), 2.0)
-    return {
+    align = against - ANGLE_PENALTY * off_angle
+    offset_m = jnp.minimum(jnp.abs(next_state.route_offset_m - weight["center_bias"]), 2.0)
+    terms = {
         "goal": weight["goal"] * events.goal,
         "collision": -(weight["collision"] + 0.1 * jnp.abs(speed)) * events.collision,
         "offroad": -weight["offroad"] * events.offroad,
         "red_light": -weight["red_light"] * events.red_light,
-        "comfort": -weight["comfort"] * _violations(state, following, dt),
+        "comfort": -weight["comfort"] * _violations(state, next_state, dt),
         "lane_align": weight["lane_align"] * dt * align,
-        "lane_center": -weight["lane_center"] * dt * aside,
+        "lane_center": -weight["lane_center"] * dt * offset_m,
         "progress": weight["progress"] * events.progress_m,
         "reverse": -weight["reverse"] * dt * (speed < 0),
         "overspeed": -weight["overspeed"] * dt * jnp.maximum(speed - limit, 0.0),
@@ -141,14 +159,22 @@ def _terms(
         "stop_sign": -weight["stop_sign"] * events.stop_sign,
         "moving": -weight["moving"] * dt * (jnp.abs(speed) >= STANDSTILL_MPS),
     }
+    missing = [name for name in TRAIT_NAMES if name not in terms and name not in TRAITS_WITHOUT_TERM]
+    if missing:
+        raise ValueError(
+            f"teacher.reward.reward has no term for {', '.join(missing)} of simulator.conventions.TRAIT_NAMES; add it "
+            "(or name the trait in TRAITS_WITHOUT_TERM)"
+        )
+    terms = {name: jnp.where(state.active, value, 0.0) for name, value in terms.items()}
+    return sum(terms.values(), jnp.zeros(state.speed.shape)), terms
 
 
-def _violations(state: WorldState, following: WorldState, dt: float) -> Float[Array, " agents"]:
-    """How many of GIGAFLOW's four comfort limits the step breaks."""
+def _violations(state: WorldState, next_state: WorldState, dt: float) -> Float[Array, " agents"]:
+    """How many of GIGAFLOW's four comfort limits the step exceeds: 0 to 4."""
     count = jnp.zeros(state.speed.shape)
     for before, after in (
-        (state.acceleration, following.acceleration),
-        (state.lateral_acceleration, following.lateral_acceleration),
+        (state.acceleration, next_state.acceleration),
+        (state.lateral_acceleration, next_state.lateral_acceleration),
     ):
         count += (jnp.abs(after) > MOST_COMFORTABLE_MPS2) * 1.0
         count += (jnp.abs(after - before) / dt > MOST_COMFORTABLE_MPS3) * 1.0

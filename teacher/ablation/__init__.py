@@ -1,1 +1,1 @@
-"""Ablation studies: the same training with one thing changed, several seeds each, judged by what they drive like."""
+"""Ablation studies: trainings that differ in one setting, with several seeds each, compared by evaluation."""

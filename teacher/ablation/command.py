@@ -1,7 +1,7 @@
-"""The command `gigapixel teacher ablate`: what one part of the training is worth, at equal time, over several seeds.
+"""The command `gigapixel teacher ablate`: trainings with one setting changed, for equal time, over several seeds.
 
-Trains every arm of a study with every seed, drives the finished policies, and writes `ablation.json`, `ablation.png`
-and the runs themselves into a folder. The same command goes on where it was stopped.
+Trains every arm of a study with every seed, evaluates the finished policies, and writes `ablation.json`, `ablation.png`
+and the runs into a folder. After an interruption the same command continues with the next run.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ import jax
 import yaml
 from tqdm import tqdm
 
+from gigapixel.run_folder.atomic import write_json, write_text
+from gigapixel.run_folder.exit_codes import INTERRUPTED
 from teacher.ablation.plot import save_plot
-from teacher.ablation.run import FIGURES, Begin, Interrupted, Outcome, conduct
+from teacher.ablation.run import METRICS, Interrupted, OnStart, Outcome, run_study
 from teacher.ablation.study import Arm, Study, load_study
 from teacher.config import to_dict
-from teacher.run.fit import Report, Row
-from teacher.run.run_folder import run_metadata, write_json, write_text
-
-INTERRUPTED = 130
+from teacher.run.fit import Report, Row, jax_metadata
 
 
 def summary(study: Study, outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
-    """By arm and figure: mean and standard deviation over the seeds, and the seeds' values; None where unknown."""
+    """By arm and metric: mean and standard deviation over the seeds (None for one seed), and the seeds' values.
+    Metrics that no seed has are left out."""
     rows: dict[str, dict[str, Any]] = {}
     for arm in study.arms:
         own = [one for one in outcomes if one.arm == arm.name]
         rows[arm.name] = {"agent_steps": statistics.mean(one.agent_steps for one in own)}
-        for name in FIGURES:
+        for name in METRICS:
             values = [value for one in own if (value := one.figures.get(name)) is not None]
             if values:
                 spread = statistics.stdev(values) if len(values) > 1 else None
@@ -42,9 +42,9 @@ def summary(study: Study, outcomes: Sequence[Outcome]) -> dict[str, dict[str, An
     return rows
 
 
-def table(rows: dict[str, dict[str, Any]]) -> str:
-    """One line per arm: experience, then the mean of every figure with its standard deviation."""
-    names = [name for name in FIGURES if any(name in row for row in rows.values())]
+def study_table(rows: dict[str, dict[str, Any]]) -> str:
+    """One line per arm: agent-steps, then mean and standard deviation of every metric."""
+    names = [name for name in METRICS if any(name in row for row in rows.values())]
     width = max(len(name) for name in rows)
     lines = [f"{'':<{width}}  {'agent steps':>12}" + "".join(f"  {name:>16}" for name in names)]
     for arm, row in rows.items():
@@ -53,15 +53,15 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _shown(figure: dict[str, Any] | None) -> str:
-    if figure is None:
+def _shown(metric: dict[str, Any] | None) -> str:
+    if metric is None:
         return "-"
-    spread = "" if figure["std"] is None else f" ± {figure['std']:.3f}"
-    return f"{figure['mean']:.3f}{spread}"
+    spread = "" if metric["std"] is None else f" ± {metric['std']:.3f}"
+    return f"{metric['mean']:.3f}{spread}"
 
 
-def progress(study: Study) -> Begin:
-    """Shows for every run how much of its time is used."""
+def progress(study: Study) -> OnStart:
+    """A progress bar for each run, in minutes of training."""
 
     def begin(arm: Arm, seed: int) -> Report:
         form = "{l_bar}{bar}| {n:.1f}/{total:g} min{postfix}"
@@ -69,7 +69,7 @@ def progress(study: Study) -> Begin:
         compiled: list[float] = []
 
         def report(row: Row) -> None:
-            compiled[:] = compiled or [row["wall_s"]]
+            compiled[:] = compiled or [row["wall_s"]]  # the first update includes compilation
             score = row.get("teacher/episode/driving_score", float("nan"))
             bar.set_postfix_str(f"{row['agent_steps'] / 1e6:.2f}M steps, score {score:.2f}", refresh=False)
             bar.update(min((row["wall_s"] - compiled[0]) / 60, study.minutes) - bar.n)
@@ -90,17 +90,19 @@ def _parser() -> argparse.ArgumentParser:
         "--config",
         type=Path,
         required=True,
-        help="the study, for example configs/teacher/ablation/filter.yaml",
+        help="study file, for example configs/teacher/ablation/filter.yaml",
     )
-    add("--output", type=Path, required=True, help="folder for its runs, figures and plot")
-    add("--minutes", type=float, help="time of every run, instead of the study's")
+    add("--output", type=Path, required=True, help="folder for the runs, metrics and plot")
+    add("--minutes", type=float, help="training time of each run, instead of the study's")
     add("--seeds", help="seeds separated by commas, instead of the study's")
-    add("--packs", default="", help="packs of recorded scenes, for studies that drive in them")
+    add(
+        "--packs", default="", help="packs of recorded scenes, separated by commas, for studies that use them"
+    )
     return parser
 
 
 def main(argv: list[str]) -> int:
-    """Runs the command. Raises ValueError on impossible arguments."""
+    """Runs the command and returns its exit code. Raises ValueError for bad arguments."""
     given = _parser().parse_args(argv)
     study = load_study(given.config, tuple(part.strip() for part in given.packs.split(",") if part.strip()))
     if given.minutes is not None:
@@ -112,16 +114,16 @@ def main(argv: list[str]) -> int:
     _check_same(study, given.output)
     _share_compiled(given.output)
     try:
-        outcomes = conduct(study, given.output, progress(study))
+        outcomes = run_study(study, given.output, progress(study))
     except Interrupted:
-        print("interrupted; the same command goes on with the next run", file=sys.stderr)
+        print("interrupted; the same command continues with the next run", file=sys.stderr)
         return INTERRUPTED
     rows = summary(study, outcomes)
     content = {"question": study.question, "minutes": study.minutes, "seeds": list(study.seeds), "arms": rows}
-    about = run_metadata(study.seeds[0])
+    about = jax_metadata(study.seeds[0])
     write_json(given.output / "ablation.json", content | {key: about[key] for key in ("commit", "device")})
     save_plot(given.output / "ablation.png", study, outcomes)
-    print(table(rows))
+    print(study_table(rows))
     return 0
 
 
@@ -133,7 +135,7 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 
 def _check_same(study: Study, output: Path) -> None:
-    """Refuse a folder that holds runs of another study: they would be mixed into this one's figures."""
+    """Raises ValueError for a folder with runs of another study, whose results would be mixed with this one's."""
     described = {
         "question": study.question,
         "minutes": study.minutes,
@@ -147,6 +149,6 @@ def _check_same(study: Study, output: Path) -> None:
 
 
 def _share_compiled(output: Path) -> None:
-    """Seeds of an arm run the same program: compile it once."""
+    """Sets a compilation cache in the folder, since all seeds of an arm run the same program."""
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(output / "compiled"))

@@ -1,16 +1,17 @@
-"""A study in one picture: learning curves beside what the finished policies drive like."""
+"""The plot of a study: learning curves, and metrics of the finished policies."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from gigapixel.run_folder.figure import write_figure
 from teacher.ablation.run import Outcome
 from teacher.ablation.study import Study
-from teacher.run.run_folder import write_figure
 
 COLOURS = ("#1d6fb8", "#d1495b", "#3a9d5d", "#8a5fbf", "#c98a1b")
 SHOWN = {
@@ -22,9 +23,12 @@ SHOWN = {
 
 
 def save_plot(path: Path, study: Study, outcomes: Sequence[Outcome]) -> None:
-    """Left: the driving score in training against time. Right: figures of the evaluation, a dot for each seed."""
-    from matplotlib.figure import Figure
+    """Writes `draw_study` as an image."""
+    write_figure(path, draw_study(study, outcomes), dpi=110)
 
+
+def draw_study(study: Study, outcomes: Sequence[Outcome]) -> Figure:
+    """Left: driving score in training against time. Right: evaluation metrics, mean as a bar and each seed as a dot."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     curves, bars = figure.subplots(1, 2, width_ratios=(1, 1.4))
     by_arm = [[one for one in outcomes if one.arm == arm.name] for arm in study.arms]
@@ -36,17 +40,17 @@ def save_plot(path: Path, study: Study, outcomes: Sequence[Outcome]) -> None:
     shown = SHOWN | ({"progress_ratio": "way driven"} if study.evaluation.packs else {})
     width = 0.8 / len(study.arms)
     for index, (colour, some) in enumerate(zip(COLOURS, by_arm, strict=False)):
-        places = np.arange(len(shown)) + (index - (len(study.arms) - 1) / 2) * width
-        _draw_figures(bars, places, [_figures(some, name) for name in shown], colour, width)
+        positions = np.arange(len(shown)) + (index - (len(study.arms) - 1) / 2) * width
+        _draw_metrics(bars, positions, [_values(some, name) for name in shown], colour, width)
     bars.set_xticks(range(len(shown)), list(shown.values()))
-    bars.set(ylim=(0, 1.02), ylabel=f"evaluation, {_places(study)}")
+    bars.set(ylim=(0, 1.02), ylabel=f"evaluation, {_where(study)}")
     bars.grid(alpha=0.25, axis="y")
     figure.suptitle(study.question, fontsize=11)
-    write_figure(path, figure, dpi=110)
+    return figure
 
 
-def _draw_curves(axes: Any, outcomes: Sequence[Outcome], colour: str, label: str) -> None:
-    """Every seed thin, their mean thick."""
+def _draw_curves(axes: Axes, outcomes: Sequence[Outcome], colour: str, label: str) -> None:
+    """Each seed as a thin line, their mean as a thick one."""
     curves = [np.array(one.curve) for one in outcomes if len(one.curve) > 1]
     for curve in curves:
         axes.plot(curve[:, 0], curve[:, 1], color=colour, linewidth=0.7, alpha=0.5)
@@ -57,20 +61,24 @@ def _draw_curves(axes: Any, outcomes: Sequence[Outcome], colour: str, label: str
         axes.plot(minutes, mean, color=colour, linewidth=2.4, label=label)
 
 
-def _draw_figures(
-    axes: Any, places: Any, figures: Sequence[Sequence[float]], colour: str, width: float
+def _draw_metrics(
+    axes: Axes, positions: np.ndarray, metrics: Sequence[Sequence[float]], colour: str, width: float
 ) -> None:
-    means = [float(np.mean(some)) if len(some) else np.nan for some in figures]
-    axes.bar(places, means, width=0.92 * width, color=colour, alpha=0.55)
-    for place, some in zip(places, figures, strict=True):
-        axes.plot(np.full(len(some), place), some, "o", color=colour, markersize=4, markeredgecolor="white")
+    """Bars of the means over seeds at ``positions``, and a dot per seed; no bar for a metric without values."""
+    known = np.array([len(values) > 0 for values in metrics])
+    means = [float(np.mean(values)) for values in metrics if len(values)]
+    axes.bar(positions[known], means, width=0.92 * width, color=colour, alpha=0.55)
+    for position, values in zip(positions, metrics, strict=True):
+        axes.plot(
+            np.full(len(values), position), values, "o", color=colour, markersize=4, markeredgecolor="white"
+        )
 
 
-def _figures(outcomes: Sequence[Outcome], name: str) -> list[float]:
+def _values(outcomes: Sequence[Outcome], name: str) -> list[float]:
     return [value for one in outcomes if (value := one.figures.get(name)) is not None]
 
 
-def _places(study: Study) -> str:
+def _where(study: Study) -> str:
     if study.evaluation.packs:
         return f"recorded scenes ({study.evaluation.split})"
     return " and ".join(study.evaluation.maps)

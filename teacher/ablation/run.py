@@ -1,7 +1,7 @@
-"""Train and judge every run of a study, one after the other.
+"""Trains and evaluates every run of a study, one after the other.
 
-A run that is finished has its figures beside its policy and is not made again; one that was cut short starts anew,
-because a run's time would otherwise be measured in two parts.
+A finished run has its result beside its policy and is not repeated. An interrupted run starts from the beginning,
+because training time is measured in one piece.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from gigapixel.run_folder.atomic import write_json
 from teacher.ablation.study import Arm, Study
-from teacher.evaluation.command import Evaluation
+from teacher.evaluation.command import Evaluator
 from teacher.policy import load_policy
 from teacher.run.curves import read_metrics
 from teacher.run.fit import Finish, Report, fit
-from teacher.run.run_folder import write_json
 
-FIGURES = (
+METRICS = (
     "driving_score",
     "goal_rate",
     "collision_rate",
@@ -30,12 +30,12 @@ FIGURES = (
     "failure_rate",
     "progress_ratio",
 )
-"""What is kept of an evaluation; the last is known in recorded scenes only."""
+"""The metrics that are kept of an evaluation; progress_ratio exists in recorded scenes only."""
 RESULT = "ablation.json"
 CURVE_POINTS = 40
 
-Begin = Callable[[Arm, int], Report]
-"""Told of a run that begins; gives what gets its rows."""
+OnStart = Callable[[Arm, int], Report]
+"""Called with arm and seed before a run is trained; returns the callback for its metrics rows."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Outcome:
     Attributes:
         arm: the arm's name.
         seed: the run's seed.
-        agent_steps: experience that fitted into the time.
-        figures: of the evaluation, by name.
-        curve: [(minutes, driving score of the episodes that ended in training)], averaged over equal stretches.
+        agent_steps: agent-steps of training within the time.
+        figures: metrics of the evaluation, by name.
+        curve: [(minutes, driving score of the training episodes that ended)], averaged over equal time intervals.
     """
 
     arm: str
@@ -58,35 +58,35 @@ class Outcome:
 
 
 class Interrupted(Exception):
-    """Somebody asked to stop; what is finished stays."""
+    """Ctrl-C stopped the training; finished runs are complete."""
 
 
-def conduct(study: Study, output: Path, begin: Begin) -> list[Outcome]:
-    """Outcomes of all runs, arm by arm within a seed, so that an early look at the folder compares all arms.
+def run_study(study: Study, output: Path, on_start: OnStart) -> list[Outcome]:
+    """Outcomes of all runs. The runs of one seed come together, so that all arms can be compared early.
 
-    `begin` is told of every run that is made and gives what gets its rows. Raises `Interrupted`.
+    ``on_start`` is called before each run that is trained. Raises `Interrupted`.
     """
-    return [_one(study, arm, seed, output, begin) for seed in study.seeds for arm in study.arms]
+    return [_one(study, arm, seed, output, on_start) for seed in study.seeds for arm in study.arms]
 
 
-def _one(study: Study, arm: Arm, seed: int, output: Path, begin: Begin) -> Outcome:
+def _one(study: Study, arm: Arm, seed: int, output: Path, on_start: OnStart) -> Outcome:
     config = study.config(arm, seed, output)
     result = config.folder / RESULT
     if result.is_file():
         return _read(result)
     if config.folder.exists():
         shutil.rmtree(config.folder)
-    finish = fit(config, stop_after_s=60 * study.minutes, report=begin(arm, seed))
+    finish = fit(config, stop_after_s=60 * study.minutes, report=on_start(arm, seed))
     if finish.interrupted:
         raise Interrupted
-    return _judge(study, arm, seed, finish)
+    return _evaluate(study, arm, seed, finish)
 
 
-def _judge(study: Study, arm: Arm, seed: int, finish: Finish) -> Outcome:
+def _evaluate(study: Study, arm: Arm, seed: int, finish: Finish) -> Outcome:
     policy = load_policy(str(finish.folder / "policy.h5"))
     traffic = study.evaluation.traffic[0]
-    values = Evaluation(policy, study.evaluation, filmed=False).run(traffic)
-    figures = {name: _number(values.get(name)) for name in FIGURES}
+    values = Evaluator(policy, study.evaluation, record_states=False).run(traffic)
+    figures = {name: _number(values.get(name)) for name in METRICS}
     outcome = Outcome(arm.name, seed, finish.agent_steps, figures, curve_of(finish.folder / "metrics.csv"))
     write_json(finish.folder / RESULT, vars(outcome))
     return outcome
@@ -107,10 +107,11 @@ def _read(path: Path) -> Outcome:
 
 
 def curve_of(path: Path, points: int = CURVE_POINTS) -> list[tuple[float, float]]:
-    """[(minutes since the first update, driving score)] of a run's metrics, averaged over equal stretches of time."""
+    """[(minutes since the first update, driving score)] from a run's metrics.csv, averaged over ``points`` equal
+    intervals of time; intervals in which no episode ended are left out."""
     metrics = read_metrics(path)
     score, spent_s = metrics["teacher/episode/driving_score"], metrics["wall_s"] - metrics["wall_s"][0]
-    stretch = np.minimum(points * spent_s // max(spent_s[-1], 1e-9), points - 1)
+    interval = np.minimum(points * spent_s // max(spent_s[-1], 1e-9), points - 1)
     known = np.isfinite(score)
-    boxes = [known & (stretch == box) for box in np.unique(stretch[known])]
+    boxes = [known & (interval == number) for number in np.unique(interval[known])]
     return [(float(spent_s[box].mean() / 60), float(score[box].mean())) for box in boxes]

@@ -1,15 +1,15 @@
-"""What a study compares, as its YAML file says it: configs/teacher/ablation/*.yaml.
+"""Ablation studies as described by YAML files: configs/teacher/ablation/*.yaml.
 
 | field     | meaning                                                                                          |
 |-----------|--------------------------------------------------------------------------------------------------|
-| question  | what the study asks; the title of its plot                                                       |
-| base      | a teacher's configuration, a path from the study's own folder                                    |
-| arms      | by name, what differs from the base: nested as in a teacher's configuration, `{}` for nothing    |
-| minutes   | time for updates that every run gets; compiling, evaluating and pre-training come on top         |
-| seeds     | every arm is trained once with each                                                              |
-| evaluate  | how the finished policies are judged: fields of `EvaluationConfig`                               |
+| question  | the question that the study answers; title of its plot                                          |
+| base      | a teacher configuration, as a path relative to the study's folder                                |
+| arms      | by name, the changes to the base: nested as in a teacher configuration, `{}` for none            |
+| minutes   | time for updates of each run; compilation, evaluation and pre-training are not included          |
+| seeds     | each arm is trained once with each seed                                                          |
+| evaluate  | evaluation of the finished policies: fields of `EvaluationConfig`                                |
 
-`PACKS` in place of a list of packs stands for those of the command line, so that no study knows anybody's disk.
+`PACKS` in place of a list of packs stands for the packs of the command line, so that studies hold no local paths.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from teacher.evaluation.config import EvaluationConfig
 
 PACKS = "PACKS"
 RUNS = "runs"
-"""Folder of a study's training runs, inside its output."""
+"""Folder of the training runs, inside a study's output folder."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One side of a comparison: its name and a teacher's configuration, still without name, output and seed."""
+    """One side of a comparison: its name and a teacher configuration without name, output and seed."""
 
     name: str
     values: dict[str, Any]
 
     @property
     def stem(self) -> str:
-        """The name as part of a folder's."""
+        """The name as part of a folder name."""
         return "".join(letter if letter.isalnum() else "_" for letter in self.name)
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study, checked: every run's configuration can be made."""
+    """A study whose runs all have valid configurations; made by `load_study`."""
 
     question: str
     arms: tuple[Arm, ...]
     minutes: float
     seeds: tuple[int, ...]
     evaluation: EvaluationConfig
-    source: str  # its file, for refusals
+    source: str  # path of its file, for error messages
 
     def config(self, arm: Arm, seed: int, output: Path) -> TeacherConfig:
         """The configuration of one run. Raises ValueError naming the study's file and the field."""
@@ -62,7 +62,7 @@ class Study:
 
 
 def load_study(path: Path, packs: tuple[str, ...] = ()) -> Study:
-    """Read a study. Raises ValueError, naming file and field, for what it cannot mean."""
+    """The study in a YAML file. Raises ValueError naming file and field for bad content."""
     values = _mapping(path)
     known = ("question", "base", "arms", "minutes", "seeds", "evaluate")
     for key in values:
@@ -105,7 +105,7 @@ def load_study(path: Path, packs: tuple[str, ...] = ()) -> Study:
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` written over it, mapping by mapping; neither is touched."""
+    """A copy of ``base`` with ``changes`` merged into it recursively."""
     result = copy.deepcopy(base)
     for key, value in changes.items():
         inside = result.get(key)
@@ -123,12 +123,12 @@ def _mapping(path: Path) -> dict[str, Any]:
     return values
 
 
-def _with_packs(value: Any, packs: tuple[str, ...], path: Path) -> Any:
-    """`value` with the command line's packs wherever PACKS stands."""
+def _with_packs(value: object, packs: tuple[str, ...], path: Path) -> Any:
+    """``value`` with PACKS replaced by the packs of the command line."""
     if isinstance(value, dict):
         return {key: _with_packs(entry, packs, path) for key, entry in value.items()}
     if value != PACKS:
         return value
     if not packs:
-        raise ValueError(f"{path} drives in recorded scenes; name packs: --packs a.h5,b.h5")
+        raise ValueError(f"{path} uses recorded scenes; name packs: --packs a.h5,b.h5")
     return list(packs)

@@ -1,4 +1,4 @@
-"""What an evaluation is asked for, and which wishes are refused."""
+"""The options of an evaluation, and the combinations that are rejected."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from dataclasses import dataclass
 
 from simulator.agents.baselines import BASELINES
 from simulator.logs.split import ALL, SPLITS
-from teacher.evaluation.traffic import LOG_TRAFFIC, SELF, SHARED, TOWN_TRAFFIC
+from teacher.evaluation.traffic import LOG_TRAFFIC, SELF, TOWN_TRAFFIC, TRAFFIC_WITH_SHARE
 
 POLICY_DRIVER = "policy"
 DRIVERS = (POLICY_DRIVER, *BASELINES)
 TOWN_AGENTS, LOG_AGENTS = 16, 64
-"""Agents per world where nothing else is asked for."""
+"""Default numbers of agents per world on maps and in recorded scenes."""
 TOWN_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """One evaluation. Sentences of refusal name the options of `gigapixel teacher evaluate`.
+    """One evaluation. Error messages name the options of `gigapixel teacher evaluate`.
 
     Attributes:
-        maps: Towns to drive in; worlds are spread over them. Empty where packs are driven.
+        maps: Maps to drive on; worlds are distributed over them. Empty where packs are given.
         packs: Packs of recorded scenes to drive instead, each scene once.
         split: Which of the packs' scenes: "all", "train" or "held_out" (see `simulator.logs.split`).
-        traffic: In whose company, one evaluation after the other (see `teacher.evaluation.traffic`).
-        share: Share of agents for the driver, where the traffic leaves that open.
-        driver: Who drives the agents that count: "policy", "constant_velocity" or "idm" (`simulator.agents.baselines`).
-        worlds: Parallel worlds; with packs, scenes that are driven at a time.
-        agents: Agents per world; None is 16 in towns and 64 in recorded scenes.
-        seconds: Length of an episode; None is 60 s in towns and the whole recording of scenes, which none exceeds.
-        seed: Decides on places, bodies, routes and on who drives what.
-        greedy: Take the likeliest action, as labels do, instead of drawing one.
-        hours, km: Drive on in ever new episodes for as many agent-hours or kilometres. At most one of them; towns only.
+        traffic: Controllers of the other agents (see `teacher.evaluation.traffic`); each is evaluated in turn.
+        share: Share of agents that the driver controls, for traffic in TRAFFIC_WITH_SHARE.
+        driver: Controller under evaluation: "policy", "constant_velocity" or "idm" (`simulator.agents.baselines`).
+        worlds: Parallel worlds; with packs, scenes per batch.
+        agents: Agents per world; None is 16 on maps and 64 in recorded scenes.
+        seconds: Length of an episode; None is 60 s on maps and the whole recording of a scene, which is the most.
+        seed: Of start positions, sizes, routes and controller assignment.
+        greedy: Take the most probable action, as labels do, instead of sampling.
+        hours, km: Repeat episodes for this many agent-hours or kilometres. At most one of them; maps only.
     """
 
     maps: tuple[str, ...] = ("Town10HD",)
@@ -51,23 +51,21 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         if bool(self.maps) == bool(self.packs):
-            raise ValueError("--map and --pack are two places to drive in; give exactly one of them")
+            raise ValueError("--map and --pack exclude each other; give exactly one of them")
         self._check_numbers()
         self._check_traffic()
         if self.driver not in DRIVERS:
             raise ValueError(f"--driver {self.driver!r} is unknown; expected one of {', '.join(DRIVERS)}")
         if self.driver != POLICY_DRIVER and not self.greedy:
-            raise ValueError(f"--sample draws the actions of a policy; --driver {self.driver} takes none")
+            raise ValueError(f"--sample needs --driver policy; --driver {self.driver} samples no actions")
         if self.split not in SPLITS:
             raise ValueError(f"--split {self.split!r} is unknown; expected one of {', '.join(SPLITS)}")
         if self.split != ALL and not self.packs:
-            raise ValueError(f"--split {self.split} parts recorded scenes; it needs --pack")
+            raise ValueError(f"--split {self.split} selects recorded scenes; it needs --pack")
         if self.hours is not None and self.km is not None:
-            raise ValueError("--hours and --km are two lengths of one drive; give one of them")
+            raise ValueError("--hours and --km exclude each other; give one of them")
         if self.packs and self.is_long:
-            raise ValueError(
-                "--hours and --km drive on in towns; a pack's scenes would only repeat themselves"
-            )
+            raise ValueError("--hours and --km need --map; with --pack each scene is driven once")
 
     def _check_numbers(self) -> None:
         for name in ("worlds", "agents"):
@@ -90,27 +88,28 @@ class EvaluationConfig:
                     f"--traffic {name!r} is unknown in {where}; expected one or more of {', '.join(known)}"
                 )
         if not self.traffic or len(set(self.traffic)) < len(self.traffic):
-            raise ValueError(f"--traffic {','.join(self.traffic)!r} must name at least one, each once")
+            raise ValueError(f"--traffic {','.join(self.traffic)!r} must name at least one kind, each once")
         if self.share is None:
             return
         if not 0 < self.share <= 1:
             raise ValueError(f"--share {self.share} must be above 0 and at most 1")
-        if not set(self.traffic) & set(SHARED):
+        if not set(self.traffic) & set(TRAFFIC_WITH_SHARE):
             raise ValueError(
-                f"--share has no meaning with --traffic {','.join(self.traffic)}; expected {' or '.join(SHARED)}"
+                f"--share has no meaning with --traffic {','.join(self.traffic)}; "
+                f"expected {' or '.join(TRAFFIC_WITH_SHARE)}"
             )
 
     @property
     def is_long(self) -> bool:
-        """Whether a length of driving is asked for instead of one episode per world."""
+        """Whether episodes are repeated for `hours` or `km` instead of one episode per world."""
         return self.hours is not None or self.km is not None
 
     @property
     def agents_per_world(self) -> int:
-        """Agents per world, with the default of the place."""
+        """Agents per world, with its default."""
         return self.agents or (LOG_AGENTS if self.packs else TOWN_AGENTS)
 
     @property
     def town_seconds(self) -> float:
-        """Length of an episode in a town."""
+        """Length of an episode on a map, s."""
         return TOWN_SECONDS if self.seconds is None else self.seconds

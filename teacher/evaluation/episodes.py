@@ -1,9 +1,10 @@
-"""Episodes of a batch of worlds, driven to their ends once: their last states and, where asked for, every instant."""
+"""Rollouts of whole episodes in a batch of worlds: their final states and, on request, the states of every step."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,16 +19,15 @@ from simulator.config import SimulatorConfig
 from simulator.conventions import COAST
 from simulator.metrics.summary import Metrics, summarise
 from simulator.roads.road_map import RoadMap
-from simulator.rollout import Choose, is_over, select_worlds, step_worlds
+from simulator.rollout import PolicyFn, Step, is_over, rollout, step_fn_of
 from simulator.state import WorldState
 from teacher.evaluation.config import POLICY_DRIVER
-from teacher.observation.observe import observe
-from teacher.policy import Policy
-from teacher.reward import careful_traits
+from teacher.policy import Policy, make_policy_fn
+from teacher.reward import default_traits
 
 
-class Instant(NamedTuple):
-    """What a picture needs to know of one moment; leaves [worlds, agents, ...]."""
+class AgentStates(NamedTuple):
+    """The part of a world state that videos need, of one step; leaves [worlds, agents, ...]."""
 
     position: ArrayField  # [..., 3] m, world
     yaw: ArrayField  # rad
@@ -36,115 +36,109 @@ class Instant(NamedTuple):
     active: ArrayField  # bool
     goal_index: ArrayField  # int32
     route_m: ArrayField  # m
-    collisions: ArrayField  # int32 so far
-    offroads: ArrayField  # int32 so far
-    red_lights: ArrayField  # int32 so far
+    collisions: ArrayField  # int32, so far in the episode
+    offroads: ArrayField  # int32, so far in the episode
+    red_lights: ArrayField  # int32, so far in the episode
 
 
 @dataclass(frozen=True)
 class Episodes:
-    """Finished episodes of some worlds, and what it takes to show them."""
+    """Finished episodes of some worlds, with what is needed to draw them."""
 
     config: SimulatorConfig
     atlas: RoadAtlas
     road_maps: tuple[RoadMap, ...]  # by map id
-    names: tuple[str, ...]  # of the town or the recorded scene, by map id
-    final: WorldState  # last states, numpy, leaves [worlds, ...]
-    agent_steps: int  # steps of agents that count and still drove
-    wall_s: float  # compilation included
-    instants: Instant | None = None  # numpy, leaves [steps + 1, worlds, agents, ...], where asked for
+    names: tuple[str, ...]  # of the map or the recorded scene, by map id
+    final: WorldState  # final states, numpy, leaves [worlds, ...]
+    agent_steps: int  # steps of active agents that count in the metrics
+    wall_s: float  # s, compilation included
+    states: AgentStates | None = None  # numpy, leaves [steps + 1, worlds, agents, ...]; None if not recorded
 
     def metrics(self) -> Metrics:
-        """The figures of these episodes."""
-        logged = self.final.scenario.logged
-        logged_m = None if logged is None else logged_metres(self.final)
+        """The metrics of these episodes."""
+        logged = self.final.scenario.log
+        logged_m = None if logged is None else logged_distance_m(self.final)
         return summarise(self.final, self.agent_steps, self.wall_s, logged_m)
 
 
-def logged_metres(state: WorldState) -> np.ndarray:
-    """How far (m) the log of each agent that a policy drives moves, [worlds, agents]: its only goal is its log's last
-    place."""
+def logged_distance_m(state: WorldState) -> np.ndarray:
+    """Distance (m) that each agent covers in its log, [worlds, agents]: the arc length of its only goal, which is its
+    last logged position."""
     return np.asarray(state.scenario.goal_m)[..., 0]
 
 
-def choose_with(policy: Policy, atlas: RoadAtlas, config: SimulatorConfig, greedy: bool) -> Choose:
-    """The policy as a function of batched worlds and a key, for `simulator.rollout.roll`."""
-
-    def choose(worlds: WorldState, key: Array) -> Array:
-        seen = jax.vmap(observe, (0, None, None, None))(worlds, atlas, config, policy.observation)
-        return policy.act(seen, key, greedy)
-
-    return choose
-
-
-def choose_for(
+def policy_fn_for(
     driver: str, policy: Policy, atlas: RoadAtlas, config: SimulatorConfig, greedy: bool, noisy: bool
-) -> Choose:
-    """Actions where ``driver`` drives the agents that count; a baseline looks at none.
+) -> PolicyFn:
+    """The actions of ``driver``, as `policy_fn`; baselines ignore actions, so theirs are constant.
 
-    The policy also drives the blind and the braking of ``noisy`` traffic, whoever the driver is: figures of drivers
-    compare where all else is the same.
+    In ``noisy`` traffic the policy acts whatever the driver, because it also controls the faulty agents: the traffic
+    must not depend on the driver that is evaluated.
     """
     if driver == POLICY_DRIVER or noisy:
-        return choose_with(policy, atlas, config, greedy)
+        return make_policy_fn(policy, atlas, config, greedy)
     return lambda worlds, key: jnp.full(worlds.yaw.shape, COAST, jnp.int32)
 
 
-def careful(worlds: WorldState) -> WorldState:
-    """The worlds with the careful driver's traits for every agent."""
-    traits = jnp.broadcast_to(careful_traits(), worlds.scenario.traits.shape)
+def with_default_traits(worlds: WorldState) -> WorldState:
+    """The worlds with `default_traits` for every agent."""
+    traits = jnp.broadcast_to(default_traits(), worlds.scenario.traits.shape)
     return worlds.replace(scenario=worlds.scenario.replace(traits=traits))
 
 
-def put_at_the_wheel(worlds: WorldState, driver: str) -> WorldState:
-    """The worlds with ``driver`` for the agents that count."""
+def set_controller(worlds: WorldState, driver: str) -> WorldState:
+    """The worlds with ``driver`` as the controller of the agents that count in the metrics."""
     return with_baseline(worlds, NO_BASELINE if driver == POLICY_DRIVER else driver)
 
 
-def roll_to_the_end(
+def rollout_until_done(
     key: Array,
     worlds: WorldState,
-    choose: Choose,
+    policy_fn: PolicyFn,
     atlas: RoadAtlas,
     config: SimulatorConfig,
     steps: int,
-    filmed: bool,
-) -> tuple[WorldState, Array, Instant | None]:
-    """Drives batched worlds for ``steps``; worlds that are over stand still. The key is consumed.
+    record_states: bool,
+) -> tuple[WorldState, Array, AgentStates | None]:
+    """Drives batched worlds for ``steps``; worlds whose episode is over do not change. The key is consumed.
 
-    Gives the last states, the agent-steps taken in each world [worlds], and the instants [steps, ...] if ``filmed``.
+    Returns the final states, the agent-steps taken in each world [worlds], and with ``record_states`` the states after
+    each step, leaves [steps, worlds, agents, ...].
     """
 
-    def one(carry: tuple[WorldState, Array], step_key: Array) -> tuple[tuple[WorldState, Array], Any]:
-        before, taken = carry
-        following, _ = step_worlds(before, choose(before, step_key), atlas, config)
-        running = ~is_over(before, config)
-        drove = (before.active & before.spawned).sum(axis=1) * running
-        following = select_worlds(running, following, before).replace(scenario=before.scenario)
-        return (following, taken + drove), instant_of(following) if filmed else None
+    def record(step: Step) -> tuple[Array, AgentStates | None]:
+        runs = ~is_over(step.state, config)
+        acts = (step.state.active & step.state.spawned).sum(axis=1) * runs
+        return acts, agent_states(step.next_state) if record_states else None
 
-    start = (worlds, jnp.zeros(worlds.step.shape, jnp.int32))
-    (final, taken), instants = jax.lax.scan(one, start, jax.random.split(key, steps))
-    return final, taken, instants
+    step_fn = step_fn_of(atlas, config, stop=partial(is_over, config=config))
+    final, (acts, states) = rollout(policy_fn, step_fn, worlds, jax.random.split(key, steps), record)
+    return final, acts.sum(axis=0), states
 
 
-def instant_of(worlds: WorldState) -> Instant:
-    """The moment of batched worlds that pictures are made of."""
-    return Instant(*(getattr(worlds, name) for name in Instant._fields))
+def agent_states(worlds: WorldState) -> AgentStates:
+    """The fields of `AgentStates` of batched worlds."""
+    return AgentStates(*(getattr(worlds, name) for name in AgentStates._fields))
 
 
-class Drive:
-    """One compiled drive, for one batch of worlds after the other as long as their arrays have the same shapes."""
+class EpisodeRunner:
+    """Drives batches of worlds with one compiled rollout, as long as their arrays have the same shapes."""
 
     def __init__(
-        self, policy: Policy, driver: str, config: SimulatorConfig, greedy: bool, steps: int, filmed: bool
+        self,
+        policy: Policy,
+        driver: str,
+        config: SimulatorConfig,
+        greedy: bool,
+        steps: int,
+        record_states: bool,
     ) -> None:
-        self.config, self._driver, self._filmed = config, driver, filmed
+        self.config, self._driver, self._record_states = config, driver, record_states
 
         @jax.jit
         def drive(key: Array, worlds: WorldState, atlas: RoadAtlas) -> Any:
-            choose = choose_for(driver, policy, atlas, config, greedy, worlds.scenario.has_noise)
-            return roll_to_the_end(key, worlds, choose, atlas, config, steps, filmed)
+            act = policy_fn_for(driver, policy, atlas, config, greedy, worlds.scenario.has_faults)
+            return rollout_until_done(key, worlds, act, atlas, config, steps, record_states)
 
         self.compiled = drive
 
@@ -157,19 +151,19 @@ class Drive:
         names: tuple[str, ...],
         counted: np.ndarray | None = None,
     ) -> Episodes:
-        """Drives first states to their ends. The key is consumed.
+        """The episodes that begin in ``worlds``. The key is consumed.
 
-        ``counted`` [worlds] bool says which worlds are kept; others only fill up the batch.
+        ``counted`` [worlds] bool masks the worlds whose episodes are kept; the others only fill up the batch.
         """
-        worlds = put_at_the_wheel(worlds, self._driver)
+        worlds = set_controller(worlds, self._driver)
         began = time.perf_counter()
         result = self.compiled(key, worlds, atlas)
-        final, taken, instants = jax.tree.map(np.asarray, jax.block_until_ready(result))
+        final, taken, states = jax.tree.map(np.asarray, jax.block_until_ready(result))
         wall_s = time.perf_counter() - began
-        if self._filmed:
-            first = jax.tree.map(np.asarray, instant_of(worlds))
-            instants = jax.tree.map(lambda a, b: np.concatenate([a[None], b]), first, instants)
+        if self._record_states:
+            first = jax.tree.map(np.asarray, agent_states(worlds))
+            states = jax.tree.map(lambda a, b: np.concatenate([a[None], b]), first, states)
         if counted is not None and not counted.all():
             final, taken = jax.tree.map(lambda leaf: leaf[counted], (final, taken))
-            instants = jax.tree.map(lambda leaf: leaf[:, counted], instants)
-        return Episodes(self.config, atlas, road_maps, names, final, int(taken.sum()), wall_s, instants)
+            states = jax.tree.map(lambda leaf: leaf[:, counted], states)
+        return Episodes(self.config, atlas, road_maps, names, final, int(taken.sum()), wall_s, states)

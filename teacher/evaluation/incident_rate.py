@@ -1,4 +1,4 @@
-"""How far between incidents: totals of a long drive, and how sure one can be of them."""
+"""Kilometres per incident: totals of a long drive, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from scipy.stats import chi2
 
 CONFIDENCE = 0.95
 COUNTED = (
-    "agent_steps",  # of agents that count and still drove
+    "agent_steps",  # of active agents that count in the metrics
     "metres",
-    "collisions",  # each agent of a collision by itself
+    "collisions",  # one for each agent of a collision
     "at_fault_collisions",
     "offroads",
     "red_lights",
     "stop_signs",
-    "moments",  # steps of a world in which anybody collided or left the road
+    "moments",  # steps of a world in which any agent collided or left the road
     "arrivals",  # agents that reached every goal of their route
 )
-"""What is summed over agents and time, for each town."""
+"""What is summed over agents and time, for each map."""
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums since a long drive began."""
+    """Sums over a long drive so far."""
 
-    sums: dict[str, np.ndarray]  # name of COUNTED -> [towns] f64
+    sums: dict[str, np.ndarray]  # name of COUNTED -> [maps] f64
     timestep_s: float
 
     @classmethod
-    def nothing(cls, towns: int, timestep_s: float) -> Totals:
-        """Before the first step."""
-        return cls({name: np.zeros(towns) for name in COUNTED}, timestep_s)
+    def zero(cls, maps: int, timestep_s: float) -> Totals:
+        """The totals before the first step."""
+        return cls({name: np.zeros(maps) for name in COUNTED}, timestep_s)
 
     def plus(self, more: dict[str, np.ndarray]) -> Totals:
-        """With the sums [towns] of some more steps."""
+        """These totals plus the sums [maps] of further steps."""
         return Totals(
             {name: self.sums[name] + np.asarray(more[name], float) for name in COUNTED}, self.timestep_s
         )
@@ -52,13 +52,13 @@ class Totals:
 
     @property
     def incidents(self) -> int:
-        """Collisions and departures."""
+        """Collisions and off-road events."""
         return int(self.sums["collisions"].sum() + self.sums["offroads"].sum())
 
-    def figures(self, town: int | None = None) -> dict[str, float | int | None]:
-        """Plain numbers of one town, or of all together."""
+    def metrics(self, map_id: int | None = None) -> dict[str, float | int | None]:
+        """Metrics of one map, or of all together, as the JSON output has them."""
         values = {
-            name: float(total.sum() if town is None else total[town]) for name, total in self.sums.items()
+            name: float(total.sum() if map_id is None else total[map_id]) for name, total in self.sums.items()
         }
         km = values.pop("metres") / 1000.0
         hours = values["agent_steps"] * self.timestep_s / 3600.0
@@ -78,18 +78,18 @@ class Totals:
 
 
 def poisson_interval(count: int) -> tuple[float, float]:
-    """The exact (Garwood 1936) 95 % interval of a Poisson process's mean when ``count`` events were seen."""
+    """The exact 95 % confidence interval of a Poisson mean, given one count (Garwood 1936)."""
     tail = 0.5 * (1.0 - CONFIDENCE)
     low = 0.5 * float(chi2.ppf(tail, 2 * count)) if count else 0.0
     return low, 0.5 * float(chi2.ppf(1.0 - tail, 2 * count + 2))
 
 
 def km_interval(km: float, incidents: int, moments: int) -> tuple[float, float | None]:
-    """95 % interval of the km between incidents; no upper end while there were none.
+    """95 % confidence interval of the km per incident; without incidents the upper end is None.
 
-    Moments are taken as a Poisson process, and incidents to come with them at the rate seen: two agents that hit each
-    other are two incidents, but they are one event, and an interval that took them for two would be too narrow (the
-    choice is ours). Where every incident has a moment of its own it is the exact interval of the incidents.
+    ``moments`` (see COUNTED) are modelled as a Poisson process, with the observed number of incidents per moment: two
+    agents that hit each other are two incidents of one event, so an interval over incidents would be too narrow (our
+    choice). Where each incident has its own moment, this is the exact interval of the incidents.
     """
     fewest, most = poisson_interval(moments)
     per_moment = incidents / moments if moments else 1.0

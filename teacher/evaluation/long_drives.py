@@ -1,7 +1,7 @@
-"""A long drive: worlds begin anew when they are over, until enough hours or kilometres are driven.
+"""Long drives: worlds are reset when their episode is over, until enough hours or kilometres are driven.
 
-A world is over after its episode, or when two agents in five no longer drive (GIGAFLOW), since thinner traffic would be
-easier. A look is taken every `CHUNK_S` seconds.
+An episode is also over when two in five of its agents are inactive (GIGAFLOW), since less traffic would be easier.
+Worlds are reset, and totals reported, every `CHUNK_S` seconds.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from simulator.atlas.load import load_atlas
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.reset.spawn import check_capacity
-from simulator.roads.map_cache import load_atlas
-from simulator.rollout import Choose, needs_reset, reset_anywhere, step_worlds
+from simulator.rollout import PolicyFn, needs_reset, reset_anywhere, rollout, step_fn_of
 from simulator.state import Events, WorldState
 from teacher.evaluation.config import EvaluationConfig
-from teacher.evaluation.episodes import careful, choose_for, put_at_the_wheel
+from teacher.evaluation.episodes import policy_fn_for, set_controller, with_default_traits
 from teacher.evaluation.incident_rate import COUNTED, Totals
 from teacher.evaluation.towns import start_worlds, town_simulator
 from teacher.policy import Policy
-from teacher.ppo.rollout import renewed
+from teacher.ppo.rollout import auto_reset
 
 CHUNK_S = 5.0
-REFILL_SHARE = 0.4
-REFILL_CHUNK = 4
-"""Worlds that begin anew at a time."""
+RESET_SHARE = 0.4
+"""Share of inactive agents at which a world is reset."""
+RESET_CHUNK = 4
+"""Worlds that are reset at a time."""
 
 Report = Callable[[Totals], None]
 
@@ -38,19 +39,19 @@ Report = Callable[[Totals], None]
 def drive_long(policy: Policy, config: EvaluationConfig, traffic: str, report: Report) -> tuple[Totals, bool]:
     """Totals of a drive of ``config.hours`` or ``config.km``, and whether Ctrl-C ended it early.
 
-    ``report`` hears of the totals after every chunk. Every episode draws its town anew.
+    ``report`` is called with the totals after every chunk. Every reset draws a map.
     """
     atlas = load_atlas(config.maps)
     check_capacity(atlas, config.agents_per_world)
     simulator = town_simulator(policy, config, traffic)
-    simulator = dataclasses.replace(simulator, inactive_reset_share=REFILL_SHARE)
-    totals = Totals.nothing(atlas.num_maps, simulator.timestep_s)
+    simulator = dataclasses.replace(simulator, inactive_reset_share=RESET_SHARE)
+    totals = Totals.zero(atlas.num_maps, simulator.timestep_s)
     try:
         key, start_key = jax.random.split(jax.random.key(config.seed))
-        worlds = put_at_the_wheel(start_worlds(start_key, atlas, simulator, config.worlds), config.driver)
-        noisy = worlds.scenario.has_noise
-        choose = choose_for(config.driver, policy, atlas, simulator, config.greedy, noisy)
-        chunk = jax.jit(partial(drive_chunk, choose=choose, config=simulator, driver=config.driver))
+        worlds = set_controller(start_worlds(start_key, atlas, simulator, config.worlds), config.driver)
+        noisy = worlds.scenario.has_faults
+        act = policy_fn_for(config.driver, policy, atlas, simulator, config.greedy, noisy)
+        chunk = jax.jit(partial(drive_chunk, policy_fn=act, config=simulator, driver=config.driver))
         while driven_share(totals, config) < 1.0:
             key, chunk_key = jax.random.split(key)
             worlds, sums = chunk(chunk_key, worlds, atlas)
@@ -62,7 +63,7 @@ def drive_long(policy: Policy, config: EvaluationConfig, traffic: str, report: R
 
 
 def driven_share(totals: Totals, config: EvaluationConfig) -> float:
-    """Share of what was asked for that has been driven."""
+    """Driven hours or kilometres over those of the configuration."""
     if config.hours is not None:
         return totals.hours / config.hours
     return totals.km / config.km if config.km else 1.0
@@ -72,43 +73,42 @@ def drive_chunk(
     key: Array,
     worlds: WorldState,
     atlas: RoadAtlas,
-    choose: Choose,
+    policy_fn: PolicyFn,
     config: SimulatorConfig,
     driver: str,
-) -> tuple[WorldState, dict[str, Float[Array, " towns"]]]:
-    """Drives for CHUNK_S and begins worlds anew that are over then. The key is consumed.
-
-    Also gives the sums of COUNTED for each town.
-    """
-
-    def one(worlds: WorldState, step_key: Array) -> tuple[WorldState, dict[str, Array]]:
-        following, events = step_worlds(worlds, choose(worlds, step_key), atlas, config)
-        return following, counted(worlds, following, events)
-
+) -> tuple[WorldState, dict[str, Float[Array, " maps"]]]:
+    """The worlds after CHUNK_S of driving, with those whose episode is over reset, and the sums of COUNTED for each
+    map. The key is consumed."""
     steps = max(1, round(CHUNK_S / config.timestep_s))
-    key, refill_key = jax.random.split(key)
-    town = worlds.map_id
-    worlds, counts = jax.lax.scan(one, worlds, jax.random.split(key, steps))
+    key, reset_key = jax.random.split(key)
+    map_id = worlds.map_id
+    worlds, counts = rollout(
+        policy_fn,
+        step_fn_of(atlas, config),
+        worlds,
+        jax.random.split(key, steps),
+        record=lambda step: counted(step.state, step.next_state, step.outcome),
+    )
     sums = {
-        name: jnp.zeros(atlas.num_maps).at[town].add(value.astype(jnp.float32).sum(axis=0))
+        name: jnp.zeros(atlas.num_maps).at[map_id].add(value.astype(jnp.float32).sum(axis=0))
         for name, value in counts.items()
     }
 
     def fresh(keys: Array) -> WorldState:
-        return put_at_the_wheel(careful(reset_anywhere(keys, atlas, config)), driver)
+        return set_controller(with_default_traits(reset_anywhere(keys, atlas, config)), driver)
 
-    return renewed(worlds, needs_reset(worlds, config), fresh, refill_key, REFILL_CHUNK), sums
+    return auto_reset(worlds, needs_reset(worlds, config), fresh, reset_key, RESET_CHUNK), sums
 
 
 def counted(before: WorldState, after: WorldState, events: Events) -> dict[str, Float[Array, " worlds"]]:
-    """The sums of COUNTED in each world for one step; only agents that count in metrics do."""
+    """The sums of COUNTED in each world for one step, over the agents that count in the metrics."""
     counts = before.spawned
     incident = (events.collision | events.offroad) & counts
     per_agent = {
         "agent_steps": before.active & counts,
         "metres": jnp.where(counts, after.distance_m - before.distance_m, 0.0),
         "collisions": events.collision & counts,
-        "at_fault_collisions": events.conduct.at_fault & counts,
+        "at_fault_collisions": events.driving_quality.at_fault & counts,
         "offroads": events.offroad & counts,
         "red_lights": events.red_light & counts,
         "stop_signs": events.stop_sign & counts,

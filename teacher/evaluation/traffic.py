@@ -1,27 +1,27 @@
-"""In whose company a driver is evaluated: towns and recorded scenes in which not everybody drives as it does.
+"""Which partner policies control the other agents in an evaluation.
 
-A policy trained by self-play knows its own manners best. The same drive among drivers of another kind tells how much
-of its skill is skill, and how much is an understanding with itself. Only the agents that it drives count.
+Self-play policies overfit to their own behaviour, so the same policy is also evaluated with other partner policies
+(zero-shot coordination). Metrics count only the agents that the evaluated driver controls.
 
-| traffic | in a town                                                 | in a recorded scene                        |
-|---------|-----------------------------------------------------------|--------------------------------------------|
-| self    | it drives everybody                                       | it drives every vehicle that can be driven |
-| idm     | half of the agents drive by the intelligent driver model  | half of these vehicles do                  |
-| mixed   | a quarter drives by it; others are parked, crashed, blind or brake for no reason | -                   |
-| replay  | -                                  | it drives the recording car; everybody else replays the log       |
+| traffic | on a map                                             | in a recorded scene                                |
+|---------|------------------------------------------------------|----------------------------------------------------|
+| self    | the driver controls all agents                       | the driver controls every controllable vehicle     |
+| idm     | IDM (intelligent driver model) controls half of them | IDM controls half of these vehicles                |
+| mixed   | IDM controls a quarter; others are parked, crashed, blind or brake without reason | -                     |
+| replay  | -                                                    | the driver controls the ego; others replay the log |
 """
 
 import dataclasses
 from typing import Any
 
-from simulator.config import ROLE_SHARES, SimulatorConfig
+from simulator.config import CONTROLLER_SHARES, SimulatorConfig
 from simulator.reset.log_scenario import ReplayConfig
 
 SELF = "self"
 TOWN_TRAFFIC: dict[str, dict[str, float]] = {
     SELF: {},
     "idm": {"idm_share": 0.5},
-    "mixed": {  # as many agents are left to drive as with "idm"; blind and braking shares are GIGAFLOW's
+    "mixed": {  # leaves as many agents to the driver as "idm"; blind and braking shares are GIGAFLOW's
         "idm_share": 0.25,
         "parked_share": 0.08,
         "crashed_share": 0.02,
@@ -29,27 +29,27 @@ TOWN_TRAFFIC: dict[str, dict[str, float]] = {
         "braker_share": 0.10,
     },
 }
-"""Shares of agents in other roles by the traffic's name; a role that is not named has none."""
+"""Shares of agents with other controllers by traffic name; shares that are not listed are 0."""
 LOG_TRAFFIC = (SELF, "replay", "idm")
-SHARED = ("replay", "idm")
-"""Traffic of which the share of agents that the driver gets can be chosen."""
+TRAFFIC_WITH_SHARE = ("replay", "idm")
+"""Traffic for which the share of agents that the driver controls can be chosen."""
 
 
-def in_traffic(config: SimulatorConfig, traffic: str, share: float | None = None) -> SimulatorConfig:
-    """Towns with this traffic. With "idm", ``share`` of the agents for the driver instead of half of them.
+def with_traffic(config: SimulatorConfig, traffic: str, share: float | None = None) -> SimulatorConfig:
+    """The simulator with this traffic on maps. With "idm", the driver controls ``share`` of the agents (default: half).
 
-    Agents start in the same places with the same bodies, routes and goals whatever the traffic.
+    Start positions, sizes, routes and goals of the agents do not depend on the traffic.
     """
     shares = TOWN_TRAFFIC[traffic]
-    if share is not None and traffic in SHARED:
+    if share is not None and traffic in TRAFFIC_WITH_SHARE:
         shares = {"idm_share": 1.0 - share}
-    changes: dict[str, Any] = {name: shares.get(name, 0.0) for name in ROLE_SHARES}
+    changes: dict[str, Any] = {name: shares.get(name, 0.0) for name in CONTROLLER_SHARES}
     return dataclasses.replace(config, **changes)
 
 
-def replay_in(traffic: str, share: float | None = None) -> ReplayConfig:
-    """Who drives what in recorded scenes. ``share`` of vehicles for the driver instead of the recording car alone
-    ("replay") or half of them ("idm"); the recording car is always the first."""
+def replay_config(traffic: str, share: float | None = None) -> ReplayConfig:
+    """Controllers of the agents in recorded scenes. The driver controls ``share`` of the vehicles, by default the ego
+    alone ("replay") or half of them ("idm"); the ego is always among them."""
     if traffic == SELF:
         return ReplayConfig(policy_share=1.0)
     if traffic == "replay":

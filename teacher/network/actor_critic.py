@@ -1,13 +1,14 @@
-"""The teacher's network: actor and critic over one observation, by either of two architectures.
+"""The teacher's actor-critic network, with one of two architectures.
 
-`deep_sets` (GIGAFLOW) and `perceiver` ("Scaling Is All You Need") differ in how they encode an observation and in what
-follows the encoding; everything else is here. `features.py` says what an observation is; the network works for any
-leading axes and any number of sets, and does not care about the order of a set's elements.
+`deep_sets` (GIGAFLOW) and `perceiver` ("Scaling Is All You Need") implement the encoder and the trunk; everything else
+is here. Observations are described in `features.py`; the network accepts any leading axes and any number of sets, and
+is invariant to the order of a set's elements.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -24,6 +25,7 @@ __all__ = [
     "ACTIVATIONS",
     "DTYPES",
     "NetworkConfig",
+    "Params",
     "PerceiverConfig",
     "TeacherNetwork",
     "count_parameters",
@@ -33,47 +35,51 @@ __all__ = [
     "sort_features",
 ]
 
+Params = Mapping[str, Any]
+"""Weights by the names of layers, as flax nests them."""
+Params = dict[str, Any]
+"""Weights of actor and critic: nested dictionaries of float32 arrays (or of their shapes), as flax makes them."""
+
 ARCHITECTURES: dict[str, Any] = {"deep_sets": deep_sets, "perceiver": perceiver}
 CRITIC_ONLY_WIDTH = 32
-"""Features made of what only the critic sees (our choice)."""
-HEAD_SCALES = {"actor": 0.01, "critic": 1.0}  # nearly uniform first actions (the usual PPO start)
+"""Width of the layer over critic-only features (our choice)."""
+HEAD_SCALES = {"actor": 0.01, "critic": 1.0}  # a nearly uniform initial policy, as is usual for PPO
 LINEAR = ("query", "key", "value", "out", "latents", "enter")
-"""Layers that no activation follows: their kernels need half the variance."""
+"""Layers without an activation after them: their kernels are initialised with half the variance."""
 
 
 class Encoder(nn.Module):
-    """The encoding that actor and critic share."""
+    """The encoder shared by actor and critic."""
 
     config: NetworkConfig
 
     @nn.compact
     def __call__(self, features: Features) -> Array:
-        """[..., width]."""
+        """The encoding [..., width]."""
         return ARCHITECTURES[self.config.encoder].encode(self.config, features)
 
 
 class Tower(nn.Module):
-    """From features to outputs: one such tower for the actor, another for the critic.
+    """Encoder, trunk and head of the actor or (with ``is_critic``) of the critic.
 
-    `judges` says that it is the critic's: what only the critic may see joins the encoding here, behind everything
-    that could be shared.
+    Critic-only features are concatenated to the encoding, after everything that may be shared with the actor.
     """
 
     config: NetworkConfig
     outputs: int
-    judges: bool
+    is_critic: bool
 
     @nn.compact
     def __call__(self, features: Features, shared: Array | None) -> Array:
-        """Features with leading axes [...] -> [..., outputs] in float32; `shared` is the encoding, if it is shared."""
+        """Outputs [..., outputs] in float32; ``shared`` is the encoding if actor and critic share it, else None."""
         config, architecture = self.config, ARCHITECTURES[self.config.encoder]
         encoded = architecture.encode(config, features) if shared is None else shared
-        if self.judges and features.critic:
-            seen = jnp.concatenate(features.critic, axis=-1)
+        if self.is_critic and features.critic:
+            critic_only = jnp.concatenate(features.critic, axis=-1)
             layer = Perceptron(
                 (CRITIC_ONLY_WIDTH,), config.activation, DTYPES[config.dtype], name="critic_only"
             )
-            encoded = jnp.concatenate([encoded, layer(seen)], axis=-1)
+            encoded = jnp.concatenate([encoded, layer(critic_only)], axis=-1)
         head = nn.Dense(self.outputs, name="head")
         return head(architecture.decide(config, encoded).astype(jnp.float32))
 
@@ -81,43 +87,43 @@ class Tower(nn.Module):
 class TeacherNetwork(nn.Module):
     """Actor and critic over the same observation.
 
-    `apply(params, observation)` gives both; `apply(params, observation, method="policy")` and `method="value"`
-    run one of them only. Weights come from `init_params`. Observation fields named `critic_...` never reach the policy.
+    `apply(params, observation)` returns logits and value; `method="policy"` and `method="value"` evaluate one of them.
+    Weights come from `init_params`. Observation fields named `critic_...` are inputs of the critic only.
     """
 
     config: NetworkConfig
     num_actions: int = 12
 
     def setup(self) -> None:
-        self.actor = Tower(self.config, self.num_actions, judges=False)
-        self.critic = Tower(self.config, 1, judges=True)
+        self.actor = Tower(self.config, self.num_actions, is_critic=False)
+        self.critic = Tower(self.config, 1, is_critic=True)
         if self.config.shared_encoder:
             self.encoder = Encoder(self.config)
 
-    def __call__(self, observation: Any) -> tuple[Array, Array]:
+    def __call__(self, observation: object) -> tuple[Array, Array]:
         """Logits [..., num_actions] and value [...]."""
         features, shared = self._read(observation)
         return self.actor(features, shared), self.critic(features, shared)[..., 0]
 
-    def policy(self, observation: Any) -> Array:
+    def policy(self, observation: object) -> Array:
         """Logits [..., num_actions] of the discrete jerk actions."""
         return self.actor(*self._read(observation))
 
-    def value(self, observation: Any) -> Array:
-        """Discounted return [...] that the critic expects from here on."""
+    def value(self, observation: object) -> Array:
+        """The critic's estimate [...] of the discounted return."""
         return self.critic(*self._read(observation))[..., 0]
 
-    def _read(self, observation: Any) -> tuple[Features, Array | None]:
+    def _read(self, observation: object) -> tuple[Features, Array | None]:
         features = sort_features(observation)
         return features, self.encoder(features) if self.config.shared_encoder else None
 
 
-def init_params(network: TeacherNetwork, observation: Any, key: Key[Array, ""]) -> Any:
-    """First weights for observations shaped like `observation` (arrays or shapes); the key is consumed.
+def init_params(network: TeacherNetwork, observation: object, key: Key[Array, ""]) -> Params:
+    """Initial weights for observations shaped like ``observation`` (arrays or shapes). The key is consumed.
 
     Kernels are normal with variance 2 / inputs (He et al., arXiv 1502.01852), or 1 / inputs where no activation
-    follows, heads with variance scale^2 / inputs, biases zero. All numbers are drawn at once: XLA takes seconds to
-    compile one draw per kernel.
+    follows, heads with variance scale^2 / inputs, biases zero. All numbers are drawn at once, because XLA takes
+    seconds to compile one draw per kernel.
     """
     shapes = jax.eval_shape(network.init, jax.random.key(0), observation)
     named, structure = jax.tree_util.tree_flatten_with_path(shapes)
@@ -131,7 +137,7 @@ def init_params(network: TeacherNetwork, observation: Any, key: Key[Array, ""]) 
 
 
 def _spread(path: list[str], shape: tuple[int, ...]) -> float:
-    """Standard deviation of a new weight."""
+    """Standard deviation of the initial values of a weight, by its path of names."""
     if path[-1] != "kernel":
         return 0.0
     if path[-2] == "head":
@@ -142,7 +148,7 @@ def _spread(path: list[str], shape: tuple[int, ...]) -> float:
 def sample_actions(logits: Float[Array, "*batch actions"], key: Key[Array, ""]) -> Int[Array, "*batch"]:
     """Actions drawn from softmax(logits); the key is consumed.
 
-    By inverting the cumulative distribution: one random number per row, where the Gumbel trick draws one per action.
+    Inverse-transform sampling: one random number per row, where the Gumbel trick draws one per action.
     """
     batch, actions = logits.shape[:-1], logits.shape[-1]
     triangle = jnp.triu(jnp.ones((actions, actions), logits.dtype))
@@ -151,6 +157,6 @@ def sample_actions(logits: Float[Array, "*batch actions"], key: Key[Array, ""]) 
     return jnp.sum((drawn >= cumulative[..., :-1]).astype(jnp.int32), axis=-1)
 
 
-def count_parameters(params: Any) -> int:
-    """How many numbers a pytree of weights holds."""
+def count_parameters(params: Params) -> int:
+    """Number of weights."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,4 +1,4 @@
-"""What a network is made of: which of two architectures, how wide, and in which numbers it computes."""
+"""Configuration of the actor-critic network: architecture, widths and number format."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class PerceiverConfig:
         width: of every token and latent; a multiple of `heads`.
         heads: attention heads.
         agent_layers: rounds of self-attention across agents.
-        rounds: how often the latents look at every set in turn.
-        latents: queries that look at the sets, all made from the own token (our choice: one query would see each set
-            through a single weighting per head).
-        widening: hidden width of the feed-forward layers, in widths.
+        rounds: rounds of cross-attention from the latents to every set in turn.
+        latents: number of query vectors, all computed from the ego token (our choice: a single query would have only
+            one attention weighting per head).
+        widening: hidden width of the feed-forward layers, as a multiple of `width`.
         head_width: of the residual blocks of actor and critic.
-        head_blocks: residual blocks of each.
+        head_blocks: number of residual blocks of each.
     """
 
     width: int = 64
@@ -60,18 +60,18 @@ class PerceiverConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Architecture and widths; actor and critic are built alike.
+    """Architecture and widths; the same for actor and critic.
 
     Attributes:
-        encoder: `deep_sets` (GIGAFLOW: a perceptron per element, then a maximum) or `perceiver` (attention).
-        shared_encoder: actor and critic read the observation through the same weights and differ in what follows
-            (the perceiver's paper); otherwise they share nothing (GIGAFLOW).
+        encoder: `deep_sets` (GIGAFLOW: an MLP per element, then a maximum) or `perceiver` (attention).
+        shared_encoder: actor and critic share the encoder (as in the perceiver's paper); otherwise they share no
+            weights (GIGAFLOW).
         flat_widths: of deep_sets: layers of the MLP over ego, conditioning and route features.
         set_widths: of deep_sets: layers of the MLP over each element of a set, before the maximum.
-        trunk_widths: of deep_sets: layers after everything has been joined.
+        trunk_widths: of deep_sets: layers over the concatenated encodings.
         perceiver: sizes of the other architecture.
         activation: `relu`, `gelu` or `tanh`.
-        dtype: numbers the layers compute in, `float32` or `bfloat16`; weights, attention weights and the last layers
+        dtype: number format of the layers, `float32` or `bfloat16`; weights, attention weights and the last layers
             are always float32.
     """
 

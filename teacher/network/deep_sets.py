@@ -1,16 +1,16 @@
 """Deep Sets: an MLP per element, a maximum over the elements that exist (GIGAFLOW, arXiv 2502.03349).
 
-`encode` and `decide` are called inside a flax module, whose layers theirs become.
+`encode` and `decide` are called inside a flax module, to which their layers belong.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from teacher.network.config import ACTIVATIONS, DTYPES, NetworkConfig
@@ -23,8 +23,8 @@ def masked_max(
 ) -> Float[Array, "*batch features"]:
     """The largest value of each feature over the elements that exist; 0 where none does.
 
-    Its gradient goes to every element that attains the maximum (JAX's own rule splits it between ties, which takes
-    three more passes over all elements).
+    The gradient is passed to every element that attains the maximum (JAX's own rule divides it between ties, which
+    takes three more passes over all elements).
     """
     lowest = jnp.asarray(jnp.finfo(values.dtype).min, values.dtype)
     largest = jnp.max(jnp.where(mask[..., None], values, lowest), axis=-2)
@@ -50,7 +50,7 @@ class Perceptron(nn.Module):
 
     widths: Sequence[int]
     activation: str
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
@@ -65,14 +65,14 @@ class Perceptron(nn.Module):
 class SetEncoder(nn.Module):
     """Deep Sets: the same MLP for every element, a maximum over elements, then bias and activation.
 
-    The last layer's bias and activation come after the maximum: the same thing for a monotone activation, and it
-    saves a pass over all elements. Elements are laid out flat for the matrix products, which XLA's CPU backend
-    differentiates twice as fast that way.
+    The last layer's bias and activation come after the maximum, which is equivalent for a monotone activation and
+    saves a pass over all elements. Elements are flattened to one axis for the matrix products, because XLA's CPU
+    backend differentiates them twice as fast that way.
     """
 
     widths: Sequence[int]
     activation: str
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, elements: Array, mask: Array) -> Array:
@@ -89,7 +89,7 @@ class SetEncoder(nn.Module):
 
 
 def encode(config: NetworkConfig, features: Features) -> Array:
-    """Flat features and sets, each encoded and then joined: [..., width]."""
+    """The concatenated encodings of flat features and sets: [..., width]."""
     dtype = DTYPES[config.dtype]
     flat = jnp.concatenate(features.flat, axis=-1)
     parts = [Perceptron(config.flat_widths, config.activation, dtype, name="flat")(flat)]

@@ -1,37 +1,37 @@
-"""Observations as networks read them: flat numbers, sets with masks, and what only the critic may see.
+"""Observations as network inputs: flat features, sets with masks, and critic-only features.
 
 An observation is any dataclass or NamedTuple whose fields follow one rule: a field `name` beside a field
 `name_mask` (or `name_set` beside `name_mask`) is a set, [..., elements, features] with its mask [..., elements];
-every other field is flat, [..., features]. A field that is None is not there. A flat field whose name starts with
-`critic_` is for the critic alone.
+every other field is flat, [..., features]. A field that is None is absent. A flat field whose name starts with
+`critic_` is an input of the critic only.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jaxtyping import Array
 
 CRITIC_PREFIX = "critic_"
-"""The remaining time improves an estimate of the return, and a policy that sees it takes risks towards the end
-("Scaling Is All You Need", section 3.3.1)."""
+"""Of fields such as the remaining time: it improves the estimate of the return, but a policy that observes it takes
+risks towards the end ("Scaling Is All You Need", section 3.3.1)."""
 
 
 class Features(NamedTuple):
-    """An observation sorted into what each encoder reads."""
+    """An observation, divided into the inputs of the encoders."""
 
     flat: list[Array]  # each [..., features]
     sets: dict[str, tuple[Array, Array]]  # name -> ([..., elements, features], [..., elements] bool)
-    critic: list[Array]  # each [..., features], not for the policy
+    critic: list[Array]  # each [..., features], for the critic only
 
 
-def sort_features(observation: Any) -> Features:
-    """Split an observation by the rule in the module's docstring. Raises ValueError for a set named `critic_...`."""
+def sort_features(observation: object) -> Features:
+    """Divides an observation by the rule in the module's docstring. Raises ValueError for a set named `critic_...`."""
     if dataclasses.is_dataclass(observation):
         names = [field.name for field in dataclasses.fields(observation)]
     else:
-        names = list(observation._fields)
+        names = list(getattr(observation, "_fields"))  # noqa: B009
     masks = {name.removesuffix("_mask") for name in names if name.endswith("_mask")}
     features = Features(flat=[], sets={}, critic=[])
     for name in names:
@@ -42,9 +42,7 @@ def sort_features(observation: Any) -> Features:
         if value is None:
             continue
         if stem in masks and name.startswith(CRITIC_PREFIX):
-            raise ValueError(
-                f"observation field {name} is a set; expected fields for the critic alone to be flat"
-            )
+            raise ValueError(f"observation field {name} is a set; expected critic-only fields to be flat")
         if stem in masks:
             features.sets[stem] = (value, getattr(observation, f"{stem}_mask"))
         elif name.startswith(CRITIC_PREFIX):

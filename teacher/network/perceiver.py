@@ -1,57 +1,57 @@
-"""Attention instead of a maximum, after "Scaling Is All You Need" (section 3.4.1, figure 3).
+"""An attention encoder, after "Scaling Is All You Need" (section 3.4.1, figure 3).
 
-Agents attend to each other; then a few latents, made from the own token, look at the agents and at every other set in
-turn; dense residual blocks make the head of actor and of critic. Sizes, the latents and the normalisation before each
-layer are our choice: the paper gives totals of 0.75M, 2.5M and 25M weights only.
+Self-attention across agents; then cross-attention from a few latents, computed from the ego token, to the agents and to
+every other set in turn; dense residual blocks are the trunks of actor and critic. Sizes, latents and the normalisation
+before each layer are our choice: the paper only gives totals of 0.75M, 2.5M and 25M weights.
 
-`encode` and `decide` are called inside a flax module, whose layers theirs become.
+`encode` and `decide` are called inside a flax module, to which their layers belong.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from teacher.network.config import ACTIVATIONS, DTYPES, NetworkConfig
 from teacher.network.features import Features
 
 AGENTS = "others"
-"""The set whose elements attend to each other, together with the driver itself."""
+"""The set whose elements attend to each other, together with the ego token."""
 
 
 def masked_softmax(
     scores: Float[Array, "*batch elements"], mask: Bool[Array, "*#batch elements"]
 ) -> Float[Array, "*batch elements"]:
-    """Softmax over the elements that exist; all 0 where none does, and no gradient to those that do not."""
+    """Softmax over the elements that exist; 0, without gradient, for those that do not."""
     kept = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
     raised = jnp.exp(kept - jax.lax.stop_gradient(jnp.max(kept, axis=-1, keepdims=True))) * mask
     return raised / jnp.maximum(jnp.sum(raised, axis=-1, keepdims=True), 1e-9)
 
 
-def normalised(inputs: Array, dtype: Any) -> Array:
-    """Every token with mean 0 and variance 1. The layer that follows can scale and shift, so this has no weights."""
+def normalised(inputs: Array, dtype: DTypeLike) -> Array:
+    """Layer normalisation without weights, since the layer that follows can scale and shift."""
     return nn.LayerNorm(use_scale=False, use_bias=False, dtype=dtype)(inputs)
 
 
-def dense(inputs: Array, width: int, dtype: Any, name: str | None = None, bias: bool = True) -> Array:
+def dense(inputs: Array, width: int, dtype: DTypeLike, name: str | None = None, bias: bool = True) -> Array:
     """A layer of the calling module: [..., features] -> [..., width].
 
-    Rows are laid out flat for the matrix product, which XLA's CPU backend differentiates faster that way.
+    Leading axes are flattened for the matrix product, because XLA's CPU backend differentiates it faster that way.
     """
     layer = nn.Dense(width, use_bias=bias, dtype=dtype, name=name)
     return layer(inputs.reshape(-1, inputs.shape[-1])).reshape(*inputs.shape[:-1], width)
 
 
 class Attention(nn.Module):
-    """Attention with several heads; a query for which no element exists gets the bias of the last layer."""
+    """Multi-head attention; a query without any existing element gets the bias of the last layer."""
 
     heads: int
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, queries: Array, elements: Array, mask: Array) -> Array:
@@ -70,11 +70,11 @@ class Attention(nn.Module):
 
 
 class Residual(nn.Module):
-    """inputs + a normalised, widened and narrowed copy of them; for tokens and for the heads alike."""
+    """A residual block: layer normalisation and an MLP of one hidden layer, added to the inputs."""
 
     hidden: int
     activation: str
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
@@ -93,13 +93,13 @@ class AttentionLayer(nn.Module):
         """As `Attention`."""
         sizes, dtype = self.config.perceiver, DTYPES[self.config.dtype]
         attention = Attention(sizes.heads, dtype, name="attention")
-        looked = queries + attention(normalised(queries, dtype), normalised(elements, dtype), mask)
+        attended = queries + attention(normalised(queries, dtype), normalised(elements, dtype), mask)
         hidden = sizes.widening * sizes.width
-        return Residual(hidden, self.config.activation, dtype, name="feed_forward")(looked)
+        return Residual(hidden, self.config.activation, dtype, name="feed_forward")(attended)
 
 
 class Token(nn.Module):
-    """What an element says, as a token: two layers, the last one linear."""
+    """The token of an element: an MLP of two layers, the last one linear."""
 
     config: NetworkConfig
 
@@ -111,12 +111,12 @@ class Token(nn.Module):
 
 
 def encode(config: NetworkConfig, features: Features) -> Array:
-    """What the latents have seen, side by side: [..., latents * width]."""
+    """The latents after cross-attention, concatenated: [..., latents * width]."""
     sizes, dtype = config.perceiver, DTYPES[config.dtype]
     own = Token(config, name="own")(jnp.concatenate(features.flat, axis=-1))
     sets = {}
     for name, (elements, mask) in features.sets.items():
-        there = jnp.where(mask[..., None], elements, 0.0)  # what is behind a mask may be any number
+        there = jnp.where(mask[..., None], elements, 0.0)  # masked elements may hold any number
         sets[name] = Token(config, name=f"token_{name}")(there), mask
     others = sets.pop(AGENTS, None)
     agents, mask = own[..., None, :], jnp.ones((*own.shape[:-1], 1), bool)

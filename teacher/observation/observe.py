@@ -1,46 +1,46 @@
-"""What a privileged driver knows, in its own frame (box centre, x forward, y left).
+"""The privileged observation, in each agent's ego frame (box centre, x forward, y left).
 
-GIGAFLOW's groups: itself, its conditioning, its route and goals, other agents, lanes, road edges, stop lines with
-their lights. Counts are settings; entities beyond a count are the farthest. Distances are scaled to about [-1, 1].
+GIGAFLOW's groups: ego state, conditioning, route and goals, other agents, lanes, road edges, stop lines with their
+lights. `ObservationConfig` sets the counts; the nearest objects are kept. Values are scaled to about [-1, 1].
 
 | field        | shape                 | columns |
 |--------------|-----------------------|---------|
-| ego          | [agents, 28]          | `_ego` and `next_line`: motion, body, gains, room to the edge, next stop line |
+| ego          | [agents, 28]          | `_ego` and `next_line`: motion, size, gains, road edge, next stop line |
 | conditioning | [agents, NUM_TRAITS + 1]  | driver traits in [-1, 1], goal radius |
 | route        | [agents, ...]         | `_route`: points ahead, goals (x, y, cos, sin), distances left, which exist |
 | others       | [agents, n, 12 or 18] | `observe_others`: pose, motion, size; 6 more where derived |
 | lanes        | [agents, n, 5]        | x, y, cos, sin, offset in height |
-| edges        | [agents, n, 5 or 4]   | middle, half the edge, rise; nearest point, twice the angle where derived |
+| edges        | [agents, n, 5 or 4]   | midpoint, half the edge, rise; derived: nearest point, twice the angle |
 | stops        | [agents, n, 11]       | x, y, cos, sin, half width, off, green, yellow, red, stop sign, yield sign |
-| critic_time  | [agents, 1] or None   | share of the episode that is left; only the critic reads it |
+| critic_time  | [agents, 1] or None   | remaining share of the episode; only the critic reads it |
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
 from simulator import traffic_lights
-from simulator.agents.faulty_agents import unseen_by_blind
+from simulator.agents.faulty_agents import hide_others_from_blind
 from simulator.array_field import ArrayField
-from simulator.atlas.edge_distance import corner_room
+from simulator.atlas.edge_distance import corner_edge_distance
 from simulator.atlas.road_atlas import RoadAtlas, table_rows
 from simulator.config import SimulatorConfig
 from simulator.conventions import NUM_TRAITS
 from simulator.roads.query_grids import EDGE_CANDIDATES, LANE_CANDIDATES, STOP_CANDIDATES
 from simulator.state import WorldState, nearest_station, route_rows
-from teacher.observation.agents import DERIVED_WIDTH, OTHERS_WIDTH, SPEED_UNIT_MPS, observe_others
-from teacher.observation.dropout import knows_goals, thinned
-from teacher.observation.ego_frame import NEAR_M, Frame, Layout, rows
+from teacher.observation.agents import DERIVED_WIDTH, OTHERS_WIDTH, SPEED_SCALE_MPS, observe_others
+from teacher.observation.dropout import knows_goals, without_dropped
+from teacher.observation.ego_frame import POSITION_SCALE_M, EgoFrame, Layout, stack_columns
 from teacher.observation.road import (
     EDGE_POINTS_WIDTH,
     EDGES_WIDTH,
     LANES_WIDTH,
     NEXT_LINE_WIDTH,
     STOPS_WIDTH,
-    Road,
+    MapFrame,
     next_line,
     observe_edge_points,
     observe_edges,
@@ -49,29 +49,29 @@ from teacher.observation.road import (
 )
 
 PREVIEW_M = (2.0, 4.0, 7.0, 10.0, 14.0, 20.0, 28.0, 40.0, 60.0)
-"""How far ahead on its route a driver looks (our choice: dense where it matters for steering)."""
+"""Distances ahead at which the route is observed (our choice: dense where it matters for steering)."""
 EGO_WIDTH = 20 + NEXT_LINE_WIDTH
-_STATIONS = Layout(pairs=(NEAR_M, 1.0), plain=(), relative=(True, False))
+_STATIONS = Layout(pairs=(POSITION_SCALE_M, 1.0), plain=(), relative=(True, False))
 
 
 @dataclass(frozen=True)
 class ObservationConfig:
-    """How much of each group a driver sees.
+    """How many objects of each group an agent observes, and which of them are hidden.
 
     Attributes:
         others: Nearest agents.
         lanes: Lane points, at most 100.
         edges: Road-edge segments, at most 100.
         stops: Stop lines, at most 8.
-        agent_range_m: Agents farther away are not seen (GIGAFLOW: 200 m).
-        derived: Also give what follows from the rest, for networks of a few ten thousand weights (our choice): where
-            others are on the own route and how close they will come, and road edges by their nearest points.
-        hide_occluded: Leave out agents that a camera on the own roof could not see, because others stand before them.
-        lane_dropout, edge_dropout: Share of lane points and road edges left out, drawn anew in every step (GIGAFLOW:
-            0.5 and 0.4). Only in training, as is the next.
-        goal_dropout: Share of agents that are not told where their goals are, for a whole episode (SPACeR); their route
-            ahead they see.
-        critic_time: Tell the critic how much of the episode is left.
+        agent_range_m: Agents farther away are not observed (GIGAFLOW: 200 m).
+        derived: Add derived features, for networks of a few ten thousand weights (our choice): others' positions
+            relative to the own route and their closest approach, and road edges by their nearest points.
+        hide_occluded: Leave out agents that other boxes occlude from a camera on the agent's roof.
+        lane_dropout, edge_dropout: Share of lane points and road edges that are masked, drawn anew in every step
+            (GIGAFLOW: 0.5 and 0.4); in training only.
+        goal_dropout: Share of agents that do not observe their goals for a whole episode, only the route ahead
+            (SPACeR); in training only.
+        critic_time: The critic observes the remaining share of the episode.
     """
 
     others: int = 8
@@ -103,7 +103,7 @@ class ObservationConfig:
                 raise ValueError(f"observation {name}={getattr(self, name)} must lie in [0, 1)")
 
     def without_dropout(self) -> "ObservationConfig":
-        """The same for driving rather than training: nothing is left out at random."""
+        """A copy without random masking, for driving rather than training."""
         return replace(self, lane_dropout=0.0, edge_dropout=0.0, goal_dropout=0.0)
 
 
@@ -113,12 +113,12 @@ OBSERVATIONS = {
     "lean": ObservationConfig(others=20, lanes=80, edges=40, stops=4, agent_range_m=200.0, derived=False),
     "full": ObservationConfig(others=63, lanes=100, edges=100, stops=4, agent_range_m=200.0, derived=False),
 }
-"""Budgets by name: what a small network on a CPU reads, GIGAFLOW's sets, and PufferDrive's counts."""
+"""Configurations by name: for small networks on a CPU, GIGAFLOW's sets, and PufferDrive's counts."""
 
 
 @struct.dataclass
 class Observation:
-    """One observation per agent; sets carry a mask of the rows that hold something."""
+    """One observation per agent. Beside each set is a mask of the rows that hold an object; the others are 0."""
 
     ego: ArrayField  # [..., 28]
     conditioning: ArrayField  # [..., NUM_TRAITS + 1]
@@ -131,11 +131,11 @@ class Observation:
     edges_mask: ArrayField  # [..., edges] bool
     stops: ArrayField  # [..., stops, 11]
     stops_mask: ArrayField  # [..., stops] bool
-    critic_time: Any = None  # [..., 1], where it is on
+    critic_time: ArrayField | None = None  # [..., 1], with ObservationConfig.critic_time
 
 
 def example_observation(config: ObservationConfig) -> Observation:
-    """An empty observation of one agent, [1, ...]: what the network's weights take their shapes from."""
+    """An observation of zeros for one agent, leaves [1, ...], from which networks are initialised."""
     sets = {
         "others": (config.others, OTHERS_WIDTH + config.derived * DERIVED_WIDTH),
         "lanes": (config.lanes, LANES_WIDTH),
@@ -155,26 +155,27 @@ def example_observation(config: ObservationConfig) -> Observation:
 def observe(
     state: WorldState, atlas: RoadAtlas, simulator: SimulatorConfig, config: ObservationConfig
 ) -> Observation:
-    """Observations of all agents of one world. Rows of inactive agents are meaningless but finite."""
-    frame = Frame.of(state)
-    road = Road.of(state, frame, simulator)
+    """Observations of all agents of one world, leaves [agents, ...]. Rows of inactive agents are finite, without
+    meaning."""
+    frame = EgoFrame.of(state)
+    road = MapFrame.of(state, frame, simulator)
     row = table_rows(atlas, state.map_id, road.xy)
     candidates = atlas.stop_candidates[row]
     states = traffic_lights.line_states(state, candidates, atlas, simulator)
     others, others_mask = observe_others(
         state, frame, config.others, config.agent_range_m, config.derived, config.hide_occluded
     )
-    if state.scenario.has_noise:
-        others, others_mask = unseen_by_blind(state, others, others_mask)
-    kept = thinned(state, atlas.lane_candidates[row][:, : config.lanes], config.lane_dropout, salt=1)
+    if state.scenario.has_faults:
+        others, others_mask = hide_others_from_blind(state, others, others_mask)
+    kept = without_dropped(state, atlas.lane_candidates[row][:, : config.lanes], config.lane_dropout, salt=1)
     lanes, lanes_mask = observe_lanes(kept, road, atlas)
-    look_at_edges = observe_edge_points if config.derived else observe_edges
-    kept = thinned(state, atlas.edge_candidates[row][:, : config.edges], config.edge_dropout, salt=2)
-    edges, edges_mask = look_at_edges(kept, road, atlas)
+    edge_features = observe_edge_points if config.derived else observe_edges
+    kept = without_dropped(state, atlas.edge_candidates[row][:, : config.edges], config.edge_dropout, salt=2)
+    edges, edges_mask = edge_features(kept, road, atlas)
     stops, stops_mask = observe_stops(candidates[:, : config.stops], states[:, : config.stops], road, atlas)
     line = next_line(state, candidates, states, atlas, simulator)
     return Observation(
-        ego=rows(*_ego(state, frame, atlas, simulator), *line),
+        ego=stack_columns(*_ego(state, frame, atlas, simulator), *line),
         conditioning=jnp.column_stack(
             [2.0 * state.scenario.traits - 1.0, state.scenario.goal_radius_m / 12.0]
         ),
@@ -192,19 +193,21 @@ def observe(
 
 
 def _time_left(state: WorldState, simulator: SimulatorConfig) -> Float[Array, "agents 1"]:
+    """Remaining share of the episode."""
     left = 1.0 - state.step / simulator.episode_steps
     return jnp.broadcast_to(left, (state.yaw.shape[0], 1)).astype(jnp.float32)
 
 
 def _ego(
-    state: WorldState, frame: Frame, atlas: RoadAtlas, simulator: SimulatorConfig
+    state: WorldState, frame: EgoFrame, atlas: RoadAtlas, simulator: SimulatorConfig
 ) -> list[Float[Array, " agents"]]:
-    """Motion, body, heading and offset on the route, gains, and the room of the four corners to the road's edge."""
+    """Motion, size, heading and lateral offset on the route, dynamics gains, and the signed distances of the four
+    corners to the road edge; each [agents], scaled."""
     scenario = state.scenario
     here = route_rows(scenario, nearest_station(scenario, state.route_m[:, None]))[:, 0]
     limit = here[:, 5]
     heading = frame.turn(here[:, 2:3], here[:, 3:4])
-    room = corner_room(state, atlas, simulator)
+    edge_m = corner_edge_distance(state, atlas, simulator)
     gains = [
         jnp.log(gain)
         for gain in (
@@ -215,36 +218,44 @@ def _ego(
         )
     ]
     return [
-        state.speed / SPEED_UNIT_MPS,
+        state.speed / SPEED_SCALE_MPS,
         state.acceleration / 4.0,
         state.lateral_acceleration / 4.0,
         state.steering / 0.55,
         jnp.clip(state.route_offset_m / 2.0, -3.0, 3.0),
         limit / 20.0,
-        (state.speed - limit) / SPEED_UNIT_MPS,
+        (state.speed - limit) / SPEED_SCALE_MPS,
         jnp.minimum(state.stopped_s / 10.0, 2.0),
         scenario.size[:, 0] / 10.0,
         scenario.size[:, 1] / 3.0,
         *(value[:, 0] for value in heading),
         *gains,
-        *jnp.clip(room / 2.0, -1.0, 2.0).T,
+        *jnp.clip(edge_m / 2.0, -1.0, 2.0).T,
     ]
 
 
-def _route(state: WorldState, frame: Frame, goal_dropout: float) -> Float[Array, "agents route"]:
-    """Points ahead and the next two goals (x, y, cos, sin each), distances left to these (/ NEAR_M), which exist."""
+def _route(state: WorldState, frame: EgoFrame, goal_dropout: float) -> Float[Array, "agents route"]:
+    """Route points ahead and the next two goals (x, y, cos, sin each), the arc lengths left to the goals
+    (/ POSITION_SCALE_M), and whether the goals exist (and are observed)."""
     scenario, agents = state.scenario, state.yaw.shape[0]
     goals = state.goal_index[:, None] + jnp.arange(2)
     exists = goals < scenario.num_goals[:, None]
     if goal_dropout > 0:
         exists = exists & knows_goals(state, goal_dropout)[:, None]
     goal_m = jnp.take_along_axis(scenario.goal_m, jnp.minimum(goals, scenario.goal_m.shape[1] - 1), axis=1)
-    place_m = jnp.concatenate([state.route_m[:, None] + jnp.array(PREVIEW_M), goal_m], axis=1)
-    station = route_rows(scenario, nearest_station(scenario, place_m))[..., :4]
-    # As `_STATIONS.crossed()`: without plain numbers, turning pairs round is cheaper than picking columns.
-    crossed = station.reshape(agents, -1, 2, 2)[..., ::-1].reshape(station.shape)
+    at_m = jnp.concatenate([state.route_m[:, None] + jnp.array(PREVIEW_M), goal_m], axis=1)
+    station = route_rows(scenario, nearest_station(scenario, at_m))[..., :4]
+    # The same as picking the columns `_STATIONS.swapped()`; without scalars, reversing the pairs is cheaper.
+    swapped = station.reshape(agents, -1, 2, 2)[..., ::-1].reshape(station.shape)
     shown = jnp.concatenate([jnp.ones((agents, len(PREVIEW_M)), bool), exists], axis=1)
-    seen = jnp.clip(_STATIONS.seen(station, crossed, frame.pose(), frame.matrix, shown), -4.0, 4.0)
-    left = jnp.clip((goal_m - state.route_m[:, None]) / NEAR_M, -1.0, 4.0)
+    ego = jnp.clip(_STATIONS.to_ego_frame(station, swapped, frame.pose(), frame.matrix, shown), -4.0, 4.0)
+    left = jnp.clip((goal_m - state.route_m[:, None]) / POSITION_SCALE_M, -1.0, 4.0)
     left = jnp.where(exists, left, 0.0)
-    return jnp.concatenate([seen.reshape(agents, -1), left, exists.astype(jnp.float32)], axis=1)
+    return jnp.concatenate([ego.reshape(agents, -1), left, exists.astype(jnp.float32)], axis=1)
+
+
+def observe_worlds(
+    worlds: WorldState, atlas: RoadAtlas, simulator: SimulatorConfig, config: ObservationConfig
+) -> Observation:
+    """`observe` of every world; leaves [worlds, agents, ...]."""
+    return jax.vmap(observe, (0, None, None, None))(worlds, atlas, simulator, config)

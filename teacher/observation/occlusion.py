@@ -1,8 +1,8 @@
-"""Which other agents a camera on the own roof could see: those that no other box hides.
+"""Which other agents are visible from a camera on an agent's roof, given occlusion by other agents' boxes.
 
-A student drives from pictures; it cannot copy a decision that its teacher took because of somebody behind a lorry
-(the learner-expert asymmetry of LEAD, arXiv 2512.20563). Lines of sight run from the camera to the top of the other's
-box, at its centre and near its four corners; one that is free is enough.
+A student drives from images; it cannot imitate a decision that depends on an agent hidden behind a truck (the
+learner-expert asymmetry of LEAD, arXiv 2512.20563). Lines of sight run from the camera to the top of the other's box,
+at its centre and near its four corners; an agent is visible if one of them is free.
 """
 
 from __future__ import annotations
@@ -13,23 +13,25 @@ from jaxtyping import Array, Bool, Float, Int
 from simulator.state import WorldState
 
 CAMERA_HEIGHT_M = 1.5
-"""Of the camera above the ground (the rig of nuPlan)."""
-_INSET = 0.9  # of the half sizes: where sight lines end
+"""Height of the camera above the ground (nuPlan's rig)."""
+_INSET = 0.9  # sight lines end at these shares of the half sizes
 _CORNERS = ((0.0, 0.0), (_INSET, _INSET), (_INSET, -_INSET), (-_INSET, _INSET), (-_INSET, -_INSET))
 
 
 def visible(
     state: WorldState, others: Int[Array, "agents n"], there: Bool[Array, "agents n"]
 ) -> Bool[Array, "agents n"]:
-    """Which of ``others`` (indices; ``there`` says which slots hold somebody) each agent sees. Only they themselves
-    hide one another: give all that are near."""
+    """Mask of the agents ``others`` (indices; ``there`` masks the slots in use) that are visible to each agent.
+
+    Only agents among ``others`` occlude one another, so it should list all that are near.
+    """
     box = _boxes(state)
-    eye = box[:, :2], box[:, 6] + CAMERA_HEIGHT_M
+    camera = box[:, :2], box[:, 6] + CAMERA_HEIGHT_M
     mine = box[others]  # [agents, n, 8]
     free = jnp.zeros(others.shape, bool)
     for along, across in _CORNERS:
         point, height = _point(mine, along, across), mine[..., 6] + mine[..., 7]
-        free = free | ~_hidden(eye, point, height, mine, there)
+        free = free | ~_hidden(camera, point, height, mine, there)
     return there & free
 
 
@@ -43,27 +45,27 @@ def _boxes(state: WorldState) -> Float[Array, "agents 8"]:
 
 
 def _point(box: Float[Array, "*n 8"], along: float, across: float) -> Float[Array, "*n 2"]:
-    """A place on each box, in half sizes ahead of and left of its centre; world."""
+    """World position of a point of each box, given in half sizes ahead and left of its centre."""
     x, y, cos, sin, half_length, half_width = (box[..., i] for i in range(6))
     ahead, left = along * half_length, across * half_width
     return jnp.stack([x + ahead * cos - left * sin, y + ahead * sin + left * cos], axis=-1)
 
 
 def _hidden(
-    eye: tuple[Float[Array, "agents 2"], Float[Array, " agents"]],
+    camera: tuple[Float[Array, "agents 2"], Float[Array, " agents"]],
     point: Float[Array, "agents n 2"],
     height: Float[Array, "agents n"],
     box: Float[Array, "agents n 8"],
     there: Bool[Array, "agents n"],
 ) -> Bool[Array, "agents n"]:
-    """Whether the line from each agent's eye to each point runs through any of the other boxes."""
-    start, start_height = eye
+    """Whether the line from each agent's camera to each point passes through any of the other boxes."""
+    start, start_height = camera
     x, y, cos, sin, half_length, half_width, ground, tall = (box[:, None, :, i] for i in range(8))
     east, north = start[:, 0, None, None] - x, start[:, 1, None, None] - y
     run = point - start[:, None]
     run_east, run_north = run[..., 0, None], run[..., 1, None]
     enters, leaves = jnp.zeros(()), jnp.ones(())
-    for offset, speed, half in (  # shares of the line that lie between two opposite sides of the box
+    for offset, speed, half in (  # interval of the line between two opposite sides of the box
         (east * cos + north * sin, run_east * cos + run_north * sin, half_length),
         (north * cos - east * sin, run_north * cos - run_east * sin, half_width),
     ):
@@ -80,11 +82,11 @@ def _hidden(
     return blocks.any(axis=-1)
 
 
-def first_of(
+def first_true(
     mask: Bool[Array, "agents n"], count: int
 ) -> tuple[Int[Array, "agents count"], Bool[Array, "agents count"]]:
-    """Slots of the first ``count`` that the mask holds, in order, and which of these there are."""
-    place = jnp.where(mask, jnp.cumsum(mask, axis=1) - 1, count)
+    """Indices of the first ``count`` True entries of each row, in order, and a mask of those that exist."""
+    rank = jnp.where(mask, jnp.cumsum(mask, axis=1) - 1, count)
     slots = jnp.arange(count)
-    index = jnp.argmax(place[:, None, :] == slots[:, None], axis=-1)
+    index = jnp.argmax(rank[:, None, :] == slots[:, None], axis=-1)
     return index.astype(jnp.int32), slots < mask.sum(axis=1)[:, None]

@@ -1,4 +1,4 @@
-"""What pre-training from recorded traffic is made of; `pretrain.py` says what it does."""
+"""Configuration of behaviour cloning from recorded traffic; see `pretrain.py`."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Imitation of recorded drivers before the first update of a run.
+    """Behaviour cloning of recorded drivers before the first PPO update of a run.
 
     Attributes:
-        packs: paths of scene packs; none of them turns pre-training off.
+        packs: paths of scene packs; without any there is no pre-training.
         epochs: passes over the training scenes' samples ("Scaling Is All You Need": 20, of 600 hours and more; a few
-            minutes of traffic are learnt by heart within twelve).
-        minibatch_size: samples per gradient step; all there are, where they are fewer.
-        learning_rate: AdamW's, falling to zero as a cosine (the paper's 2e-3).
-        weight_decay: AdamW's decoupled decay, on kernels only; strong, because logs are few.
-        max_grad_norm: global norm to which a gradient is shortened.
-        value_weight: weight of the squared error of the value beside the cross-entropy of the action.
-        num_agents: room for road users per scene; where there are more, the recording car, moving ones and near ones
-            come first.
-        worlds_per_scene: worlds made of each scene. They differ in their drivers' traits, which decide what a drive is
-            worth, not how it was driven; from one world the critic learns traits by heart.
+            minutes of traffic are overfitted within twelve).
+        minibatch_size: samples per gradient step; all samples, if there are fewer.
+        learning_rate: of AdamW, with cosine decay to zero (the paper's 2e-3).
+        weight_decay: of AdamW, on kernels only; strong, because there is little data.
+        max_grad_norm: global norm to which gradients are clipped.
+        value_weight: weight of the value's squared error relative to the action's cross-entropy.
+        num_agents: agent slots per scene; where there are more road users, the ego, moving and near ones are kept.
+        worlds_per_scene: worlds made of each scene. They differ in the agents' traits, which change the returns and
+            not the actions; with a single world the critic overfits to the traits.
     """
 
     packs: tuple[str, ...] = ()

@@ -1,14 +1,12 @@
-"""Recorded drivers as experts: one world is driven as its log was, and what they saw, did and earned is kept.
+"""Expert demonstrations from logs: the observations, actions and returns of recorded drivers.
 
-An expert is an agent that a policy could drive. It is driven by the simulator itself, through the action that leads it
-nearest to the log's next poses (closed loop, `JerkActions.toward`), so that observation, action, reward and events are
-those that the same drive would give a policy. Everybody else replays the log. An expert whose drive is over (arrived,
-crashed, or no longer seen by the recording) goes on as recorded: nobody meets a wreck or a gap that was never there.
+An expert is an agent that a policy could control. At each step it takes the action that brings it closest to the next
+poses of its log (closed loop, `JerkActions.toward`), so that observations, actions, rewards and events are those of a
+policy with the same trajectory. All other agents replay the log, and so do experts whose drive is over (arrived,
+crashed, or no longer tracked), so that no crashed or missing vehicle disturbs the others.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +19,11 @@ from simulator.config import SimulatorConfig
 from simulator.dynamics.bicycle import Motion, Vehicle, motion_of, vehicle_of
 from simulator.dynamics.jerk_actions import JerkActions
 from simulator.dynamics.log_window import Ahead, LoggedTrack, logged_motion, windows
-from simulator.state import LOG, WorldState
+from simulator.rollout import Step, rollout
+from simulator.state import LOG, Events, WorldState
 from simulator.step import step
 from teacher.config import TeacherConfig
-from teacher.observation.observe import observe
+from teacher.observation.observe import Observation, observe
 from teacher.reward import reward
 
 _MODEL = JerkActions()
@@ -32,42 +31,54 @@ _MODEL = JerkActions()
 
 @struct.dataclass
 class Demonstration:
-    """What the experts of one world did; leaves [steps, agents, ...]."""
+    """The demonstrations of one world; leaves [steps, agents, ...]."""
 
-    observation: Any
-    action: ArrayField  # i32, index into the action table
+    observation: Observation
+    action: ArrayField  # i32, index of the jerk action
     target: ArrayField  # f32: discounted return from this step on
-    acts: ArrayField  # bool: is an expert's; the rest means nothing
-    valued: ArrayField  # bool: the drive arrives, so `target` is the whole return
-    apart_m: ArrayField  # f32, m: from the log after the step
+    acts: ArrayField  # bool: an expert acts; other entries have no meaning
+    valued: ArrayField  # bool: the expert arrives later, so `target` is the complete return
+    apart_m: ArrayField  # f32, m: distance to the log after the step
 
 
 def demonstrate(
     state: WorldState, atlas: RoadAtlas, simulator: SimulatorConfig, config: TeacherConfig
 ) -> Demonstration:
-    """Drives one recorded world to the end of its log; `simulator` may differ from the run's in the number of agents.
+    """The demonstrations of one recorded world, to the end of its log. ``simulator`` may differ from
+    ``config.simulator`` in the number of agents.
 
-    A drive that ends in arrival is worth the discounted rewards up to there. Other drives are not `valued`: one that
-    the recording cuts off would have gone on, and one that ends in a crash did not end so (boxes are annotated to
-    decimetres, and maps leave out driveways).
+    The return of a drive that arrives is the sum of discounted rewards up to the arrival. Other drives are not
+    `valued`: one that the recording cuts off would have continued, and a crash of a recorded driver is an error of the
+    annotation (boxes are accurate to decimetres, and maps lack driveways).
     """
-    logged = state.scenario.logged
+    logged = state.scenario.log
     seen = logged.valid & (jnp.arange(logged.valid.shape[1]) <= logged.last_step)
-    state, ahead = begin(state, seen, simulator.timestep_s)
+    state, ahead = expert_start(state, seen, simulator.timestep_s)
 
-    def drive(state: WorldState, now: tuple[Array, Ahead, Array]) -> tuple[WorldState, tuple]:
-        following_seen, window, place = now
+    def policy_fn(state: WorldState, inputs: tuple[Array, Ahead, Array]) -> tuple[Array, tuple]:
+        _, window, _ = inputs
         action = _MODEL.toward(motion_of(state), window, vehicle_of(state), simulator.timestep_s)
-        following, events = step(state, action, atlas, simulator)
-        earned, _ = reward(state, events, following, simulator, config.reward)
-        acts = state.active & following_seen
-        arrives = acts & events.arrived
-        apart = jnp.linalg.norm(following.position[:, :2] - place, axis=-1)
-        kept = observe(state, atlas, simulator, config.observation), action, earned, acts, arrives, apart
-        return _replay_the_rest(state, following, following_seen), kept
+        return action, inputs
 
-    steps = (seen[:, 1:].T, _by_step(ahead), jnp.swapaxes(logged.position, 0, 1)[1:, :, :2])
-    _, (observation, action, earned, acts, arrives, apart) = jax.lax.scan(drive, state, steps)
+    def step_fn(
+        state: WorldState, chosen: tuple[Array, tuple]
+    ) -> tuple[WorldState, tuple[WorldState, Events]]:
+        action, (seen_next, _, _) = chosen
+        next_state, events = step(state, action, atlas, simulator)
+        return _replay_finished(state, next_state, seen_next), (next_state, events)
+
+    def record(taken: Step) -> tuple:
+        action, (seen_next, _, logged_xy) = taken.action
+        next_state, events = taken.outcome
+        earned, _ = reward(taken.state, events, next_state, simulator, config.reward)
+        acts = taken.state.active & seen_next
+        apart = jnp.linalg.norm(next_state.position[:, :2] - logged_xy, axis=-1)
+        observation = observe(taken.state, atlas, simulator, config.observation)
+        return observation, action, earned, acts, acts & events.arrived, apart
+
+    inputs = (seen[:, 1:].T, _by_step(ahead), jnp.swapaxes(logged.position, 0, 1)[1:, :, :2])
+    _, kept = rollout(policy_fn, step_fn, state, inputs, record)
+    observation, action, earned, acts, arrives, apart = kept
     return Demonstration(
         observation=observation,
         action=action,
@@ -78,15 +89,15 @@ def demonstrate(
     )
 
 
-def begin(
+def expert_start(
     state: WorldState, seen: Bool[Array, "agents steps"], timestep_s: float
 ) -> tuple[WorldState, Ahead]:
-    """The first state, and the next poses of every track at each step, fields [agents, steps, poses].
+    """The initial state, and the next poses of every track at each step, fields [agents, steps, poses].
 
-    Experts begin with the accelerations and the steering of their first second: those of one step are noise where steps
-    are short.
+    Accelerations and steering of the experts are fitted to their first second, since those of a single short step
+    are noisy.
     """
-    logged = state.scenario.logged
+    logged = state.scenario.log
     tracks = LoggedTrack(logged.position[..., 0], logged.position[..., 1], logged.yaw, logged.speed, seen)
     poses = max(1, round(_MODEL.horizon_s / timestep_s))
 
@@ -102,24 +113,26 @@ def begin(
 
 
 def _by_step(ahead: Ahead) -> Ahead:
-    """The windows of all steps but the last, time first."""
+    """The poses ahead of all steps but the last, with the time axis first."""
     return jax.tree.map(lambda field: jnp.swapaxes(field, 0, 1)[:-1], ahead)
 
 
-def _replay_the_rest(before: WorldState, following: WorldState, seen: Bool[Array, " agents"]) -> WorldState:
-    """``following``, in which whoever stopped being an expert in this step replays the log from now on."""
-    goes_on = following.active & seen
-    over = before.active & ~goes_on
-    scenario = following.scenario
-    return following.replace(
-        active=goes_on,
-        present=jnp.where(over, seen, following.present),
+def _replay_finished(
+    prev_state: WorldState, next_state: WorldState, tracked: Bool[Array, " agents"]
+) -> WorldState:
+    """``next_state``, in which agents that have ceased to be experts in this step are controlled by log replay."""
+    active = next_state.active & tracked
+    over = prev_state.active & ~active
+    scenario = next_state.scenario
+    return next_state.replace(
+        active=active,
+        present=jnp.where(over, tracked, next_state.present),
         scenario=scenario.replace(control=jnp.where(over, LOG, scenario.control)),
     )
 
 
 def discounted(reward: Float[Array, "steps *batch"], discount: float) -> Float[Array, "steps *batch"]:
-    """Returns G_t = r_t + discount G_(t+1), with nothing after the last step ("Scaling Is All You Need", eq. 1)."""
+    """Returns G_t = r_t + discount G_(t+1), with 0 after the last step ("Scaling Is All You Need", eq. 1)."""
 
     def backwards(later: Array, now: Array) -> tuple[Array, Array]:
         total = now + discount * later

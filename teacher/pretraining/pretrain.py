@@ -1,8 +1,8 @@
-"""Pre-training from recorded traffic ("Scaling Is All You Need", section 3.4.2): actor and critic before PPO.
+"""Pre-training of actor and critic from recorded traffic, before PPO ("Scaling Is All You Need", section 3.4.2).
 
-Both are trained: a policy with an untrained critic would be spoilt by its first updates. The actor learns the recorded
-drivers' actions (cross-entropy), the critic the discounted return that the same drives earn in the simulator (squared
-error). `expert.py` drives, `demonstrations.py` collects, this file learns.
+Behaviour cloning of the recorded drivers' actions (cross-entropy) for the actor, and regression of the discounted
+returns of the same drives in the simulator (squared error) for the critic: an untrained critic would quickly destroy a
+pre-trained policy. `log_expert.py` drives, `demonstrations.py` collects the samples, this file trains.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -20,57 +20,59 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 
 from teacher.config import TeacherConfig
-from teacher.network.actor_critic import TeacherNetwork
+from teacher.network.actor_critic import Params, TeacherNetwork
+from teacher.observation.observe import Observation
 from teacher.pretraining.config import PretrainConfig
-from teacher.pretraining.demonstrations import Demonstrations, Samples, gather
+from teacher.pretraining.demonstrations import Demonstrations, ExpertSamples, gather
 
 _log = logging.getLogger(__name__)
-_CHUNK = 1024  # samples looked at together where nothing is learnt
+_EVALUATION_BATCH = 1024  # held-out samples per forward pass
 
 Row = dict[str, float]
 
 
 def pretrain(
-    params: Any,
+    params: Params,
     network: TeacherNetwork,
     config: PretrainConfig,
     teacher_config: TeacherConfig,
     key: Key[Array, ""],
     report: Callable[[Row], None] = lambda row: None,
-) -> Any:
-    """Weights after `config.epochs` of imitation, or `params` as they are where no pack is named.
+) -> Params:
+    """Weights after `config.epochs` of behaviour cloning; ``params`` unchanged where the configuration has no packs.
 
-    The result is a function of its arguments alone; the key is consumed. `report` gets a row of figures before the
-    first epoch and after each: see `judge`. Raises ValueError or OSError for packs that cannot be used.
+    The result depends on the arguments only; the key is consumed. ``report`` is called with a row of metrics before the
+    first epoch and after each: see `held_out_evaluator`. Raises ValueError or OSError for packs that cannot be used.
     """
     if not config.packs:
         return params
     seed_key, shuffle_key = jax.random.split(key)
     began = time.perf_counter()
-    shown = gather(config, teacher_config, seed=int(jax.random.bits(seed_key, dtype=jnp.uint32)))
+    demonstrations = gather(config, teacher_config, seed=int(jax.random.bits(seed_key, dtype=jnp.uint32)))
     _log.info(
         "%d samples of recorded drivers in %d scenes, %.1f %% of them within 0.3 m of the log",
-        len(shown.train.action), shown.scenes, 100 * shown.near_share,
+        len(demonstrations.train.action), demonstrations.scenes, 100 * demonstrations.near_share,
     )  # fmt: skip
-    return imitate(params, network, config, shown, shuffle_key, report, began)
+    return imitate(params, network, config, demonstrations, shuffle_key, report, began)
 
 
 def imitate(
-    params: Any,
+    params: Params,
     network: TeacherNetwork,
     config: PretrainConfig,
-    shown: Demonstrations,
+    demonstrations: Demonstrations,
     key: Key[Array, ""],
     report: Callable[[Row], None],
     began: float,
-) -> Any:
-    """Weights after `config.epochs` passes over the samples; the key is consumed. `began` is when the clock started."""
-    samples = jax.tree.map(jnp.asarray, shown.train)
-    count = len(shown.train.action)
+) -> Params:
+    """Weights after `config.epochs` passes over the samples. The key is consumed. ``began`` is the `time.perf_counter`
+    from which the rows' wall_s counts."""
+    samples = jax.tree.map(jnp.asarray, demonstrations.train)
+    count = len(demonstrations.train.action)
     size = min(config.minibatch_size, count)
     optimiser = make_optimiser(config, config.epochs * (count // size))
     learn = jax.jit(partial(epoch, network, config, optimiser, size))
-    evaluate = judge(network, shown)
+    evaluate = held_out_evaluator(network, demonstrations)
     state = optimiser.init(params)
     for number in range(config.epochs + 1):
         row: Row = {"epoch": number}
@@ -84,9 +86,9 @@ def imitate(
 
 
 def make_optimiser(config: PretrainConfig, steps: int) -> optax.GradientTransformation:
-    """AdamW on clipped gradients, its step size falling to zero over `steps` (at least one)."""
+    """AdamW on clipped gradients with a cosine schedule from `learning_rate` to zero over ``steps``."""
 
-    def kernels(params: Any) -> Any:
+    def kernels(params: Params) -> Params:
         return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
     schedule = optax.cosine_decay_schedule(config.learning_rate, max(steps, 1))
@@ -101,24 +103,27 @@ def epoch(
     config: PretrainConfig,
     optimiser: optax.GradientTransformation,
     size: int,
-    params: Any,
-    state: Any,
-    samples: Samples,
+    params: Params,
+    state: optax.OptState,
+    samples: ExpertSamples,
     key: Key[Array, ""],
-) -> tuple[Any, Any, dict[str, Array]]:
-    """One pass in a random order, minibatch by minibatch; what is left over waits for the next. The key is consumed.
+) -> tuple[Params, optax.OptState, dict[str, Array]]:
+    """One pass over the samples in random order, in minibatches of ``size``; a smaller rest is left out. The key is
+    consumed.
 
-    Gives weights, the optimiser's state and the mean losses.
+    Returns the weights, the optimiser's state and the mean losses.
     """
     count = samples.action.shape[0]
     order = jax.random.permutation(key, count)[: count // size * size].reshape(-1, size)
 
-    def minibatch(carry: tuple[Any, Any], rows: Array) -> tuple[tuple[Any, Any], dict[str, Array]]:
+    def minibatch(
+        carry: tuple[Params, optax.OptState], rows: Array
+    ) -> tuple[tuple[Params, optax.OptState], dict[str, Array]]:
         params, state = carry
         chosen = jax.tree.map(lambda leaf: leaf[rows], samples)
 
-        def loss(params: Any) -> tuple[Array, dict[str, Array]]:
-            logits, value = network.apply(params, chosen.observation)
+        def loss(params: Params) -> tuple[Array, dict[str, Array]]:
+            logits, value = cast(tuple[Array, Array], network.apply(params, chosen.observation))
             return imitation_loss(logits, value, chosen, config.value_weight)
 
         gradient, losses = jax.grad(loss, has_aux=True)(params)
@@ -132,27 +137,29 @@ def epoch(
 def imitation_loss(
     logits: Float[Array, "samples actions"],
     value: Float[Array, " samples"],
-    samples: Samples,
+    samples: ExpertSamples,
     value_weight: float,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """Cross-entropy of the actions + value_weight x mean squared error of the values whose return is known."""
+    """Cross-entropy of the actions + value_weight x mean squared error of the values whose return is known; and both
+    terms by name."""
     policy = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, samples.action))
     weight = samples.valued.astype(jnp.float32)
     squares = jnp.sum((value - samples.target) ** 2 * weight) / jnp.maximum(jnp.sum(weight), 1.0)
     return policy + value_weight * squares, {"policy": policy, "value": squares}
 
 
-def judge(network: TeacherNetwork, shown: Demonstrations) -> Callable[[Any], Row]:
-    """A function from weights to figures of the held-out scenes; to none where no scene is held out.
+def held_out_evaluator(network: TeacherNetwork, demonstrations: Demonstrations) -> Callable[[Params], Row]:
+    """A function from weights to metrics of the held-out scenes; it returns an empty row if there are none.
 
-    Beside the network's cross-entropy (nats) stands that of the training scenes' action frequencies, which is what an
-    actor that sees nothing can reach; a critic that sees nothing explains none of the variance.
+    Metrics: cross-entropy (nats) and accuracy of the actor; the same of the training scenes' action frequencies
+    (``marginal_...``), which is the best that is possible without an observation; root mean squared error and explained
+    variance of the critic.
     """
-    held_out = shown.held_out
+    held_out = demonstrations.held_out
     if held_out is None:
         return lambda params: {}
     known = held_out.valued
-    share = action_shares(shown.train.action, network.num_actions)
+    share = action_shares(demonstrations.train.action, network.num_actions)
     marginal = {
         "cross_entropy": float(-np.log(share[held_out.action]).mean()),
         "accuracy": float((held_out.action == share.argmax()).mean()),
@@ -160,11 +167,11 @@ def judge(network: TeacherNetwork, shown: Demonstrations) -> Callable[[Any], Row
     observation = jax.tree.map(jnp.asarray, held_out.observation)
 
     @jax.jit
-    def look(params: Any, observation: Any) -> tuple[Array, Array]:
-        return jax.lax.map(partial(network.apply, params), observation, batch_size=_CHUNK)
+    def forward(params: Params, observation: Observation) -> tuple[Array, Array]:
+        return jax.lax.map(partial(network.apply, params), observation, batch_size=_EVALUATION_BATCH)
 
-    def figures(params: Any) -> Row:
-        logits, value = (np.asarray(part, np.float64) for part in look(params, observation))
+    def evaluate(params: Params) -> Row:
+        logits, value = (np.asarray(part, np.float64) for part in forward(params, observation))
         logits -= logits.max(axis=-1, keepdims=True)
         log_share = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
         row = {
@@ -178,10 +185,10 @@ def judge(network: TeacherNetwork, shown: Demonstrations) -> Callable[[Any], Row
             row["explained_variance"] = float(1.0 - error.var() / max(target.var(), 1e-12))
         return {f"held_out/{name}": value for name, value in row.items()}
 
-    return figures
+    return evaluate
 
 
 def action_shares(action: Int[np.ndarray, " samples"], num_actions: int) -> Float[np.ndarray, " actions"]:
-    """How often each action was taken; counts begin at one, so that none is impossible."""
+    """Relative frequencies of the actions with add-one smoothing, so that none is 0."""
     counts = np.bincount(action, minlength=num_actions) + 1.0
     return counts / counts.sum()

@@ -1,1 +1,1 @@
-"""Probe scenarios: small hand-made situations with a known right answer, driven many times by a policy."""
+"""Probe scenarios: small scripted situations with a known right answer, driven many times by a policy."""

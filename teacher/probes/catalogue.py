@@ -1,6 +1,6 @@
-"""The probes by name, and how one is run with any driver.
+"""The probes by name, and how one is run with any policy.
 
-Adding a probe: a file with a `draw`, a `judge` and a `PROBE`, and its line here.
+To add a probe, write a file in `teacher/probes/scenarios` with `draw`, `judge` and `PROBE`, and add the file here.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from jaxtyping import Array, Key
 
 from simulator.atlas.road_atlas import RoadAtlas, build_atlas
 from simulator.config import SimulatorConfig
-from simulator.rollout import Choose
+from simulator.rollout import PolicyFn
 from simulator.state import WorldState
-from teacher.probes.drive import Run, Trace, lines_of, record
+from teacher.probes.drive import ProbeRun, Trace, record, watched_lines
 from teacher.probes.maps import roads
 from teacher.probes.probe import Probe
 from teacher.probes.scenarios import (
@@ -35,20 +35,21 @@ PROBES: dict[str, Probe] = {
     for module in (bottleneck, unprotected_turn, blocked_lane, red_light, four_way_stop, deadlock)
 }
 AGENTS, GOALS, STATIONS = 8, 6, 192
-"""Room in every world, so that one compiled program serves all probes; the longest way to a last goal is 208 m."""
+"""Array sizes of every world, so that one compiled program serves all probes; the longest route to a last goal is
+208 m."""
 
-Drive = Callable[[Key[Array, ""], WorldState, np.ndarray, RoadAtlas], tuple[WorldState, Trace]]
+DriveFn = Callable[[Key[Array, ""], WorldState, np.ndarray, RoadAtlas], tuple[WorldState, Trace]]
 
 
 @cache
 def probe_atlas() -> RoadAtlas:
-    """One atlas with all maps."""
+    """One atlas with the maps of all probes."""
     return build_atlas(list(roads().values()))
 
 
 def probe_simulator(simulator: SimulatorConfig, probes: Sequence[Probe] = ()) -> SimulatorConfig:
-    """These rules in a world that probes fit in, long enough for the given ones (all of them by default); lights that
-    are there work."""
+    """The simulator with the array sizes of probes, an episode long enough for ``probes`` (default: all), and without
+    faulty agents or faulty lights."""
     seconds = max(probe.seconds for probe in probes or PROBES.values())
     return dataclasses.replace(
         simulator,
@@ -68,24 +69,25 @@ def probe_simulator(simulator: SimulatorConfig, probes: Sequence[Probe] = ()) ->
 
 
 def draw_trials(probe: Probe, count: int, seed: int) -> list[Trial]:
-    """Random trials of a probe. More of them begin with the same; other probes do not matter."""
+    """Random trials of a probe. They depend on ``seed`` and the probe only: a larger ``count`` adds trials at the
+    end."""
     generator = np.random.default_rng([seed, list(PROBES).index(probe.name)])
     return [probe.draw(generator, number) for number in range(count)]
 
 
-def driver(choose: Choose, config: SimulatorConfig) -> Drive:
-    """`record` with this driver, compiled; to be made once for all probes."""
-    return jax.jit(lambda key, worlds, lines, atlas: record(key, worlds, lines, choose, atlas, config))
+def compile_drive(policy_fn: PolicyFn, config: SimulatorConfig) -> DriveFn:
+    """`record` with this policy, jitted; make it once for all probes."""
+    return jax.jit(lambda key, worlds, lines, atlas: record(key, worlds, lines, policy_fn, atlas, config))
 
 
 def run_trials(
-    probe: Probe, trials: Sequence[Trial], drive: Drive, seed: int, config: SimulatorConfig
-) -> tuple[Run, WorldState]:
-    """The trials driven to the end of the probe's time, and the worlds that they started as."""
+    probe: Probe, trials: Sequence[Trial], drive: DriveFn, seed: int, config: SimulatorConfig
+) -> tuple[ProbeRun, WorldState]:
+    """The trials after the probe's time, and their initial worlds."""
     atlas = probe_atlas()
     worlds = start_trials(trials, atlas, config)
     key = jax.random.fold_in(jax.random.key(seed), list(PROBES).index(probe.name))
-    _, trace = drive(key, worlds, lines_of(trials, atlas), atlas)
+    _, trace = drive(key, worlds, watched_lines(trials, atlas), atlas)
     rows = round(probe.seconds / config.timestep_s) + 1
     cut = Trace(*(np.asarray(leaf)[:rows] for leaf in trace))
-    return Run(trials, roads(), cut, config.timestep_s), worlds
+    return ProbeRun(trials, roads(), cut, config.timestep_s), worlds

@@ -1,6 +1,6 @@
-"""The command `gigapixel teacher probe`: how often a policy masters each of the probe scenarios.
+"""The command `gigapixel teacher probe`: how often a policy passes each of the probe scenarios.
 
-Everybody is driven by the policy with the careful driver's traits. The scenarios and what passes: docs/teacher.md.
+All agents are driven by the policy with default conditioning. Scenarios and criteria: docs/teacher.md.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from teacher.evaluation.command import choose_with, evaluation_simulator
-from teacher.policy import Policy, describe_policy, load_policy
+from gigapixel.run_folder.atomic import write_json
+from teacher.evaluation.towns import evaluation_simulator
+from teacher.policy import Policy, describe_policy, load_policy, make_policy_fn
 from teacher.probes.catalogue import (
     AGENTS,
     PROBES,
+    compile_drive,
     draw_trials,
-    driver,
     probe_atlas,
     probe_simulator,
     run_trials,
 )
 from teacher.probes.probe import Probe
-from teacher.probes.report import result_of, table
-from teacher.run.run_folder import write_json
+from teacher.probes.report import pass_rate_table, result_of
 
 
 def probe_policy(
@@ -33,10 +33,11 @@ def probe_policy(
     greedy: bool = True,
     pictures: Path | None = None,
 ) -> dict[str, Any]:
-    """Results by probe, as the JSON has them; one program is compiled for all. Pictures go into a folder."""
+    """Results by probe, as in the JSON output. One compiled program serves all probes. Images are written into the
+    folder ``pictures``, if given."""
     config = probe_simulator(evaluation_simulator(policy, AGENTS, 1.0), probes)
     atlas = probe_atlas()
-    drive = driver(choose_with(policy, atlas, config, greedy), config)
+    drive = compile_drive(make_policy_fn(policy, atlas, config, greedy), config)
     results = {}
     for probe in probes:
         run, worlds = run_trials(probe, draw_trials(probe, trials, seed), drive, seed, config)
@@ -57,14 +58,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--trials", type=int, default=100, help="random trials of each probe (default: 100)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--sample", action="store_true", help="draw actions instead of taking the likeliest")
-    parser.add_argument("--output", type=Path, required=True, help="write the shares here as JSON")
-    parser.add_argument("--pictures", type=Path, help="draw scenes and failures into this folder (PNG)")
+    parser.add_argument(
+        "--sample", action="store_true", help="sample actions instead of taking the most probable ones"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="write the pass rates to this JSON file")
+    parser.add_argument(
+        "--pictures", type=Path, help="write images of the scenarios and of failures into this folder (PNG)"
+    )
     return parser
 
 
 def chosen_probes(names: str) -> list[Probe]:
-    """Probes by a list of names. Raises ValueError for one that is unknown."""
+    """The probes in a comma-separated list of names. Raises ValueError for unknown names and for an empty list."""
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     for name in wanted:
         if name not in PROBES:
@@ -75,7 +80,7 @@ def chosen_probes(names: str) -> list[Probe]:
 
 
 def main(argv: list[str]) -> int:
-    """Runs the command. Raises ValueError on impossible arguments."""
+    """Runs the command and returns its exit code. Raises ValueError for bad arguments."""
     arguments = _parser().parse_args(argv)
     if arguments.trials < 1:
         raise ValueError(f"--trials {arguments.trials} must be at least 1")
@@ -85,13 +90,12 @@ def main(argv: list[str]) -> int:
     policy = load_policy(arguments.policy)
     greedy = not arguments.sample
     results = probe_policy(policy, probes, arguments.trials, arguments.seed, greedy, arguments.pictures)
-    print(table(results))
-    source = {name: _plain(value) for name, value in describe_policy(arguments.policy).items()}
-    settings = {"policy": source, "trials": arguments.trials, "seed": arguments.seed, "greedy": greedy}
+    print(pass_rate_table(results))
+    settings = {
+        "policy": describe_policy(arguments.policy),
+        "trials": arguments.trials,
+        "seed": arguments.seed,
+        "greedy": greedy,
+    }
     write_json(arguments.output, settings | {"probes": results})
     return 0
-
-
-def _plain(value: Any) -> Any:
-    """A number or text that JSON knows."""
-    return value.item() if hasattr(value, "item") else value

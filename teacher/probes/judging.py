@@ -1,15 +1,16 @@
-"""What can go wrong in a trial, as moments: [trials] f64, s after the start, infinite where it did not happen.
+"""Failure events of trials: [trials] f64, s after the start, infinite where the event did not happen.
 
-A trial passes where none of its probe's events happened. Events do not exclude each other.
+A trial passes if none of its probe's events happened. Events do not exclude each other. A crash is
+`collided` or `left_road`.
 
 | event | when |
 |---|---|
 | collided | two boxes overlap |
 | left_road | an agent leaves the drivable area |
 | ran | an agent runs a red light or a stop sign, by the simulator's rules |
-| drove_around | the front passes the watched line's station beside the line, while its light is yellow or red |
-| deadlock | at the end somebody is not through, and those have not moved for 5 s, without a crash |
-| late | at the end somebody is not through, but moves, without a crash |
+| drove_around | the front passes the watched line's station beside the line while its light is yellow or red |
+| deadlock | at the end some agents have not arrived and have not moved for 5 s; no crash |
+| late | at the end some agents have not arrived but move; no crash |
 """
 
 from __future__ import annotations
@@ -20,46 +21,46 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from simulator.conventions import RED, YELLOW
-from simulator.metrics.stop_lines import LINE_REACH
-from teacher.probes.drive import Run
+from simulator.metrics.stop_line_infractions import LINE_REACH
+from teacher.probes.drive import ProbeRun
 
-Moments = Float[np.ndarray, " trials"]
-Events = Mapping[str, Moments]
+EventTimes = Float[np.ndarray, " trials"]
+ProbeEvents = Mapping[str, EventTimes]
 
 STUCK_S, STUCK_M = 5.0, 1.0
-"""Who has moved less than this in this time stands."""
+"""An agent that has moved less than STUCK_M in the last STUCK_S stands."""
 
 
-def passes(events: Events) -> Bool[np.ndarray, " trials"]:
-    """Which trials pass."""
-    return np.all([np.isinf(moments) for moments in events.values()], axis=0)
+def passes(events: ProbeEvents) -> Bool[np.ndarray, " trials"]:
+    """Mask of the trials that pass."""
+    return np.all([np.isinf(times) for times in events.values()], axis=0)
 
 
-def first(run: Run, happens: Bool[np.ndarray, "rows trials"]) -> Moments:
-    """The moment at which something is so for the first time."""
+def first_time(run: ProbeRun, happens: Bool[np.ndarray, "rows trials"]) -> EventTimes:
+    """The time at which ``happens`` is True for the first time."""
     return np.where(happens.any(axis=0), run.time_s[happens.argmax(axis=0)], np.inf)
 
 
-def at_end(run: Run, happens: Bool[np.ndarray, " trials"]) -> Moments:
-    """The last moment where something is found so at the end."""
+def at_end(run: ProbeRun, happens: Bool[np.ndarray, " trials"]) -> EventTimes:
+    """The end time where ``happens``, else infinite."""
     return np.where(happens, run.time_s[-1], np.inf)
 
 
-def crashes(run: Run) -> dict[str, Moments]:
+def crashes(run: ProbeRun) -> dict[str, EventTimes]:
     """`collided` and `left_road`."""
     return {
-        "collided": first(run, run.trace.touching.any(axis=2)),
-        "left_road": first(run, (run.trace.offroads > 0).any(axis=2)),
+        "collided": first_time(run, run.trace.touching.any(axis=2)),
+        "left_road": first_time(run, (run.trace.offroads > 0).any(axis=2)),
     }
 
 
-def unfinished(run: Run) -> Bool[np.ndarray, " trials"]:
-    """Trials without a crash in which not everybody got through."""
+def unfinished(run: ProbeRun) -> Bool[np.ndarray, " trials"]:
+    """Mask of the trials without a crash in which not all agents have arrived."""
     crashed = ~passes(crashes(run))
     return ~crashed & (run.drives & ~run.through).any(axis=1)
 
 
-def holdups(run: Run) -> dict[str, Moments]:
+def deadlocks(run: ProbeRun) -> dict[str, EventTimes]:
     """`deadlock` and `late`."""
     rows = min(round(STUCK_S / run.timestep_s), len(run.time_s) - 1)
     x, y = run.trace.x, run.trace.y
@@ -73,10 +74,10 @@ def holdups(run: Run) -> dict[str, Moments]:
 
 
 def passes_line(
-    run: Run,
+    run: ProbeRun,
 ) -> tuple[Bool[np.ndarray, "rows trials"], Float[np.ndarray, "rows trials"]]:
-    """When the first agent's front passes the station of its trial's watched line, and how far aside of the line's
-    middle it then is, in half widths."""
+    """Whether the first agent's front passes the station of its trial's watched line in each row, and its lateral
+    offset from the line's middle, in half widths of the line."""
     x, y, yaw = (values[:, :, 0] for values in (run.trace.x, run.trace.y, run.trace.yaw))
     half = np.array([0.5 * trial.drivers[0].size_m[0] for trial in run.trials])
     past, aside = np.empty_like(x, float), np.empty_like(x, float)
@@ -93,12 +94,12 @@ def passes_line(
     return passing, aside
 
 
-def lines_run(run: Run) -> dict[str, Moments]:
-    """`ran` and `drove_around` of the first agent at the watched line. A light shows what it showed before the step."""
+def lines_run(run: ProbeRun) -> dict[str, EventTimes]:
+    """`ran` and `drove_around` of the first agent at the watched line. A step is judged by the signal at its start."""
     passing, aside = passes_line(run)
-    shut = np.zeros(passing.shape, bool)
-    shut[1:] = np.isin(run.trace.colour[:-1], (YELLOW, RED))
+    closed = np.zeros(passing.shape, bool)
+    closed[1:] = np.isin(run.trace.colour[:-1], (YELLOW, RED))
     return {
-        "ran": first(run, run.trace.red_lights[:, :, 0] > 0),
-        "drove_around": first(run, passing & shut & (aside > LINE_REACH)),
+        "ran": first_time(run, run.trace.red_lights[:, :, 0] > 0),
+        "drove_around": first_time(run, passing & closed & (aside > LINE_REACH)),
     }

@@ -1,9 +1,9 @@
-"""The roads that probes are driven on. All drive on the right; x is east, y north, in metres.
+"""The road maps of the probes. Right-hand traffic; x is east, y north, in metres.
 
 | map | what it is |
 |---|---|
-| `crossing` | four arms of one lane each way meet at a right angle, nothing says who goes first |
-| `stops` | the same with a stop line for a sign on every arm |
+| `crossing` | a crossing of four arms at right angles, one lane each way, without signs or lights |
+| `stops` | the same with a stop sign on every arm |
 | `signals` | the same with traffic lights; both arms of a street share a phase |
 | `signals_wide` | the same, with a second lane eastwards to the right of the first, which no stop line crosses |
 | `narrowing` | two lanes eastwards that become one |
@@ -22,16 +22,21 @@ import numpy as np
 from jaxtyping import Float
 
 from simulator.roads.road_map import MarkingType, RoadMap, StopKind
-from teacher.probes.road import LANE_M, Lane, Line, LineAcross, hand_made
+from teacher.probes.road import LANE_WIDTH_M, Lane, Line, StopLine, build_road_map
 
 ARM_M = 170.0
-"""Where the arms of a crossing end, from its middle: a route reaches 60 m beyond its last goal."""
+"""Distance of the outer ends of a crossing's arms from its centre: a route reaches 60 m beyond its last goal."""
 BOX_M = 9.0
-"""Where the arms begin: left turns have a radius of 10.75 m, right turns one of 7.25 m."""
+"""Distance of the inner ends of the arms from the centre: left turns have a radius of 10.75 m, right turns of 7.25
+m."""
+BOX_START_M = ARM_M - BOX_M
+"""Arc length on a path that starts at the outer end of an arm where the crossing (and the arm's stop line) begins."""
+BEYOND_CROSSING_M = BOX_START_M + 2 * BOX_M + 50.0
+"""Arc length of the goal of agents that cross: about 50 m beyond the crossing."""
 ARMS = ("west", "south", "east", "north")
-"""Counter-clockwise, each with a lane `<arm>_in` to the middle and a lane `<arm>_out`; turns are `<arm>_to_<arm>`."""
+"""Counter-clockwise. Each has a lane `<arm>_in` to the crossing and a lane `<arm>_out`; turns are `<arm>_to_<arm>`."""
 TAPER_M = 50.0
-"""Length over which the right lane of `narrowing` moves into the left one, from x = 0 on."""
+"""Length over which the right lane of `narrowing` merges into the left one, from x = 0 on."""
 ROAD_M = 240.0
 """Length of the straight roads, from x = 0 on."""
 
@@ -39,13 +44,13 @@ ROAD_M = 240.0
 @cache
 def roads() -> Mapping[str, RoadMap]:
     """All maps by name."""
-    signals = [LineAcross(f"{arm}_in", StopKind.TRAFFIC_LIGHT, n % 2) for n, arm in enumerate(ARMS)]
-    signs = [LineAcross(f"{arm}_in", StopKind.STOP_SIGN) for arm in ARMS]
+    signals = [StopLine(f"{arm}_in", StopKind.TRAFFIC_LIGHT, n % 2) for n, arm in enumerate(ARMS)]
+    signs = [StopLine(f"{arm}_in", StopKind.STOP_SIGN) for arm in ARMS]
     maps = [
-        hand_made("crossing", _crossing(), paint=_arm_paint()),
-        hand_made("stops", _crossing(), signs, _arm_paint()),
-        hand_made("signals", _crossing(), signals, _arm_paint()),
-        hand_made("signals_wide", _wide(_crossing()), signals, [*_arm_paint(), *_wide_paint()]),
+        build_road_map("crossing", _crossing(), paint=_arm_paint()),
+        build_road_map("stops", _crossing(), signs, _arm_paint()),
+        build_road_map("signals", _crossing(), signals, _arm_paint()),
+        build_road_map("signals_wide", _wide(_crossing()), signals, [*_arm_paint(), *_wide_paint()]),
         _narrowing(),
         _two_way(),
         _two_lanes(),
@@ -54,17 +59,17 @@ def roads() -> Mapping[str, RoadMap]:
 
 
 def straight(arm: str) -> tuple[str, str, str]:
-    """The lanes of whoever comes from an arm and drives straight on."""
+    """The lanes of a path from an arm straight on."""
     return _through(arm, 2)
 
 
 def left_turn(arm: str) -> tuple[str, str, str]:
-    """The lanes of whoever comes from an arm and turns left."""
+    """The lanes of a path from an arm that turns left."""
     return _through(arm, 3)
 
 
 def right_turn(arm: str) -> tuple[str, str, str]:
-    """The lanes of whoever comes from an arm and turns right."""
+    """The lanes of a path from an arm that turns right."""
     return _through(arm, 1)
 
 
@@ -75,14 +80,14 @@ def _through(arm: str, steps: int) -> tuple[str, str, str]:
 
 def _crossing() -> list[Lane]:
     lanes = []
-    for number, arm in enumerate(ARMS):  # built as the west arm, then turned
+    for number, arm in enumerate(ARMS):  # built as the west arm, then rotated
         turn = number * np.pi / 2
         others = [ARMS[(number + step) % 4] for step in (1, 2, 3)]
-        into = np.array([[-ARM_M, -LANE_M / 2], [-BOX_M, -LANE_M / 2]])
+        into = np.array([[-ARM_M, -LANE_WIDTH_M / 2], [-BOX_M, -LANE_WIDTH_M / 2]])
         ways = {
-            others[0]: _arc(np.array([-BOX_M, -BOX_M]), BOX_M - LANE_M / 2, np.pi / 2, 0.0),
-            others[1]: np.array([[-BOX_M, -LANE_M / 2], [BOX_M, -LANE_M / 2]]),
-            others[2]: _arc(np.array([-BOX_M, BOX_M]), BOX_M + LANE_M / 2, -np.pi / 2, 0.0),
+            others[0]: _arc(np.array([-BOX_M, -BOX_M]), BOX_M - LANE_WIDTH_M / 2, np.pi / 2, 0.0),
+            others[1]: np.array([[-BOX_M, -LANE_WIDTH_M / 2], [BOX_M, -LANE_WIDTH_M / 2]]),
+            others[2]: _arc(np.array([-BOX_M, BOX_M]), BOX_M + LANE_WIDTH_M / 2, -np.pi / 2, 0.0),
         }
         names = tuple(f"{arm}_to_{other}" for other in others)
         lanes.append(Lane(f"{arm}_in", _turned(into, turn), names))
@@ -93,13 +98,13 @@ def _crossing() -> list[Lane]:
 
 
 def _wide(lanes: list[Lane]) -> list[Lane]:
-    """With a second lane eastwards, right of the first."""
+    """The lanes with a second lane eastwards, right of the first."""
     right = {"west_in": "second_in", "west_to_east": "second_through", "east_out": "second_out"}
     first = [dataclasses.replace(lane, right=right.get(lane.name)) for lane in lanes]
     second = [
         Lane(
             right[lane.name],
-            lane.centre - [0.0, LANE_M],
+            lane.centre - [0.0, LANE_WIDTH_M],
             tuple(right[name] for name in lane.leads_to if name in right),
             left=lane.name,
             in_junction=lane.in_junction,
@@ -113,33 +118,33 @@ def _wide(lanes: list[Lane]) -> list[Lane]:
 def _narrowing() -> RoadMap:
     share = np.linspace(0.0, 1.0, 51)
     ease = share * share * (3.0 - 2.0 * share)
-    taper = np.column_stack([TAPER_M * share, -LANE_M * (1.0 - ease)])
+    taper = np.column_stack([TAPER_M * share, -LANE_WIDTH_M * (1.0 - ease)])
     lanes = [
         Lane("left_in", _along_x(-150.0, 0.0, 0.0), ("left_on",), right="right_in"),
-        Lane("right_in", _along_x(-150.0, 0.0, -LANE_M), ("right_on",), left="left_in"),
+        Lane("right_in", _along_x(-150.0, 0.0, -LANE_WIDTH_M), ("right_on",), left="left_in"),
         Lane("left_on", _along_x(0.0, TAPER_M, 0.0), ("out",)),
         Lane("right_on", taper, ("out",)),
         Lane("out", _along_x(TAPER_M, TAPER_M + 150.0, 0.0)),
     ]
-    paint = [(_along_x(-150.0, 0.0, -LANE_M / 2), MarkingType.DASHED_WHITE)]
-    return hand_made("narrowing", lanes, paint=paint)
+    paint = [(_along_x(-150.0, 0.0, -LANE_WIDTH_M / 2), MarkingType.DASHED_WHITE)]
+    return build_road_map("narrowing", lanes, paint=paint)
 
 
 def _two_way() -> RoadMap:
     lanes = [
-        Lane("east", _along_x(0.0, ROAD_M, -LANE_M / 2)),
-        Lane("west", _along_x(ROAD_M, 0.0, LANE_M / 2)),
+        Lane("east", _along_x(0.0, ROAD_M, -LANE_WIDTH_M / 2)),
+        Lane("west", _along_x(ROAD_M, 0.0, LANE_WIDTH_M / 2)),
     ]
-    return hand_made("two_way", lanes, paint=[(_along_x(0.0, ROAD_M, 0.0), MarkingType.DASHED_YELLOW)])
+    return build_road_map("two_way", lanes, paint=[(_along_x(0.0, ROAD_M, 0.0), MarkingType.DASHED_YELLOW)])
 
 
 def _two_lanes() -> RoadMap:
     lanes = [
         Lane("left", _along_x(0.0, ROAD_M, 0.0), right="right"),
-        Lane("right", _along_x(0.0, ROAD_M, -LANE_M), left="left"),
+        Lane("right", _along_x(0.0, ROAD_M, -LANE_WIDTH_M), left="left"),
     ]
-    paint = [(_along_x(0.0, ROAD_M, -LANE_M / 2), MarkingType.DASHED_WHITE)]
-    return hand_made("two_lanes", lanes, paint=paint)
+    paint = [(_along_x(0.0, ROAD_M, -LANE_WIDTH_M / 2), MarkingType.DASHED_WHITE)]
+    return build_road_map("two_lanes", lanes, paint=paint)
 
 
 def _arm_paint() -> list[tuple[Line, MarkingType]]:
@@ -149,7 +154,7 @@ def _arm_paint() -> list[tuple[Line, MarkingType]]:
 
 def _wide_paint() -> list[tuple[Line, MarkingType]]:
     spans = ((-ARM_M, -BOX_M), (BOX_M, ARM_M))
-    return [(_along_x(start, end, -LANE_M), MarkingType.DASHED_WHITE) for start, end in spans]
+    return [(_along_x(start, end, -LANE_WIDTH_M), MarkingType.DASHED_WHITE) for start, end in spans]
 
 
 def _along_x(start: float, end: float, y: float) -> Line:
@@ -157,12 +162,12 @@ def _along_x(start: float, end: float, y: float) -> Line:
 
 
 def _arc(centre: Float[np.ndarray, " 2"], radius: float, start: float, end: float) -> Line:
-    """Places at `radius` around a centre, between two angles (rad)."""
+    """Points at `radius` around a centre, between two angles (rad)."""
     angle = np.linspace(start, end, 19)
     return centre + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
 def _turned(line: Line, angle: float) -> Line:
-    """The line turned about the origin, counter-clockwise (rad)."""
+    """The line rotated about the origin by ``angle`` (rad), counter-clockwise."""
     cos, sin = np.cos(angle), np.sin(angle)
     return line @ np.array([[cos, sin], [-sin, cos]])

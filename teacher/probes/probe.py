@@ -1,4 +1,4 @@
-"""What a probe is made of."""
+"""The record that describes a probe."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from teacher.probes.drive import Run
-from teacher.probes.judging import Events
+from teacher.probes.drive import ProbeRun
+from teacher.probes.judging import ProbeEvents
 from teacher.probes.starts import Trial
 
 Window = tuple[tuple[float, float], float, float]
-"""Middle (x, y m), width (m), and height over width of what a picture shows."""
+"""Centre (x, y m), width (m), and height / width of the area that images show."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One named situation.
+    """One scripted situation.
 
     Attributes:
-        name: What the command calls it.
-        seconds: Time to get through.
-        draw: A random trial: (generator, its number) -> Trial.
-        judge: What went wrong: Run -> events.
-        window: What pictures show.
+        name: Its name on the command line and in the JSON output.
+        seconds: Time limit.
+        draw: Draws a random trial: (generator, number of the trial) -> Trial.
+        judge: Finds the failure events: ProbeRun -> events.
+        window: The area that images show.
     """
 
     name: str
     seconds: float
     draw: Callable[[np.random.Generator, int], Trial]
-    judge: Callable[[Run], Events]
+    judge: Callable[[ProbeRun], ProbeEvents]
     window: Window

@@ -1,7 +1,7 @@
-"""Hand-made road maps: lanes given by name, everything else of a `RoadMap` derived from them.
+"""Road maps built from named lanes; all other fields of a `RoadMap` are derived from them.
 
-Flat, in the world frame. Drivable is what the lanes cover, with gaps between them closed as in imported towns; road
-edges are its outline, left open where a road leads out of the map.
+Flat, in the world frame. The drivable area is the union of the lanes, with gaps closed as in imported maps; road edges
+are its outline, left open where a road leads out of the map.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import shapely
 from jaxtyping import Float
 
 from simulator.roads.drivable_area import drivable_area, small_islands
-from simulator.roads.opendrive import resample_lane
-from simulator.roads.polylines import arc_length, beside, resampled, thinned, without_repeats
+from simulator.roads.lane_geometry import resample_lane
+from simulator.roads.polylines import arc_length, offset_line, resampled, simplified, without_duplicates
 from simulator.roads.road_map import MAX_SPACING_M, MarkingType, RoadMap, StopKind, pack_pieces, pad_indices
 from simulator.roads.stop_lines import stop_line_fields
 
-LANE_M = 3.5
+LANE_WIDTH_M = 3.5
 """Width of every lane."""
-LIMIT_MPS = 11.1
+SPEED_LIMIT_MPS = 11.1
 """Speed limit of every lane: 40 km/h."""
-_LIMIT_SPACING_M = 1.0  # of the vertices that lanes are made from
-_OPEN_END_M = 0.6  # road edges this close to the end of a road are left out
+_VERTEX_SPACING_M = 1.0  # between the vertices from which lane boundaries are built
+_OPEN_END_M = 0.6  # there are no road edges this close to the end of a road
 
 Line = Float[np.ndarray, "points 2"]
 
@@ -35,11 +35,11 @@ class Lane:
     """One lane.
 
     Attributes:
-        name: what paths and neighbours call it.
-        centre: [points, 2] m, its middle in travel direction.
-        leads_to: lanes that begin where it ends.
-        left, right: neighbours that go the same way.
-        in_junction: whether it lies in the map's one junction.
+        name: its name in paths and as a neighbour.
+        centre: [points, 2] m, its centreline in travel direction.
+        leads_to: names of the lanes that begin where it ends.
+        left, right: names of the neighbours in the same direction.
+        in_junction: whether it is in the map's only junction.
     """
 
     name: str
@@ -51,13 +51,13 @@ class Lane:
 
 
 @dataclass(frozen=True)
-class LineAcross:
+class StopLine:
     """A stop line across the end of one lane.
 
     Attributes:
         lane: the lane.
-        kind: what it asks for.
-        group: which lights of the junction turn green together.
+        kind: traffic light or sign.
+        group: lights of the junction with the same group are green together.
     """
 
     lane: str
@@ -65,13 +65,13 @@ class LineAcross:
     group: int = 0
 
 
-def hand_made(
+def build_road_map(
     name: str,
     lanes: Sequence[Lane],
-    stop_lines: Sequence[LineAcross] = (),
+    stop_lines: Sequence[StopLine] = (),
     paint: Sequence[tuple[Line, MarkingType]] = (),
 ) -> RoadMap:
-    """The road map of these lanes. Lights, if there are any, belong to junction 0."""
+    """The road map of these lanes. Traffic lights belong to junction 0."""
     index = {lane.name: number for number, lane in enumerate(lanes)}
     stations = [_stations(lane.centre) for lane in lanes]
     centre, start, count = pack_pieces([station[0] for station in stations])
@@ -84,8 +84,8 @@ def hand_made(
         lane_ids=np.array(list(index)), lane_start=start, lane_count=count, point_xyz=centre, point_yaw=yaw,
         point_left_xyz=left, point_right_xyz=right,
         lane_length_m=np.array([arc_length(station[0])[-1] for station in stations], np.float32),
-        lane_speed_limit_mps=np.full(len(lanes), LIMIT_MPS, np.float32),
-        lane_width_m=np.full(len(lanes), LANE_M, np.float32),
+        lane_speed_limit_mps=np.full(len(lanes), SPEED_LIMIT_MPS, np.float32),
+        lane_width_m=np.full(len(lanes), LANE_WIDTH_M, np.float32),
         lane_successors=pad_indices(leads_to), lane_predecessors=pad_indices(comes_from),
         lane_left=np.array([index.get(lane.left or "", -1) for lane in lanes], np.int32),
         lane_right=np.array([index.get(lane.right or "", -1) for lane in lanes], np.int32),
@@ -95,31 +95,31 @@ def hand_made(
 
 
 def path(road: RoadMap, *lanes: str) -> Line:
-    """The middle of these lanes, one after the other, as one line [points, 2] m."""
+    """The centrelines of these lanes, joined in order: [points, 2] m."""
     index = {name: number for number, name in enumerate(road.lane_ids.tolist())}
     line = np.concatenate([road.lane(index[name])[:, :2] for name in lanes]).astype(np.float64)
-    return without_repeats(line)
+    return without_duplicates(line)
 
 
 def stop_line_of(road: RoadMap, lane: str) -> int:
-    """Index of the stop line across the end of a lane. Raises ValueError where it has none."""
+    """Index of the stop line at the end of a lane. Raises ValueError if there is none."""
     number = road.lane_ids.tolist().index(lane)
     end = road.lane(number)[-1]
     apart = np.linalg.norm(road.stop_line_xyz.mean(axis=1) - end, axis=1)
     if not len(apart) or apart.min() > 0.1:
-        raise ValueError(f"map {road.name}: lane {lane!r} ends at no stop line")
+        raise ValueError(f"map {road.name}: lane {lane!r} does not end at a stop line")
     return int(apart.argmin())
 
 
 def _stations(centre: Line) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     flat = np.column_stack([centre, np.zeros(len(centre))])
-    line = resampled(flat.astype(np.float64), _LIMIT_SPACING_M)
-    half = np.full(len(line), LANE_M / 2)
-    return resample_lane(line, beside(line, half), beside(line, -half))
+    line = resampled(flat.astype(np.float64), _VERTEX_SPACING_M)
+    half = np.full(len(line), LANE_WIDTH_M / 2)
+    return resample_lane(line, offset_line(line, half), offset_line(line, -half))
 
 
 def _lines(
-    stop_lines: Sequence[LineAcross], index: dict[str, int], stations: Sequence[tuple]
+    stop_lines: Sequence[StopLine], index: dict[str, int], stations: Sequence[tuple]
 ) -> dict[str, np.ndarray]:
     rows = []
     for line in stop_lines:
@@ -137,7 +137,7 @@ def _surface(
     stations: Sequence[tuple],
     paint: Sequence[tuple[Line, MarkingType]],
 ) -> dict[str, np.ndarray]:
-    """Drivable rings, road edges and paint."""
+    """The map fields of the drivable area, road edges and markings."""
     rings = [np.concatenate([left, right[::-1]]) for _, left, right, _ in stations]
     rings += small_islands(rings)
     ends = [
@@ -151,7 +151,7 @@ def _surface(
     edges = [_flat(part) for part in shapely.get_parts(shapely.line_merge(closed))]
     pieces = {
         "drivable": rings,
-        "edge": [thinned(edge, MAX_SPACING_M) for edge in edges],
+        "edge": [simplified(edge, MAX_SPACING_M) for edge in edges],
         "marking": [np.column_stack([line, np.zeros(len(line))]) for line, _ in paint],
         "crosswalk": [],
         "walkway": [],

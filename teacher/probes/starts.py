@@ -1,4 +1,4 @@
-"""From scripted trials to the first states of worlds: where agents stand, what they want, what the lights show."""
+"""Initial world states of scripted trials: start positions, goals, controllers and the phase of the lights."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import numpy as np
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.conventions import CAR
-from simulator.reset.spawn import first_state
+from simulator.reset.initial_state import initial_state, new_scenario
 from simulator.roads.polylines import arc_length, directions, interpolated
 from simulator.state import PARKED, POLICY, Scenario, WorldState, route_table
 from simulator.traffic_lights import JUNCTION_SHIFT
-from teacher.probes.road import LIMIT_MPS, Line
-from teacher.reward import careful_traits
+from teacher.probes.road import SPEED_LIMIT_MPS, Line
+from teacher.reward import default_traits
 
 GOAL_SPACING_M, LEAST_GOAL_M = 50.0, 15.0
 _ABSENT_M = (4.0, 1.8, 1.5)
@@ -31,12 +31,12 @@ class Driver:
     """One agent of a trial.
 
     Attributes:
-        path: [points, 2] m, the middle of the lanes it is to drive along.
-        start_m: Where on it the middle of its box starts.
-        speed_mps: How fast it starts.
-        goals_m: Places on the path that it is to reach, increasing; at the last one it leaves the world.
+        path: [points, 2] m, the centreline of its route.
+        start_m: Arc length of the centre of its box at the start.
+        speed_mps: Its initial speed.
+        goals_m: Arc lengths of its goals, increasing; at the last one it leaves the world.
         size_m: Length, width, height.
-        parked: It stands there and nobody drives it.
+        parked: Whether it is a parked vehicle.
     """
 
     path: Line
@@ -53,11 +53,11 @@ class Trial:
 
     Attributes:
         road: Name of the map.
-        drivers: The agents; the first is the one that the probe is about, where there is one.
-        variant: Which of the probe's variants this is.
-        goal_radius_m: Of everybody.
-        cycle_s: How far the cycle of the lights is at the start; group 0 has just turned green at 0.
-        line: The stop line that is watched, of this map; -1 for none.
+        drivers: The agents; in probes of one agent, it is the first.
+        variant: Name of the probe's variant.
+        goal_radius_m: Of all agents.
+        cycle_s: Time in the cycle of the lights at the start; at 0, group 0 has just turned green.
+        line: The watched stop line (index into the map), -1 for none.
     """
 
     road: str
@@ -69,21 +69,21 @@ class Trial:
 
 
 def random_car(generator: np.random.Generator) -> tuple[float, float, float]:
-    """Length, width and height (m) of a car; the ranges of the simulator's cars."""
+    """Random length, width and height (m) of a car, in the ranges of the simulator's cars."""
     length, width, height = generator.uniform((3.8, 1.7, 1.4), (5.2, 2.1, 1.9))
     return float(length), float(width), float(height)
 
 
 def goals_to(last_m: float, start_m: float) -> tuple[float, ...]:
-    """Goals GOAL_SPACING_M apart, as in training, of which the last is given; none close to the start."""
+    """Arc lengths of goals GOAL_SPACING_M apart, as in training, ending at ``last_m``; none close to the start."""
     count = 1 + max(int((last_m - start_m - LEAST_GOAL_M) // GOAL_SPACING_M), 0)
     return tuple(last_m - GOAL_SPACING_M * back for back in reversed(range(count)))
 
 
 def start_trials(trials: Sequence[Trial], atlas: RoadAtlas, config: SimulatorConfig) -> WorldState:
-    """First states of the trials, leaves [trials, ...]; every agent has the careful driver's traits and plain dynamics.
+    """Initial states of the trials, leaves [trials, ...]. All agents have `default_traits` and dynamics gains of 1.
 
-    Raises ValueError where a trial has more agents, or an agent more goals, than `config` has room for.
+    Raises ValueError where a trial has more agents, or an agent more goals, than ``config``.
     """
     worlds = len(trials)
     shape = (worlds, config.num_agents)
@@ -107,7 +107,7 @@ def start_trials(trials: Sequence[Trial], atlas: RoadAtlas, config: SimulatorCon
             speed[world, slot], placed[world, slot] = driver.speed_mps, True
     scenario = _scenario(trials, fields, route, atlas, config)
     map_id = jnp.array([atlas.names.index(trial.road) for trial in trials], jnp.int32)
-    start = jax.vmap(partial(first_state, config=config))
+    start = jax.vmap(partial(initial_state, config=config))
     return start(scenario, jnp.asarray(placed), map_id, jnp.asarray(speed, jnp.float32))
 
 
@@ -121,7 +121,8 @@ def _check(trial: Trial, config: SimulatorConfig) -> None:
 
 
 def _stations(driver: Driver, count: int) -> np.ndarray:
-    """x, y and heading [count, 3] along the path from the start on; the path's last place holds beyond its end."""
+    """x, y and heading [count, 3] along the path from the start on; the last point is repeated beyond the path's
+    end."""
     arc = arc_length(driver.path)
     yaw = np.unwrap(directions(driver.path))
     places = np.minimum(driver.start_m + ROUTE_SPACING_M * np.arange(count), arc[-1])
@@ -136,35 +137,24 @@ def _scenario(
     config: SimulatorConfig,
 ) -> Scenario:
     worlds, agents = fields["control"].shape
-    one = jnp.ones((worlds, agents))
     xyz = np.concatenate([route[..., :2], np.zeros((*route.shape[:-1], 1))], axis=-1)
-    yaw, limit = jnp.asarray(route[..., 2], jnp.float32), jnp.full(route.shape[:-1], LIMIT_MPS)
-    table = route_table(jnp.asarray(xyz, jnp.float32), yaw, limit)
-    identity = jnp.broadcast_to(jnp.eye(2), (worlds, 2, 2))
-    traits = careful_traits()
-    return Scenario(
+    yaw, limit = jnp.asarray(route[..., 2], jnp.float32), jnp.full(route.shape[:-1], SPEED_LIMIT_MPS)
+    traits = default_traits()
+    return new_scenario(
         size=jnp.asarray(fields["size"], jnp.float32),
         kind=jnp.full((worlds, agents), CAR, jnp.int32),
-        throttle_gain=one,
-        steer_gain=one,
-        acceleration_gain=one,
-        speed_gain=one,
+        control=jnp.asarray(fields["control"]),
         traits=jnp.broadcast_to(traits, (worlds, agents, *traits.shape)),
-        route=table,
+        route=route_table(jnp.asarray(xyz, jnp.float32), yaw, limit),
         goal_m=jnp.asarray(fields["goal_m"], jnp.float32),
         num_goals=jnp.asarray(fields["num_goals"]),
-        goal_radius_m=one * jnp.array([trial.goal_radius_m for trial in trials])[:, None],
+        goal_radius_m=jnp.ones((worlds, agents)) * jnp.array([trial.goal_radius_m for trial in trials])[:, None],
         light_phase=jnp.asarray(_light_phases(trials, atlas, config), jnp.float32),
-        lights_on=jnp.ones(worlds, bool),
-        map_matrix=identity,
-        map_inverse=identity,
-        control=jnp.asarray(fields["control"]),
-        noise=jnp.zeros((worlds, agents), jnp.int32),
     )
 
 
 def _light_phases(trials: Sequence[Trial], atlas: RoadAtlas, config: SimulatorConfig) -> np.ndarray:
-    """`Scenario.light_phase` [trials] at which the lights of each map's junction 0 are where the trial wants them."""
+    """`Scenario.light_phase` [trials] at which the lights of each map's junction 0 are at the trial's `cycle_s`."""
     slot = config.green_s + config.yellow_s + config.all_red_s
     first_line = np.asarray(atlas.map_stop_start)
     phases = []

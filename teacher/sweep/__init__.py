@@ -1,1 +1,1 @@
-"""Sweeps: one coefficient of the reward that a policy is told, varied, and what it does to how the policy drives."""
+"""Sweeps: how a policy's behaviour responds to one trait of its reward conditioning."""

@@ -1,7 +1,7 @@
-"""The command `gigapixel teacher sweep`: how a policy's driving follows one coefficient that it is told.
+"""The command `gigapixel teacher sweep`: how a policy's behaviour responds to one trait of its conditioning.
 
-All agents of all worlds get the same value of one driver trait, in [0, 1]; worlds and seeds are the same for all
-values. What is measured, and which behaviour each coefficient is meant to move: docs/teacher.md.
+All agents of all worlds get the same value of one trait in [0, 1] (``--coefficient``); worlds and seeds are the same
+for all values. The metrics, and the one that each trait is meant to change: docs/teacher.md.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from gigapixel.run_folder.atomic import write_json
+from simulator.atlas.load import load_atlas
 from simulator.conventions import TRAIT_NAMES
-from simulator.roads.map_cache import load_atlas
-from teacher.evaluation.command import choose_with, evaluation_simulator, start_worlds
-from teacher.policy import Policy, describe_policy, load_policy
-from teacher.reward import careful_traits
-from teacher.run.run_folder import write_json
+from teacher.evaluation.towns import evaluation_simulator, start_worlds
+from teacher.policy import Policy, describe_policy, load_policy, make_policy_fn
+from teacher.reward import default_traits
 from teacher.sweep.behaviour import Behaviour, record_behaviour
-from teacher.sweep.figures import BEHAVIOURS, Row, row_of, rows_of_parts
+from teacher.sweep.figures import BEHAVIOURS, Row, metrics_row, metrics_rows_of_parts
 from teacher.sweep.trend import MEANT, Trend, trends
 
 VALUES = (0.0, 0.25, 0.5, 0.75, 1.0)
 PARTS = 16
-"""Parts of the worlds from whose scatter standard errors are taken."""
+"""The worlds are divided into this many parts, whose scatter gives the standard errors."""
 OTHERS = ("careful", "middle")
 
 
 def swept_traits(coefficient: str, value: float, others: str) -> Float[Array, " traits"]:
-    """The careful driver's traits, or all in the middle, with one of them at a value."""
-    traits = careful_traits() if others == "careful" else jnp.full(len(TRAIT_NAMES), 0.5)
+    """`default_traits` (``others="careful"``) or 0.5 for all (``"middle"``), with one trait set to ``value``."""
+    traits = default_traits() if others == "careful" else jnp.full(len(TRAIT_NAMES), 0.5)
     return traits.at[TRAIT_NAMES.index(coefficient)].set(value)
 
 
@@ -44,41 +44,43 @@ def sweep(
     policy: Policy, coefficient: str, values: Sequence[float], maps: Sequence[str], num_worlds: int = 64,
     num_agents: int = 16, seconds: float = 60.0, seed: int = 0, others: str = "careful", greedy: bool = True,
 ) -> tuple[list[Row], dict[str, Trend]]:  # fmt: skip
-    """One row of figures per value, and how each behaviour follows the coefficient. One program serves all values."""
+    """One row of metrics per value, and the trend of each metric. One compiled program serves all values."""
     atlas = load_atlas(maps)
     config = dataclasses.replace(evaluation_simulator(policy, num_agents, seconds), detailed_metrics=True)
     reset_key, drive_key = jax.random.split(jax.random.key(seed))
     worlds = start_worlds(reset_key, atlas, config, num_worlds)
-    choose = choose_with(policy, atlas, config, greedy)
-    drive = jax.jit(lambda key, worlds, atlas: record_behaviour(key, worlds, choose, atlas, config))
+    policy_fn = make_policy_fn(policy, atlas, config, greedy)
+    drive = jax.jit(lambda key, worlds, atlas: record_behaviour(key, worlds, policy_fn, atlas, config))
     rows, parts = [], []
     for value in values:
         traits = jnp.broadcast_to(swept_traits(coefficient, value, others), worlds.scenario.traits.shape)
-        told = worlds.replace(scenario=worlds.scenario.replace(traits=traits))
-        final, seen = drive(drive_key, told, atlas)
-        seen = Behaviour(*(np.asarray(leaf) for leaf in seen))
-        rows.append(row_of(seen, final))
-        parts.append(rows_of_parts(seen, final, PARTS))
+        conditioned = worlds.replace(scenario=worlds.scenario.replace(traits=traits))
+        final, behaviour = drive(drive_key, conditioned, atlas)
+        behaviour = Behaviour(*(np.asarray(leaf) for leaf in behaviour))
+        rows.append(metrics_row(behaviour, final))
+        parts.append(metrics_rows_of_parts(behaviour, final, PARTS))
     return rows, trends(values, rows, parts)
 
 
-def table(coefficient: str, values: Sequence[float], rows: Sequence[Row], trend: dict[str, Trend]) -> str:
-    """One line per behaviour: its figure at every value, its rank correlation and its change."""
+def trend_table(
+    coefficient: str, values: Sequence[float], rows: Sequence[Row], trend: dict[str, Trend]
+) -> str:
+    """One line per metric: its value at each trait value, its rank correlation and its change."""
     width = max(len(name) for name in BEHAVIOURS)
     head = f"{coefficient:<{width}}" + "".join(f"{value:>10g}" for value in values)
     lines = [f"{head}  rank corr.  change (standard error)"]
     for name in BEHAVIOURS:
         here = trend[name]
         change = f"{_shown(here.change, '+.4f')} ({_shown(here.standard_error, '.4f')})"
-        figures = "".join(f"{_shown(row[name], '.4f'):>10}" for row in rows)
+        cells = "".join(f"{_shown(row[name], '.4f'):>10}" for row in rows)
         mark = "follows" if here.follows else ""
         rank = _shown(here.rank_correlation, "+.2f")
-        lines.append(f"{name:<{width}}{figures}  {rank:>10}  {change:<20}  {mark}".rstrip())
+        lines.append(f"{name:<{width}}{cells}  {rank:>10}  {change:<20}  {mark}".rstrip())
     return "\n".join(lines)
 
 
 def verdict(coefficient: str, trend: dict[str, Trend]) -> dict[str, Any] | None:
-    """About the behaviour that the coefficient is meant to move; None where none is named."""
+    """Whether the metric that the trait is meant to change does so, as in the JSON output; None if MEANT names none."""
     if coefficient not in MEANT:
         return None
     behaviour, direction = MEANT[coefficient]
@@ -105,21 +107,28 @@ def _parser() -> argparse.ArgumentParser:
         "--values", default=",".join(f"{v:g}" for v in VALUES), help="in [0, 1] (default: %(default)s)"
     )
     parser.add_argument(
-        "--others", choices=OTHERS, default="careful", help="all other traits (default: careful)"
+        "--others",
+        choices=OTHERS,
+        default="careful",
+        help="all other traits: careful (the default conditioning; default) or middle (0.5)",
     )
-    parser.add_argument("--map", default="Town10HD", help="towns, separated by commas (default: Town10HD)")
+    parser.add_argument("--map", default="Town10HD", help="maps, separated by commas (default: Town10HD)")
     parser.add_argument("--worlds", type=int, default=64, help="parallel worlds (default: 64)")
     parser.add_argument("--agents", type=int, default=16, help="agents per world (default: 16)")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of an episode (default: 60)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--sample", action="store_true", help="draw actions instead of taking the likeliest")
-    parser.add_argument("--output", type=Path, required=True, help="write figures and trends here as JSON")
-    parser.add_argument("--plot", type=Path, help="draw the behaviours against the value here (PNG)")
+    parser.add_argument(
+        "--sample", action="store_true", help="sample actions instead of taking the most probable ones"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, help="write metrics and trends to this JSON file"
+    )
+    parser.add_argument("--plot", type=Path, help="plot the metrics against the value into this file (PNG)")
     return parser
 
 
 def values_of(text: str) -> list[float]:
-    """At least two different increasing numbers in [0, 1]. Raises ValueError otherwise."""
+    """The values of ``--values``. Raises ValueError unless they are at least two increasing numbers in [0, 1]."""
     try:
         values = [float(part) for part in text.split(",")]
     except ValueError:
@@ -133,7 +142,7 @@ def values_of(text: str) -> list[float]:
 
 
 def main(argv: list[str]) -> int:
-    """Runs the command. Raises ValueError on impossible arguments."""
+    """Runs the command and returns its exit code. Raises ValueError for bad arguments."""
     arguments = _parser().parse_args(argv)
     if arguments.coefficient not in TRAIT_NAMES:
         known = ", ".join(TRAIT_NAMES)
@@ -149,15 +158,12 @@ def main(argv: list[str]) -> int:
         "others": arguments.others, "greedy": not arguments.sample,
     }  # fmt: skip
     rows, trend = sweep(load_policy(arguments.policy), **settings)
-    print(table(arguments.coefficient, values, rows, trend))
+    print(trend_table(arguments.coefficient, values, rows, trend))
     meant = verdict(arguments.coefficient, trend)
     if meant:
         print(_sentence(arguments.coefficient, meant))
-    source = {
-        name: getattr(v, "item", lambda v=v: v)() for name, v in describe_policy(arguments.policy).items()
-    }
     content = {
-        "policy": source,
+        "policy": describe_policy(arguments.policy),
         **settings,
         "rows": [{"value": value, **row} for value, row in zip(values, rows, strict=True)],
         "trends": {name: dataclasses.asdict(one) for name, one in trend.items()},

@@ -1,4 +1,4 @@
-"""From a recorded drive to one row of figures."""
+"""The metrics of a sweep, from a recorded rollout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from teacher.sweep.behaviour import Behaviour
 Row = dict[str, float | None]
 
 MOVES_MPS = 1.0
-"""Distances kept and angles are those of agents that are at least this fast: in a queue they are somebody else's."""
+"""Gaps, clearances and angles are taken from agents that are at least this fast: in a queue others determine them."""
 
 BEHAVIOURS: dict[str, str] = {
     "speed_mps": "mean speed, m/s",
@@ -44,11 +44,11 @@ BEHAVIOURS: dict[str, str] = {
     "progress": "mean route progress",
     "goal_rate": "agents that reached every goal",
 }
-"""The figures of a row and what they are."""
+"""The metrics of a row, with their descriptions."""
 
 
-def row_of(seen: Behaviour, final: WorldState) -> Row:
-    """Figures of one drive; None where nothing of the kind was seen. Leaves of `seen` are numpy arrays."""
+def metrics_row(seen: Behaviour, final: WorldState) -> Row:
+    """Metrics of one rollout; None where no step contributes. Leaves of ``seen`` are numpy arrays."""
     drives = seen.drives
     moves = drives & (np.abs(seen.speed) > MOVES_MPS)
     follows = moves & np.isfinite(seen.gap_m)
@@ -87,12 +87,12 @@ def row_of(seen: Behaviour, final: WorldState) -> Row:
     }
 
 
-def rows_of_parts(seen: Behaviour, final: WorldState, parts: int) -> list[Row]:
-    """The same for parts of the worlds, as many as there are worlds at most: how much figures scatter."""
+def metrics_rows_of_parts(seen: Behaviour, final: WorldState, parts: int) -> list[Row]:
+    """`metrics_row` of each of ``parts`` subsets of the worlds (at most one per world), for standard errors."""
     worlds = seen.speed.shape[1]
     chosen = np.array_split(np.arange(worlds), min(parts, worlds))
     return [
-        row_of(
+        metrics_row(
             Behaviour(*(leaf[:, part] for leaf in seen)),
             jax.tree.map(lambda leaf, part=part: np.asarray(leaf)[part], final),
         )
@@ -101,7 +101,7 @@ def rows_of_parts(seen: Behaviour, final: WorldState, parts: int) -> list[Row]:
 
 
 def red_run_share(seen: Behaviour, final: WorldState) -> float | None:
-    """Red lights run over red lights met; an agent meets the light of a line once in an episode."""
+    """Red lights run over red lights met; an agent meets each line at most once in an episode. None without any."""
     lines = np.where(seen.drives, seen.red_line, -1).reshape(len(seen.speed), -1)
     met = sum(len(np.unique(column[column >= 0])) for column in lines.T)
     ran = int(np.asarray(final.red_lights)[np.asarray(final.spawned)].sum())
@@ -123,6 +123,6 @@ def _percentile(values: np.ndarray, percent: float) -> float | None:
 def _least(
     values: Float[np.ndarray, "steps worlds agents"], counts: Bool[np.ndarray, "steps worlds agents"]
 ) -> Float[np.ndarray, " some"]:
-    """The least value of every agent that has any."""
+    """The minimum over time of each agent with a step that counts."""
     least = np.where(counts, values, np.inf).min(axis=0)
     return least[np.isfinite(least)]

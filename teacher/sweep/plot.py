@@ -1,21 +1,22 @@
-"""Behaviours against the value of a coefficient, one small plot each."""
+"""Metrics against the value of a trait, one small plot each."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from teacher.run.run_folder import write_figure
+from gigapixel.run_folder.figure import write_figure
 from teacher.sweep.figures import BEHAVIOURS, Row
 from teacher.sweep.trend import FOLLOWS_ERRORS, FOLLOWS_RANK, MEANT, Trend
 
 _COLUMNS = 5
 _LEAST_SPAN = 0.1
-"""An axis spans at least this share of its figure, so that a change of a percent looks like one."""
+"""An axis spans at least this share of its metric, so that small changes look small."""
 _LEAST_HALF = 1e-3
 _FOLLOWS, _STAYS, _FRAME = "#1d6fb8", "#8a93a0", "#d1495b"
 
@@ -23,9 +24,7 @@ _FOLLOWS, _STAYS, _FRAME = "#1d6fb8", "#8a93a0", "#d1495b"
 def save_plot(
     path: Path, coefficient: str, values: Sequence[float], rows: Sequence[Row], trend: dict[str, Trend]
 ) -> None:
-    """One panel per behaviour; blue where it follows the coefficient, framed where it is meant to."""
-    from matplotlib.figure import Figure
-
+    """Writes one panel per metric; blue where it follows the trait, framed where it is meant to."""
     meant = MEANT.get(coefficient, ("", 0))[0]
     names = sorted(BEHAVIOURS, key=lambda name: (name != meant, list(BEHAVIOURS).index(name)))
     lines = -(-len(names) // _COLUMNS)
@@ -46,7 +45,7 @@ def save_plot(
 
 
 def _draw(
-    panel: Any,
+    panel: Axes,
     name: str,
     values: Sequence[float],
     figures: Sequence[float | None],

@@ -1,4 +1,4 @@
-"""How figures follow a coefficient: rank correlation, and the change from its lowest to its highest value."""
+"""How metrics respond to a trait: rank correlation, and change from its lowest to its highest value."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import scipy.stats
 from teacher.sweep.figures import BEHAVIOURS, Row
 
 FOLLOWS_RANK, FOLLOWS_ERRORS = 0.9, 2.0
-"""A behaviour follows the coefficient from this |rank correlation| on, if it changes by this many standard errors."""
+"""A metric follows the trait if its |rank correlation| is at least FOLLOWS_RANK and its change is more than
+FOLLOWS_ERRORS standard errors."""
 
 MEANT: Mapping[str, tuple[str, int]] = {
-    "collision": ("gap_p10_m", 1),  # the mean is of many whom nobody holds up
+    "collision": ("gap_p10_m", 1),  # in the mean gap most agents are not held up by their leader
     "offroad": ("edge_room_p05_m", 1),
     "red_light": ("red_run_share", -1),
     "comfort": ("acceleration_mps2", -1),
@@ -29,18 +30,18 @@ MEANT: Mapping[str, tuple[str, int]] = {
     "goal": ("goal_rate", 1),
     "stop_sign": ("stop_sign_rate", -1),
 }
-"""The behaviour that a coefficient of the reward is meant to move, and which way when the coefficient rises (ours)."""
+"""The metric that a trait is meant to change, and the sign of the change when the trait rises (our choice)."""
 
 
 @dataclass(frozen=True)
 class Trend:
-    """How one behaviour follows the coefficient; None where it is unknown for some value.
+    """The response of one metric to the trait; None where the metric is unknown for some value.
 
     Attributes:
-        rank_correlation: Spearman's, over the values; None also where the behaviour is the same for all.
-        change: Its figure at the last value less that at the first.
+        rank_correlation: Spearman's, over the values; None also where the metric is the same for all.
+        change: The metric at the last value minus that at the first.
         standard_error: Of the change, from the scatter of the same difference over parts of the worlds.
-        follows: Whether it follows the coefficient, see FOLLOWS_RANK.
+        follows: Whether the metric follows the trait, see FOLLOWS_RANK.
     """
 
     rank_correlation: float | None
@@ -50,8 +51,8 @@ class Trend:
 
 
 def trends(values: Sequence[float], rows: Sequence[Row], parts: Sequence[Sequence[Row]]) -> dict[str, Trend]:
-    """The trend of every behaviour. ``rows``: one per value; ``parts``: per value the rows of parts of its worlds, the
-    same worlds for all values."""
+    """The trend of every metric. ``rows``: one per value; ``parts``: for each value the rows of the parts of its
+    worlds, the same parts for all values."""
     result = {}
     for name in BEHAVIOURS:
         rank = spearman(values, [row[name] for row in rows])
@@ -67,7 +68,7 @@ def trends(values: Sequence[float], rows: Sequence[Row], parts: Sequence[Sequenc
 
 
 def spearman(values: Sequence[float], figures: Sequence[float | None]) -> float | None:
-    """Spearman's rank correlation; None where a figure is unknown, or all are the same."""
+    """Spearman's rank correlation; None where a metric is unknown, or all are equal."""
     known = [figure for figure in figures if figure is not None]
     if len(known) < len(values) or len(set(known)) < 2 or len(set(values)) < 2:
         return None

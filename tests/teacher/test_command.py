@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from teacher.__main__ import main, parse
+from teacher.__main__ import main, parse_fit
 from teacher.config import TeacherConfig, first_difference, from_dict, load_config, to_dict, to_yaml
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "teacher").glob("*.yaml"))
@@ -14,7 +14,7 @@ CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "teacher").glob("*.yam
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_shipped_configurations_are_accepted(path):
-    config, options = parse(["--config", str(path)])
+    config, options = parse_fit(["--config", str(path)])
     assert config.name == path.stem
     assert (options.resume, options.stop_at_update, options.coordinator) == (False, None, None)
     assert set(config.maps).isdisjoint({"Town07", "Town10HD"})  # kept for evaluation
@@ -34,7 +34,7 @@ def test_overrides_count():
         "[24]",
         "--resume",
     ]
-    config, options = parse([*arguments, "--maps", "[Town02]"])
+    config, options = parse_fit([*arguments, "--maps", "[Town02]"])
     assert (config.ppo.learning_rate, config.network.set_widths, config.maps, options.resume) == (
         3e-4,
         (24,),
@@ -44,7 +44,7 @@ def test_overrides_count():
 
 
 def test_a_configuration_survives_its_file(tmp_path):
-    config = parse(["--config", str(CONFIGS[0])])[0]
+    config = parse_fit(["--config", str(CONFIGS[0])])[0]
     path = tmp_path / "config.yaml"
     path.write_text(to_yaml(config))
     assert load_config(path) == config
@@ -68,7 +68,7 @@ def test_a_configuration_survives_its_file(tmp_path):
 )
 def test_mistakes_are_one_sentence(arguments, sentence):
     with pytest.raises(ValueError, match=sentence) as refusal:
-        parse(arguments)
+        parse_fit(arguments)
     assert "\n" not in str(refusal.value)
 
 
@@ -85,7 +85,7 @@ def test_mistakes_in_a_file_are_one_sentence(tmp_path, text, sentence):
     path = tmp_path / "bad.yaml"
     path.write_text(text)
     with pytest.raises(ValueError, match=sentence) as refusal:
-        parse(["--config", str(path)])
+        parse_fit(["--config", str(path)])
     assert "\n" not in str(refusal.value)
 
 

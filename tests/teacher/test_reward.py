@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from simulator.atlas.load import load_atlas
 from simulator.config import SimulatorConfig
 from simulator.conventions import NUM_TRAITS, TRAIT_NAMES
 from simulator.reset.spawn import reset
-from simulator.roads.map_cache import load_atlas
 from simulator.state import Events, WorldState
-from teacher.reward import RewardConfig, careful_traits, reward, weights
+from teacher.reward import RewardConfig, default_traits, reward, weights
 
 SIMULATOR = SimulatorConfig(timestep_s=0.25, num_agents=3)
 CONFIG = RewardConfig()
@@ -99,8 +99,8 @@ def test_traits_stretch_over_the_ranges() -> None:
     low, high = weights(jnp.zeros(NUM_TRAITS), CONFIG), weights(jnp.ones(NUM_TRAITS), CONFIG)
     for name in TRAIT_NAMES:
         np.testing.assert_allclose([low[name], high[name]], getattr(CONFIG, name), rtol=1e-6)
-    assert careful_traits().shape == (NUM_TRAITS,)
-    assert careful_traits()[TRAIT_NAMES.index("collision")] == 1.0
+    assert default_traits().shape == (NUM_TRAITS,)
+    assert default_traits()[TRAIT_NAMES.index("collision")] == 1.0
 
 
 def test_ranges_must_increase() -> None:

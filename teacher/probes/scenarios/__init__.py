@@ -1,1 +1,1 @@
-"""One file per probe: a hand-made situation and what passing it means."""
+"""One file per probe: a scripted situation and its criteria for passing."""

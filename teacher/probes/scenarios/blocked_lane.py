@@ -6,16 +6,16 @@ the road's start. In the variant `lane_beside` both lanes go the same way and th
 Random: sizes and speeds (6 to 9 m/s), where the agent starts (35 to 60 m before the parked car), and the traffic in the
 other lane: none to two cars beside or behind it, or one to three oncoming cars that start 30 to 110 m beyond the parked
 car, at least 15 m from each other; behind the last one the lane is free.
-Passes: the agent reaches its goal 60 m beyond the parked car within 45 s, and nobody collides or leaves the road. An
-agent that does not, though nothing happened, `waits`: safe, but no pass.
+Passes: the agent reaches its goal 60 m beyond the parked car within 45 s, and no agent collides or leaves the road.
+`waits` means that the agent has not arrived and nothing else happened: safe, but not a pass.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from teacher.probes.drive import Run
-from teacher.probes.judging import Events, at_end, crashes, unfinished
+from teacher.probes.drive import ProbeRun
+from teacher.probes.judging import ProbeEvents, at_end, crashes, unfinished
 from teacher.probes.maps import ROAD_M, roads
 from teacher.probes.probe import Probe
 from teacher.probes.road import path
@@ -23,11 +23,11 @@ from teacher.probes.starts import Driver, Trial, random_car
 
 VARIANTS = ("lane_beside", "oncoming")
 OBSTACLE_M = 100.0
-_GOALS_M = (OBSTACLE_M + 25.0, OBSTACLE_M + 60.0)  # none of them where the parked car stands
+_GOALS_M = (OBSTACLE_M + 25.0, OBSTACLE_M + 60.0)  # none of them at the parked car
 _ONCOMING_GOAL_M = ROAD_M - 60.0
 _START_M, _SPEED_MPS = (35.0, 60.0), (6.0, 9.0)
 _ONCOMING_M = (30.0, 110.0)  # beyond the parked car
-_LEAST_GAP_M = 15.0  # between the middles of two others
+_LEAST_GAP_M = 15.0  # between the centres of two others
 
 
 def draw(generator: np.random.Generator, number: int) -> Trial:
@@ -51,7 +51,7 @@ def draw(generator: np.random.Generator, number: int) -> Trial:
 
 
 def _apart(places: np.ndarray) -> list[float]:
-    """The places without those that are too close to the one ahead."""
+    """The positions (arc lengths) without those that are too close to the next one ahead."""
     kept: list[float] = []
     for place in sorted(places.tolist(), reverse=True):
         if not kept or kept[-1] - place >= _LEAST_GAP_M:
@@ -59,8 +59,8 @@ def _apart(places: np.ndarray) -> list[float]:
     return kept
 
 
-def judge(run: Run) -> Events:
-    """What went wrong; `waits` is safe, but no pass."""
+def judge(run: ProbeRun) -> ProbeEvents:
+    """`collided`, `left_road` and `waits`."""
     return crashes(run) | {"waits": at_end(run, unfinished(run) & ~run.through[:, 0])}
 
 

@@ -1,10 +1,10 @@
 """Two lanes become one.
 
-Geometry: two lanes eastwards; from x = 0 to 50 m the right one moves into the left one; then one lane. Nothing says who
-goes first.
+Geometry: two lanes eastwards; from x = 0 to 50 m the right one moves into the left one; then one lane. Priority is
+not regulated.
 Random: two to four cars per lane, their sizes, their speeds (5 to 8 m/s), where the first of each lane starts (10 to
 30 m before the taper) and the gaps between the others (4 to 12 m).
-Passes: everybody drives 40 m beyond the taper within 45 s, and nobody collides or leaves the road.
+Passes: all agents drive 40 m beyond the taper within 45 s, and none collides or leaves the road.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.roads.polylines import arc_length
-from teacher.probes.drive import Run
-from teacher.probes.judging import Events, crashes, holdups
+from teacher.probes.drive import ProbeRun
+from teacher.probes.judging import ProbeEvents, crashes, deadlocks
 from teacher.probes.maps import roads
 from teacher.probes.probe import Probe
 from teacher.probes.road import path
@@ -25,7 +25,7 @@ _FIRST_M, _GAP_M, _SPEED_MPS = (10.0, 30.0), (4.0, 12.0), (5.0, 8.0)
 
 
 def draw(generator: np.random.Generator, number: int) -> Trial:
-    """A trial; `number` does not matter."""
+    """A random trial; all have one variant."""
     drivers: list[Driver] = []
     for lane in ("left", "right"):
         line = path(roads()["narrowing"], f"{lane}_in", f"{lane}_on", "out")
@@ -39,9 +39,9 @@ def draw(generator: np.random.Generator, number: int) -> Trial:
     return Trial("narrowing", tuple(drivers), "merge")
 
 
-def judge(run: Run) -> Events:
-    """What went wrong."""
-    return crashes(run) | holdups(run)
+def judge(run: ProbeRun) -> ProbeEvents:
+    """`collided`, `left_road`, `deadlock` and `late`."""
+    return crashes(run) | deadlocks(run)
 
 
 PROBE = Probe("bottleneck", 45.0, draw, judge, window=((10.0, 0.0), 150.0, 0.16))

@@ -13,7 +13,7 @@ import yaml
 from teacher.ablation.command import main, summary
 from teacher.ablation.run import Outcome, curve_of
 from teacher.ablation.study import load_study, merged
-from teacher.evaluation.command import Evaluation
+from teacher.evaluation.command import Evaluator
 from teacher.ppo.update import make_update
 
 STUDIES = Path(__file__).parents[3] / "configs" / "teacher" / "ablation"
@@ -91,13 +91,13 @@ def compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
         updates[:] = updates or [make_update(*settings)]
         return updates[0]
 
-    def run(evaluation: Evaluation, traffic: str) -> Any:
+    def run(evaluation: Evaluator, traffic: str) -> Any:
         figures[:] = figures or [drive(evaluation, traffic)]
         return figures[0]
 
-    drive = Evaluation.run
+    drive = Evaluator.run
     monkeypatch.setattr("teacher.run.fit.make_update", update)
-    monkeypatch.setattr(Evaluation, "run", run)
+    monkeypatch.setattr(Evaluator, "run", run)
 
 
 @pytest.mark.usefixtures("compiled_once")

@@ -34,14 +34,14 @@ def test_km_intervals_by_hand() -> None:
 
 def test_totals_by_hand() -> None:
     """Two towns, two chunks, steps of 0.25 s."""
-    totals = Totals.nothing(2, 0.25)
-    assert totals.figures()["km_per_incident"] is None
+    totals = Totals.zero(2, 0.25)
+    assert totals.metrics()["km_per_incident"] is None
     chunk = {name: np.zeros(2, np.float32) for name in COUNTED}
     chunk |= {"agent_steps": np.array([14400.0, 7200.0]), "metres": np.array([9000.0, 3000.0])}
     chunk |= {"collisions": np.array([2.0, 0.0]), "moments": np.array([1.0, 1.0])}
     totals = totals.plus(chunk).plus(chunk | {"offroads": np.array([0.0, 1.0])})
     assert (totals.hours, totals.km, totals.incidents) == (3.0, 24.0, 5)
-    together, second = totals.figures(), totals.figures(1)
+    together, second = totals.metrics(), totals.metrics(1)
     assert together["km_per_incident"] == pytest.approx(24.0 / 5)
     assert (together["collisions"], together["offroads"], together["incident_moments"]) == (4, 1, 4)
     assert (second["km"], second["hours"], second["incidents"]) == (6.0, 1.0, 1)

@@ -9,17 +9,17 @@ import pytest
 from PIL import Image
 
 from simulator.conventions import CAR, CYCLIST
-from simulator.logs.readers.raw_tracks import Repairs
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
 from simulator.logs.traffic_log import TrafficLog
 from simulator.roads.building.build_map import build_log_map
-from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
+from simulator.roads.building.raw_map import Provenance, RawLane, RawMap
+from simulator.roads.building.repairs import Repairs
 from teacher.evaluation import command, logs
-from teacher.evaluation.clips.clip_selection import ARRIVAL, COLLISION, chosen_clips
-from teacher.evaluation.clips.clip_video import ALARM, write_film
+from teacher.evaluation.clips.clip_selection import ARRIVAL, COLLISION, select_clips
+from teacher.evaluation.clips.clip_video import FAILURE_COLOUR, write_clip
 from teacher.evaluation.config import EvaluationConfig
-from teacher.evaluation.episodes import Drive, Episodes
-from teacher.evaluation.logs import drive_packs, pack_figures, scenes_of
+from teacher.evaluation.episodes import EpisodeRunner, Episodes
+from teacher.evaluation.logs import drive_packs, metrics_per_pack, pack_of_scene
 from teacher.policy import load_policy
 
 STEPS = 61  # 6 s
@@ -32,8 +32,8 @@ def make_scene(number: int) -> LoggedScene:
     drive on; else a second car drives ahead of it."""
     name, waits = f"scene {number}", number in WAITING
     points = np.stack([np.linspace(0, 150.0, 51), np.zeros(51), np.zeros(51)], axis=1)
-    origins = Origins(name, f"{name}.json", "0" * 64, "test", "womd")
-    source = SourceMap([SourceLane("lane", points)])
+    origins = Provenance(name, f"{name}.json", "0" * 64, "test", "womd")
+    source = RawMap([RawLane("lane", points)])
     road_map, lights = build_log_map(source, origins, np.zeros(3), 13.0, STEPS, Repairs())
     slowed, started = np.minimum(TIME, 3.0), np.maximum(TIME - 3.0, 0.0)
     speed = np.stack([10.0 - 3.0 * slowed + 3.0 * started, 3.0 * started] if waits else [10.0 + 0 * TIME] * 2)
@@ -78,16 +78,16 @@ def straight_on(packs: tuple[str, str], request: pytest.FixtureRequest) -> list[
     """All five scenes at constant velocity, two at a time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GIGAPIXEL_CACHE", str(Path(packs[0]).parent / "cache"))
-        drives: list[Drive] = []
+        drives: list[EpisodeRunner] = []
 
-        class Watched(Drive):
+        class Watched(EpisodeRunner):
             def __init__(self, *arguments: object) -> None:
                 super().__init__(*arguments)
                 drives.append(self)
 
-        patch.setattr(logs, "Drive", Watched)
+        patch.setattr(logs, "EpisodeRunner", Watched)
         parts, _ = drive_packs(
-            load_policy("pretrained"), config_of(packs, "constant_velocity"), "self", filmed=True
+            load_policy("pretrained"), config_of(packs, "constant_velocity"), "self", record_states=True
         )
         assert [drive.compiled._cache_size() for drive in drives] == [1], "one program for all scenes"
         return parts
@@ -97,7 +97,7 @@ def test_every_scene_counts_once_and_figures_are_those_of_the_recording(
     packs: tuple[str, str], straight_on: list[Episodes]
 ) -> None:
     """At constant velocity free scenes are driven as recorded; in waiting scenes the car hits the cyclist."""
-    metrics, rows, scenes = pack_figures(straight_on, scenes_of(packs, "all"))
+    metrics, rows, scenes = metrics_per_pack(straight_on, pack_of_scene(packs, "all"))
     assert (scenes, metrics.agents) == (5, 3 * 2 + 2 * 1)
     assert set(rows) == {"free.h5", "waiting.h5"}
     free, waiting = rows["free.h5"], rows["waiting.h5"]
@@ -111,29 +111,29 @@ def test_every_scene_counts_once_and_figures_are_those_of_the_recording(
 
 def test_the_intelligent_driver_model_stops_where_constant_velocity_crashes(packs: tuple[str, str]) -> None:
     parts, _ = drive_packs(load_policy("pretrained"), config_of(packs, "idm"), "self")
-    metrics, rows, _ = pack_figures(parts, scenes_of(packs, "all"))
+    metrics, rows, _ = metrics_per_pack(parts, pack_of_scene(packs, "all"))
     assert metrics.agents == 8, "the same agents as any other driver's"
     assert rows["waiting.h5"]["failure_rate"] == 0.0
     assert metrics.collision_rate == 0.0
-    assert all(part.instants is None for part in parts)
+    assert all(part.states is None for part in parts)
 
 
 def test_best_and_worst_episodes_and_their_films(straight_on: list[Episodes], tmp_path: Path) -> None:
     """The front starts at 7.25 m, the cyclist's rear is at 30.6 m: contact after 2.34 s, seen at 2.5 s."""
-    best, worst = chosen_clips(straight_on, 3)
+    best, worst = select_clips(straight_on, 3)
     assert [clip.event for clip in best] == [ARRIVAL] * 3
     assert [clip.event for clip in worst] == [COLLISION, COLLISION, ARRIVAL]
     assert {clip.place for clip in worst[:2]} == {"scene 10", "scene 11"}
     crash = worst[0]
     assert (crash.agent, crash.at_fault, crash.event_step) == (0, True, 10)
     assert (crash.first_step, crash.last_step) == (0, 18), "until two seconds after it"
-    film, strip = write_film(crash, "a crash\nsomewhere", tmp_path / "films", "crash")
+    film, strip = write_clip(crash, "a crash\nsomewhere", tmp_path / "films", "crash")
     with Image.open(film) as pictures:
         assert pictures.n_frames == 2 * 18 + 1
         first = np.asarray(pictures.convert("RGB"), int)
         pictures.seek(pictures.n_frames - 1)
         last = np.asarray(pictures.convert("RGB"), int)
-    alarmed = [(np.abs(picture - ALARM).sum(axis=-1) < 40).sum() for picture in (first, last)]
+    alarmed = [(np.abs(picture - FAILURE_COLOUR).sum(axis=-1) < 40).sum() for picture in (first, last)]
     assert alarmed[0] == 0
     assert alarmed[1] > 500, "a ring and a sign"
     assert strip.read_bytes().startswith(b"\x89PNG")
@@ -141,8 +141,8 @@ def test_best_and_worst_episodes_and_their_films(straight_on: list[Episodes], tm
 
 
 def test_what_was_not_filmed_cannot_be_shown(straight_on: list[Episodes]) -> None:
-    with pytest.raises(ValueError, match="driven without instants"):
-        chosen_clips([dataclasses.replace(straight_on[0], instants=None)], 1)
+    with pytest.raises(ValueError, match="driven without recorded states"):
+        select_clips([dataclasses.replace(straight_on[0], states=None)], 1)
 
 
 def test_the_command_writes_the_figures_of_a_pack(packs: tuple[str, str], tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_impossible_packs_are_refused(packs: tuple[str, str], tmp_path: Path) ->
         ((str(tmp_path / "none.h5"),), "none.h5: no such file"),
         ((free, free), r"scene scene \d is in 2 of the packs"),
         ((free, "--split", "held_out"), "no scene belongs to the split 'held_out'"),
-        ((waiting, "--traffic", "replay"), "scene 10 does not name its recording car, .* give --share"),
+        ((waiting, "--traffic", "replay"), "scene 10 does not name its ego .* give --share"),
     ):
         files = [name for name in arguments if name.endswith(".h5")]
         rest = list(arguments[len(files) :])

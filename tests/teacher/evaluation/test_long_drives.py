@@ -10,17 +10,17 @@ import jax
 import numpy as np
 import pytest
 
+from simulator.atlas.load import load_atlas
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
-from simulator.roads.map_cache import load_atlas
 from simulator.state import WorldState
 from teacher.evaluation import command, long_drives
 from teacher.evaluation.config import EvaluationConfig
-from teacher.evaluation.episodes import choose_for, put_at_the_wheel
-from teacher.evaluation.long_drives import REFILL_SHARE, drive_chunk
+from teacher.evaluation.episodes import policy_fn_for, set_controller
+from teacher.evaluation.long_drives import RESET_SHARE, drive_chunk
 from teacher.evaluation.towns import start_worlds, town_simulator
 from teacher.policy import load_policy
-from teacher.reward import careful_traits
+from teacher.reward import default_traits
 
 DRIVER = "constant_velocity"
 ARGUMENTS = ["--map", "Town02", "--worlds", "3", "--agents", "8", "--driver", DRIVER]
@@ -37,9 +37,9 @@ def chunks(
 ) -> tuple[WorldState, WorldState, dict[str, Any]]:
     """Three worlds before and after ``count`` times five seconds at constant velocity, and the last sums."""
     atlas, config = town[0], dataclasses.replace(town[1], inactive_reset_share=reset_share)
-    worlds = put_at_the_wheel(start_worlds(jax.random.key(1), atlas, config, 3), DRIVER)
-    choose = choose_for(DRIVER, load_policy("pretrained"), atlas, config, True, False)
-    drive = jax.jit(partial(drive_chunk, choose=choose, config=config, driver=DRIVER))
+    worlds = set_controller(start_worlds(jax.random.key(1), atlas, config, 3), DRIVER)
+    act = policy_fn_for(DRIVER, load_policy("pretrained"), atlas, config, True, False)
+    drive = jax.jit(partial(drive_chunk, policy_fn=act, config=config, driver=DRIVER))
     after, sums = worlds, {}
     for number in range(count):
         after, sums = drive(jax.random.key(2 + number), after, atlas)
@@ -54,14 +54,14 @@ def test_sums_are_what_happened(town: tuple[RoadAtlas, SimulatorConfig]) -> None
     for name in ("collisions", "offroads", "red_lights", "stop_signs"):
         assert sums[name][0] == int(getattr(after, name).sum())
     assert sums["offroads"][0] > 0, "who goes straight on leaves the road"
-    assert sums["at_fault_collisions"][0] == int(after.conduct.at_fault.sum())
+    assert sums["at_fault_collisions"][0] == int(after.driving_quality.at_fault.sum())
     assert 0 < sums["moments"][0] <= sums["collisions"][0] + sums["offroads"][0]
     drove = np.asarray(after.distance_m > 0).sum()
     assert drove <= sums["agent_steps"][0] <= int(before.spawned.sum()) * int(after.step[0])
 
 
 def test_jammed_worlds_begin_anew_with_the_same_driver(town: tuple[RoadAtlas, SimulatorConfig]) -> None:
-    before, after, _ = chunks(town, REFILL_SHARE, 3)
+    before, after, _ = chunks(town, RESET_SHARE, 3)
     anew = np.asarray(after.step) == 0
     assert anew.any(), "going straight on, two in five have left the road by then"
     assert after.scenario.baseline == DRIVER
@@ -72,7 +72,7 @@ def test_jammed_worlds_begin_anew_with_the_same_driver(town: tuple[RoadAtlas, Si
         .all()
     )
     traits = np.asarray(after.scenario.traits)
-    np.testing.assert_array_equal(traits, np.broadcast_to(careful_traits(), traits.shape))
+    np.testing.assert_array_equal(traits, np.broadcast_to(default_traits(), traits.shape))
 
 
 def test_command_drives_as_far_as_asked(tmp_path: Path) -> None:

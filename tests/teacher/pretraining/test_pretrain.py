@@ -15,16 +15,16 @@ from simulator.atlas.scene_grids import load_scene_atlas
 from simulator.config import SimulatorConfig
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
 from simulator.logs.split import is_held_out
-from simulator.reset.log_scenario import ReplayConfig, logged_world, settle
+from simulator.reset.log_scenario import ReplayConfig, demote_invalid_to_replay, logged_world
 from simulator.step import step
 from teacher.config import TeacherConfig
 from teacher.network.actor_critic import NetworkConfig, TeacherNetwork, init_params
 from teacher.observation.observe import ObservationConfig, example_observation
 from teacher.ppo.losses import PPOConfig
 from teacher.pretraining.config import PretrainConfig
-from teacher.pretraining.demonstrations import Demonstrations, Samples, gather
-from teacher.pretraining.log_expert import begin, demonstrate, discounted
-from teacher.pretraining.pretrain import action_shares, imitation_loss, judge, pretrain
+from teacher.pretraining.demonstrations import Demonstrations, ExpertSamples, gather
+from teacher.pretraining.log_expert import demonstrate, discounted, expert_start
+from teacher.pretraining.pretrain import action_shares, held_out_evaluator, imitation_loss, pretrain
 from teacher.reward import reward
 
 STEPS, STEP_S = 25, 0.25  # of the made-up log, see `make_scene`
@@ -63,9 +63,11 @@ def pack(tmp_path_factory, make_scene) -> Path:
 def world(make_scene):
     """One scene as a world, its atlas, and what its experts did; the agents' order is that of the tracks."""
     scene = make_scene(0)
-    atlas = load_scene_atlas([scene])
-    first = logged_world(scene, 0, SIMULATOR, ReplayConfig(), np.random.default_rng(0))
-    first = jax.jit(partial(settle, config=SIMULATOR))(jax.tree.map(jnp.asarray, first), atlas)
+    atlas = load_scene_atlas([scene.road_map])
+    first = worlds_from_log(scene, 0, SIMULATOR, ReplayConfig(), np.random.default_rng(0))[0]
+    first = jax.jit(partial(demote_invalid_to_replay, config=SIMULATOR))(
+        jax.tree.map(jnp.asarray, first), atlas
+    )
     places = np.asarray(first.position[:CARS, 0])
     rows = [int(np.argmin(np.abs(places - x))) for x in scene.log.position[:, 0, 0]]
     shown = jax.jit(lambda state: demonstrate(state, atlas, SIMULATOR, CONFIG))(first)
@@ -105,7 +107,7 @@ def test_the_same_actions_earn_a_policy_the_same(world):
 
     @jax.jit
     def again(state):
-        state, _ = begin(state, state.scenario.logged.valid, STEP_S)
+        state, _ = expert_start(state, state.scenario.log.valid, STEP_S)
         return jax.lax.scan(drive, state, jnp.asarray(shown.action))
 
     last, earned = again(first)
@@ -118,7 +120,7 @@ def test_the_same_actions_earn_a_policy_the_same(world):
 
 
 def test_values_that_are_not_known_are_not_learnt():
-    samples = Samples(None, jnp.asarray([1, 0]), jnp.asarray([3.0, 100.0]), jnp.asarray([True, False]))
+    samples = ExpertSamples(None, jnp.asarray([1, 0]), jnp.asarray([3.0, 100.0]), jnp.asarray([True, False]))
     logits = jnp.log(jnp.asarray([[0.25, 0.75], [0.5, 0.5]]))
     loss, losses = imitation_loss(logits, jnp.asarray([1.0, 0.0]), samples, 0.5)
     assert losses["policy"] == pytest.approx(-0.5 * (np.log(0.75) + np.log(0.5)), rel=1e-6)
@@ -180,8 +182,8 @@ def test_scenes_without_drivers_are_refused(tmp_path, make_scene):
 
 
 def test_without_held_out_scenes_there_are_no_figures():
-    samples = Samples(None, np.array([1]), np.array([0.0]), np.array([True]))
-    assert judge(NETWORK, Demonstrations(samples, None, 1, 1.0))(None) == {}
+    samples = ExpertSamples(None, np.array([1]), np.array([0.0]), np.array([True]))
+    assert held_out_evaluator(NETWORK, Demonstrations(samples, None, 1, 1.0))(None) == {}
 
 
 @pytest.mark.parametrize(

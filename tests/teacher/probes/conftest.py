@@ -24,7 +24,7 @@ from teacher.probes.catalogue import (
     probe_atlas,
     probe_simulator,
 )
-from teacher.probes.drive import Run, Trace, record
+from teacher.probes.drive import ProbeRun, Trace, record
 from teacher.probes.maps import roads
 from teacher.probes.starts import Trial, start_trials
 
@@ -115,10 +115,10 @@ def _compiled() -> Callable[..., Trace]:
 
 
 @pytest.fixture(scope="session")
-def drive_script() -> Callable[..., Run]:
+def drive_script() -> Callable[..., ProbeRun]:
     """Drives trials of a probe by a script; with ``idm`` the intelligent driver model drives instead."""
 
-    def run(name: str, trials: Sequence[Trial], script: Script, idm: bool = False) -> Run:
+    def run(name: str, trials: Sequence[Trial], script: Script, idm: bool = False) -> ProbeRun:
         atlas = probe_atlas()
         worlds = start_trials(trials, atlas, CONFIG)
         if idm:
@@ -128,7 +128,7 @@ def drive_script() -> Callable[..., Run]:
         values = (script.speed_mps, script.hold_m, script.until_s, script.aside_m)
         trace = _compiled()(worlds, lines_of(trials, atlas), values, atlas)
         rows = round(PROBES[name].seconds / CONFIG.timestep_s) + 1
-        return Run(trials, roads(), Trace(*(np.asarray(leaf)[:rows] for leaf in trace)), CONFIG.timestep_s)
+        return ProbeRun(trials, roads(), Trace(*(np.asarray(leaf)[:rows] for leaf in trace)), CONFIG.timestep_s)
 
     return run
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from teacher.probes.report import share_of, table, wilson
+from teacher.probes.report import pass_rate_table, share_of, wilson
 
 
 def test_wilson_by_hand():
@@ -32,7 +32,7 @@ def test_what_is_no_share_is_refused(count, of):
 def test_table_names_what_went_wrong_and_only_that():
     passed, failed, never = (share_of(np.arange(10) < count) for count in (7, 3, 0))
     part = {"pass": passed, "events": {"collided": failed, "late": never}}
-    lines = table({"merge": {"seconds": 1.0, **part, "variants": {"only": part}}}).splitlines()
+    lines = pass_rate_table({"merge": {"seconds": 1.0, **part, "variants": {"only": part}}}).splitlines()
     assert len(lines) == 2  # a single variant needs no line of its own
     assert lines[1].split()[:2] == ["merge", "0.70"]
     assert "collided 0.30" in lines[1]

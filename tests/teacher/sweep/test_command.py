@@ -9,7 +9,7 @@ import pytest
 
 from simulator.conventions import TRAIT_NAMES
 from teacher.__main__ import main
-from teacher.reward import careful_traits
+from teacher.reward import default_traits
 from teacher.sweep.command import swept_traits
 from teacher.sweep.figures import BEHAVIOURS
 
@@ -18,7 +18,7 @@ def test_only_the_coefficient_is_varied():
     place = TRAIT_NAMES.index("lane_align")
     others = np.arange(len(TRAIT_NAMES)) != place
     careful = np.asarray(swept_traits("lane_align", 0.2, "careful"))
-    np.testing.assert_array_equal(careful[others], np.asarray(careful_traits())[others])
+    np.testing.assert_array_equal(careful[others], np.asarray(default_traits())[others])
     middle = np.asarray(swept_traits("lane_align", 0.2, "middle"))
     np.testing.assert_array_equal(middle[others], 0.5)
     assert careful[place] == middle[place] == pytest.approx(0.2)

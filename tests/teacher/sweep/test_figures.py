@@ -10,7 +10,7 @@ from simulator.conventions import TRAIT_NAMES
 from teacher.probes.catalogue import AGENTS, GOALS, PROBES, draw_trials, probe_atlas, probe_simulator
 from teacher.probes.starts import start_trials
 from teacher.sweep.behaviour import Behaviour
-from teacher.sweep.figures import BEHAVIOURS, row_of, rows_of_parts
+from teacher.sweep.figures import BEHAVIOURS, metrics_row, metrics_rows_of_parts
 from teacher.sweep.trend import MEANT, spearman, trends
 
 CONFIG = probe_simulator(SimulatorConfig(num_agents=AGENTS, num_goals=GOALS))
@@ -47,7 +47,7 @@ def test_a_row_by_hand(seen, final):
     seen.angle[:2, 0, 0], seen.angle[2:, 0, 0], seen.angle[:, 1, 0] = 0.1, 0.2, -0.1
     seen.offset_m[:, 0, 0], seen.offset_m[:, 1, 0] = 0.3, -0.6
     seen.red_line[1:3, 1, 0], seen.red_line[3, 1, 0], seen.red_line[0, 0, 0] = 7, 8, 7
-    row = row_of(seen, final)
+    row = metrics_row(seen, final)
     assert set(row) == set(BEHAVIOURS)
     assert row["speed_mps"] == pytest.approx((3.0 + 4.0 + 0.0) / 3)
     assert row["moving_speed_mps"] == pytest.approx(3.5)
@@ -66,7 +66,7 @@ def test_a_row_by_hand(seen, final):
 
 
 def test_parts_are_of_different_worlds(seen, final):
-    parts = rows_of_parts(seen, final, 16)
+    parts = metrics_rows_of_parts(seen, final, 16)
     assert [part["speed_mps"] for part in parts] == [3.0, 4.0, 0.0]
     assert [part["red_run_share"] for part in parts] == [None, None, None]
 
