@@ -22,8 +22,7 @@ class ClassId(IntEnum):
     CROSSWALK = 6
     STOP_LINE = 7
     TRAFFIC_LIGHT = 8
-    ROUTE = 9  # the ribbon that shows a viewer its own way
-    CAR = 10
+    CAR = 10  # 9 is unused: it was the route ribbon, and stored class ids keep their numbers
     TRUCK = 11
     CYCLIST = 12
     PEDESTRIAN = 13
@@ -100,30 +99,25 @@ FACE_TINT = (  # by Face: hue shift in degrees, saturation factor, value
     (0.0, 0.62, 0.98),  # top: light
     (0.0, 1.00, 0.20),  # bottom
 )
-ROUTE_RGB = (70, 190, 255)
 BOX_DIMMING = 0.6  # share of its brightness that a box has lost at the draw distance
 GROUND_DIMMING = 0.15
 
-# Materials: 0-7 are the classes sky ... stop line themselves, then three lights, the route, six faces per kind of
-# box.
+# Materials: 0-7 are the classes sky ... stop line themselves, then three lights, then six faces per kind of box.
 LIGHT_MATERIAL = 8
-ROUTE_MATERIAL = LIGHT_MATERIAL + len(LIGHT_RGB)
-BOX_MATERIAL = ROUTE_MATERIAL + 1
+BOX_MATERIAL = LIGHT_MATERIAL + len(LIGHT_RGB)
 NUM_FACES = len(Face)
 NUM_MATERIALS = BOX_MATERIAL + NUM_FACES * len(BOX_CLASSES)
 
 # What is drawn by the area that it covers of a pixel, from the lowest layer to the highest (which hides the others).
 LAYER_MATERIALS = (
-    ROUTE_MATERIAL,
     ClassId.CROSSWALK,
     ClassId.ROAD_EDGE,
     ClassId.MARKING_WHITE,
     ClassId.MARKING_YELLOW,
     ClassId.STOP_LINE,
-    *range(LIGHT_MATERIAL, ROUTE_MATERIAL),  # green, yellow, red
+    *range(LIGHT_MATERIAL, BOX_MATERIAL),  # green, yellow, red
 )
 NUM_LAYERS = len(LAYER_MATERIALS)
-ROUTE_OPACITY = 0.55  # the road shows through the ribbon
 
 
 def box_material(kind: int, face: Face) -> int:
@@ -152,7 +146,6 @@ def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         dimming[ground] = 0.0 if ground == ClassId.SKY else GROUND_DIMMING
     for state, colour in LIGHT_RGB.items():  # a lamp shines: it does not dim
         rgb[light_material(state)], class_id[light_material(state)] = colour, ClassId.TRAFFIC_LIGHT
-    rgb[ROUTE_MATERIAL], class_id[ROUTE_MATERIAL] = ROUTE_RGB, ClassId.ROUTE
     for kind, box in enumerate(BOX_CLASSES):
         for face in Face:
             material = box_material(kind, face)
@@ -160,17 +153,11 @@ def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rgb, dimming, class_id
 
 
-def _layer_tables() -> tuple[np.ndarray, np.ndarray]:
-    layer = np.full(NUM_MATERIALS, -1, np.int64)
-    layer[list(LAYER_MATERIALS)] = np.arange(NUM_LAYERS)
-    opacity = np.where(np.array(LAYER_MATERIALS) == ROUTE_MATERIAL, ROUTE_OPACITY, 1.0)
-    return layer, opacity.astype(np.float32)
-
-
 # [materials, 3] colour 0-255; [materials] dimming; [materials] class
 MATERIAL_RGB, MATERIAL_DIMMING, MATERIAL_CLASS = _tables()
-# [materials] layer, -1 for what is not thin; [layers] opacity
-MATERIAL_LAYER, LAYER_OPACITY = _layer_tables()
+# [materials] layer, -1 for what is not thin
+MATERIAL_LAYER = np.full(NUM_MATERIALS, -1, np.int64)
+MATERIAL_LAYER[list(LAYER_MATERIALS)] = np.arange(NUM_LAYERS)
 # [materials] factor on 1/depth in the depth test
 MATERIAL_PRECEDENCE = np.full(NUM_MATERIALS, TOP_PRECEDENCE, np.float32)
 MATERIAL_PRECEDENCE[: ClassId.DRIVABLE + 1] = 1.0

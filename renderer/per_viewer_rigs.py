@@ -48,7 +48,6 @@ def _seen_by(scene: Scene, viewers: Int[Tensor, " viewers"]) -> Scene:
         viewer_world=scene.viewer_world[viewers],
         viewer_box=scene.viewer_box[viewers],
         world_from_rig=scene.world_from_rig[viewers],
-        route=None if scene.route is None else scene.route[viewers],
     )
 
 

@@ -36,9 +36,6 @@ class Scene:
     viewer_box: Tensor  # [viewers] i64, box that its own cameras do not see; -1 for none
     world_from_rig: Tensor  # [viewers, 4, 4] f32 m
     draw_distance_m: float = DEFAULT_DRAW_DISTANCE_M
-    route: Tensor | None = (
-        None  # [viewers, quads, 4, 3] f32 m, ribbon that shows a viewer its way; NaN where absent
-    )
 
     @property
     def num_viewers(self) -> int:
@@ -88,8 +85,6 @@ class Scene:
             ("light_yaw", lit),
             ("world_from_rig", everywhere),
         ]
-        if self.route is not None:
-            wanted.append(("route", ~self.route.isnan().all(-1).all(-1)))
         return [_finite(field, getattr(self, field), where) for field, where in wanted]
 
     def _sizes(self) -> "_Check":
@@ -123,9 +118,7 @@ class Scene:
             )
         (worlds, boxes), lights, viewers = self.box_class.shape, self.light_state.shape[1], self.num_viewers
         real, whole = torch.float32, torch.int64
-        route = () if self.route is None else (("route", (viewers, *self.route.shape[1:2], 4, 3), real),)
         for field, shape, dtype in (
-            *route,
             ("box_position", (worlds, boxes, 3), real),
             ("box_size", (worlds, boxes, 3), real),
             ("box_yaw", (worlds, boxes), real),

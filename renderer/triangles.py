@@ -72,13 +72,6 @@ def _zero_absent(
     return torch.where(material[..., None, None] >= 0, corners, torch.zeros_like(corners))
 
 
-def route_triangles(scene: Scene, viewers: Int[Tensor, "some"]) -> Float[Tensor, "some triangles 3 3"]:
-    """Both triangles of every quad of some viewers' ribbons; NaN where absent."""
-    if scene.route is None:
-        return torch.zeros(len(viewers), 0, 3, 3, device=scene.device)
-    return _cut(scene.route[viewers]).flatten(1, 2)
-
-
 def ground_triangles(ground: GroundLibrary) -> Float[Tensor, "triangles 3 3"]:
     """Both triangles of every quad, quad by quad; triangle t belongs to quad t // 2."""
     return _cut(ground.quads).reshape(-1, 3, 3)

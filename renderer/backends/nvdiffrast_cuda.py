@@ -21,9 +21,9 @@ from renderer.backends.reference import NEAR_M
 from renderer.backends.shading import Surfaces, before_backdrop, shade
 from renderer.camera import CameraRig
 from renderer.frame import CHANNEL_TYPES, CHANNELS, Frame
-from renderer.palette import MATERIAL_PRECEDENCE, NUM_LAYERS, ROUTE_MATERIAL, ClassId
+from renderer.palette import MATERIAL_PRECEDENCE, NUM_LAYERS, ClassId
 from renderer.scene import Scene
-from renderer.triangles import Triangles, box_triangles, ground_triangles, light_triangles, route_triangles
+from renderer.triangles import Triangles, box_triangles, ground_triangles, light_triangles
 
 MAX_SIDE_PX = 2048  # nvdiffrast's CUDA rasteriser draws no larger picture
 CHUNK_ELEMENTS = (
@@ -166,7 +166,7 @@ def _draw_chunk(
 ) -> Frame:
     road = scene.ground.class_id == ClassId.DRIVABLE
     solid = _gather(scene, views, world.ground, road, world.boxes, blank=True)
-    thin = _with_route(_gather(scene, views, world.ground, ~road, world.lights, blank=False), scene, views)
+    thin = _gather(scene, views, world.ground, ~road, world.lights, blank=False)
     count = torch.bincount(solid.view, minlength=len(views.viewer)).cpu()
     ranges = torch.stack([count.cumsum(0) - count, count], dim=1).to(torch.int32)
     clip = _clip_positions(solid, ranges, rig, views)
@@ -187,19 +187,6 @@ def _draw_chunk(
         scene.draw_distance_m,
     )
     return shade(surfaces, coverage, rays, views.rotation, scene.draw_distance_m, channels)
-
-
-def _with_route(thin: _Picked, scene: Scene, views: _Views) -> _Picked:
-    """What was picked, and the ribbons of the views' own viewers."""
-    ribbon = route_triangles(scene, views.viewer)
-    there = ~ribbon[:, :, 0, 0].isnan()
-    view, _, corners = _pick(there, ribbon, torch.arange(len(ribbon), device=ribbon.device), views)
-    return _Picked(
-        view=torch.cat([thin.view, view]),
-        corners=torch.cat([thin.corners, corners]),
-        material=torch.cat([thin.material, torch.full_like(view, ROUTE_MATERIAL)]),
-        box=torch.cat([thin.box, torch.full_like(view, -1)]),
-    )
 
 
 def _surfaces(

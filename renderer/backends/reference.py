@@ -18,9 +18,9 @@ from renderer.backends.coverage import Coverage, cover
 from renderer.backends.shading import Surfaces, before_backdrop, shade
 from renderer.camera import CameraRig
 from renderer.frame import CHANNELS, Frame
-from renderer.palette import MATERIAL_PRECEDENCE, NUM_LAYERS, ROUTE_MATERIAL, ClassId
+from renderer.palette import MATERIAL_PRECEDENCE, NUM_LAYERS, ClassId
 from renderer.scene import Scene
-from renderer.triangles import Triangles, box_triangles, ground_triangles, light_triangles, route_triangles
+from renderer.triangles import Triangles, box_triangles, ground_triangles, light_triangles
 
 NEAR_M = 0.1  # along the viewing axis
 CHUNK_ELEMENTS = 1 << 22  # pixels x triangles looked at together; bounds the memory
@@ -130,9 +130,6 @@ def _seen_by(
     corners = ground[2 * begin : 2 * end]
     paint = scene.ground.class_id[begin:end].repeat_interleave(2)
     road = paint == ClassId.DRIVABLE
-    ribbon = route_triangles(scene, torch.tensor([viewer], device=scene.device))[0]
-    ribbon = ribbon[~ribbon[:, 0, 0].isnan()]
-    way = torch.full((len(ribbon),), ROUTE_MATERIAL, device=scene.device)
     box = (boxes.material[world] >= 0) & (boxes.box != scene.viewer_box[viewer])
     lit = lights.material[world] >= 0
     return (
@@ -141,7 +138,7 @@ def _seen_by(
             (boxes.corners[world][box], boxes.material[world][box], boxes.box[box]),
         ),
         _Seen.of(
-            (torch.cat([corners[~road], ribbon]), torch.cat([paint[~road], way])),
+            (corners[~road], paint[~road]),
             (lights.corners[world][lit], lights.material[world][lit], lights.box[lit]),
         ),
     )

@@ -14,7 +14,6 @@ from renderer.palette import (
     HAZE_RGB,
     HAZE_START,
     LAYER_MATERIALS,
-    LAYER_OPACITY,
     MATERIAL_CLASS,
     MATERIAL_DIMMING,
     MATERIAL_PRECEDENCE,
@@ -96,7 +95,7 @@ def shade(
     )
     most = torch.ones_like(length)
     for layer, material in enumerate(LAYER_MATERIALS):
-        share = coverage.share[layer] * float(LAYER_OPACITY[layer])
+        share = coverage.share[layer]
         colour = _in_air(torch.full_like(winner, int(material)), coverage.near[layer])
         rgb = rgb + (colour - rgb) * share[..., None]
         most = most * (1 - share)

@@ -105,7 +105,6 @@ def turned(scene, transform, angle):
         light_position=move(scene.light_position),
         light_yaw=scene.light_yaw + angle,
         ground=type(ground)([mesh]),
-        route=move(scene.route),
         world_from_rig=transform @ scene.world_from_rig,
     )
 
@@ -132,7 +131,6 @@ def test_views_do_not_depend_on_their_batch(drawn, street, one_world):
         first,
         **{name: torch.cat([getattr(second, name), getattr(first, name)]) for name in batched},
         ground=library,
-        route=torch.cat([first.route[:1], torch.full_like(first.route[:1], math.nan), first.route[1:]]),
         map_id=torch.tensor([1, 0]),
         viewer_world=torch.tensor([1, 0, 1]),
         viewer_box=torch.tensor([0, -1, 0]),

@@ -12,7 +12,7 @@ from renderer import CameraRig, ClassId, Frame, Scene, render
 from simulator.roads.road_map import RoadMap
 from simulator.roads.sources.map_cache import load_maps
 from simulator.roads.sources.opendrive import known_towns
-from student.bridge import ground_mesh
+from student.bridge.ground import ground_mesh
 from tests.same_picture import assert_same
 
 VIEWERS, BOXES, NEARBY_M = 3, 24, 70.0

@@ -53,14 +53,15 @@ def compile_only(kernel, grid):
 triton.runtime.driver.set_active(Driver())
 JITFunction.__getitem__ = compile_only
 
-from renderer import CHANNELS, CameraRig, GroundLibrary, GroundMesh, Scene, triton_launch
+from renderer import CHANNELS, CameraRig, GroundLibrary, GroundMesh, Scene
+from renderer.backends.triton_cuda import launch
 real, whole = torch.zeros, lambda *shape: torch.zeros(shape, dtype=torch.int64)
 scene = Scene(
     real(1, 8, 3), real(1, 8, 3), real(1, 8), whole(1, 8), real(1, 4, 3), real(1, 4), whole(1, 4),
-    GroundLibrary([GroundMesh.empty()]), whole(1), whole(1), whole(1), torch.eye(4)[None], route=real(1, 6, 4, 3),
+    GroundLibrary([GroundMesh.empty()]), whole(1), whole(1), whole(1), torch.eye(4)[None],
 )
-triton_launch._chunks = lambda ends: [(0, len(ends), 0, 1)]  # as if something had been found
-triton_launch.draw_views(scene, CameraRig.nuplan(), CHANNELS)
+launch._chunks = lambda ends: [(0, len(ends), 0, 1)]  # as if something had been found
+launch.draw_views(scene, CameraRig.nuplan(), CHANNELS)
 """
 
 

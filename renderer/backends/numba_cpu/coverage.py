@@ -31,15 +31,9 @@ LEAST_SHARE = np.float32(1e-4)
 
 @kernel
 @no_type_check
-def draw_thin(eye, picture, ground, cells, num_cells, things, world, viewer, look, polygons, scratch):
-    """A viewer's way, the paint of the cells in view and a world's lights, from the lowest layer to the highest."""
+def draw_thin(eye, picture, ground, cells, num_cells, things, world, look, polygons, scratch):
+    """The paint of the cells in view and a world's lights, from the lowest layer to the highest."""
     room, used = polygons.label.shape[0], 0
-    for quad in range(things.route.shape[1]):
-        if used + 2 > room:
-            _cover(picture, polygons, used, look)
-            used = 0
-        if not np.isnan(things.route[viewer, quad, 0, 0]):
-            used = gather_quad(eye, things.route[viewer], quad, 2, look.route_layer, polygons, used, scratch)
     for turn in range(look.paint_order.shape[0]):
         paint, layer = look.paint_order[turn, 0], look.paint_order[turn, 1]
         for place in range(num_cells):
@@ -198,7 +192,7 @@ def settle(thin, winner, held, column, layers, air):
     layer = (held & 127) - 1
     covered = thin[column, SHARE]
     away = thin[column, NEAR] / covered
-    share = min(covered, one) * layers[layer, 4]
+    share = min(covered, one)
     rest = one - share
     haze = max((away - air[3]) * air[4], np.float32(0))
     light = (one - layers[layer, 3] * away) * (one - haze) * share

@@ -18,7 +18,6 @@ from renderer.palette import (
     HAZE_RGB,
     HAZE_START,
     LAYER_MATERIALS,
-    LAYER_OPACITY,
     LIGHT_MATERIAL,
     MATERIAL_CLASS,
     MATERIAL_DIMMING,
@@ -26,7 +25,6 @@ from renderer.palette import (
     MATERIAL_PRECEDENCE,
     MATERIAL_RGB,
     PAINT_CLASSES,
-    ROUTE_MATERIAL,
     TOP_PRECEDENCE,
     ZENITH_RGB,
     ZENITH_SINE,
@@ -79,7 +77,6 @@ class Things(NamedTuple):
     map_id: Any
     viewer_world: Any
     viewer_box: Any
-    route: Any
 
 
 class Look(NamedTuple):
@@ -92,11 +89,10 @@ class Look(NamedTuple):
     ground_dimming: Any  # [] of road and bare ground
     box_dimming: Any  # []
     first_box: Any  # [] material of the first kind's front
-    layers: Any  # [layers, 5] colour, dimming, opacity
+    layers: Any  # [layers, 4] colour, dimming
     layer_class: Any  # [layers] u8
     paint_order: Any  # [paints, 2] place among ground classes, and layer, from the lowest
     light_layer: Any  # [] of the green light
-    route_layer: Any  # []
     air: Any  # [6] haze's colour; where it starts; 1 / (1 - where it starts); 1 / zenith sine
     face_corners: Any  # [6, 4, 3] signs
     disc: Any  # [sides, 2] right, up, m
@@ -167,7 +163,6 @@ def _ground(scene: Scene) -> Ground:
 def _things(scene: Scene) -> Things:
     turned = {"box_turn": scene.box_yaw, "light_turn": scene.light_yaw}
     made = {name: torch.stack([yaw.cos(), yaw.sin()], dim=-1) for name, yaw in turned.items()}
-    made["route"] = torch.zeros(scene.num_viewers, 0, 4, 3) if scene.route is None else scene.route
     return Things(
         **{name: _array(made[name] if name in made else getattr(scene, name)) for name in Things._fields}
     )
@@ -185,11 +180,10 @@ def _look() -> Look:
         ground_dimming=MATERIAL_DIMMING[ClassId.DRIVABLE],
         box_dimming=MATERIAL_DIMMING[BOX_MATERIAL],
         first_box=BOX_MATERIAL,
-        layers=np.column_stack([MATERIAL_RGB[thin], MATERIAL_DIMMING[thin], LAYER_OPACITY]),
+        layers=np.column_stack([MATERIAL_RGB[thin], MATERIAL_DIMMING[thin]]),
         layer_class=MATERIAL_CLASS[thin],
         paint_order=np.array(sorted(paints, key=lambda paint: paint[1])),
         light_layer=int(MATERIAL_LAYER[LIGHT_MATERIAL]),
-        route_layer=int(MATERIAL_LAYER[ROUTE_MATERIAL]),
         air=np.array(haze, np.float32),
         face_corners=np.array(FACE_CORNERS, np.float32),
         disc=LIGHT_DISC,

@@ -143,7 +143,7 @@ def _compiled(sources: str) -> Any:
                 world, own = things.viewer_world[viewer], things.viewer_box[viewer]
                 num = _cells_in_view(eye, ground, things.map_id[world], cells)
                 draw_surfaces(eye, picture, ground, cells, num, things, world, own, look, polygons, scratch)
-                draw_thin(eye, picture, ground, cells, num, things, world, viewer, look, polygons, scratch)
+                draw_thin(eye, picture, ground, cells, num, things, world, look, polygons, scratch)
                 finish(
                     eye,
                     picture,

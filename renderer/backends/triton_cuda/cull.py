@@ -17,7 +17,7 @@ from renderer.backends.triton_cuda.camera import (
     load_rotation,
     next_one,
 )
-from renderer.backends.triton_cuda.cull_objects import find_boxes, find_lights, find_route
+from renderer.backends.triton_cuda.cull_objects import find_boxes, find_lights
 from renderer.backends.triton_cuda.draw_lists import SEGMENTS, reserve, write
 from renderer.ground import CELL_M
 from renderer.palette import ClassId
@@ -53,8 +53,6 @@ def find(
     own_box = tl.load(things.viewer_box + viewer).to(tl.int32)
     for begin in range(0, things.boxes, LANES):
         cursor = find_boxes(things, world, own_box, begin + lanes, centre, sight, page, cursor, LISTING)
-    for begin in range(0, things.route_quads, LANES):
-        cursor = find_route(things, viewer, begin + lanes, centre, sight, page, cursor, LISTING)
     for begin in range(0, things.lights, LANES):
         cursor = find_lights(things, world, begin + lanes, centre, sight, page, cursor, LISTING)
     if not LISTING:

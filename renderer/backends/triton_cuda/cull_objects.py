@@ -1,4 +1,4 @@
-"""Boxes, lights and routes that a view may show: the part of the Triton backend's first step that asks what moves."""
+"""Boxes and lights that a view may show: the part of the Triton backend's first step that asks what moves."""
 
 from typing import no_type_check
 
@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from renderer.backends.triton_cuda.camera import in_sight
-from renderer.backends.triton_cuda.draw_lists import BOXES, FIRST_LAYER, LIGHTS, PIECES, reserve, write
+from renderer.backends.triton_cuda.draw_lists import BOXES, LIGHTS, PIECES, reserve, write
 from renderer.palette import NUM_FACES
 from renderer.scene import LIGHT_RADIUS_M
 
@@ -47,34 +47,6 @@ def find_boxes(things, world, own_box, box, centre, sight, page, cursor, LISTING
             for face in tl.static_range(FACES):
                 write(page, place, segment, 8 * box + face, there & (faces[face] > 0))
                 place += faces[face]
-    return cursor
-
-
-@triton.jit
-@no_type_check
-def find_route(things, viewer, quad, centre, sight, page, cursor, LISTING: tl.constexpr):
-    """Both triangles of each quad of the ribbon that shows a viewer its way."""
-    at = things.route + (viewer * things.route_quads + quad) * 12
-    there = quad < things.route_quads
-    east = tl.load(at, mask=there, other=0.0)
-    there &= east == east  # NaN where absent
-    north = tl.load(at + 1, mask=there, other=0.0)
-    above = tl.load(at + 2, mask=there, other=0.0)
-    radius = tl.zeros_like(east)
-    # A sphere around the first corner: there are few of these quads, so it need not be small.
-    for corner in tl.static_range(1, 4):
-        away_x = tl.load(at + 3 * corner, mask=there, other=0.0) - east
-        away_y = tl.load(at + 3 * corner + 1, mask=there, other=0.0) - north
-        away_z = tl.load(at + 3 * corner + 2, mask=there, other=0.0) - above
-        radius = tl.maximum(radius, tl.sqrt(away_x * away_x + away_y * away_y + away_z * away_z))
-    radius = radius * SAFE + SAFE_M
-    east, north, above = east - centre[0], north - centre[1], above - centre[2]
-    seen = there & in_sight(sight, east, north, above, radius)
-    segment = tl.zeros_like(quad) + FIRST_LAYER
-    place, cursor = reserve(segment, 2 * seen.to(tl.int32), cursor, 0, LISTING)
-    if LISTING:
-        write(page, place, segment, 2 * quad, seen)
-        write(page, place + 1, segment, 2 * quad + 1, seen)
     return cursor
 
 

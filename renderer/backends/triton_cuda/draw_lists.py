@@ -5,7 +5,7 @@ a light's disc. A view's quads are listed segment by segment, and a segment is w
 the layers of thin things from the lowest to the highest.
 
 An item is two ints, `view * SEGMENTS + segment` and a code: 4 * quad of the ground (+ 1 and + 2 for its triangles),
-8 * box + face, 2 * quad + triangle of a route, 8 * light + piece.
+8 * box + face, 8 * light + piece.
 """
 
 from typing import Any, NamedTuple, no_type_check
@@ -18,7 +18,7 @@ from renderer.triangles import LIGHT_SIDES
 
 BOXES = tl.constexpr(0)  # segments
 ROAD = tl.constexpr(1)
-FIRST_LAYER = tl.constexpr(2)  # of the lowest layer, the route's
+FIRST_LAYER = tl.constexpr(2)  # of the lowest layer
 LIGHTS = tl.constexpr(2 + int(MATERIAL_LAYER[LIGHT_MATERIAL]))  # of the first state, green
 SEGMENTS = tl.constexpr(16)  # columns of the table of counts: a power of two, as the compiler wants it
 PIECES = tl.constexpr((LIGHT_SIDES - 2) // 2)  # quads of a light's disc, a fan around its first corner
@@ -52,13 +52,11 @@ class Things(NamedTuple):
     light_position: Any
     light_turn: Any  # [worlds, lights, 2]
     light_state: Any
-    route: Any
     map_id: Any
     viewer_world: Any
     viewer_box: Any
     boxes: Any  # []
     lights: Any  # []
-    route_quads: Any  # []
 
 
 @triton.jit

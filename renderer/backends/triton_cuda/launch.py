@@ -27,7 +27,6 @@ from renderer.frame import CHANNEL_TYPES, CHANNELS, Frame
 from renderer.palette import (
     GROUND_CLASSES,
     LAYER_MATERIALS,
-    LAYER_OPACITY,
     MATERIAL_CLASS,
     MATERIAL_DIMMING,
     MATERIAL_LAYER,
@@ -133,14 +132,11 @@ def _ground(scene: Scene) -> Ground:
 
 
 def _things(scene: Scene) -> Things:
-    route = scene.route if scene.route is not None else torch.empty(0, 0, 4, 3, device=scene.device)
     made = {
         "box_turn": torch.stack([scene.box_yaw.cos(), scene.box_yaw.sin()], dim=-1),
         "light_turn": torch.stack([scene.light_yaw.cos(), scene.light_yaw.sin()], dim=-1),
-        "route": route.contiguous(),
         "boxes": scene.box_class.shape[1],
         "lights": scene.light_state.shape[1],
-        "route_quads": route.shape[1],
     }
     return Things(
         **{name: made[name] if name in made else getattr(scene, name).contiguous() for name in Things._fields}
@@ -166,7 +162,7 @@ def _shapes(device: torch.device) -> Shapes:
 def _look(device: torch.device) -> Look:
     thin = list(LAYER_MATERIALS)
     material = np.column_stack([MATERIAL_RGB, MATERIAL_DIMMING])
-    layer = np.column_stack([MATERIAL_RGB[thin], MATERIAL_DIMMING[thin], LAYER_OPACITY, thin])
+    layer = np.column_stack([MATERIAL_RGB[thin], MATERIAL_DIMMING[thin], thin])
     return Look(
         material=torch.tensor(material, dtype=torch.float32, device=device),
         class_id=torch.tensor(MATERIAL_CLASS, device=device),

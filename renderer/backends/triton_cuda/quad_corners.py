@@ -1,4 +1,4 @@
-"""Corners of the quads that the Triton backend lists: of the ground, a route, a box's face, a piece of a light's disc.
+"""Corners of the quads that the Triton backend lists: of the ground, a box's face, a piece of a light's disc.
 
 A block of items may hold all of these. Every lane asks for each, masked, and keeps its own.
 """
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, no_type_check
 import triton
 import triton.language as tl
 
-from renderer.backends.triton_cuda.draw_lists import FIRST_LAYER, LIGHTS, ROAD
+from renderer.backends.triton_cuda.draw_lists import LIGHTS, ROAD
 
 
 class Shapes(NamedTuple):
@@ -22,19 +22,15 @@ class Shapes(NamedTuple):
 @no_type_check
 def corner(k: tl.constexpr, there, view, segment, code, centre, ground, things, shapes, cameras):
     """Corner k of each item, seen from the eye in world axes: east, north and up. Of no use where none is there."""
-    viewer = view // cameras
-    world = tl.load(things.viewer_world + viewer, mask=there, other=0).to(tl.int32)
+    world = tl.load(things.viewer_world + view // cameras, mask=there, other=0).to(tl.int32)
     box, light = there & (segment < ROAD), there & (segment >= LIGHTS)
-    route = there & (segment == FIRST_LAYER)
-    road_or_paint = there & (segment >= ROAD) & (segment < LIGHTS) & (segment != FIRST_LAYER)
-    way = viewer * things.route_quads + code // 2
+    road_or_paint = there & (segment >= ROAD) & (segment < LIGHTS)
     x, y, z = quad_corner(k, ground.quads + 12 * (code // 4), code % 4, centre, road_or_paint)
-    way_x, way_y, way_z = quad_corner(k, things.route + 12 * way, 1 + code % 2, centre, route)
     box_x, box_y, box_z = box_corner(k, things, shapes, world, code, centre, box)
     lamp_x, lamp_y, lamp_z = light_corner(k, things, shapes, world, code, centre, light)
-    x = tl.where(route, way_x, tl.where(box, box_x, tl.where(light, lamp_x, x)))
-    y = tl.where(route, way_y, tl.where(box, box_y, tl.where(light, lamp_y, y)))
-    z = tl.where(route, way_z, tl.where(box, box_z, tl.where(light, lamp_z, z)))
+    x = tl.where(box, box_x, tl.where(light, lamp_x, x))
+    y = tl.where(box, box_y, tl.where(light, lamp_y, y))
+    z = tl.where(box, box_z, tl.where(light, lamp_z, z))
     return x, y, z
 
 

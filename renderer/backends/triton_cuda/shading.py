@@ -7,8 +7,8 @@ import triton.language as tl
 
 from renderer.palette import HAZE_RGB, HAZE_START, ZENITH_RGB, ZENITH_SINE
 
-RED, GREEN, BLUE, DIMMING, OPACITY, MATERIAL = (tl.constexpr(column) for column in range(6))
-MATERIAL_COLUMNS, LAYER_COLUMNS = tl.constexpr(4), tl.constexpr(6)  # of the tables of `Look`
+RED, GREEN, BLUE, DIMMING, MATERIAL = (tl.constexpr(column) for column in range(5))
+MATERIAL_COLUMNS, LAYER_COLUMNS = tl.constexpr(4), tl.constexpr(5)  # of the tables of `Look`
 
 HAZE_RED, HAZE_GREEN, HAZE_BLUE = (tl.constexpr(float(level)) for level in HAZE_RGB)
 ZENITH_RED, ZENITH_GREEN, ZENITH_BLUE = (tl.constexpr(float(level)) for level in ZENITH_RGB)
@@ -21,7 +21,7 @@ class Look(NamedTuple):
 
     material: Any  # [materials, 4] f32: colour, dimming
     class_id: Any  # [materials] u8
-    layer: Any  # [layers, 6] f32: colour, dimming, opacity, material
+    layer: Any  # [layers, 5] f32: colour, dimming, material
 
 
 @triton.jit
@@ -62,7 +62,7 @@ def lay_over(look, layer, covered, distance, metres, picture, RGB: tl.constexpr,
     red, green, blue, most, winner, depth = picture
     row = look.layer + layer * LAYER_COLUMNS
     away = distance / tl.maximum(covered, 1e-12)
-    share = tl.minimum(covered, 1.0) * tl.load(row + OPACITY)
+    share = tl.minimum(covered, 1.0)
     if RGB:
         nearby = tl.minimum(away, 1.0)
         light = 1.0 - tl.load(row + DIMMING) * nearby

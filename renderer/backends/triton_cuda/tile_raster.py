@@ -185,7 +185,7 @@ def draw_thin(
     records, blocks, row, column, top, left, key, metres, look, picture,
     RGB: tl.constexpr, WINNER: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Lay paint, lights and a route over the surfaces, layer by layer: records come from the lowest to the highest."""
+    """Lay paint and lights over the surfaces, layer by layer: records come from the lowest to the highest."""
     red, green, blue, most, winner, depth = picture
     lanes = tl.arange(0, BLOCK)
     covered, distance = tl.zeros_like(key), tl.zeros_like(key)
