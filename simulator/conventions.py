@@ -80,7 +80,9 @@ def stamp() -> dict[str, object]:
     }
 
 
-def refuse_other(stored: Mapping[str, object], where: str) -> None:
+def refuse_other(
+    stored: Mapping[str, object], where: str, remedy: str = "train it again, or use the version that made it"
+) -> None:
     """Raises ValueError with one sentence where a file's `stamp` differs from this version's. ``where`` names the
     file."""
     for name, here in stamp().items():
@@ -89,5 +91,5 @@ def refuse_other(stored: Mapping[str, object], where: str) -> None:
         if stored[name] != here:
             raise ValueError(
                 f"{where}: made with {name}={stored[name]}, but this version has {name}={here} "
-                "(simulator/conventions.py); train it again, or use the version that made it"
+                f"(simulator/conventions.py); {remedy}"
             )

@@ -1,1 +1,1 @@
-"""Recorded traffic on the host, in NumPy and without JAX: readers, cleaning, scene packs, splits."""
+"""Traffic logs on the host, in NumPy and without JAX: readers, cleaning, scene packs, splits, inspection."""

@@ -1,4 +1,5 @@
-"""Import many recorded scenes into one pack, on several processes; a refused scene costs one line, not the import."""
+"""Import many logged scenes into one pack, in several processes. A refused source is reported and does not end the
+import."""
 
 from __future__ import annotations
 
@@ -20,10 +21,10 @@ DATA_VARIABLE = "GIGAPIXEL_DATA"
 
 @dataclass
 class ImportReport:
-    """What became of an import."""
+    """Result of an import."""
 
     imported: list[str] = field(default_factory=list)  # names of the scenes in the pack
-    refused: list[str] = field(default_factory=list)  # one sentence each
+    refused: list[str] = field(default_factory=list)  # one error message each
 
 
 def import_logs(
@@ -31,7 +32,8 @@ def import_logs(
 ) -> ImportReport:
     """Read every source and write all scenes as one pack, in the order of the sources.
 
-    Raises ValueError when a source is refused and `strict`, or when no scene could be imported: then there is no pack.
+    Raises ValueError where `strict` and a source is refused, or where no scene can be imported; no pack is written
+    then.
     """
     report = ImportReport()
     with ScenePackWriter(output) as pack:
@@ -55,11 +57,11 @@ def import_logs(
 def _read_all(
     sources: Sequence[Path], read: Reader, workers: int
 ) -> Iterator[tuple[list[LoggedScene], str | None]]:
-    """Scenes and refusal of every source, in order."""
+    """Scenes and error message of every source, in order."""
     if workers <= 1 or len(sources) <= 1:
         yield from (_attempt(read, source) for source in sources)
         return
-    # Fresh processes: a fork would copy JAX's threads in whatever state they are.
+    # Not forked: this process may have threads of JAX, which a fork copies in an undefined state.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(sources)), mp_context=context) as pool:
         yield from pool.map(_attempt, [read] * len(sources), sources)
@@ -78,7 +80,8 @@ def _progress(results: Iterable, total: int) -> Iterable:
 
 
 def find_sources(given: str | None, folders: Sequence[str], patterns: Sequence[str], what: str) -> list[Path]:
-    """Files to import: the one given, or all in the given folder, or in the data folder where none is given."""
+    """Files to import: `given`, or all files in it if it is a folder, or all in `folders` below $GIGAPIXEL_DATA
+    without it."""
     roots = input_roots(given, folders, what)
     files = [
         path
@@ -93,7 +96,8 @@ def find_sources(given: str | None, folders: Sequence[str], patterns: Sequence[s
 
 
 def input_roots(given: str | None, folders: Sequence[str], what: str) -> list[Path]:
-    """What `--input` names, or the usual folders below $GIGAPIXEL_DATA."""
+    """The path that `--input` names, or else the existing ones of `folders` below $GIGAPIXEL_DATA. Raises ValueError
+    or FileNotFoundError where there is none."""
     if given is not None:
         if not Path(given).exists():
             raise FileNotFoundError(f"--input {given}: no such file or folder; expected {what}")

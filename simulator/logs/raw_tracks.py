@@ -1,4 +1,4 @@
-"""Tracks as a source has them, before anything is mended, and the list of what was mended."""
+"""Tracks as a source has them, before they are cleaned."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from simulator.conventions import CAR, TRUCK
 
 TRUCK_LENGTH_M = 7.0
-"""A vehicle this long is a truck or a bus where the source only says "vehicle": the longest vans end at 7 m."""
+"""Vehicles at least this long are trucks where the source only says "vehicle": the longest vans measure 7 m."""
 
 
 def vehicle_kind(length_m: float | np.floating) -> int:
-    """Car or truck, by length, for sources that only say "vehicle"."""
+    """CAR or TRUCK by length, for sources that only say "vehicle"."""
     return TRUCK if length_m >= TRUCK_LENGTH_M else CAR
 
 
 @dataclass
 class RawTracks:
-    """Tracks in the source's own frame, float64, before anything is mended."""
+    """Tracks in the frame of the source, float64, before they are cleaned."""
 
     ids: list[str]
     kind: np.ndarray  # [tracks] int
@@ -30,10 +30,10 @@ class RawTracks:
     yaw: np.ndarray  # [tracks, steps] rad, or degrees until `mend_headings`
     velocity: np.ndarray | None  # [tracks, steps, 2] m/s, None where the source has none
     valid: np.ndarray  # [tracks, steps] bool
-    trailer: np.ndarray | None = None  # [tracks] bool: has no engine; None where the source does not tell
+    trailer: np.ndarray | None = None  # [tracks] bool: is towed; None where the source does not say
 
     def keep(self, rows: np.ndarray) -> RawTracks:
-        """These tracks only (indices or a mask)."""
+        """The chosen tracks (indices or a mask)."""
         chosen = np.arange(len(self.ids))[rows]
         arrays: dict[str, Any] = {
             part: None if getattr(self, part) is None else getattr(self, part)[chosen] for part in _ARRAYS
@@ -48,11 +48,20 @@ def tracks_from_rows(
     names: np.ndarray, step: np.ndarray, kind: np.ndarray, centre: np.ndarray, yaw: np.ndarray, size: np.ndarray,
     steps: int, velocity: np.ndarray | None = None,
 ) -> RawTracks:  # fmt: skip
-    """Tracks of `steps` steps from one row per box. A second box of a track at one step is a track of the same name.
+    """Tracks of `steps` steps from one row per box.
 
-    `mend_tracks` then says which of them counts. Sizes are the median over a track's rows. Rows are as the fields of
-    `RawTracks`: names [n] str, step [n] int, kind [n] int, centre [n, 3] m, yaw [n] rad, size [n, 3] m, velocity
-    [n, 2] m/s.
+    A second box of a track at the same step becomes a second track of the same name, which `clean_tracks` merges. The
+    size of a track is the median over its rows.
+
+    Args:
+        names: [n] str, identifier of the track.
+        step: [n] int.
+        kind: [n] int.
+        centre: [n, 3] m, centre of the box at ground height.
+        yaw: [n] rad.
+        size: [n, 3] m.
+        steps: Number of steps of all tracks.
+        velocity: [n, 2] m/s, or None.
     """
     turn: dict[tuple[str, int], int] = {}
     keys: dict[tuple[str, int], int] = {}

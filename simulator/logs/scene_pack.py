@@ -1,9 +1,9 @@
-"""Scene packs of recorded traffic: one HDF5 file of many scenes, each a `RoadMap` and a `TrafficLog`.
+"""Scene packs: one HDF5 file of many logged scenes, each a `RoadMap` and a `TrafficLog`.
 
-Scenes are written one by one into a temporary file that takes its name only when the last one is in it, and are read
-one by one. Every array carries a checksum, so that a damaged file is refused rather than misread.
+Scenes are written one by one into a file that appears atomically when the last one is written, and are read one by one.
+Every array has a checksum, so that a damaged file is refused.
 
-    /                    format, schema_version, road_map_schema_version, num_scenes
+    /                    format, schema_version, road_map_schema_version, num_scenes, conventions
     /scenes/00000        name
     /scenes/00000/road_map/<field>    datasets, or attributes where a field is text or one number
     /scenes/00000/log/<field>
@@ -12,6 +12,7 @@ one by one. Every array carries a checksum, so that a damaged file is refused ra
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from types import TracebackType
 import h5py
 
 from gigapixel.run_folder.atomic import atomic_write
+from simulator import conventions
 from simulator.logs.traffic_log import TrafficLog
 from simulator.roads import road_map
 from simulator.roads.array_file import file_attributes, fixed_text, plain_text, read_record, write_record
@@ -28,19 +30,21 @@ from simulator.roads.road_map import RoadMap
 
 FORMAT = "gigapixel traffic scenes"
 SCHEMA_VERSION = 1
+STAMP = "conventions"
+"""Attribute with `simulator.conventions.stamp` as JSON; packs of earlier versions have none and are accepted."""
 LIBRARY = ("v110", "v110")
-"""File layout of HDF5 1.10: the first whose own structures carry checksums too."""
+"""File layout of HDF5 1.10, the first with checksums on the internal structures too."""
 
 
 @dataclass(frozen=True)
 class LoggedScene:
-    """A recorded scene: the road and who drove on it, in one frame."""
+    """A logged scene: map and traffic in one frame."""
 
     road_map: RoadMap
     log: TrafficLog
 
     def validate(self) -> LoggedScene:
-        """Raise `ValueError` unless both are possible and agree on the stop lines."""
+        """This scene. Raises ValueError unless both parts are valid and have the same number of stop lines."""
         self.road_map.validate()
         self.log.validate()
         stops = len(self.road_map.stop_line_yaw)
@@ -69,7 +73,7 @@ class ScenePackWriter:
         return self
 
     def add(self, scene: LoggedScene) -> None:
-        """Append one scene. Raises ValueError for an impossible scene or a name that the pack already has."""
+        """Append one scene. Raises ValueError for an invalid scene or a name that the pack already has."""
         scene.validate()
         name = scene.log.name
         if name in self.names:
@@ -96,13 +100,15 @@ class ScenePackWriter:
             self._file.attrs["schema_version"] = SCHEMA_VERSION
             self._file.attrs["road_map_schema_version"] = road_map.SCHEMA_VERSION
             self._file.attrs["num_scenes"] = len(self.names)
+            self._file.attrs[STAMP] = fixed_text(json.dumps(conventions.stamp()))
 
 
 class ScenePack:
     """Reads scenes by number or name, one at a time; use it in a `with` block."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Raises OSError for a missing file and ValueError, in one sentence, for one that is no whole scene pack."""
+        """Raises OSError for a missing file, and ValueError for one that is damaged, of another format or version, or
+        written under other conventions."""
         self.path = Path(path)
         if not self.path.is_file():
             raise FileNotFoundError(f"{self.path}: no such file; expected an HDF5 file holding {FORMAT}")
@@ -133,6 +139,9 @@ class ScenePack:
                 raise ValueError(
                     f"{self.path}: {name} is {attributes.get(name)}; expected {expected}, import the source again"
                 )
+        if STAMP in attributes:
+            stored = self._parse_stamp(attributes[STAMP])
+            conventions.refuse_other(stored, str(self.path), "import the source again")
         try:
             scenes = self._file["scenes"]
             names = [str(plain_text(scenes[key].attrs["name"])) for key in sorted(scenes)]
@@ -142,6 +151,15 @@ class ScenePack:
             raise self._damaged(f"{len(names)} scenes where {attributes.get('num_scenes')} were written")
         return names
 
+    def _parse_stamp(self, text: object) -> dict[str, object]:
+        try:
+            stored = json.loads(str(text))
+        except ValueError as error:
+            raise self._damaged(f"attribute {STAMP} is not JSON: {error}") from error
+        if not isinstance(stored, dict):
+            raise self._damaged(f"attribute {STAMP} is not a JSON object")
+        return stored
+
     def __enter__(self) -> ScenePack:
         return self
 
@@ -149,7 +167,7 @@ class ScenePack:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
     def __len__(self) -> int:
@@ -184,7 +202,7 @@ class ScenePack:
     def _damaged(self, reason: object) -> ValueError:
         sentence = str(reason).strip("'\"").split("\n")[0]
         return ValueError(
-            f"{self.path}: truncated or damaged file ({sentence}); expected whole {FORMAT}, import them again"
+            f"{self.path}: truncated or damaged file ({sentence}); expected intact {FORMAT}, import them again"
         )
 
 

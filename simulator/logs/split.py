@@ -1,8 +1,8 @@
-"""Which recorded scenes are for training and which are held out to judge what was trained.
+"""The split of logged scenes into training and held-out scenes.
 
-A scene's name alone decides: one scene in five is held out, by the SHA-256 of the name. So every pack of the same data
-set, however large and in whatever order, agrees on the split, no list has to travel, and nobody chooses it. Scenes of
-one place may fall on both sides, since names say nothing about places (our choice).
+One scene in five is held out, by the SHA-256 of its name. The split therefore depends on nothing but the name: it is
+the same for every pack of a data set, whatever its size and order, and needs no list. Scenes of one location may be
+on both sides, since names do not tell locations (our choice).
 """
 
 import hashlib
@@ -13,7 +13,7 @@ HELD_OUT_EVERY = 5
 
 
 def is_held_out(name: str) -> bool:
-    """Whether the scene of this name (`TrafficLog.name`) is kept from training."""
+    """Whether the scene of this name (`TrafficLog.name`) is held out."""
     digest = hashlib.sha256(name.encode()).digest()
     return int.from_bytes(digest[:8], "big") % HELD_OUT_EVERY == 0
 

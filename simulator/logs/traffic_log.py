@@ -1,7 +1,7 @@
-"""`TrafficLog`: who drove where in ONE recorded scene, on the host, in the frame of the scene's road map.
+"""`TrafficLog`: the tracks and light states of ONE logged scene, on the host, in the frame of the scene's road map.
 
-Everything is measured from `origin`, a point of the source's own frame, so that float32 keeps millimetres. Importers
-mend what they can by name (`repairs`); `validate` refuses what is left.
+Positions are relative to `origin`, a point in the frame of the source, so that float32 resolves millimetres. Importers
+correct what they can and count it (`repairs`); `validate` refuses the rest.
 """
 
 from __future__ import annotations
@@ -14,55 +14,58 @@ from jaxtyping import Bool, Float
 from simulator.conventions import KIND_NAMES, RED
 
 LONGEST_STEP_S = 1.0
-"""Logs with less than one state a second are no traffic that anything could replay."""
+"""Logs with less than one state per second are refused: motion between states would be unknown."""
 MAX_SPEED_MPS = 70.0
-"""250 km/h. No state of a road user is faster."""
+"""250 km/h; faster states are refused."""
 MAX_ACCELERATION_MPS2 = 15.0
-"""Half again what tyres hold on a dry road."""
+"""1.5 times the limit of tyres on a dry road."""
 JITTER_M = 1.5
-"""How far one annotated box may lie from the next for no physical reason: half the error of a car seen end-on."""
+"""Annotation noise between the positions of two boxes: half the position error of a car seen from behind."""
 PARKED_M, PARKED_SHARE = 1.0, 0.9
-"""A road user that is this close to one place for this share of its time is parked there: boxes wander and stray."""
+"""A road user is parked when it is within PARKED_M of one position for at least PARKED_SHARE of its valid states."""
 MOVING_MPS = 2.0
-"""States faster than this tell the rate of a log: slower ones are as much jitter as motion."""
+"""Only states faster than this are used to check the rate of a log: slower ones are dominated by noise."""
 RATE_STATES = 50
-"""Moving states that a log needs before its rate is judged."""
+"""Least number of moving states with which the rate of a log is checked."""
 RATE_RANGE = (0.67, 1.5)
 """Accepted ratio of the distance driven to speed times time, over the whole log."""
 
 
 @dataclass(frozen=True)
 class TrafficLog:
-    """One scene. States that are not valid hold zeros."""
+    """One scene. States that are not valid are zero."""
 
     name: str
     source: str  # "womd", "nuscenes", "av2" or "py123d:<dataset>"
     source_file: str  # file name the scene was imported from
     source_sha256: str  # of the file's bytes as read
     importer: str  # importer and reader versions
-    origin: np.ndarray  # [3] f64, m, where this scene's zero lies in the source's frame
+    origin: np.ndarray  # [3] f64, m, origin of this scene in the frame of the source
     timestep_s: float
     track_ids: np.ndarray  # [tracks] str, identifiers of the source, unique
     kind: np.ndarray  # [tracks] i32, index into KIND_NAMES
     size: np.ndarray  # [tracks, 3] f32, m: length, width, height
     position: np.ndarray  # [tracks, steps, 3] f32, m: centre of the box, at ground height
     yaw: np.ndarray  # [tracks, steps] f32, rad, counter-clockwise from +x, in (-pi, pi]
-    speed: np.ndarray  # [tracks, steps] f32, m/s, signed, along the heading
+    speed: np.ndarray  # [tracks, steps] f32, m/s, along the heading, negative in reverse
     valid: np.ndarray  # [tracks, steps] bool
-    ego_track: int  # track of the recording car, -1 where the source does not name it
-    light_state: np.ndarray  # [stops, steps] i32, lights.OFF/GREEN/YELLOW/RED per stop line of the road map
-    repairs: np.ndarray  # [n] str, "what was mended: how often"
+    ego_track: int  # track of the ego (SDC), -1 where the source does not name it
+    light_state: np.ndarray  # [stops, steps] i32, OFF, GREEN, YELLOW or RED per stop line of the road map
+    repairs: np.ndarray  # [n] str, "<correction>: <count>"
 
     @property
     def num_tracks(self) -> int:
+        """Number of tracks."""
         return len(self.track_ids)
 
     @property
     def num_steps(self) -> int:
+        """Number of time steps."""
         return self.valid.shape[1]
 
     def validate(self) -> TrafficLog:
-        """Raise `ValueError` with one sentence unless every array has its shape, range and possible motion."""
+        """This log. Raises ValueError, which names field and value, for a wrong shape or type, a value out of range
+        or an impossible motion."""
         _check_shapes(self)
         _check_tracks(self)
         _check_states(self)
@@ -76,11 +79,11 @@ def jumps(
     valid: Bool[np.ndarray, "tracks steps"],
     timestep_s: float | int,
 ) -> Bool[np.ndarray, "tracks steps"]:
-    """States [tracks, steps] that nothing on the road could have reached from the track's previous valid state.
+    """States that cannot be reached from the previous valid state of their track.
 
-    Over a gap of t seconds a body covers at most v t + a t^2 / 2, with v the greater of the speeds on either side (no
-    more than MAX_SPEED_MPS) and a MAX_ACCELERATION_MPS2, and its annotation may wander by JITTER_M. Our own choice.
-    Without `speed`, v is the lesser of the speeds over the gaps before and after: a jump cannot explain itself.
+    In t seconds a vehicle travels at most v t + a t^2 / 2 + JITTER_M, with v the larger of the speeds at both ends
+    (at most MAX_SPEED_MPS) and a = MAX_ACCELERATION_MPS2. Without `speed`, v is the smaller of the mean speeds over
+    the gaps before and after, so that a jump does not explain itself. Our choice.
     """
     result = np.zeros(valid.shape, bool)
     for track in np.flatnonzero(valid.sum(axis=1) > 1):
@@ -99,14 +102,14 @@ def jumps(
 
 
 def wrapped(angle: Float[np.ndarray, "*shape"] | float) -> Float[np.ndarray, "*shape"]:
-    """The same angle (rad) in [-pi, pi]; `simulator.dynamics.bicycle.wrap_angle` is its twin for JAX."""
+    """The same angle (rad) in [-pi, pi], through the complex exponential; stored logs depend on its rounding."""
     return np.asarray(np.angle(np.exp(1j * angle)))
 
 
 def parked_tracks(
     position: Float[np.ndarray, "tracks steps 3"], valid: Bool[np.ndarray, "tracks steps"]
 ) -> Bool[np.ndarray, " tracks"]:
-    """Tracks that spend PARKED_SHARE of their time within PARKED_M of their middle (the median of their places)."""
+    """Tracks that are within PARKED_M of their median position for at least PARKED_SHARE of their valid states."""
     result = np.zeros(len(valid), bool)
     for track in range(len(valid)):
         xy = position[track, valid[track], :2]
@@ -119,7 +122,7 @@ def _refuse(log: TrafficLog, what: str) -> ValueError:
     return ValueError(f"{log.source_file}: scene {log.name}: {what}")
 
 
-_SHAPES = {  # axes after which each array is shaped, and its type
+_SHAPES = {  # axes and type of each array
     "origin": (("3",), np.float64), "kind": (("tracks",), np.int32), "size": (("tracks", "3"), np.float32),
     "position": (("tracks", "steps", "3"), np.float32), "yaw": (("tracks", "steps"), np.float32),
     "speed": (("tracks", "steps"), np.float32), "valid": (("tracks", "steps"), np.bool_),
@@ -128,7 +131,7 @@ _SHAPES = {  # axes after which each array is shaped, and its type
 
 
 def _check_shapes(log: TrafficLog) -> None:
-    """Types and shapes; `valid` says how many steps there are, `track_ids` how many tracks."""
+    """Check types and shapes; the numbers of steps and tracks are those of `valid` and `track_ids`."""
     if log.valid.ndim != 2 or log.valid.shape[1] < 2:
         raise _refuse(
             log, f"valid has shape {log.valid.shape}; expected [tracks, steps] with 2 steps or more"
@@ -155,8 +158,10 @@ def _check_tracks(log: TrafficLog) -> None:
         raise _refuse(log, "track_ids is empty; expected at least one track")
     names, counts = np.unique(log.track_ids, return_counts=True)
     if counts.max() > 1:
-        twice = names[np.argmax(counts)]
-        raise _refuse(log, f"track_ids holds {str(twice)!r} {counts.max()} times; expected each track once")
+        repeated = names[np.argmax(counts)]
+        raise _refuse(
+            log, f"track_ids holds {str(repeated)!r} {counts.max()} times; expected each track once"
+        )
     if not -1 <= log.ego_track < log.num_tracks:
         raise _refuse(
             log, f"ego_track is {log.ego_track}; expected -1 (unknown) to {log.num_tracks - 1}, a track"
@@ -231,9 +236,9 @@ def rate_ratio(
     valid: Bool[np.ndarray, "tracks steps"],
     timestep_s: float | int,
 ) -> float | None:
-    """Distance driven over speed times time, about 1 when the steps are as long as `timestep_s` says.
+    """Ratio of distance travelled to speed times time: about 1 when `timestep_s` is the true length of a step.
 
-    None where fewer than RATE_STATES states move.
+    None where fewer than RATE_STATES states are moving.
     """
     both = valid[:, 1:] & valid[:, :-1]
     mean = np.abs(speed[:, 1:] + speed[:, :-1]) / 2
@@ -245,7 +250,7 @@ def rate_ratio(
 
 
 def repair_counts(log: TrafficLog) -> dict[str, int]:
-    """How often each thing was mended, by name, in the order of `repairs`."""
+    """The count of each correction by name, in the order of `repairs`."""
     result: dict[str, int] = {}
     for line in log.repairs:
         name, _, count = str(line).rpartition(": ")

@@ -1,1 +1,1 @@
-"""Road maps on the host, in NumPy and without JAX: schema, OpenDRIVE, procedural towns, drivable area, query grids."""
+"""Road maps on the host, in NumPy and without JAX: schema, geometry, stop lines, drivable area and query grids."""

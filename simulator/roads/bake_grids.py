@@ -1,6 +1,6 @@
-"""Bake one town into `Grids`: nearest neighbours with SciPy, exact distances and levels with Shapely.
+"""Compute the `Grids` of a map: nearest neighbours with SciPy, exact distances and levels with Shapely.
 
-Shapely comes with py123d, the map importer; machines without it read baked grids from the cache.
+Shapely comes with py123d, the map importer; machines without it read the grids from the cache.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from simulator.roads.query_grids import (
 )
 from simulator.roads.road_map import RoadMap
 
-MARGIN_M = 15.0  # of cells around all geometry
-NEAR_ROAD_M = 25.0  # cells whose middle is this close to a lane, a kerb or drivable ground get a row
+MARGIN_M = 15.0  # width of the band of cells around all geometry
+NEAR_ROAD_M = 25.0  # cells whose centre is this close to a lane, a road edge or drivable ground get a row
 EDGE_SEGMENT_M = 5.0  # longest road edge segment
-EDGE_TOLERANCE_M = 0.1  # segments stay this close to the edge they stand for
-EDGE_SIDE_M = 0.5  # how far beside an edge the road is looked for
+EDGE_TOLERANCE_M = 0.1  # segments stay this close to the original edge
+EDGE_SIDE_M = 0.5  # lateral distance from an edge at which the side of the road is determined
 _CHUNK = 4096  # cells handled at a time
 
 
 def bake_grids(road_map: RoadMap) -> Grids:
-    """All grids of one town."""
+    """All look-up tables of one map."""
     low, high = road_map.bounds()
     origin = np.floor((low - MARGIN_M) / CELL_M) * CELL_M
     shape = np.ceil((high + MARGIN_M - origin) / CELL_M).astype(int)[::-1]  # rows (y), columns (x)
@@ -72,18 +72,18 @@ def _cells_near_road(
     road_map: RoadMap, origin: Float[np.ndarray, " 2"], shape: tuple[int, int]
 ) -> Int[np.ndarray, "cells 2"]:
     """Row and column of every cell near the road, row by row."""
-    places = [road_map.point_xyz, road_map.point_left_xyz, road_map.point_right_xyz, road_map.edge_points]
+    lines = [road_map.point_xyz, road_map.point_left_xyz, road_map.point_right_xyz, road_map.edge_points]
     rings = [shapely.LinearRing(ring[:, :2]) for ring in road_map.pieces("drivable") if len(ring) > 2]
-    points = [np.asarray(p[:, :2], np.float64) for p in places] + [
+    points = [np.asarray(p[:, :2], np.float64) for p in lines] + [
         shapely.get_coordinates(shapely.segmentize(rings, CELL_M))
     ]
-    spots = np.unique(np.floor((np.concatenate(points) - origin) / CELL_M).astype(int), axis=0)[:, ::-1]
+    occupied = np.unique(np.floor((np.concatenate(points) - origin) / CELL_M).astype(int), axis=0)[:, ::-1]
     reach = int(np.ceil(NEAR_ROAD_M / CELL_M))
     around = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 2, indexing="ij"), axis=-1).reshape(-1, 2)
     around = around[np.linalg.norm(around, axis=1) * CELL_M <= NEAR_ROAD_M]
     near = np.zeros(shape, bool)
     for offset in around:
-        rows, cols = (spots + offset).T
+        rows, cols = (occupied + offset).T
         inside = (rows >= 0) & (cols >= 0) & (rows < shape[0]) & (cols < shape[1])
         near[rows[inside], cols[inside]] = True
     return np.argwhere(near)
@@ -92,7 +92,8 @@ def _cells_near_road(
 def _tiles(
     area: shapely.Geometry, corners: Float[np.ndarray, "cells 2"], levels: Levels
 ) -> tuple[Int32[np.ndarray, "rows 2"], Float32[np.ndarray, "tiles 11 11"]]:
-    """Tile numbers of every table row, and the tiles. Tile 0 is outside all over; row 0 and others like it use it."""
+    """Tile numbers of every table row, and the tiles. Tile 0 lies outside everywhere; row 0 and all rows like it use
+    it."""
     lower = _tile_distances(area, corners)
     upper = {}
     for cell, (below, above) in levels.areas.items():
@@ -121,7 +122,7 @@ def _tile_distances(
 def edge_segments(
     road_map: RoadMap,
 ) -> tuple[Float32[np.ndarray, "segments 4"], Float32[np.ndarray, " segments"]]:
-    """Road edges as straight segments (x0, y0, x1, y1) no longer than EDGE_SEGMENT_M, and their heights."""
+    """Road edges as straight segments (x0, y0, x1, y1; m) of at most EDGE_SEGMENT_M, and their heights (m)."""
     starts, ends = [], []
     for line in road_map.pieces("edge"):
         points = simplified(line.astype(np.float64), EDGE_SEGMENT_M, EDGE_TOLERANCE_M)
@@ -137,7 +138,7 @@ def edge_segments(
 def _road_on_the_left(
     segments: Float32[np.ndarray, "segments 4"], area: shapely.Geometry
 ) -> Float32[np.ndarray, "segments 4"]:
-    """Segments turned so that the drivable area lies on their left; those with road on both sides stay as they are."""
+    """Segments oriented with the drivable area on their left; those with road on both sides keep their orientation."""
     along = (segments[:, 2:] - segments[:, :2]).astype(np.float64)
     left = (
         np.stack([-along[:, 1], along[:, 0]], axis=1)
@@ -152,7 +153,7 @@ def _road_on_the_left(
 
 
 def lane_samples(road_map: RoadMap) -> Int32[np.ndarray, " samples"]:
-    """Lane points about LANE_SAMPLE_SPACING_M apart: at least one per lane, except on slivers shorter than 1 m."""
+    """Lane points about LANE_SAMPLE_SPACING_M apart: at least one per lane, none on lanes shorter than 1 m."""
     chosen = []
     for lane in range(road_map.num_lanes):
         length, count = float(road_map.lane_length_m[lane]), int(road_map.lane_count[lane])
@@ -180,7 +181,7 @@ def _stop_candidates(
 def _edge_candidates(
     segments: Float32[np.ndarray, "segments 4"], centres: Float[np.ndarray, "cells 2"]
 ) -> Int32[np.ndarray, "cells 100"]:
-    """Nearest segments by true distance to the segment; middles only preselect (they err by half a segment)."""
+    """Nearest segments by exact distance; candidates are preselected by their middles, which err by half a segment."""
     if len(segments) == 0:
         return np.full((len(centres), EDGE_CANDIDATES), -1, np.int32)
     middles = (segments[:, :2] + segments[:, 2:]) / 2
@@ -194,7 +195,7 @@ def _nearest_edges(
     wide: Int32[np.ndarray, "cells wide"],
     centres: Float[np.ndarray, "cells 2"],
 ) -> Int32[np.ndarray, "cells 100"]:
-    """The nearest of a wide choice of segments, nearest first, -1 pad."""
+    """The nearest of the preselected segments `wide`, nearest first, -1 pad."""
     apart = distance_to_segments(centres, segments[wide, :2], segments[wide, 2:])
     apart = np.where((wide < 0) | (apart > EDGE_RADIUS_M), np.inf, apart)
     order = np.argsort(apart, axis=1, kind="stable")[:, :EDGE_CANDIDATES]
@@ -218,5 +219,5 @@ def _nearest(
 
 
 def _with_empty_row(table: Int32[np.ndarray, "cells number"]) -> Int32[np.ndarray, "rows number"]:
-    """The table with row 0, for cells far from every road, in front."""
+    """The table with row 0, of cells far from every road, prepended."""
     return np.concatenate([np.full((1, table.shape[1]), -1, np.int32), table])

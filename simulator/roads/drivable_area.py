@@ -1,7 +1,6 @@
-"""The drivable area of a town as one plane shape, distances to its edge, and the islands in it that are no islands.
+"""The drivable area of a map as one plane shape, signed distances to its edge, and small holes that count as road.
 
-Levels are flattened: under a bridge the road below and the bridge above are one area (`simulator.roads.overpasses`
-parts them).
+Levels are flattened: a bridge and the road below it are one area (`simulator.roads.overpasses` separates them).
 """
 
 from __future__ import annotations
@@ -15,9 +14,12 @@ from jaxtyping import Float
 
 from simulator.conventions import BRIDGE_CLEARANCE_M
 
-SEAM_M = 0.3  # gaps between drivable polygons narrower than this are road
-ISLAND_M2 = 60.0  # holes smaller than this are road: wedges between the turning lanes of a junction
-ISLAND_REACH_M = 0.6  # a road edge this close to an island belongs to it
+SEAM_M = 0.3
+"""Gaps between drivable polygons narrower than this are road."""
+ISLAND_M2 = 60.0
+"""Holes smaller than this are road: wedges between the turning lanes of a junction."""
+ISLAND_REACH_M = 0.6
+"""A road edge this close to such a hole runs around it."""
 _SIDE_REACH_M = 2.5  # corners of roads this close to a hole's own corners lie beside it
 _SAMPLE_M = 0.25  # spacing at which an outline is sampled to find the segment nearest to a point
 _NEAREST = 4  # samples whose segments are measured exactly
@@ -30,16 +32,16 @@ def drivable_area(rings: Sequence[np.ndarray]) -> shapely.Geometry:
 
 
 def grow_ring(ring: np.ndarray) -> shapely.Geometry:
-    """One drivable ring [n, 2 or 3] (m) with half a seam around it, ready to be join_grown.
+    """One drivable ring [n, 2 or 3] (m) with half a seam around it, to be united by `join_grown`.
 
-    Mitred corners keep straight kerbs straight when growing and shrinking back. Growing also mends rings that cross
-    themselves, which make_valid would cut to pieces.
+    Mitred corners keep straight kerbs straight when growing and shrinking back. Growing also repairs rings that
+    intersect themselves, which make_valid would split.
     """
     return shapely.buffer(shapely.Polygon(ring[:, :2]), SEAM_M / 2, join_style="mitre")
 
 
 def join_grown(pieces: Sequence[shapely.Geometry]) -> shapely.Geometry:
-    """The drivable area of `grow_ring` rings, or of parts of them."""
+    """The drivable area that rings from `grow_ring`, or parts of them, make up together."""
     return shapely.buffer(shapely.union_all(pieces), -SEAM_M / 2, join_style="mitre")
 
 
@@ -48,7 +50,7 @@ def signed_distance(
 ) -> Float[np.ndarray, " points"]:
     """Distance (m) of each point to the outline of the area, + inside, - outside, clipped to +-limit_m.
 
-    The outline is sampled to find which segments are near; to those the distance is exact.
+    The nearest segments are found by sampling the outline; the distance to these is exact.
     """
     if area.is_empty:
         return np.full(len(points), -limit_m)
@@ -69,22 +71,22 @@ def signed_distance(
 
 
 def _outline_samples(area: shapely.Geometry) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Segments of the outline (starts, ends [segments, 2]), points on them [samples, 2] and whose they are."""
+    """Segments of the outline (starts, ends [segments, 2] m), points on them [samples, 2] m and the segment of each."""
     lines = shapely.get_parts(shapely.boundary(area))
     coordinates, line = shapely.get_coordinates(lines, return_index=True)
-    join_grown = line[1:] == line[:-1]
-    starts, ends = coordinates[:-1][join_grown], coordinates[1:][join_grown]
+    same_line = line[1:] == line[:-1]
+    starts, ends = coordinates[:-1][same_line], coordinates[1:][same_line]
     count = np.ceil(np.linalg.norm(ends - starts, axis=1) / _SAMPLE_M).astype(int) + 1
     owner = np.repeat(np.arange(len(starts)), count)
-    place = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
-    share = (place / np.maximum(count[owner] - 1, 1))[:, None]
+    position = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
+    share = (position / np.maximum(count[owner] - 1, 1))[:, None]
     return starts, ends, starts[owner] * (1 - share) + ends[owner] * share, owner
 
 
 def distance_to_segments(
     points: Float[np.ndarray, "n 2"], starts: Float[np.ndarray, "n k 2"], ends: Float[np.ndarray, "n k 2"]
 ) -> Float[np.ndarray, "n k"]:
-    """Distance of each point to each of its own k segments."""
+    """Distance (m) of each point to each of its own k segments."""
     along = ends - starts
     share = np.sum((points[:, None] - starts) * along, -1) / np.maximum(np.sum(along**2, -1), 1e-12)
     foot = starts + np.clip(share, 0.0, 1.0)[..., None] * along
@@ -92,11 +94,11 @@ def distance_to_segments(
 
 
 def small_islands(rings: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Rings [n, 3] around the holes of the drivable area that are smaller than ISLAND_M2.
+    """Rings [n, 3] m around the holes of the drivable area that are smaller than ISLAND_M2.
 
-    Lanes of a junction overlap along their own curves and leave slivers and triangles between them. On the real
-    junction these are asphalt; left as holes, a car that cuts one by a hand's breadth would have left the road.
-    A hole that bridges and the roads below them leave between each other is none of these: it stays a hole.
+    The curved lanes of a junction overlap and leave slivers and triangles between them. On the real junction these are
+    road; left as holes, a vehicle whose corner crosses one would be off the road. Holes between a bridge and the road
+    below it are not road and are left out.
     """
     corners = np.concatenate(list(rings))
     result = []
@@ -114,9 +116,9 @@ def small_islands(rings: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def without_edges_of(edges: Sequence[np.ndarray], islands: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Road edges [n, 3] without the parts that run around one of the islands.
+    """Road edges [n, 3] m without the parts that run around one of the holes.
 
-    Parts shorter than a metre are dropped too: they are what is left where an edge grazes an island's tip.
+    Parts shorter than a metre are dropped: they remain where an edge touches a hole at a point.
     """
     if not islands:
         return list(edges)

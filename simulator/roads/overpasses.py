@@ -1,8 +1,9 @@
-"""Where one road crosses above another: which cells have two levels, at what height they part, and each level's area.
+"""Overpasses: the cells with two levels of road, the height that separates the levels, and the area of each.
 
-The world is 2.5-D (GIGAFLOW, arXiv 2502.03349): every place has at most a lower and an upper road. Our rule: where the
-lanes near a cell fall into two groups of heights with a gap a lorry fits into, drivable surfaces below the middle of
-the gap are the lower road, those above it the upper. On a ramp the heights are a continuum, and the cell has one level.
+The world is 2.5-D (GIGAFLOW, arXiv 2502.03349): every position has at most a lower and an upper road. Our rule: where
+the heights of the lanes near a cell have a gap of at least BRIDGE_CLEARANCE_M, drivable surfaces below the middle of
+the widest gap are the lower level and those above it the upper. On a ramp heights are continuous: the cell has one
+level.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from simulator.roads.query_grids import CELL_M, DISTANCE_LIMIT_M
 from simulator.roads.road_map import RoadMap
 
 REACH_M = DISTANCE_LIMIT_M + 0.75 * CELL_M
-"""Lanes this close to a cell's middle decide on its levels: all that a distance in its tile can depend on."""
+"""Lanes this close to the centre of a cell decide on its levels: all lanes that distances in its tile can depend on."""
 
 _log = logging.getLogger(__name__)
 Areas = tuple[shapely.Geometry, shapely.Geometry]
@@ -36,7 +37,7 @@ class Levels:
 
 
 def find_levels(road_map: RoadMap, centres: Float[np.ndarray, "cells 2"]) -> Levels:
-    """Levels of the cells with these middles (x, y; m)."""
+    """Levels of the cells with these centres (x, y; m)."""
     split = np.full(len(centres), np.inf, np.float32)
     tree = scipy.spatial.cKDTree(road_map.point_xyz[:, :2])
     height = road_map.point_xyz[:, 2]
@@ -52,7 +53,7 @@ def find_levels(road_map: RoadMap, centres: Float[np.ndarray, "cells 2"]) -> Lev
 
 
 def split_height(heights: Float[np.ndarray, " n"]) -> float:
-    """Middle of the widest gap between sorted heights (m); +inf when no gap exceeds BRIDGE_CLEARANCE_M."""
+    """Middle of the widest gap between the heights (m); +inf when no gap reaches BRIDGE_CLEARANCE_M."""
     ordered = np.sort(heights)
     gaps = np.diff(ordered)
     widest = int(np.argmax(gaps)) if len(gaps) else 0
@@ -62,7 +63,7 @@ def split_height(heights: Float[np.ndarray, " n"]) -> float:
 
 
 class _Surfaces:
-    """Drivable rings of a town, ready to be cut out around a cell."""
+    """Drivable rings of a map in a spatial index, to be cut out around cells."""
 
     def __init__(self, road_map: RoadMap) -> None:
         self.rings = [ring for ring in road_map.pieces("drivable") if len(ring) > 2]
@@ -81,7 +82,7 @@ class _Surfaces:
         return join_grown(pieces[0]), join_grown(pieces[1])
 
     def _height(self, index: int, piece: shapely.Geometry) -> float:
-        """Height (m) of the ring's corner nearest to the middle of a piece of it."""
+        """Height (m) of the ring's vertex nearest to a point inside a piece of it."""
         middle = shapely.get_coordinates(shapely.point_on_surface(piece))[0]
         ring = self.rings[index]
         return float(ring[np.argmin(np.linalg.norm(ring[:, :2] - middle, axis=1)), 2])

@@ -1,11 +1,11 @@
-"""`Grids`: baked look-ups of one town, so that a query costs the same in a village and in a city.
+"""`Grids`: precomputed look-up tables of one map, which make the cost of a query independent of the map's size.
 
-The town is cut into square cells. A cell near a road has a row in the tables below: which lane samples, road edges and
-stop lines are worth looking at from inside it, and a tile of signed distances to the edge of the drivable area. All
-cells far from any road share row 0. `simulator.roads.bake_grids` makes them.
+The map is divided into square cells. A cell near a road has a row in the tables below: the lane samples, road edges and
+stop lines nearest to it, and a tile of signed distances to the edge of the drivable area. All cells far from every road
+share row 0. `simulator.roads.bake_grids` computes them.
 
-Where a bridge crosses a road (2.5-D), a cell has two tiles and the height that separates them; a driver reads the tile
-of the level it is on.
+Where a bridge crosses a road (2.5-D), a cell has two tiles and the height that separates them; an agent reads the tile
+of the level that it is on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ GRIDS_VERSION = 4
 CELL_M = 5.0
 NODE_SPACING_M = 0.5
 TILE_NODES = 11
-"""Nodes along each side of a tile. Tiles carry their border, so a cell never reads its neighbour's."""
+"""Nodes along each side of a tile. Tiles include their border, so that a cell never reads a neighbour's tile."""
 LANE_SAMPLE_SPACING_M = 6.0
 LANE_CANDIDATES, LANE_RADIUS_M = 100, 120.0
 EDGE_CANDIDATES, EDGE_RADIUS_M = 100, 80.0
@@ -28,7 +28,8 @@ DISTANCE_LIMIT_M = 8.0  # signed distances are clipped to +-this
 
 @dataclass(frozen=True)
 class Grids:
-    """Baked queries of one town. Rows run along y, columns along x; cell (0, 0) touches `origin`."""
+    """Look-up tables of one map. Rows run along y, columns along x; cell (0, 0) has its lower left corner at
+    `origin`."""
 
     origin: np.ndarray  # [2] f64, m, lower left corner of cell (0, 0)
     cell_row: np.ndarray  # [rows, cols] i32, row of the tables; 0 far from every road

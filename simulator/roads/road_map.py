@@ -1,8 +1,8 @@
-"""`RoadMap`: everything the simulator, the renderer and the pictures know about ONE town, on the host.
+"""`RoadMap`: one map on the host, as the simulator, the renderer and the top-down images use it.
 
-A road map is a frozen bag of NumPy arrays in metres and radians, in the world frame (x east, y north, z up).
-Ragged things (polylines, polygons) are stored flat: all points one after the other, with `start` and `count`
-per piece. `save` and `load` move it through one HDF5 file that carries its schema version.
+A road map is a frozen dataclass of NumPy arrays in metres and radians, in the world frame (x east, y north, z up).
+Polylines and polygons are stored flat: all points one after the other, with `start` and `count` per piece. `save` and
+`load` write and read one HDF5 file with its schema version.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from jaxtyping import Float, Float32, Int, Int32
 from simulator.roads.array_file import PackFormat, read_pack, write_pack
 
 SCHEMA_VERSION = 1
-MAX_SPACING_M = 2.0  # lanes and road edges are resampled at least this densely
+MAX_SPACING_M = 2.0  # largest spacing of the points of lanes and road edges
 MAX_EDGE_LENGTH_M = 100.0  # longer road edges are cut, so that they can be culled
 _FORMAT = PackFormat("gigapixel scene pack", "road_map", SCHEMA_VERSION)
 
 
 class MarkingType(enum.IntEnum):
-    """Paint on the road: pattern x colour. Mixed patterns (solid beside dashed) count as double."""
+    """Pattern and colour of a painted line. Mixed patterns (solid beside dashed) count as double."""
 
     SOLID_WHITE = 0
     DASHED_WHITE = 1
@@ -36,7 +36,7 @@ class MarkingType(enum.IntEnum):
 
 
 class StopKind(enum.IntEnum):
-    """What makes a driver stop at a stop line."""
+    """What a stop line belongs to."""
 
     TRAFFIC_LIGHT = 0
     STOP_SIGN = 1
@@ -45,7 +45,7 @@ class StopKind(enum.IntEnum):
 
 @dataclass(frozen=True)
 class RoadMap:
-    """One town. Indices are local to this map; -1 pads or means "none".
+    """One map. Indices are local to it; -1 pads or means "none".
 
     Junction indices: lit junctions come first (0..J-1, J = len(junction_groups)), unlit ones follow.
     """
@@ -86,14 +86,15 @@ class RoadMap:
     walkway_start: np.ndarray  # [walkways] i32
     walkway_count: np.ndarray  # [walkways] i32
     stop_line_xyz: np.ndarray  # [stops, 2, 3] f32, m, left end, right end, just before the junction
-    stop_line_yaw: np.ndarray  # [stops] f32, rad, travel direction of whoever crosses it
+    stop_line_yaw: np.ndarray  # [stops] f32, rad, travel direction of the lanes it crosses
     stop_line_kind: np.ndarray  # [stops] i32, StopKind
     stop_line_junction: np.ndarray  # [stops] i32, lit junction, -1 for signs
-    stop_line_group: np.ndarray  # [stops] i32, phase group inside the junction; opposing approaches share one
+    stop_line_group: np.ndarray  # [stops] i32, phase group within the junction; opposing approaches share one
     junction_groups: np.ndarray  # [junctions] i32, number of phase groups of each lit junction, >= 1
 
     @property
     def num_lanes(self) -> int:
+        """Number of lanes."""
         return len(self.lane_start)
 
     def bounds(self) -> Float[np.ndarray, "2 2"]:
@@ -113,14 +114,15 @@ class RoadMap:
         return [points[first : first + number] for first, number in zip(start, count, strict=True)]
 
     def validate(self) -> RoadMap:
-        """Raise `ValueError` with one sentence unless every array has its shape, range and finite values."""
+        """This map. Raises ValueError, which names field and value, for a wrong shape or type, a value out of range
+        or not finite."""
         _check_shapes(self)
         _check_numbers(self)
         _check_indices(self)
         return self
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the map as one HDF5 scene pack. An interrupted save leaves no file behind."""
+        """Write the map as one HDF5 scene pack, atomically."""
         self.validate()
         write_pack(Path(path), _FORMAT, self)
 

@@ -1,10 +1,10 @@
-"""Stop lines, and which of them turn green together, from the stop zones of a map.
+"""Stop lines and their phase groups from the stop zones of a map.
 
-A stop zone names the lanes *inside* a junction that a signal controls. Drivers must stop before the junction: so
-each zone is traced back to the lanes that enter the junction (the approach), and one line is laid across the end
-of these lanes. Approaches of a lit junction whose headings differ by about 0 or 180 degrees share a phase group.
-Where a source lights some approaches of a junction and forgets another (one each in Town05 and Town10HD), the
-forgotten one gets its line too: drivers from there would otherwise meet crossing traffic that has a green light.
+A stop zone names the lanes *inside* a junction that a signal controls. Vehicles must stop before the junction, so each
+zone is traced back to the lanes that enter it (the approach), and one line is laid across the end of these lanes.
+Approaches of a junction with lights whose headings differ by about 0 or 180 degrees share a phase group. Where a source
+has lights for all approaches of a junction but one (in Town05 and Town10HD), that approach gets a light too: vehicles
+from there would otherwise meet crossing traffic that has a green light.
 """
 
 from __future__ import annotations
@@ -17,8 +17,12 @@ import numpy as np
 from simulator.roads.road_map import StopKind
 
 _log = logging.getLogger(__name__)
-GROUP_ANGLE_RAD = np.deg2rad(45.0)  # headings closer than this (modulo half a turn) share a phase group
-SIDE_BY_SIDE_M = 1.0  # boundaries of neighbouring approach lanes meet within this distance
+GROUP_ANGLE_RAD = np.deg2rad(45.0)
+"""Headings closer than this (modulo half a turn) share a phase group."""
+ADJACENT_M = 1.0
+"""Boundaries of adjacent approach lanes coincide within this distance."""
+ADJACENT_COS = 0.8
+"""Least cosine between the headings of adjacent approach lanes."""
 _KINDS = {
     "TRAFFIC_LIGHT": StopKind.TRAFFIC_LIGHT,
     "STOP_SIGN": StopKind.STOP_SIGN,
@@ -35,9 +39,16 @@ def derive_stop_lines(
     predecessors: Sequence[Sequence[int]],
     zones: Sequence[tuple[str, list[int]]],
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Stop-line fields of `RoadMap`, and `lane_junction` [lanes] with lit junctions numbered first.
+    """Stop lines of all zones.
 
-    stations: per lane; raw_junction: per lane the source's junction identifier or None; zones: (kind, lanes).
+    Args:
+        stations: Stations of every lane.
+        raw_junction: Junction of every lane by the identifier of the source, None outside junctions.
+        predecessors: Predecessors of every lane.
+        zones: (kind, lanes) of every stop zone.
+
+    Returns:
+        The stop-line fields of `RoadMap`, and `lane_junction` [lanes] with lit junctions numbered first.
     """
     approaches = _approaches(raw_junction, predecessors, zones)
     _complete_lit(approaches, raw_junction, predecessors)
@@ -47,7 +58,7 @@ def derive_stop_lines(
     rows: list[tuple[Line, int, int, int]] = []
     groups = np.ones(len(lit), np.int32)
     for (junction, kind), ends in sorted(approaches.items(), key=lambda item: (str(item[0][0]), item[0][1])):
-        lines = [line for side in _side_by_side(stations, sorted(ends)) for line in [_line(stations, side)]]
+        lines = [_line(stations, run) for run in _adjacent_runs(stations, sorted(ends))]
         if kind == StopKind.TRAFFIC_LIGHT:
             phases = phase_groups(np.array([line[2] for line in lines]))
             groups[number[junction]] = phases.max() + 1
@@ -59,7 +70,8 @@ def derive_stop_lines(
 
 
 def phase_groups(headings_rad: np.ndarray) -> np.ndarray:
-    """Phase group [approaches] of each approach: headings equal modulo half a turn, within 45 degrees, share one."""
+    """Phase group [approaches] of each approach: headings that are equal modulo half a turn, within GROUP_ANGLE_RAD,
+    share one."""
     axes: list[float] = []
     groups = np.zeros(len(headings_rad), np.int32)
     for index, heading in enumerate(headings_rad):
@@ -78,9 +90,9 @@ def _approaches(
     predecessors: Sequence[Sequence[int]],
     zones: Sequence[tuple[str, list[int]]],
 ) -> dict[tuple[object, int], set[tuple[int, bool]]]:
-    """(junction, kind) -> {(lane, at_end)}: where drivers of each controlled junction must stop.
+    """(junction, kind) -> {(lane, at_end)}: the lane ends at which vehicles must stop before each controlled junction.
 
-    at_end is False only for a junction lane that nothing leads to: its own start is then the place to stop.
+    at_end is False only for a junction lane without predecessors: vehicles stop at its start.
     """
     result: dict[tuple[object, int], set[tuple[int, bool]]] = {}
     for kind_name, members in zones:
@@ -102,21 +114,23 @@ def _complete_lit(
     raw_junction: Sequence[object],
     predecessors: Sequence[Sequence[int]],
 ) -> None:
-    """Add the lanes that enter a lit junction under no signal or sign at all to its lit approaches, in place."""
+    """Add lanes that enter a lit junction without any signal or sign to its lit approaches, in place."""
     for junction in [junction for junction, kind in approaches if kind == StopKind.TRAFFIC_LIGHT]:
         inside = [lane for lane, owner in enumerate(raw_junction) if owner == junction]
         entering = {(p, True) for lane in inside for p in predecessors[lane] if raw_junction[p] != junction}
         guarded = set().union(*(ends for (owner, _), ends in approaches.items() if owner == junction))
         if entering - guarded:
             lanes = sorted(lane for lane, _ in entering - guarded)
-            _log.info("junction %s is lit but lanes %s have no signal; lighting them too", junction, lanes)
+            _log.info(
+                "junction %s has lights but lanes %s have no signal; adding lights for them", junction, lanes
+            )
             approaches[junction, StopKind.TRAFFIC_LIGHT] |= entering - guarded
 
 
 def _entries(
     lane: int, junction: object, raw_junction: Sequence[object], predecessors: Sequence[Sequence[int]]
 ) -> set[tuple[int, bool]]:
-    """Walk back from a junction lane to the lanes outside that lead into it."""
+    """The lanes outside a junction from which a lane in it can be reached, as (lane, at_end)."""
     seen, queue, entries = {lane}, [lane], set()
     while queue:
         current = queue.pop()
@@ -131,39 +145,50 @@ def _entries(
     return entries
 
 
-def _side_by_side(stations: Sequence[Station], ends: list[tuple[int, bool]]) -> list[list[tuple[int, bool]]]:
-    """Partition approach lanes into runs of neighbours, each ordered from left to right."""
-    runs: list[list[tuple[int, bool]]] = []
+def _adjacent_runs(
+    stations: Sequence[Station], ends: Sequence[tuple[int, bool]]
+) -> list[list[tuple[int, bool]]]:
+    """Partition approach lanes into runs of adjacent lanes, each ordered from left to right."""
+    runs = []
     pending = list(ends)
     while pending:
         run = [pending.pop(0)]
-        grown = True
-        while grown:
-            grown = False
-            for candidate in list(pending):
-                left, right, yaw = _end(stations, *candidate)
-                first, last = _end(stations, *run[0]), _end(stations, *run[-1])
-                if np.cos(yaw - first[2]) < 0.8:
-                    continue
-                if np.linalg.norm(right - first[0]) < SIDE_BY_SIDE_M:
-                    run.insert(0, candidate)
-                elif np.linalg.norm(left - last[1]) < SIDE_BY_SIDE_M:
-                    run.append(candidate)
-                else:
-                    continue
-                pending.remove(candidate)
-                grown = True
+        while _extend_run(stations, run, pending):
+            pass
         runs.append(run)
     return runs
 
 
+def _extend_run(
+    stations: Sequence[Station], run: list[tuple[int, bool]], pending: list[tuple[int, bool]]
+) -> bool:
+    """Move every pending lane that adjoins an end of the run to that end, in place; whether any did."""
+    extended = False
+    for candidate in list(pending):
+        left, right, yaw = _end(stations, *candidate)
+        first, last = _end(stations, *run[0]), _end(stations, *run[-1])
+        if np.cos(yaw - first[2]) < ADJACENT_COS:
+            continue
+        if np.linalg.norm(right - first[0]) < ADJACENT_M:
+            run.insert(0, candidate)
+        elif np.linalg.norm(left - last[1]) < ADJACENT_M:
+            run.append(candidate)
+        else:
+            continue
+        pending.remove(candidate)
+        extended = True
+    return extended
+
+
 def _end(stations: Sequence[Station], lane: int, at_end: bool) -> Line:
+    """Left end, right end and heading of a lane's last (or first) station."""
     row = -1 if at_end else 0
     _, left, right, yaw = stations[lane]
     return left[row], right[row], float(yaw[row])
 
 
 def _line(stations: Sequence[Station], run: list[tuple[int, bool]]) -> Line:
+    """One line across a run of adjacent lanes."""
     first, last = _end(stations, *run[0]), _end(stations, *run[-1])
     return first[0], last[1], first[2]
 

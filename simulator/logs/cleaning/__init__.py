@@ -1,1 +1,1 @@
-"""Repairs of recorded tracks and boxes; every repair is named and counted."""
+"""Corrections of raw tracks and boxes, each counted by name."""

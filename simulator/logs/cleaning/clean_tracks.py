@@ -1,7 +1,7 @@
-"""How each fault of a source's tracks is mended, by name.
+"""Clean raw tracks: duplicates, units of headings, sizes, heights, jumps and contradicting velocities.
 
-Every rule counts what it touched in a `Repairs`, so that a log says aloud what was done to it. What no rule can mend
-is refused by `TrafficLog.validate`.
+Every rule counts its corrections in a `Repairs`, which is stored with the log. What no rule can correct is refused by
+`TrafficLog.validate`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from simulator.logs.traffic_log import MAX_SPEED_MPS, RATE_RANGE, jumps, rate_ra
 from simulator.roads.building.repairs import Repairs
 
 PADDING_M = -10000.0
-"""Waymo's converters write exactly this, in x and in y, where nothing was seen."""
+"""Waymo's converters write exactly this for x and y of states without an observation."""
 WIDEST_M = 3.0
-"""Nothing that is allowed on a road is wider (2.55 m and mirrors); a "width" above it is a length."""
+"""No vehicle that is allowed on a road is wider (2.55 m and mirrors); a larger "width" is a length."""
 SIZE_BY_KIND = {
     CAR: (4.6, 2.0, 1.6),
     TRUCK: (8.4, 2.9, 3.1),
@@ -27,31 +27,33 @@ SIZE_BY_KIND = {
     PEDESTRIAN: (0.8, 0.8, 1.7),
 }
 """Length, width and height (m) of a body whose source does not give them: medians of Waymo, nuScenes and Argoverse logs
-(84 scenes, 4853 tracks), rounded; a cyclist is as high as who rides."""
+(84 scenes, 4853 tracks), rounded; the height of a cyclist includes the rider."""
 CONTRADICTION_MPS, CONTRADICTION_SHARE = 3.0, 0.2
-"""A velocity farther than this from the motion itself is wrong; boxes that wander 15 cm a step make up 3 m/s."""
+"""A velocity that differs by more than CONTRADICTION_MPS + CONTRADICTION_SHARE * speed from the differences of
+positions is wrong: annotation noise of 15 cm per step makes 3 m/s."""
 LEAST_PART_STEPS = 3
-"""Shorter stretches between two jumps are stray boxes."""
+"""Shorter parts between two jumps are outliers."""
 SAME_BOX_M = 0.5
-"""Two boxes of one track at one moment are the same box when they lie this close."""
-TWIN_STEPS = 3
-"""Tracks are compared when they are seen together at this many moments."""
+"""Two boxes at one step are the same box when their centres are at most this far apart."""
+DUPLICATE_STEPS = 3
+"""Tracks can be duplicates only when both are observed at this many steps."""
 
 
 def clean_tracks(
     tracks: RawTracks, timestep_s: float | int, repairs: Repairs
 ) -> tuple[RawTracks, np.ndarray]:
-    """Tracks that a `TrafficLog` accepts, and their speed [tracks, steps] along the heading (m/s)."""
+    """Tracks that a `TrafficLog` accepts, and their signed speed [tracks, steps] along the heading (m/s)."""
     _hide_broken_states(tracks, repairs)
-    tracks = _without_copies(tracks, repairs)
-    tracks = _without_twins(_without_unseen(tracks, repairs), repairs)
+    tracks = _merge_equal_ids(tracks, repairs)
+    tracks = _drop_empty_tracks(tracks, repairs)
+    tracks = _merge_duplicate_vehicles(tracks, repairs)
     normalise_headings(tracks, repairs)
     complete_sizes(tracks, repairs)
     fill_missing_heights(tracks, repairs)
     separate_trailers(tracks, repairs)
     tracks, speed = cut_at_jumps(tracks, timestep_s, repairs)
-    still = freeze_stationary(tracks, speed, repairs)
-    trim_small_overlaps(tracks, still, repairs)
+    stationary = freeze_stationary(tracks, speed, repairs)
+    trim_small_overlaps(tracks, stationary, repairs)
     return tracks, speed
 
 
@@ -67,11 +69,11 @@ def _hide_broken_states(tracks: RawTracks, repairs: Repairs) -> None:
     tracks.yaw = np.where(tracks.valid, tracks.yaw, 0.0)
 
 
-def _without_copies(tracks: RawTracks, repairs: Repairs) -> RawTracks:
+def _merge_equal_ids(tracks: RawTracks, repairs: Repairs) -> RawTracks:
     """Tracks that share an identifier become one track.
 
-    Where both are seen at the same moment, the state of the first counts if the boxes lie within SAME_BOX_M, and
-    neither does if they lie apart: nobody knows which is right.
+    Where both have a state at the same step, the first one's is kept if the boxes lie within SAME_BOX_M; otherwise it
+    is unknown which one is right, and the step becomes invalid.
     """
     first: dict[str, int] = {}
     spare = np.zeros(len(tracks.ids), bool)
@@ -79,61 +81,66 @@ def _without_copies(tracks: RawTracks, repairs: Repairs) -> RawTracks:
         if name not in first:
             first[name] = row
             continue
-        same, unsure = _join(tracks, first[name], row)
-        repairs.add("duplicated states dropped", same)
-        repairs.add("contradicting duplicated states made invalid", unsure)
+        equal, contradicting = _merge_into(tracks, first[name], row)
+        repairs.add("duplicated states dropped", equal)
+        repairs.add("contradicting duplicated states made invalid", contradicting)
         spare[row] = True
     repairs.add("tracks with a duplicated identifier joined", spare.sum())
     return tracks.keep(~spare)
 
 
-def _join(tracks: RawTracks, here: int, there: int) -> tuple[int, int]:
-    """Put the states of one track into another, in place; how many agreed and how many contradicted each other."""
+def _merge_into(tracks: RawTracks, here: int, there: int) -> tuple[int, int]:
+    """Fill the gaps of track `here` with the states of track `there`, in place; the numbers of steps at which both
+    have a state and agree, and contradict each other."""
     both = tracks.valid[here] & tracks.valid[there]
     apart = np.linalg.norm(tracks.position[here, :, :2] - tracks.position[there, :, :2], axis=1)
-    unsure = both & (apart > SAME_BOX_M)
+    contradicting = both & (apart > SAME_BOX_M)
     fill = tracks.valid[there] & ~tracks.valid[here]
     for part in ("position", "yaw", "velocity"):
         array = getattr(tracks, part)
         if array is not None:
             array[here, fill] = array[there, fill]
-    tracks.valid[here] = (tracks.valid[here] | fill) & ~unsure
-    return int((both & ~unsure).sum()), int(unsure.sum())
+    tracks.valid[here] = (tracks.valid[here] | fill) & ~contradicting
+    return int((both & ~contradicting).sum()), int(contradicting.sum())
 
 
-def _without_twins(tracks: RawTracks, repairs: Repairs) -> RawTracks:
-    """One vehicle that two tracks describe becomes one: same kind, and never farther apart than SAME_BOX_M.
+def _merge_duplicate_vehicles(tracks: RawTracks, repairs: Repairs) -> RawTracks:
+    """Merge vehicles of the same kind that are never farther apart than SAME_BOX_M.
 
-    People walk that close to each other, vehicles do not. The track that is seen longer keeps its name.
+    Pedestrians walk that close to each other, vehicles do not drive so. The track with more valid states keeps its
+    name.
     """
     order = np.argsort(-tracks.valid.sum(axis=1), kind="stable")
     vehicles = [int(row) for row in order if tracks.kind[row] in (CAR, TRUCK)]
     spare = np.zeros(len(tracks.ids), bool)
-    for place, here in enumerate(vehicles):
-        rest = np.array(vehicles[place + 1 :], int)
+    for rank, here in enumerate(vehicles):
+        rest = np.array(vehicles[rank + 1 :], int)
         if spare[here] or not len(rest):
             continue
         both = tracks.valid[rest] & tracks.valid[here]
         apart = np.linalg.norm(tracks.position[rest, :, :2] - tracks.position[here, :, :2], axis=2)
         near = np.where(both, apart, 0.0).max(axis=1) <= SAME_BOX_M
-        twins = (
-            near & (both.sum(axis=1) >= TWIN_STEPS) & (tracks.kind[rest] == tracks.kind[here]) & ~spare[rest]
+        duplicate = (
+            near
+            & (both.sum(axis=1) >= DUPLICATE_STEPS)
+            & (tracks.kind[rest] == tracks.kind[here])
+            & ~spare[rest]
         )
-        for there in rest[twins]:
-            _join(tracks, here, int(there))
+        for there in rest[duplicate]:
+            _merge_into(tracks, here, int(there))
             spare[there] = True
     repairs.add("vehicles described twice joined", spare.sum())
     return tracks.keep(~spare)
 
 
-def _without_unseen(tracks: RawTracks, repairs: Repairs) -> RawTracks:
+def _drop_empty_tracks(tracks: RawTracks, repairs: Repairs) -> RawTracks:
     seen = np.asarray(tracks.valid.any(axis=1))
     repairs.add("tracks without a valid state left out", (~seen).sum())
     return tracks.keep(seen)
 
 
 def normalise_headings(tracks: RawTracks, repairs: Repairs) -> None:
-    """Headings in radians, wrapped to (-pi, pi], in place; the unit is one for the whole scene."""
+    """Convert headings to radians in (-pi, pi], in place; the unit is determined once for the scene."""
     if headings_in_degrees(tracks.position, tracks.yaw, tracks.valid):
         tracks.yaw = np.deg2rad(tracks.yaw)
         repairs.add("headings in degrees converted", len(tracks.ids))
@@ -145,7 +152,8 @@ def headings_in_degrees(
     yaw: Float[np.ndarray, "tracks steps"],
     valid: Bool[np.ndarray, "tracks steps"],
 ) -> bool:
-    """Whether headings are degrees: some exceed 2 pi, or degrees agree better with where the tracks went."""
+    """Whether headings are in degrees: some exceed 2 pi, or as degrees they agree better with the direction of
+    motion."""
     if np.abs(np.where(valid, yaw, 0.0)).max(initial=0.0) > 2 * np.pi:
         return True
     both = valid[:, 1:] & valid[:, :-1]
@@ -158,7 +166,7 @@ def headings_in_degrees(
 
 
 def complete_sizes(tracks: RawTracks, repairs: Repairs) -> None:
-    """Swapped lengths and widths change places, missing sizes come from the kind, in place."""
+    """Exchange length and width where they are swapped, and take missing sizes from SIZE_BY_KIND, in place."""
     vehicle = np.isin(tracks.kind, (CAR, TRUCK))
     swapped = vehicle & (tracks.size[:, 1] > WIDEST_M) & (tracks.size[:, 0] < tracks.size[:, 1])
     tracks.size[swapped, :2] = tracks.size[swapped, 1::-1]
@@ -171,7 +179,7 @@ def complete_sizes(tracks: RawTracks, repairs: Repairs) -> None:
 
 
 def fill_missing_heights(tracks: RawTracks, repairs: Repairs) -> None:
-    """Ground heights that the source does not have become 0, in place."""
+    """Set ground heights that the source does not have to 0, in place."""
     flat = tracks.valid & ~np.isfinite(tracks.position[..., 2])
     repairs.add("tracks without height put at z = 0", flat.any(axis=1).sum())
     tracks.position[..., 2] = np.where(np.isfinite(tracks.position[..., 2]), tracks.position[..., 2], 0.0)
@@ -180,16 +188,16 @@ def fill_missing_heights(tracks: RawTracks, repairs: Repairs) -> None:
 def cut_at_jumps(
     tracks: RawTracks, timestep_s: float | int, repairs: Repairs
 ) -> tuple[RawTracks, np.ndarray]:
-    """Tracks cut where they leap, and their speed [tracks, steps].
+    """Tracks split at jumps, and their signed speed [tracks, steps], m/s.
 
-    What follows a leap is a track of its own, `<id>/2` and so on; stretches shorter than LEAST_PART_STEPS go.
+    The part after a jump is a track of its own, `<id>/2` and so on; parts shorter than LEAST_PART_STEPS become invalid.
     """
     speed = speeds(tracks, timestep_s)
     too_fast = tracks.valid & (np.abs(speed) > MAX_SPEED_MPS)
     repairs.add("states faster than any car made invalid", too_fast.sum())
     tracks.valid = tracks.valid & ~too_fast
     parts: list[tuple[int, str, np.ndarray]] = []
-    # Most sources take their velocities from positions too, so that a jump brings the speed that explains it.
+    # Most sources derive velocities from positions, so that a jump comes with a speed that explains it.
     jumped = jumps(tracks.position, speed, tracks.valid, timestep_s)
     jumped |= jumps(tracks.position, None, tracks.valid, timestep_s)
     for row, name in enumerate(tracks.ids):
@@ -210,9 +218,9 @@ def cut_at_jumps(
 
 
 def replace_contradicting_velocities(tracks: RawTracks, timestep_s: float | int, repairs: Repairs) -> None:
-    """Velocities that contradict where the track went come from its positions instead, in place."""
-    if tracks.velocity is None or not _keeps_time(tracks, timestep_s):
-        return  # where all of them contradict, the step is wrong, which `TrafficLog.validate` says
+    """Replace velocities that contradict the positions by differences of positions, in place."""
+    if tracks.velocity is None or not _time_step_fits(tracks, timestep_s):
+        return  # where all contradict, the time step is wrong, which `TrafficLog.validate` refuses
     moved = differences(tracks.position[..., :2], tracks.valid, float(timestep_s))
     apart = np.linalg.norm(tracks.velocity - moved, axis=2)
     limit = CONTRADICTION_MPS + CONTRADICTION_SHARE * np.linalg.norm(moved, axis=2)
@@ -221,14 +229,15 @@ def replace_contradicting_velocities(tracks: RawTracks, timestep_s: float | int,
     repairs.add("velocities that contradict positions replaced", wrong.sum())
 
 
-def _keeps_time(tracks: RawTracks, timestep_s: float | int) -> bool:
-    """Whether the source's velocities and positions agree, on the whole, on how long a step is."""
+def _time_step_fits(tracks: RawTracks, timestep_s: float | int) -> bool:
+    """Whether velocities and positions agree, on average, on the length of a step."""
     ratio = rate_ratio(tracks.position, speeds(tracks, timestep_s), tracks.valid, timestep_s)
     return ratio is None or RATE_RANGE[0] <= ratio <= RATE_RANGE[1]
 
 
 def speeds(tracks: RawTracks, timestep_s: float | int) -> np.ndarray:
-    """Speed along the heading [tracks, steps], m/s: the source's velocity, or differences of positions."""
+    """Signed speed along the heading [tracks, steps], m/s: from the source's velocity, else from differences of
+    positions."""
     velocity = differences(tracks.position[..., :2], tracks.valid, float(timestep_s))
     if tracks.velocity is not None:
         given = np.isfinite(tracks.velocity).all(axis=2, keepdims=True)
@@ -240,7 +249,7 @@ def speeds(tracks: RawTracks, timestep_s: float | int) -> np.ndarray:
 def differences(
     xy: Float[np.ndarray, "tracks steps 2"], valid: Bool[np.ndarray, "tracks steps"], timestep_s: float | int
 ) -> Float[np.ndarray, "tracks steps 2"]:
-    """Velocity from positions: to the next and from the last valid state, averaged; zero for a lone state."""
+    """Velocity from differences of positions, central over valid states, m/s; zero for a track with one valid state."""
     result = np.zeros(xy.shape)
     for track in range(len(xy)):
         steps = np.flatnonzero(valid[track])

@@ -1,7 +1,7 @@
-"""Where a recorded scene's map ends: traffic goes on beyond it, on roads that the crop left out.
+"""States beyond the boundary of a log's map, where traffic continues on roads that the crop left out.
 
-Maps of logs are cut out around the recording car. A lane that the cut ends has no lane after it (or none before it),
-and a vehicle that goes on over that end is not off its road: nobody knows the road there.
+Maps of logs are cropped around the ego. A lane that the crop ends has no successor (or predecessor), and a vehicle
+that drives on past that end is not off-road: the road there is unknown.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from simulator.logs.scene_pack import LoggedScene
 from simulator.roads.road_map import RoadMap
 
 ASIDE_M = 6.0
-"""A place beyond a lane's open end is on that lane's road this far aside, and a metre more for each metre ahead."""
+"""A position past the open end of a lane belongs to that lane's road up to this lateral offset, and 1 m more per
+metre ahead."""
 
 
 def beyond_map(scene: LoggedScene) -> Bool[np.ndarray, "tracks steps"]:
-    """Vehicles' states that are off the road only because the map ends: each corner off the road is beyond an open end.
+    """States of vehicles that are off the road only because the map ends: each corner off the road is past an open end.
 
-    The recording car is left alone.
+    States of the ego are never marked.
     """
     log = scene.log
     off = (log_edge_distance(scene) < -OFFROAD_M) & (log.valid & (log.kind <= TRUCK)[:, None])[..., None]
@@ -33,18 +34,19 @@ def beyond_map(scene: LoggedScene) -> Bool[np.ndarray, "tracks steps"]:
     return np.asarray(off.any(axis=2) & (beyond | ~off).all(axis=2))
 
 
-def beyond_open_ends(places: Float[np.ndarray, "n 2"], road_map: RoadMap) -> Bool[np.ndarray, " n"]:
-    """Whether the lane point nearest to each place (m) is an open end of the map, and the place lies outwards of it."""
+def beyond_open_ends(xy: Float[np.ndarray, "n 2"], road_map: RoadMap) -> Bool[np.ndarray, " n"]:
+    """Whether the lane point nearest to each position (m) is an open end of the map, and the position lies past it."""
     outwards = _open_ends(road_map)
-    nearest = scipy.spatial.cKDTree(road_map.point_xyz[:, :2]).query(places)[1]
-    away, out = places - road_map.point_xyz[nearest, :2], outwards[nearest]
+    nearest = scipy.spatial.cKDTree(road_map.point_xyz[:, :2]).query(xy)[1]
+    away, out = xy - road_map.point_xyz[nearest, :2], outwards[nearest]
     ahead = (away * out).sum(axis=1)
     aside = np.abs(away[:, 0] * out[:, 1] - away[:, 1] * out[:, 0])
     return (ahead > 0) & (aside < ASIDE_M + ahead) & out.any(axis=1)
 
 
 def _open_ends(road_map: RoadMap) -> Float[np.ndarray, "points 2"]:
-    """Unit vector out of the map at every lane point where a lane has no next or no previous lane; zero elsewhere."""
+    """Unit vector out of the map at every lane point where a lane ends without successor or starts without
+    predecessor; zero elsewhere."""
     result = np.zeros((len(road_map.point_xyz), 2))
     last = road_map.lane_start + road_map.lane_count - 1
     for points, links, sign in (

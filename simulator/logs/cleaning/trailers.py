@@ -1,8 +1,8 @@
-"""Trailers and what draws them: two boxes of one vehicle, which annotations push into each other.
+"""Trailers and their towing vehicles, whose annotated boxes overlap.
 
-A trailer's front rides over the rear of its cab, so that seen from above both boxes claim the same ground; it is
-shortened by that. Where few laser points fall on the two, their boxes slide into each other by more: there the trailer
-goes back to the rear of its cab, step by step.
+The front of a trailer lies over the rear of its cab, so that the footprints overlap; the trailer is shortened by the
+overlap. Where few lidar points fall on the two, their boxes overlap by more: there the trailer is moved back to the
+rear of its cab at each step.
 """
 
 from __future__ import annotations
@@ -16,27 +16,28 @@ from simulator.logs.raw_tracks import RawTracks
 from simulator.roads.building.repairs import Repairs
 
 FIFTH_WHEEL_M = 3.0
-"""A trailer's front lies over at most this much of its cab."""
+"""Largest physical overlap of a trailer and its cab."""
 HITCHED_SHARE = 0.9
-"""A trailer is drawn by a vehicle that is right before it for this share of the time in which both are seen."""
+"""A trailer is towed by a vehicle that is directly ahead for this share of the steps at which both are observed."""
 HITCH_M = 4.0
-"""Right before it: the gap between the two boxes is smaller than this."""
+"""Directly ahead: the gap between the two boxes is smaller than this."""
 _ALIGNED_COS = 0.85  # of the angle between a trailer and its cab
 _GAP_M = 0.01
 
 
 def separate_trailers(tracks: RawTracks, repairs: Repairs) -> None:
-    """Shorten trailers that reach over their cab, move back those that slide into it; in place."""
+    """Shorten trailers that overlap their cab a little, move back those that overlap it by more; in place."""
     if tracks.trailer is None:
         return
     trailer = tracks.trailer & (tracks.kind == TRUCK)
-    drawing = np.isin(tracks.kind, (CAR, TRUCK)) & ~tracks.trailer
+    towing = np.isin(tracks.kind, (CAR, TRUCK)) & ~tracks.trailer
     for row in np.flatnonzero(trailer):
-        for cab in np.flatnonzero(drawing & (tracks.valid & tracks.valid[row]).any(axis=1)):
-            _mend(tracks, int(row), _over_cab(tracks, int(row), int(cab)), repairs)
+        for cab in np.flatnonzero(towing & (tracks.valid & tracks.valid[row]).any(axis=1)):
+            _remove_overlap(tracks, int(row), _cab_overlap(tracks, int(row), int(cab)), repairs)
 
 
-def _mend(tracks: RawTracks, row: int, over: Float[np.ndarray, " steps"], repairs: Repairs) -> None:
+def _remove_overlap(tracks: RawTracks, row: int, over: Float[np.ndarray, " steps"], repairs: Repairs) -> None:
+    """Apply the overlap `over` (m, per step) of one trailer to its size or its positions, in place."""
     most = float(over.max())
     if most <= 0:
         return
@@ -51,18 +52,18 @@ def _mend(tracks: RawTracks, row: int, over: Float[np.ndarray, " steps"], repair
         repairs.add("states of trailers moved back to the rear of their cab", (over > 0).sum())
 
 
-def _over_cab(tracks: RawTracks, row: int, cab: int) -> Float[np.ndarray, " steps"]:
-    """How far (m) a trailer reaches over the vehicle that draws it, at each step; zero if this one does not draw it."""
+def _cab_overlap(tracks: RawTracks, row: int, cab: int) -> Float[np.ndarray, " steps"]:
+    """Overlap (m) of a trailer with a vehicle along the trailer at each step; zero if the vehicle does not tow it."""
     over = np.zeros(tracks.valid.shape[1])
     both = np.flatnonzero(tracks.valid[row] & tracks.valid[cab])
     hitched = 0
     for step in both:
-        trailer, drawn_by = MovableBox.of(tracks, row, step), MovableBox.of(tracks, cab, step)
+        trailer, cab_box = MovableBox.of(tracks, row, step), MovableBox.of(tracks, cab, step)
         aligned = np.cos(tracks.yaw[row, step] - tracks.yaw[cab, step]) > _ALIGNED_COS
-        ahead = trailer.axes[0] @ (drawn_by.xy - trailer.xy) > 0
-        depth, across = trailer.depth(drawn_by)
+        ahead = trailer.axes[0] @ (cab_box.xy - trailer.xy) > 0
+        depth, across = trailer.depth(cab_box)
         if aligned and ahead and depth > -HITCH_M and across > 0:
             hitched += 1
-            if min(depth, drawn_by.depth(trailer).min()) > 0:
+            if min(depth, cab_box.depth(trailer).min()) > 0:
                 over[step] = depth
     return over if hitched >= HITCHED_SHARE * len(both) else np.zeros_like(over)

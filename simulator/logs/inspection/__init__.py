@@ -1,1 +1,1 @@
-"""What `gigapixel scenes check` prints and draws."""
+"""What `gigapixel scenes check` prints and draws of traffic logs."""

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Int
 from PIL import Image, ImageDraw, ImageFont
 
+from gigapixel.run_folder.image_grid import GridStyle, image_grid, split_rows
 from simulator.conventions import CAR
 from simulator.drawing.top_down import draw_map, draw_world
 from simulator.drawing.viewport import SLATE, Colour, Palette, Viewport
@@ -21,7 +22,6 @@ PAST_ALPHA, FUTURE_ALPHA = (0.08, 0.85), (0.30, 0.08)  # from the far end to now
 EGO: Colour = (250, 204, 21)
 SHEET_SCENES = 12
 SHEET_COLUMNS = 4
-GAP_PX = 10
 
 
 def draw_scene(
@@ -63,14 +63,8 @@ def draw_scene(
 def contact_sheet(pack: ScenePack, tile_px: int = 480, palette: Palette = SLATE) -> Image.Image:
     """Up to SHEET_SCENES scenes of a pack, evenly spread over it, as one picture."""
     chosen = np.unique(np.linspace(0, len(pack) - 1, min(SHEET_SCENES, len(pack))).round().astype(int))
-    columns = min(SHEET_COLUMNS, len(chosen))
-    rows = -(-len(chosen) // columns)
-    pitch = tile_px + GAP_PX
-    sheet = Image.new("RGB", (columns * pitch + GAP_PX, rows * pitch + GAP_PX), palette.shadow)
-    for place, number in enumerate(chosen.tolist()):
-        tile = draw_scene(pack[number], tile_px, palette=palette)
-        sheet.paste(tile, (GAP_PX + place % columns * pitch, GAP_PX + place // columns * pitch))
-    return sheet
+    images = [draw_scene(pack[number], tile_px, palette=palette) for number in chosen.tolist()]
+    return image_grid(split_rows(images, SHEET_COLUMNS), GridStyle(gap_px=10, background=palette.shadow))
 
 
 def track_colours(log: TrafficLog, palette: Palette = SLATE) -> Int[np.ndarray, "tracks 3"]:

@@ -1,1 +1,1 @@
-"""One file per source of recorded traffic, and what several of them read with."""
+"""Readers of traffic logs: one file per source, the formats that sources share, and the building of a scene."""

@@ -1,4 +1,4 @@
-"""Put one recorded scene together: tracks mended, road built, both in one frame whose origin is near the traffic."""
+"""Build a `LoggedScene` from raw tracks and a raw map: cleaned, and in one frame with its origin near the traffic."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IMPORTER_VERSION = 2
 
 
 def source_digest(paths: list[Path]) -> str:
-    """SHA-256 of the files' bytes, one after the other."""
+    """SHA-256 of the concatenated bytes of the files."""
     digest = hashlib.sha256()
     for path in paths:
         digest.update(path.read_bytes())
@@ -39,7 +39,20 @@ def build_scene(
     default_limit_mps: float | int,
     repairs: Repairs,
 ) -> LoggedScene:
-    """The scene of a source, mended and checked. Raises ValueError in one sentence for what cannot be mended."""
+    """The cleaned and validated scene of a source.
+
+    Args:
+        tracks: Raw tracks, in the frame of the source; changed in place.
+        source_map: Raw map, in the same frame; changed in place.
+        origins: Name and source of the scene.
+        timestep_s: Length of a step.
+        ego_id: Identifier of the ego's track, or None where the source does not name it.
+        default_limit_mps: Speed limit of lanes for which the source gives none.
+        repairs: Counts what is corrected, derived or assumed.
+
+    Raises:
+        ValueError: Something cannot be corrected; the message names the file.
+    """
     try:
         tracks, speed = clean_tracks(tracks, timestep_s, repairs)
         if not tracks.ids:
@@ -47,42 +60,52 @@ def build_scene(
         origin = _origin(tracks)
         steps = tracks.valid.shape[1]
         road_map, light_state = build_log_map(
-            source_map, origins, origin, float(default_limit_mps), steps, repairs, _standing(tracks, origin)
+            source_map,
+            origins,
+            origin,
+            float(default_limit_mps),
+            steps,
+            repairs,
+            _parked_footprints(tracks, origin),
         )
         if ego_id not in tracks.ids:
             repairs.add("self-driving car not named by the source", 1)
         log = _log(tracks, speed, origins, origin, float(timestep_s), ego_id, light_state, repairs)
-        log = _up_to_the_end_of_the_map(LoggedScene(road_map, log), repairs)
+        log = _without_states_beyond_map(LoggedScene(road_map, log), repairs)
         return LoggedScene(road_map, log).validate()
     except ValueError as error:
-        raise ValueError(_placed(origins.file, str(error))) from error
+        message = str(error)
+        if message.startswith(origins.file):
+            raise
+        raise ValueError(f"{origins.file}: {message}") from error
 
 
-def _standing(tracks: RawTracks, origin: np.ndarray) -> list[shapely.Polygon]:
-    """The ground under parked cars and trucks: the hull of all boxes of each, in the plane, relative to `origin`."""
+def _parked_footprints(tracks: RawTracks, origin: np.ndarray) -> list[shapely.Polygon]:
+    """Footprints of parked cars and trucks: the convex hull of all boxes of each, in the plane, relative to `origin`,
+    m."""
     result = []
     for row in np.flatnonzero(parked_tracks(tracks.position, tracks.valid) & (tracks.kind <= TRUCK)):
         seen = np.flatnonzero(tracks.valid[row])
-        place = tracks.position[row, seen, :2]
-        near = np.linalg.norm(place - np.median(place, axis=0), axis=1) < PARKED_M
-        result.append(_ground(tracks, row, seen[near], origin))
+        xy = tracks.position[row, seen, :2]
+        near = np.linalg.norm(xy - np.median(xy, axis=0), axis=1) < PARKED_M
+        result.append(_footprint(tracks, row, seen[near], origin))
     return result
 
 
-def _ground(
+def _footprint(
     tracks: RawTracks, row: int | np.integer, steps: np.ndarray, origin: np.ndarray
 ) -> shapely.Polygon:
-    """Hull of the boxes of one track at these steps, in the plane, relative to `origin`."""
+    """Convex hull of the boxes of one track at these steps, in the plane, relative to `origin`, m."""
     yaw, (length, width) = tracks.yaw[row, steps], tracks.size[row, :2]
     ahead = np.stack([np.cos(yaw), np.sin(yaw)], axis=1) * length / 2
     left = np.stack([-np.sin(yaw), np.cos(yaw)], axis=1) * width / 2
-    place = tracks.position[row, steps, :2] - origin[:2]
-    corners = [place + ahead + left, place + ahead - left, place - ahead - left, place - ahead + left]
+    xy = tracks.position[row, steps, :2] - origin[:2]
+    corners = [xy + ahead + left, xy + ahead - left, xy - ahead - left, xy - ahead + left]
     return shapely.convex_hull(shapely.MultiPoint(np.concatenate(corners)))
 
 
-def _up_to_the_end_of_the_map(scene: LoggedScene, repairs: Repairs) -> TrafficLog:
-    """The log without states beyond the end of the map, and without tracks that have no other."""
+def _without_states_beyond_map(scene: LoggedScene, repairs: Repairs) -> TrafficLog:
+    """The log without states beyond the boundary of the map, and without tracks that have no other states."""
     log = scene.log
     beyond = beyond_map(scene)
     repairs.add("states beyond the end of the map made invalid", beyond.sum())
@@ -102,12 +125,8 @@ def _up_to_the_end_of_the_map(scene: LoggedScene, repairs: Repairs) -> TrafficLo
     )  # fmt: skip
 
 
-def _placed(file: str, sentence: str) -> str:
-    return sentence if sentence.startswith(file) else f"{file}: {sentence}"
-
-
 def _origin(tracks: RawTracks) -> np.ndarray:
-    """The middle of all traffic, in whole metres."""
+    """The median position of all traffic [3], rounded to whole metres."""
     return np.round(np.median(tracks.position[tracks.valid], axis=0)).astype(np.float64)
 
 

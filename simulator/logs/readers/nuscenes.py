@@ -1,7 +1,7 @@
-"""What is particular about nuScenes in ScenarioNet's format.
+"""Maps and corrections of nuScenes scenes in ScenarioNet's format.
 
-A scene is 20 s at 10 Hz (boxes are annotated at 2 Hz and interpolated by ScenarioNet). Its map is flat: so are, here,
-its boxes. The position of the recording car is its rear axle, and its length and width have changed places.
+A scene is 20 s at 10 Hz (boxes are annotated at 2 Hz and interpolated by ScenarioNet). Its map is flat, so the boxes
+are put on z = 0. The position of the ego is that of its rear axle, and its length and width are swapped.
 """
 
 from __future__ import annotations
@@ -21,24 +21,26 @@ from simulator.roads.building.road_surface import area_inside_outlines
 from simulator.roads.polylines import arc_length, without_duplicates
 
 LIMIT_MPS = 13.9
-"""50 km/h, Singapore's urban limit (Boston's is a little less); the files carry a placeholder of 100 km/h."""
+"""50 km/h, Singapore's urban limit (Boston's is a little lower); the files have a placeholder of 100 km/h."""
 EGO_CENTRE_M = 1.385
-"""From the rear axle, where nuScenes has its ego pose, to the middle of its Renault Zoe (the estimate of py123d)."""
+"""Distance from the rear axle, the origin of nuScenes' ego pose, to the centre of its Renault Zoe (estimate of
+py123d)."""
 OUTLINE = "boundary_"
-"""ScenarioNet names the outlines of nuScenes' drivable area so, and calls them white lines."""
+"""Prefix of the outlines of nuScenes' drivable area in ScenarioNet, which have the type of white lines."""
 TRAILER = "vehicle.trailer"
 CATEGORIES = {
     "vehicle.truck": TRUCK, "vehicle.bus": TRUCK, "vehicle.trailer": TRUCK, "vehicle.construction": TRUCK,
     "vehicle.emergency": CAR, "vehicle.car": CAR, "vehicle.bicycle": CYCLIST, "vehicle.motorcycle": CYCLIST,
     "human.pedestrian": PEDESTRIAN,
 }  # fmt: skip
-"""Kind by the beginning of nuScenes' category; cones, barriers and the rest have none."""
+"""Kind by prefix of nuScenes' category; cones, barriers and all others have none."""
 
 
 def correct_nuscenes_tracks(tracks: RawTracks, ego_id: str, repairs: Repairs) -> None:
-    """Boxes come down to the flat map; the recording car moves from its rear axle to its middle, in place.
+    """Put boxes on the flat map and move the ego's position from its rear axle to its centre, in place.
 
-    Velocities are differences to the next position, and zero at the last step: they are taken anew.
+    ScenarioNet's velocities are differences to the next position, and zero at the last step; they are dropped and later
+    derived from positions.
     """
     tracks.velocity = None
     repairs.add("velocities taken from positions", len(tracks.ids))
@@ -52,7 +54,7 @@ def correct_nuscenes_tracks(tracks: RawTracks, ego_id: str, repairs: Repairs) ->
 
 
 def nuscenes_map(path: Path, features: dict[str, Any]) -> RawMap:
-    """The road of a nuScenes scene: lanes with their surface, connectors without, and outlines."""
+    """The map of a nuScenes scene: lanes with a surface, connectors without, and outlines of the drivable area."""
     result = RawMap(surface_rule=SurfaceRule.LANES)
     outlines = []
     for name, feature in features.items():
@@ -77,7 +79,8 @@ def nuscenes_map(path: Path, features: dict[str, Any]) -> RawMap:
 
 
 def _nuscenes_lane(name: str, centre: np.ndarray, feature: dict[str, Any], result: RawMap) -> RawLane:
-    """A lane as wide as its surface is on average; a connector's width is derived later."""
+    """A lane with the mean width of its surface, which is added to `result`; the width of connectors is derived
+    later."""
     lane = RawLane(name, centre)
     if "polygon" in feature:
         surface = shapely.make_valid(shapely.Polygon(np.asarray(feature["polygon"], np.float64)[:, :2]))
@@ -87,7 +90,8 @@ def _nuscenes_lane(name: str, centre: np.ndarray, feature: dict[str, Any], resul
 
 
 def feature_line(path: Path, name: object, value: Any, axes: int) -> np.ndarray:
-    """A line [n, 3] of which the file has the first `axes` columns; the rest is 0. Raises ValueError for others."""
+    """A line [n, 3] m from the first `axes` columns of the file, 0 elsewhere. Raises ValueError for values that are
+    not finite points."""
     try:
         points = np.asarray(value, np.float64)
     except (TypeError, ValueError) as error:

@@ -1,7 +1,8 @@
 """Import scenes that py123d has converted to its Arrow format: nuPlan, KITTI-360, PandaSet, Waymo and others.
 
-py123d writes one folder per log (`logs/<split>/<log>/sync.arrow` and one file per modality) and the maps beside the
-logs or inside them. Long logs are cut into scenes of SCENE_S; of a city's map only what lies near the traffic is kept.
+py123d writes one folder per log (`logs/<split>/<log>/sync.arrow` and one file per modality), and maps beside the logs
+or inside them. Long logs are split into scenes of SCENE_S; of the map of a city only the part near the traffic is
+kept.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from simulator.roads.building.repairs import Repairs
 from simulator.roads.road_map import StopKind
 
 SCENE_S = 20.0
-"""As long as a scene of nuScenes; a rest shorter than half of it joins the scene before."""
+"""Length of a scene, as in nuScenes; a remainder shorter than half of it belongs to the previous scene."""
 MAP_MARGIN_M = 80.0
-"""Of road kept around all places where anyone was."""
+"""Margin of the map around all positions of traffic."""
 LIMIT_MPS = 13.9
-"""50 km/h, where a map has no limit."""
+"""50 km/h, for lanes without a limit."""
 EGO_ID = "ego"
 _LIGHTS = {"GREEN": GREEN, "YELLOW": YELLOW, "RED": RED}
 _KINDS = {"TWO_WHEELER": CYCLIST, "PERSON": PEDESTRIAN}
@@ -45,7 +46,8 @@ def py123d_folders(root: Path) -> list[Path]:
 
 
 def read_py123d(folder: Path) -> list[LoggedScene]:
-    """The scenes of one converted log. Raises OSError or ValueError, in one sentence, for folders that hold none."""
+    """The scenes of one converted log. Raises OSError for missing files and ValueError for invalid ones; messages
+    name the folder."""
     log = _open(folder)
     times = np.array([log.get_timestamp_at_iteration(i).time_us for i in range(log.number_of_iterations)])
     timestep_s = even_timestep_s(folder / "sync.arrow", "sync.timestamp_us", (times - times[0]) / 1e6)
@@ -61,7 +63,7 @@ def read_py123d(folder: Path) -> list[LoggedScene]:
 
 
 def _open(folder: Path) -> Any:
-    """py123d's handle to a whole log; every way in which opening can fail becomes one sentence."""
+    """py123d's handle of a log. Raises FileNotFoundError, or ValueError whatever else py123d raises."""
     from py123d.api.scene.arrow.arrow_scene_api import ArrowSceneAPI
 
     if not (folder / "sync.arrow").is_file():
@@ -100,7 +102,7 @@ def _tracks(folder: Path, log: Any, steps: range, repairs: Repairs) -> RawTracks
     if not rows:
         raise ValueError(f"{folder}: holds no boxes and no ego poses; expected at least one road user")
     names, at, kinds, box, velocity = (np.array(column) for column in zip(*rows, strict=True))
-    # Data sets without velocities carry zeros.
+    # Data sets without velocities have zeros.
     given = velocity if np.abs(np.nan_to_num(velocity)).max() > 0 else None
     return tracks_from_rows(names, at, kinds, box[:, :3], box[:, 3], box[:, 4:], len(steps), given)
 
@@ -108,10 +110,10 @@ def _tracks(folder: Path, log: Any, steps: range, repairs: Repairs) -> RawTracks
 def _boxes(
     log: Any, step: int, at: int, repairs: Repairs
 ) -> Iterator[tuple[str, int, int, list[float], list[float]]]:
-    """(name, step, kind, [x, y, z of the ground, yaw, length, width, height], velocity) of everyone at one moment.
+    """(name, step, kind, [x, y, z of the ground, yaw, length, width, height], velocity) of every road user at one step.
 
-    Metres, radians and m/s; a velocity is [x, y], NaN where the box has none. `step` is one of the log, `at` its number
-    in the scene.
+    Metres, radians and m/s; a velocity is [x, y], NaN where the box has none. `step` counts in the log, `at` in the
+    scene.
     """
     ego = log.get_ego_state_se3_at_iteration(step)
     if ego is not None:
@@ -141,15 +143,15 @@ def _road(folder: Path, log: Any, tracks: RawTracks, repairs: Repairs) -> RawMap
     city = log.get_map_api()
     if city is None:
         raise ValueError(f"{folder}: has no map; expected map.arrow in it or the map of its city in maps/")
-    places = tracks.position[tracks.valid][:, :2]
-    window = shapely.box(*(places.min(0) - MAP_MARGIN_M), *(places.max(0) + MAP_MARGIN_M))
+    xy = tracks.position[tracks.valid][:, :2]
+    window = shapely.box(*(xy.min(0) - MAP_MARGIN_M), *(xy.max(0) + MAP_MARGIN_M))
     layers = [MapLayer[name] for name in _LAYERS if MapLayer[name] in city.get_available_map_layers()]
     found = city.query(window, layers, predicate="intersects")
     return source_map_of([item for layer in found.values() for item in layer], repairs)
 
 
 def _signals(log: Any, steps: range) -> list[Signal]:
-    """Lights by lane, with what they showed; moments without a detection are OFF."""
+    """Lights by lane with their states; steps without a detection are OFF."""
     shown: dict[str, np.ndarray] = {}
     for at, step in enumerate(steps):
         for light in log.get_traffic_light_detections_at_iteration(step) or ():

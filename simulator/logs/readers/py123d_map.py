@@ -1,4 +1,4 @@
-"""py123d's map objects (of any data set that it reads) as a `RawMap`."""
+"""py123d's map objects, of any data set that it reads, as a `RawMap`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from simulator.roads.polylines import directions
 from simulator.roads.road_map import MarkingType, StopKind
 
 SAME_WAY = 0.5
-"""Cosine between lanes above which they go the same way: py123d also calls oncoming lanes neighbours."""
+"""Least cosine between the headings of neighbours: py123d also lists lanes of the opposite direction."""
 _STOPS = {
     "TRAFFIC_LIGHT": StopKind.TRAFFIC_LIGHT, "STOP_SIGN": StopKind.STOP_SIGN, "YIELD_SIGN": StopKind.YIELD
 }  # fmt: skip
@@ -22,9 +22,9 @@ _SURFACES = ("Carpark", "GenericDrivable", "Intersection")
 
 
 def source_map_of(objects: Iterable[Any], repairs: Repairs) -> RawMap:
-    """The road that py123d's objects describe. Bicycle lanes are asphalt but not lanes to drive on.
+    """The map that py123d's objects describe. Bicycle lanes are drivable area but not lanes.
 
-    Where a data set has kerbs but no surfaces (Waymo, KITTI-360), asphalt is what is seen from the lanes.
+    Where a data set has kerbs but no surfaces (Waymo, KITTI-360), the drivable area is derived from lanes and kerbs.
     """
     result = RawMap(surface_rule=SurfaceRule.LANES)
     by_type: dict[str, list[Any]] = {}
@@ -56,7 +56,7 @@ def source_map_of(objects: Iterable[Any], repairs: Repairs) -> RawMap:
 
 
 def line3(points: Any) -> np.ndarray:
-    """Points [n, 2 or 3] as [n, 3] float64; flat maps lie at z = 0, and so do heights that are not finite."""
+    """Points [n, 2 or 3] as [n, 3] float64, m; missing heights, and values that are not finite, are 0."""
     line = np.asarray(points, np.float64)
     if line.shape[1] == 2:
         line = np.concatenate([line, np.zeros((len(line), 1))], axis=1)
@@ -64,7 +64,7 @@ def line3(points: Any) -> np.ndarray:
 
 
 def marking_of(name: str) -> MarkingType | None:
-    """Paint from py123d's name of it; None for paint of an unknown kind. Mixed patterns count as double."""
+    """Marking type from py123d's name; None for an unknown one. Mixed patterns count as double."""
     yellow = "YELLOW" in name
     if "DOUBLE_SOLID" in name or "SOLID_DASH" in name or "DASH_SOLID" in name:
         return MarkingType.DOUBLE_YELLOW if yellow else MarkingType.DOUBLE_WHITE
@@ -91,7 +91,7 @@ def _text(name: Any) -> str | None:
 
 
 def _check_neighbours(lanes: list[RawLane]) -> None:
-    """Keep only neighbours that go the same way, in place."""
+    """Remove neighbours of the opposite direction, in place."""
     yaw = {lane.name: directions(lane.centre)[len(lane.centre) // 2] for lane in lanes}
     for lane in lanes:
         for side in ("left_neighbour", "right_neighbour"):

@@ -1,6 +1,6 @@
-"""Read pickles that hold numpy arrays and plain containers, and refuse everything else by name.
+"""Unpickle NumPy arrays and plain containers, and refuse everything else.
 
-A pickle can call any function by naming it. Here it may name the few below, which only hold data.
+A pickle can call any function that it names. Here only the names below are allowed, which hold data.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _ALLOWED = {
     ("numpy._core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "scalar"),
 }  # fmt: skip
 _BUILTINS = ("int", "float", "str", "bool", "list", "dict", "set", "tuple", "bytes", "complex")
-"""Types that a pickle names where it holds a container's default or a subclass."""
+"""Types that pickles name for the default of a container or for a subclass."""
 _BROKEN = (
     pickle.UnpicklingError, EOFError, zlib.error, OSError, IndexError, KeyError, AttributeError, TypeError,
     MemoryError, OverflowError, ImportError,
 )  # fmt: skip
-"""What a truncated or damaged pickle makes the unpickler raise."""
+"""Errors that the unpickler raises for a truncated or damaged pickle."""
 
 
 class _Plain(pickle.Unpickler):
@@ -34,12 +34,12 @@ class _Plain(pickle.Unpickler):
         if (module, name) == ("_codecs", "encode"):
             return _encode
         if (module, name) not in _ALLOWED:
-            raise ValueError(f"names {module}.{name}; expected nothing but numpy arrays and plain containers")
+            raise ValueError(f"names {module}.{name}; expected only numpy arrays and plain containers")
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """How pickles of protocol 2 carry the bytes of an array."""
+    """Decodes the bytes of an array as pickles of protocol 2 store them."""
     if encoding not in ("latin1", "latin-1"):
         raise ValueError(f"encodes text as {encoding!r}; expected 'latin1'")
     return text.encode("latin1")
@@ -48,7 +48,7 @@ def _encode(text: str, encoding: str) -> bytes:
 def load_plain_pickle(path: Path) -> Any:
     """The contents of a pickle, gzipped where its name ends in .gz.
 
-    Raises FileNotFoundError, or ValueError for one that is broken or that names anything else.
+    Raises FileNotFoundError for a missing file, and ValueError for a damaged one or one with any other type.
     """
     try:
         raw = path.read_bytes()
@@ -59,4 +59,4 @@ def load_plain_pickle(path: Path) -> Any:
         raise ValueError(f"{path}: {error}") from error
     except _BROKEN as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ValueError(f"{path}: truncated or damaged pickle ({reason}); expected a whole one") from error
+        raise ValueError(f"{path}: truncated or damaged pickle ({reason}); expected an intact one") from error

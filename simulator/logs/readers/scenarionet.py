@@ -32,7 +32,8 @@ _TYPES = {"PEDESTRIAN": PEDESTRIAN, "CYCLIST": CYCLIST}
 
 
 def read_scenarionet(path: Path) -> LoggedScene:
-    """The scene of one file. Raises OSError or ValueError, in one sentence, for files that hold none."""
+    """The scene of one file. Raises OSError for a missing file and ValueError for an invalid one; messages name file
+    and field."""
     contents = load_plain_pickle(path)
     _check(path, contents)
     metadata, repairs = contents["metadata"], Repairs()
@@ -87,7 +88,7 @@ def _tracks(path: Path, contents: dict[str, Any], dataset: str, ego_id: str, rep
     )  # fmt: skip
     if dataset == "nuscenes":
         correct_nuscenes_tracks(result, ego_id, repairs)
-    else:  # Waymo's boxes stand on their middle
+    else:  # Waymo's positions are the centres of boxes
         result.position[..., 2] -= np.nan_to_num(result.size[:, None, 2]) / 2
     return result
 
@@ -97,7 +98,7 @@ def _category(track: dict[str, Any]) -> str:
 
 
 def _kind(track: dict[str, Any]) -> int | None:
-    """Kind of a track, None for cones and barriers. nuScenes' own category says more than ScenarioNet's type."""
+    """Kind of a track, None for cones and barriers. nuScenes' category is more detailed than ScenarioNet's type."""
     category = _category(track)
     for start, kind in CATEGORIES.items():
         if category.startswith(start):
@@ -109,7 +110,8 @@ def _kind(track: dict[str, Any]) -> int | None:
 
 
 def _states(path: Path, name: object, track: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Arrays of one track; a box is as large as its median over the steps at which it was seen."""
+    """Arrays of one track; the size is the median over its valid steps. Raises ValueError for a missing field or a
+    wrong shape."""
     where = f"{path}: tracks[{str(name)!r}].state"
     state = track.get("state")
     if not isinstance(state, dict):

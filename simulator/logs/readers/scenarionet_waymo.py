@@ -1,4 +1,4 @@
-"""The road of Waymo scenes in ScenarioNet's format: links, limits, stop signs and lights come with it."""
+"""Maps of Waymo scenes in ScenarioNet's format, which have lane links, limits, stop signs and lights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from simulator.roads.building.repairs import Repairs
 from simulator.roads.road_map import StopKind
 
 _LANE_NUMBERS = {"FREEWAY": 1, "SURFACE_STREET": 2, "BIKE_LANE": 3}
-_PLACES = {
+_OTHER_KINDS = {
     "STOP_SIGN": "stop_sign",
     "CROSSWALK": "crosswalk",
     "DRIVEWAY": "driveway",
@@ -24,7 +24,7 @@ _PLACES = {
 
 
 def waymo_scene_map(path: Path, contents: dict[str, Any], steps: int, repairs: Repairs) -> RawMap:
-    """The road of a Waymo scene, with its links, limits, stop signs and lights."""
+    """The map of a Waymo scene with lane links, limits, stop signs and lights."""
     elements = []
     for name, feature in contents["map_features"].items():
         kind = str(feature.get("type"))
@@ -69,13 +69,13 @@ def _waymo_element(path: Path, name: str, kind: str, feature: dict[str, Any]) ->
             feature_line(path, name, point, 3),
             controls=[str(lane) for lane in feature.get("lane", ())],
         )
-    if kind in _PLACES:
-        return MapElement(name, _PLACES[kind], feature_line(path, name, feature.get("polygon"), 3))
+    if kind in _OTHER_KINDS:
+        return MapElement(name, _OTHER_KINDS[kind], feature_line(path, name, feature.get("polygon"), 3))
     return None
 
 
 def _longest(neighbours: Any) -> str | None:
-    """The neighbour that runs beside the lane for longest."""
+    """The identifier of the neighbour that runs beside the lane for longest, None without neighbours."""
     if not neighbours:
         return None
     best = max(neighbours, key=lambda one: int(one["self_end_index"]) - int(one["self_start_index"]))

@@ -1,4 +1,4 @@
-"""The step of a recording from its time stamps."""
+"""The time step of a log from its time stamps."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import Float
 
 UNEVEN_SHARE = 0.1
-"""Time stamps may stray from an even step by this share of it."""
+"""Largest deviation of a step from the median step, relative to it."""
 
 
 def even_timestep_s(path: Path, field: str, times_s: Float[np.ndarray, " steps"]) -> float:
-    """The step of time stamps [steps] in seconds, to the millisecond; raises ValueError for uneven ones."""
+    """The median step of the time stamps [steps] in s, rounded to 1 ms. Raises ValueError, which names file and
+    field, for uneven steps."""
     if len(times_s) < 2 or not np.isfinite(times_s).all():
         raise ValueError(f"{path}: {field} holds {len(times_s)} time stamps; expected at least 2 finite ones")
     steps = np.diff(times_s)

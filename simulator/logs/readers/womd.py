@@ -1,7 +1,7 @@
 """Import Waymo Open Motion scenes from the JSON of Nocturne and GPUDrive (.json or .json.gz).
 
-One file is one scene of 9.1 s at 10 Hz. Older files have headings in degrees, no heights, no identifiers and no type of
-lanes and paint; newer ones have all of them. Whatever is not there is derived or assumed, by name.
+One file is one scene of 9.1 s at 10 Hz. Older files have headings in degrees, no heights, no identifiers and no types
+of lanes and markings; newer ones have all of them. What is missing is derived or assumed, and counted by name.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _KINDS = {"pedestrian": PEDESTRIAN, "cyclist": CYCLIST}
 
 
 def read_womd(path: Path) -> LoggedScene:
-    """The scene of one file. Raises OSError or ValueError, in one sentence, for files that hold none."""
+    """The scene of one file. Raises OSError for a missing file and ValueError for an invalid one; messages name file
+    and field."""
     contents = _load(path)
     repairs = Repairs()
     objects = _listed(path, contents, "objects")
@@ -102,7 +103,8 @@ def _number(item: dict[str, Any], name: str) -> float:
 
 
 def _vectors(item: dict[str, Any], name: str, axes: str, steps: int, where: str) -> np.ndarray:
-    """[steps, axes]; axes that the file does not have are NaN. Ground heights, where there are heights."""
+    """[steps, axes]; axes that the file does not have are NaN. Positions are lowered from the centre of the box to
+    the ground."""
     value = item.get(name)
     if not isinstance(value, list) or len(value) != steps or not all(isinstance(v, dict) for v in value):
         raise ValueError(
@@ -110,7 +112,7 @@ def _vectors(item: dict[str, Any], name: str, axes: str, steps: int, where: str)
         )
     result = np.array([[_number(point, axis) for axis in axes] for point in value])
     if axes == "xyz":
-        result[:, 2] -= np.nan_to_num(_number(item, "height")) / 2  # Waymo's boxes stand on their middle
+        result[:, 2] -= np.nan_to_num(_number(item, "height")) / 2
     return result
 
 
@@ -126,7 +128,7 @@ def _length(value: Any) -> int:
 
 
 def _element(path: Path, number: int, road: dict[str, Any], repairs: Repairs) -> MapElement | None:
-    """One road element; those with no usable point are left out by name."""
+    """One map element; None for elements without enough finite points, which are counted."""
     geometry = road.get("geometry")
     if isinstance(geometry, dict):  # a stop sign may hold one bare point
         geometry = [geometry]
@@ -150,7 +152,7 @@ def _element(path: Path, number: int, road: dict[str, Any], repairs: Repairs) ->
 
 
 def _signals(tl_states: dict[str, Any], steps: int) -> list[Signal]:
-    """Lights by the lane that they control; moments without a state are OFF."""
+    """Lights by the lane that they control; steps without a state are OFF."""
     result = []
     for lane, light in tl_states.items():
         states = np.zeros(steps, np.int32)
@@ -168,7 +170,7 @@ def _signals(tl_states: dict[str, Any], steps: int) -> list[Signal]:
 
 
 def _ego(contents: dict[str, Any], tracks: RawTracks) -> str | None:
-    """Identifier of the self-driving car, where the file names it."""
+    """Identifier of the ego's track, None where the file does not name it."""
     metadata = contents.get("metadata")
     index = metadata.get("sdc_track_index") if isinstance(metadata, dict) else None
     objects = contents["objects"]

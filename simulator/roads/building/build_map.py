@@ -1,4 +1,4 @@
-"""From the road of one recorded scene (`RawMap`) to a `RoadMap`; what the source leaves out is derived by name."""
+"""Build a `RoadMap` from a `RawMap`; what the source leaves out is derived, and each derivation is counted by name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHORTEST_LANE_M = 0.2
 
 @dataclass
 class _Lanes:
-    """The lanes of a map with everything derived; lines are [n, 3] m in the scene's frame."""
+    """The lanes of a map with everything derived. Lines are [n, 3] m, in the frame of the map."""
 
     sources: list[RawLane]
     index: dict[str, int]
@@ -45,12 +45,22 @@ def build_log_map(
     default_limit_mps: float,
     steps: int,
     repairs: Repairs,
-    standing: Sequence[shapely.Polygon] = (),
+    parked: Sequence[shapely.Polygon] = (),
 ) -> tuple[RoadMap, np.ndarray]:
-    """The road map of a scene, relative to `origin` [3], and the light state [stops, steps] of its stop lines.
+    """The road map of a scene in coordinates relative to `origin`, and the light state [stops, steps] of its stop
+    lines.
 
-    standing: the ground under each vehicle that is parked throughout, in the plane, relative to `origin`.
-    Raises ValueError when the source has no lane or when a derived array is impossible.
+    Args:
+        source: The map as its source describes it; changed in place.
+        origins: Name and origin of the scene, for the map's metadata and for error messages.
+        origin: [3] m, in the frame of the source.
+        default_limit_mps: Speed limit of lanes for which the source gives none.
+        steps: Number of time steps of the scene, for the light states.
+        repairs: Counts what was derived or assumed.
+        parked: Footprint of each vehicle that is parked throughout, in the plane, relative to `origin`, m.
+
+    Raises:
+        ValueError: The source has no lane, or a derived array is impossible.
     """
     translate_map(source, -origin)
     source.lanes = _long_enough(source.lanes, repairs)
@@ -68,7 +78,7 @@ def build_log_map(
         name=origins.name, source_file=origins.file, source_sha256=origins.sha256, importer=origins.importer,
         lane_speed_limit_mps=_limits(lanes.sources, default_limit_mps, repairs), lane_junction=lane_junction,
         **_lane_fields(lanes, stations), **stops,
-        **map_feature_fields(source, (lanes.centres, lanes.left, lanes.right), standing, repairs),
+        **map_feature_fields(source, (lanes.centres, lanes.left, lanes.right), parked, repairs),
     )  # fmt: skip
     return road_map.validate(), light_state
 
@@ -90,7 +100,7 @@ def _lane_fields(lanes: _Lanes, stations: Sequence[Station]) -> dict[str, np.nda
 
 
 def translate_map(source: RawMap, by: np.ndarray) -> None:
-    """Move everything by [3] m, in place."""
+    """Translate everything by `by` [3] m, in place."""
     for lane in source.lanes:
         lane.centre = lane.centre + by
         lane.left = None if lane.left is None else lane.left + by
@@ -138,14 +148,14 @@ def _derive_lanes(source: RawMap, repairs: Repairs) -> _Lanes:
             fine.append(line)
             left.append(offset_line(line, np.full(len(line), halves[0])))
             right.append(offset_line(line, np.full(len(line), -halves[1])))
-    neighbours = (_side(lanes, index, sides, "left"), _side(lanes, index, sides, "right"))
+    neighbours = (_neighbours(lanes, index, sides, "left"), _neighbours(lanes, index, sides, "right"))
     return _Lanes(lanes, index, fine, left, right, successors, predecessors, junction, neighbours)
 
 
 def _take_widths_from_links(
     lanes: Sequence[RawLane], successors: list[list[int]], predecessors: list[list[int]], repairs: Repairs
 ) -> None:
-    """A bare lane between lanes of known width is as wide as they are on average, in place."""
+    """Lanes without sides or width get the mean width of their successors and predecessors, where known; in place."""
     known = [lane.width_m for lane in lanes]
     for number, lane in enumerate(lanes):
         if lane.left is None and lane.width_m is None:
@@ -164,7 +174,7 @@ def _halves(sides: LaneSides, lane: int) -> tuple[float, float]:
 def _links(
     lanes: Sequence[RawLane], index: dict[str, int], repairs: Repairs
 ) -> tuple[list[list[int]], list[list[int]]]:
-    """Successors and predecessors, as the source has them or from where lanes meet."""
+    """Successors and predecessors of every lane: from the source, else from lane ends that coincide."""
     if all(lane.successors is not None for lane in lanes):
         forward = [[index[name] for name in lane.successors or [] if name in index] for lane in lanes]
         back = [[index[name] for name in lane.predecessors or [] if name in index] for lane in lanes]
@@ -179,16 +189,16 @@ def _links(
 
 
 def _sides(source: RawMap, repairs: Repairs) -> LaneSides:
-    """Half widths and neighbours from what lies offset_line the lanes, for the lanes that lack them."""
+    """Half widths and neighbours of all lanes, from the paint, lanes and kerbs beside them."""
     lanes = source.lanes
     sides = lane_sides([lane.centre for lane in lanes], [line for line, _ in source.markings], source.edges)
     bare = np.array([lane.left is None and not lane.width_m for lane in lanes])
-    repairs.add("lane widths derived from what lies offset_line", (bare & sides.known).sum())
+    repairs.add("lane widths derived from what lies beside", (bare & sides.known).sum())
     repairs.add(f"lane widths assumed {DEFAULT_WIDTH_M:g} m", (bare & ~sides.known).sum())
     return sides
 
 
-def _side(lanes: Sequence[RawLane], index: dict[str, int], sides: LaneSides, side: str) -> np.ndarray:
+def _neighbours(lanes: Sequence[RawLane], index: dict[str, int], sides: LaneSides, side: str) -> np.ndarray:
     derived = getattr(sides, side)
     known = [getattr(lane, f"{side}_neighbour") for lane in lanes]
     return np.array([

@@ -1,6 +1,6 @@
-"""Which lane leads into which, and which lanes lie in one junction, from nothing but their centrelines.
+"""Successors of lanes and the junctions they lie in, derived from centrelines, for sources that give neither.
 
-For sources that tell neither: lanes of one map meet end to start, and lanes of one junction cross.
+A lane leads into the lanes that start where it ends; lanes whose centrelines cross lie in one junction.
 """
 
 from __future__ import annotations
@@ -15,38 +15,39 @@ import shapely
 from simulator.conventions import LANE_JOINT_GAP_M, LEVEL_GAP_M
 from simulator.roads.polylines import directions
 
-MEETING_M = 0.7
-"""A lane goes on in another one that starts this close to its end (centrelines are sampled every half metre)."""
-MEETING_RAD = np.deg2rad(50.0)
+JOINT_M = 0.7
+"""A lane leads into another one that starts this close to its end (centrelines are sampled every half metre)."""
+JOINT_RAD = np.deg2rad(50.0)
+"""Largest difference between the headings of two lanes where one leads into the other."""
 CROSSING_RAD = np.deg2rad(15.0)
-"""Lanes that meet under a smaller angle merge or split; they do not cross."""
+"""Lanes whose centrelines intersect at a smaller angle merge or split; they do not cross."""
 CROSSING_END_M = 1.0
-"""An intersection this close to the ends of both lanes is where they meet, not where they cross."""
+"""An intersection this close to the ends of both lanes is a joint, not a crossing."""
 JUNCTION_LANE_M = 80.0
-"""Longer lanes run through a junction on their way elsewhere; they do not belong to it because a sibling does."""
+"""Longer lanes are not counted to a junction merely because a lane with the same start or end is."""
 
 
 def links_by_endpoints(centres: Sequence[np.ndarray]) -> list[list[int]]:
-    """Successors of every lane: the lanes [n, 3] that start where it ends and go the same way."""
+    """Successors of every lane: the lanes that start where its centreline [n, 3] ends, in the same direction."""
     starts = np.array([line[0] for line in centres])
     ends = np.array([line[-1] for line in centres])
     first = np.array([directions(line[:2])[0] for line in centres])
     last = np.array([directions(line[-2:])[-1] for line in centres])
-    near = scipy.spatial.cKDTree(starts[:, :2]).query_ball_point(ends[:, :2], MEETING_M)
+    near = scipy.spatial.cKDTree(starts[:, :2]).query_ball_point(ends[:, :2], JOINT_M)
     return [
         [
             other
             for other in sorted(found)
             if other != lane
             and abs(starts[other, 2] - ends[lane, 2]) < LANE_JOINT_GAP_M
-            and np.cos(first[other] - last[lane]) > np.cos(MEETING_RAD)
+            and np.cos(first[other] - last[lane]) > np.cos(JOINT_RAD)
         ]
         for lane, found in enumerate(near)
     ]
 
 
 def reversed_links(links: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Predecessors from successors, or the other way round."""
+    """Predecessors of every lane from successors, or the reverse."""
     result: list[list[int]] = [[] for _ in links]
     for lane, others in enumerate(links):
         for other in others:
@@ -60,7 +61,8 @@ def junctions_by_crossing(
     successors: Sequence[Sequence[int]],
     predecessors: Sequence[Sequence[int]],
 ) -> list[int | None]:
-    """Junction of every lane, or None: lanes that cross share one, and so do those that start or end with them."""
+    """Junction of every lane, or None outside junctions. Lanes that cross share a junction, and so do shorter lanes
+    with the same start or end."""
     pairs = crossing_pairs(centres)
     crossing = {lane for pair in pairs for lane in pair}
     for links in (successors, predecessors):
@@ -76,7 +78,7 @@ def junctions_by_crossing(
 
 
 def crossing_pairs(centres: Sequence[np.ndarray]) -> list[tuple[int, int]]:
-    """Pairs of lanes [n, 3] whose centrelines cross on one level, away from where they begin and end."""
+    """Pairs of lanes whose centrelines [n, 3] cross on one level, away from their ends."""
     lines = np.array([shapely.LineString(line) for line in centres], dtype=object)
     first, second = shapely.STRtree(lines).query(lines, predicate="intersects")
     result = []
@@ -89,11 +91,11 @@ def crossing_pairs(centres: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     return result
 
 
-def _crosses(a: shapely.LineString, b: shapely.LineString, place: shapely.Geometry) -> bool:
-    """Whether two lines cross at this part of their intersection, rather than split, merge or pass over."""
-    if place.geom_type != "Point":
+def _crosses(a: shapely.LineString, b: shapely.LineString, part: shapely.Geometry) -> bool:
+    """Whether two lines cross at this part of their intersection, rather than split, merge or pass over each other."""
+    if part.geom_type != "Point":
         return False
-    here = [line.project(place) for line in (a, b)]
+    here = [line.project(part) for line in (a, b)]
     ends = [min(at, line.length - at) for at, line in zip(here, (a, b), strict=True)]
     if max(ends) < CROSSING_END_M:
         return False

@@ -1,8 +1,7 @@
-"""How far it is from a centreline to whatever lies beside it: paint, a kerb, another lane.
+"""Widths and neighbours of lanes that are given by their centrelines only, from the paint, lanes and kerbs beside them.
 
-For sources that draw lanes as bare centrelines. All lines are cut into points POINT_M apart; a point is beside a
-station when it lies no farther ahead or behind than half that spacing and a little more, so that no line slips
-between two points. Offsets are positive to the left.
+All lines are sampled every POINT_M. A point lies beside a station of a centreline when its longitudinal offset is at
+most 0.6 POINT_M, so that no line is missed between two points. Lateral offsets are positive to the left.
 """
 
 from __future__ import annotations
@@ -20,32 +19,32 @@ from simulator.roads.polylines import directions, resampled
 POINT_M = 1.0
 PARALLEL_RAD = np.deg2rad(20.0)
 PAINT_M = (0.8, 3.0)
-"""Paint this far from a centreline may be the side of its lane."""
+"""Range of lateral offsets at which paint may bound a lane."""
 LANE_GAP_M = (2.2, 6.0)
-"""Parallel centrelines this far apart have the side of both lanes between them."""
+"""Parallel centrelines this far apart have the common boundary of both lanes midway between them."""
 KERB_M = (0.9, 2.8)
-"""A kerb this far from a centreline may be the side of its lane; farther ones leave room to park."""
+"""Range of lateral offsets at which a kerb may bound a lane; farther ones leave room to park."""
 HALF_WIDTH_M = (1.3, 2.6)
-"""Half widths are kept within this."""
+"""Half widths are clipped to this range."""
 DEFAULT_WIDTH_M = 3.5
-"""Where nothing beside a lane tells its width."""
+"""Width of lanes with nothing beside them."""
 KNOWN_SHARE = 0.3
-"""A side counts as known when something bounds it along this share of the lane."""
+"""A side is known when something bounds it along at least this share of the lane."""
 NEIGHBOUR_SHARE = 0.5
-"""A lane is a neighbour when it runs beside this share of the other."""
+"""A lane is a neighbour when it runs beside at least this share of the other."""
 
 
 @dataclass(frozen=True)
 class SampledLines:
-    """Lines as points, with the line that each belongs to."""
+    """Lines sampled at points, one line after the other."""
 
     xyz: np.ndarray  # [points, 3] m
     yaw: np.ndarray  # [points] rad
-    line: np.ndarray  # [points] int
+    line: np.ndarray  # [points] int, index of the line
 
     @classmethod
     def of(cls, lines: Sequence[np.ndarray], spacing_m: float | int = POINT_M) -> SampledLines:
-        """Points at most `spacing_m` apart along lines [n, 3]."""
+        """Samples at most `spacing_m` apart along lines [n, 3]."""
         fine = [resampled(line, spacing_m) for line in lines]
         return cls(
             xyz=np.concatenate([np.zeros((0, 3)), *fine]),
@@ -56,17 +55,19 @@ class SampledLines:
 
 @dataclass(frozen=True)
 class LateralPairs:
-    """Every pair of a station and a point beside it."""
+    """Pairs of a station and a point beside it."""
 
     station: np.ndarray  # [pairs] int
     point: np.ndarray  # [pairs] int
-    offset: np.ndarray  # [pairs] m, positive to the left of the station
+    offset: np.ndarray  # [pairs] m, lateral, positive to the left of the station
 
     def where(self, chosen: np.ndarray) -> LateralPairs:
+        """The chosen pairs (a mask or indices)."""
         return LateralPairs(self.station[chosen], self.point[chosen], self.offset[chosen])
 
     def nearest(self, stations: int, side: int) -> tuple[np.ndarray, np.ndarray]:
-        """Distance [stations] to the nearest point on one side (+1 left, -1 right), inf for none, and which point."""
+        """Lateral distance [stations] to the nearest point on one side (+1 left, -1 right), inf where there is none,
+        and the index of that point, -1 where there is none."""
         distance = np.full(stations, np.inf)
         which = np.full(stations, -1)
         mine = np.flatnonzero(self.offset * side > 0)
@@ -77,7 +78,7 @@ class LateralPairs:
 
 
 def lateral_pairs(stations: SampledLines, points: SampledLines, reach_m: float | int) -> LateralPairs:
-    """Pairs of stations and points on one level that lie beside each other within `reach_m`."""
+    """All pairs of a station and a point beside it, on one level and within `reach_m`."""
     if len(points.xyz) == 0 or len(stations.xyz) == 0:
         return LateralPairs(np.zeros(0, int), np.zeros(0, int), np.zeros(0))
     here, there = scipy.spatial.cKDTree(stations.xyz[:, :2]), scipy.spatial.cKDTree(points.xyz[:, :2])
@@ -92,7 +93,7 @@ def lateral_pairs(stations: SampledLines, points: SampledLines, reach_m: float |
 
 @dataclass(frozen=True)
 class LaneSides:
-    """What lies beside the lanes of one map."""
+    """Half widths and neighbours of the lanes of one map."""
 
     half_left_m: np.ndarray  # [lanes] distance from the centreline to the left side
     half_right_m: np.ndarray  # [lanes]
@@ -104,11 +105,11 @@ class LaneSides:
 def lane_sides(
     centres: Sequence[np.ndarray], paint: Sequence[np.ndarray], edges: Sequence[np.ndarray]
 ) -> LaneSides:
-    """Half widths and neighbours of lanes that are only known by their centrelines [n, 3].
+    """Half widths and neighbours of lanes that are given by their centrelines [n, 3] only.
 
-    At every station the nearest of three is the side of the lane: paint, the middle between two parallel
-    centrelines, a kerb. A lane takes the median over its stations; a side that is bounded along less than
-    KNOWN_SHARE of the lane takes the other side's distance, and DEFAULT_WIDTH_M / 2 where neither is. Our own choice.
+    At every station the boundary is the nearest of paint, the middle between two parallel centrelines, and a kerb; a
+    lane takes the median over its stations. A side that is bounded along less than KNOWN_SHARE of the lane takes the
+    half width of the other side, and DEFAULT_WIDTH_M / 2 where neither is known. Our choice.
     """
     stations = SampledLines.of(centres)
     count, lanes = len(stations.xyz), len(centres)
@@ -137,7 +138,7 @@ def _within(distance: Float[np.ndarray, " n"], limits: tuple[float, float]) -> F
 
 
 def _parallel(stations: SampledLines, pairs: LateralPairs) -> LateralPairs:
-    """Pairs with other lanes that run the same way or the opposite way, at a lane's distance."""
+    """Pairs with other lanes that run parallel, in the same or the opposite direction, within LANE_GAP_M."""
     apart = stations.yaw[pairs.station] - stations.yaw[pairs.point]
     return pairs.where(
         (stations.line[pairs.station] != stations.line[pairs.point])
@@ -150,7 +151,7 @@ def _parallel(stations: SampledLines, pairs: LateralPairs) -> LateralPairs:
 def _medians(
     values: Float[np.ndarray, " stations"], lane: Int[np.ndarray, " stations"], lanes: int
 ) -> Float64[np.ndarray, " lanes"]:
-    """Median of the finite values of every lane; NaN where fewer than KNOWN_SHARE of its stations have one."""
+    """Median of the finite values of every lane; NaN where less than KNOWN_SHARE of its stations have one."""
     result = np.full(lanes, np.nan)
     bounds = np.searchsorted(lane, np.arange(lanes + 1))
     for number in range(lanes):
@@ -164,7 +165,8 @@ def _medians(
 def _neighbours(
     stations: SampledLines, point: Int[np.ndarray, " stations"], lanes: int
 ) -> Int[np.ndarray, " lanes"]:
-    """The lane that most often is the next one on a side and goes the same way, or -1."""
+    """The lane of the same direction that is adjacent at most stations, or -1; `point` [stations] is the nearest
+    point."""
     result = np.full(lanes, -1)
     found = (point >= 0) & (np.cos(stations.yaw - stations.yaw[point]) > 0)
     length = np.bincount(stations.line, minlength=lanes)

@@ -1,4 +1,4 @@
-"""Everything of a recorded scene's `RoadMap` beside its lanes: kerbs, paint, crosswalks, drivable ground, pavements."""
+"""The fields of a `RoadMap` beside its lanes: road edges, markings, crosswalks, drivable area and walkways."""
 
 from __future__ import annotations
 
@@ -24,23 +24,26 @@ from simulator.roads.polylines import simplified, split_long
 from simulator.roads.road_map import MAX_EDGE_LENGTH_M, MAX_SPACING_M, MarkingType, pack_pieces
 
 PARKING_MARGIN_M = 0.5
-"""Of ground around a parked vehicle."""
+"""Width of the ground around a parked vehicle that is added to the drivable area."""
 
 Lines = tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]
 """Centreline, left and right side of every lane, [n, 3] m each."""
 
 
 def map_feature_fields(
-    source: RawMap, lanes: Lines, standing: Sequence[shapely.Polygon], repairs: Repairs
+    source: RawMap, lanes: Lines, parked: Sequence[shapely.Polygon], repairs: Repairs
 ) -> dict[str, np.ndarray]:
-    """Kerbs, paint, crosswalks, drivable rings and pavements as flat arrays."""
+    """Road edges, markings, crosswalks, drivable rings and walkways as flat arrays, by field of `RoadMap`.
+
+    `parked` has the footprint of every vehicle that is parked throughout, in the plane, m.
+    """
     heights = SampledLines.of(lanes[0])
     levels = _drivable(source, lanes)
     edges = source.edges
     if not edges:
         edges = [edge for area, points in levels for edge in with_heights(outlines(area), points)]
         repairs.add("road edges taken from the outline of the drivable area", len(edges))
-    bays = parking_areas(standing, [area for area, _ in levels])
+    bays = parking_areas(parked, [area for area, _ in levels])
     repairs.add("parking places added under parked vehicles", len(bays))
     rings = [ring for area, points in levels for ring in with_heights(rings_without_holes(area), points)]
     kerbs = [
@@ -64,7 +67,7 @@ def map_feature_fields(
 
 
 def _drivable(source: RawMap, lanes: Lines) -> list[tuple[shapely.Geometry, np.ndarray]]:
-    """Drivable area in the plane, and the points [n, 3] that give its height, of the lower and any upper level."""
+    """Per level, the lower one first: the drivable area in the plane, and the points [n, 3] that give its height."""
     if source.surface_rule is SurfaceRule.KERBS:
         left, right = _half_widths(lanes[1], lanes[0]), _half_widths(lanes[2], lanes[0])
         strips = strips_to_kerbs(lanes[0], left, right, source.edges)
@@ -80,16 +83,14 @@ def _drivable(source: RawMap, lanes: Lines) -> list[tuple[shapely.Geometry, np.n
     return result
 
 
-def parking_areas(
-    standing: Sequence[shapely.Polygon], levels: Sequence[shapely.Geometry]
-) -> list[np.ndarray]:
-    """Rings [n, 2] around parked vehicles that stand, with some corner, off the drivable areas.
+def parking_areas(parked: Sequence[shapely.Polygon], levels: Sequence[shapely.Geometry]) -> list[np.ndarray]:
+    """Rings [n, 2] around the footprints that are not completely inside the drivable area of some level.
 
-    Maps leave out drives, yards and car parks; where a vehicle stands there is one. Without it a vehicle would have
-    left the road before it ever moved.
+    Maps leave out driveways and car parks; a parked vehicle shows where one is. Without these areas such a vehicle
+    would be off the road from the first step on.
     """
     result = []
-    for box in standing:
+    for box in parked:
         if not any(shapely.covers(area, box) for area in levels):
             result.append(
                 shapely.get_coordinates(shapely.buffer(box, PARKING_MARGIN_M, join_style="mitre"))[:-1]
@@ -98,7 +99,7 @@ def parking_areas(
 
 
 def _half_widths(sides: Sequence[np.ndarray], centres: Sequence[np.ndarray]) -> np.ndarray:
-    """Distance [lanes] from the middle of a side to the middle of its centreline, m."""
+    """Distance [lanes] from the middle vertex of a side to the middle vertex of its centreline, m."""
     pairs = zip(sides, centres, strict=True)
     return np.array(
         [np.linalg.norm((side[len(side) // 2] - line[len(line) // 2])[:2]) for side, line in pairs]
@@ -106,7 +107,8 @@ def _half_widths(sides: Sequence[np.ndarray], centres: Sequence[np.ndarray]) -> 
 
 
 def _paint_kind(line: np.ndarray, heights: SampledLines) -> MarkingType:
-    """Paint between lanes that run against each other is yellow, between lanes that run together dashed white."""
+    """Type of a marking that the source does not give: yellow between lanes of opposite directions, dashed white
+    between lanes of the same direction, solid white elsewhere."""
     middle = line[len(line) // 2]
     tangent = line[min(len(line) // 2 + 1, len(line) - 1)] - line[max(len(line) // 2 - 1, 0)]
     apart = heights.xyz[:, :2] - middle[:2]

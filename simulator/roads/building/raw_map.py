@@ -1,8 +1,8 @@
-"""The road of one recorded scene as its source describes it (`RawMap`), before it becomes a `RoadMap`.
+"""A map as its source describes it (`RawMap`), before it becomes a `RoadMap`.
 
-Sources differ in what they leave out: Waymo draws centrelines, paint and kerbs but no lane sides; nuScenes gives
-lane polygons but no heights; Argoverse gives both sides of a lane but no kerbs. What is missing is None here and is
-derived, by name, in `simulator.roads.building.build_map`.
+Sources differ in what they leave out: Waymo gives centrelines, markings and kerbs but no lane boundaries; nuScenes
+gives lane polygons but no heights; Argoverse gives both boundaries of a lane but no kerbs. What is missing is None
+here and is derived in `simulator.roads.building.build_map`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from simulator.roads.road_map import MarkingType, StopKind
 
 
 class SurfaceRule(enum.Enum):
-    """What makes up the drivable area."""
+    """What the drivable area consists of."""
 
     LANES = "the source's surfaces and its lanes"
     KERBS = "surfaces, lanes, and the asphalt between them up to the kerbs"
@@ -33,7 +33,7 @@ class RawLane:
     left: np.ndarray | None = None
     right: np.ndarray | None = None
     width_m: float | None = None  # mean, where the source gives a surface but no sides
-    successors: list[str] | None = None  # None: the source does not tell
+    successors: list[str] | None = None  # None: not in the source
     predecessors: list[str] | None = None
     left_neighbour: str | None = None
     right_neighbour: str | None = None
@@ -48,18 +48,20 @@ class Signal:
     """A light, a stop sign or a yield sign, and the lanes that it controls."""
 
     kind: StopKind
-    lanes: list[str] = field(default_factory=list)  # empty: the source only tells where the sign stands
-    point: np.ndarray | None = None  # [3] m: where to stop, or where the sign stands
-    states: np.ndarray | None = None  # [steps] int, lights.OFF/GREEN/YELLOW/RED
+    lanes: list[str] = field(default_factory=list)  # empty: the source gives only the position of the sign
+    point: np.ndarray | None = None  # [3] m: stop position, or position of the sign
+    states: np.ndarray | None = None  # [steps] int, OFF, GREEN, YELLOW or RED of `simulator.conventions`
 
 
 @dataclass
 class RawMap:
-    """All of one scene's road. Lines and rings are float64, m, in the source's frame."""
+    """The map of one scene. Lines and rings are float64, m, in the frame of the source."""
 
     lanes: list[RawLane] = field(default_factory=list)
     edges: list[np.ndarray] = field(default_factory=list)  # kerbs, [n, 3]
-    markings: list[tuple[np.ndarray, MarkingType | None]] = field(default_factory=list)  # None: any kind
+    markings: list[tuple[np.ndarray, MarkingType | None]] = field(
+        default_factory=list
+    )  # None: type not in the source
     crosswalks: list[np.ndarray] = field(default_factory=list)  # rings [n, 3]
     walkways: list[np.ndarray] = field(default_factory=list)  # rings [n, 3]
     surfaces: list[shapely.Geometry] = field(default_factory=list)  # drivable, polygons in the plane, m
@@ -69,7 +71,7 @@ class RawMap:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a scene comes from."""
+    """Name and source of a scene, for metadata and error messages."""
 
     name: str
     file: str

@@ -9,12 +9,12 @@ import numpy as np
 
 @dataclass
 class Repairs:
-    """What was mended, by name."""
+    """How often each correction was made, by name."""
 
     counts: dict[str, int] = field(default_factory=dict)
 
     def add(self, name: str, count: int | np.integer = 1) -> None:
-        """Count `count` more of `name`; nothing is nothing."""
+        """Add `count` to the count of `name`; a count of 0 leaves no entry."""
         if count > 0:
             self.counts[name] = self.counts.get(name, 0) + int(count)
 

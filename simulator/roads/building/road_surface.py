@@ -1,9 +1,9 @@
-"""The drivable area of a recorded scene, as rings without holes, from lanes and kerbs.
+"""The drivable area of a map, as rings without holes, from lanes and kerbs.
 
-Waymo draws no surface, only bare centrelines and kerbs, so the surface is what can be seen from the lanes: looking
-left and right from every metre of a lane, asphalt reaches to the first kerb; where there is none near by, to the next
-lane; and where there is neither, to the side of the lane itself. What lies between lanes and is open to them, with no
-kerb in between, is asphalt too: the bays of a car park, the wedges between the turning lanes of a junction.
+Waymo gives no surfaces, only centrelines and kerbs. Its drivable area is what is visible from the lanes: at every
+metre of a lane it extends to both sides up to the nearest kerb; without one in reach, up to the next lane; without
+either, to the side of the lane. Gaps between lanes that are open to them, with no kerb in between, are drivable too:
+parking bays, and the wedges between the turning lanes of a junction.
 """
 
 from __future__ import annotations
@@ -20,36 +20,37 @@ from simulator.roads.building.lane_widths import SampledLines, lateral_pairs
 from simulator.roads.overpasses import REACH_M, split_height
 
 STATION_M = 1.0
-"""Lanes are looked at this often."""
+"""Spacing of the stations along lanes."""
 KERB_REACH_M = 12.0
-"""A kerb this near bounds the asphalt that a lane lies on: a lane, a parking bay and a bus bay are not wider."""
+"""A kerb this near bounds the drivable area beside a lane: a lane, a parking bay and a bus bay are not wider."""
 LANE_REACH_M = 12.0
-"""What lies between two centrelines this near, with no kerb between them, is asphalt."""
+"""The ground between two centrelines this near, with no kerb between them, is drivable."""
 SEAM_M = 0.3
 """Gaps narrower than twice this are closed."""
 LARGEST_GAP_M2 = 2500.0
-"""Holes up to this size may be asphalt: two rows of parking bays between aisles 70 m long, with room to spare."""
+"""Holes up to this size may be drivable: two rows of parking bays between aisles 70 m long have less."""
 OPEN_SHARE = 0.25
-"""A gap is asphalt when this share of its outline has no kerb: a bay is open along it, a garden has but a gate."""
+"""A gap is drivable when at least this share of its outline has no kerb: bays are open along one side, gardens are
+not."""
 TOLERANCE_M = 0.03
 LEAST_M2 = 0.01
 
 
 @dataclass(frozen=True)
 class Strips:
-    """Lanes as quadrilaterals between stations: the ground that belongs to them."""
+    """Lanes as quadrilaterals between stations."""
 
     stations: SampledLines
     left: np.ndarray  # [stations, 2] m
     right: np.ndarray  # [stations, 2] m
 
     def area(self, chosen: Bool[np.ndarray, " stations"]) -> shapely.Geometry:
-        """The ground [m, in the plane] from each chosen station to the next one on its lane."""
+        """The area in the plane, m, from each chosen station to the next one on its lane."""
         line = self.stations.line
         first = np.flatnonzero((line[1:] == line[:-1]) & chosen[:-1])
         corners = [self.right[first], self.right[first + 1], self.left[first + 1], self.left[first]]
         pieces = shapely.polygons(np.stack(corners, axis=1))
-        # Inside a tight bend the sides of neighbouring stations cross; the hull of the four ends is what they sweep.
+        # Inside a tight bend the sides of neighbouring stations cross; their convex hull is what the lane covers.
         twisted = ~shapely.is_valid(pieces)
         pieces[twisted] = shapely.convex_hull(pieces[twisted])
         return shapely.union_all(pieces[shapely.area(pieces) > 0])
@@ -58,14 +59,14 @@ class Strips:
 def strips_of_sides(
     centres: Sequence[np.ndarray], left: Sequence[np.ndarray], right: Sequence[np.ndarray]
 ) -> Strips:
-    """Lanes between their own sides, lines [n, 3]."""
+    """Lanes between their own boundaries; lines [n, 3] m."""
     stations = SampledLines.of(centres, STATION_M)
     count = np.bincount(stations.line, minlength=len(centres))
     return Strips(stations, _evenly(left, count), _evenly(right, count))
 
 
 def _evenly(lines: Sequence[np.ndarray], count: np.ndarray) -> np.ndarray:
-    """Every line as its number of points, evenly spaced, one line after the other: [points, 2]."""
+    """Every line as `count` evenly spaced points, one line after the other: [points, 2] m."""
     strings = np.array([shapely.LineString(line[:, :2]) for line in lines], dtype=object)
     share = np.concatenate([np.linspace(0.0, 1.0, number) for number in count])
     return shapely.get_coordinates(
@@ -79,7 +80,7 @@ def strips_to_kerbs(
     half_right_m: Float[np.ndarray, " lanes"],
     edges: Sequence[np.ndarray],
 ) -> Strips:
-    """Lanes and all asphalt that is seen from them: centrelines and kerbs are [n, 3]."""
+    """Lanes and the drivable ground beside them up to the kerbs; centrelines and kerbs are [n, 3] m."""
     stations = SampledLines.of(centres, STATION_M)
     count = len(stations.xyz)
     kerbs = lateral_pairs(stations, SampledLines.of(edges), KERB_REACH_M)
@@ -104,22 +105,22 @@ def level_masks(stations: SampledLines) -> list[Bool[np.ndarray, " stations"]]:
     if np.ptp(height) > 0:
         tree = scipy.spatial.cKDTree(stations.xyz[:, :2])
         cell = np.round(stations.xyz[:, :2] / 4.0)
-        places, member = np.unique(cell, axis=0, return_inverse=True)
+        cells, member = np.unique(cell, axis=0, return_inverse=True)
         split = np.array(
-            [split_height(height[near]) for near in tree.query_ball_point(4.0 * places, 1.5 * REACH_M)]
+            [split_height(height[near]) for near in tree.query_ball_point(4.0 * cells, 1.5 * REACH_M)]
         )
         upper = height > split[member.ravel()]
     return [~upper, upper] if upper.any() else [~upper]
 
 
 def close_seams(area: shapely.Geometry) -> shapely.Geometry:
-    """The area with seams closed."""
+    """The area with gaps narrower than 2 SEAM_M closed."""
     grown = shapely.buffer(area, SEAM_M, join_style="mitre")
     return shapely.simplify(shapely.buffer(grown, -SEAM_M, join_style="mitre"), TOLERANCE_M)
 
 
 def with_open_gaps(area: shapely.Geometry, edges: Sequence[np.ndarray]) -> shapely.Geometry:
-    """The area and those holes in it that are open asphalt, for sources that draw kerbs [n, 3] but no surface."""
+    """The area and its open holes (see OPEN_SHARE), for sources that give kerbs [n, 3] m but no surfaces."""
     holes = [shapely.Polygon(ring) for part in _polygons(area) for ring in part.interiors]
     gaps = [hole for hole in holes if hole.area <= LARGEST_GAP_M2]
     kerbs = np.array([shapely.LineString(edge[:, :2]) for edge in edges], dtype=object)
@@ -127,13 +128,13 @@ def with_open_gaps(area: shapely.Geometry, edges: Sequence[np.ndarray]) -> shape
     opened = [
         part for gap in gaps for part in _open_parts(gap, kerbs[tree.query(gap, "dwithin", 2 * SEAM_M)])
     ]
-    # Parts were cut along kerbs; grown a little, they meet what they belong to again.
+    # The parts were cut along kerbs; buffered a little, they touch the area again.
     grown = [shapely.buffer(part, 0.02, join_style="mitre") for part in opened]
     return shapely.simplify(shapely.union_all([area, *grown]), TOLERANCE_M)
 
 
 def _open_parts(gap: shapely.Polygon, kerbs: np.ndarray) -> list[shapely.Geometry]:
-    """The parts of a gap, as kerbs divide it, that are open to the road around."""
+    """The parts of a gap, divided by kerbs, that are open to the road around."""
     walls = shapely.union_all(kerbs)
     parts = shapely.get_parts(shapely.difference(gap, shapely.buffer(walls, 0.01)))
     near_walls = shapely.buffer(walls, 2 * SEAM_M)
@@ -143,7 +144,7 @@ def _open_parts(gap: shapely.Polygon, kerbs: np.ndarray) -> list[shapely.Geometr
 
 
 def area_inside_outlines(rings: Sequence[np.ndarray]) -> shapely.Geometry:
-    """The area inside outlines [n, 2 or 3], of which those inside an odd number of others are holes."""
+    """The area inside outlines [n, 2 or 3] m; outlines inside an odd number of others are holes."""
     polygons = [shapely.make_valid(shapely.Polygon(ring[:, :2])) for ring in rings if len(ring) >= 4]
     area: shapely.Geometry = shapely.Polygon()
     for polygon in sorted(polygons, key=lambda one: -one.area):
@@ -153,7 +154,7 @@ def area_inside_outlines(rings: Sequence[np.ndarray]) -> shapely.Geometry:
 
 
 def rings_without_holes(area: shapely.Geometry) -> list[np.ndarray]:
-    """Open rings [n, 2] that together cover the area: polygons with holes are cut through the holes."""
+    """Open rings [n, 2] m that together cover the area: polygons with holes are cut through the holes."""
     result, pending = [], _polygons(area)
     while pending:
         polygon = pending.pop()
@@ -177,7 +178,7 @@ def _polygons(area: shapely.Geometry) -> list[shapely.Polygon]:
 
 
 def with_heights(rings: Sequence[np.ndarray], heights: Float[np.ndarray, "points 3"]) -> list[np.ndarray]:
-    """Rings [n, 3] at the height of the nearest of the points."""
+    """Rings [n, 3] m: each vertex at the height of the nearest of the points `heights`."""
     if not rings:
         return []
     tree = scipy.spatial.cKDTree(heights[:, :2])
@@ -185,7 +186,7 @@ def with_heights(rings: Sequence[np.ndarray], heights: Float[np.ndarray, "points
 
 
 def outlines(area: shapely.Geometry) -> list[np.ndarray]:
-    """All outlines [n, 2] of the area, closed, holes included."""
+    """All outlines [n, 2] m of the area, closed, holes included."""
     return [
         shapely.get_coordinates(ring) for part in _polygons(area) for ring in (part.exterior, *part.interiors)
     ]

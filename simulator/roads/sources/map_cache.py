@@ -1,8 +1,7 @@
-"""Get towns by name, imported and baked once and then read from the cache.
+"""Load maps by name. Maps and their look-up tables are computed once and then read from a cache.
 
-The cache is a folder ($GIGAPIXEL_CACHE, else ~/.cache/gigapixel) of HDF5 files keyed by the town's name, the
-SHA-256 of its source and the versions of importer, schema and grids: a changed source or program never meets a
-stale file.
+The cache is a folder ($GIGAPIXEL_CACHE, else ~/.cache/gigapixel) of HDF5 files. File names contain the name of the map,
+the SHA-256 of its source and the versions of importer, schema and grids, so that stale files are never read.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ _GRIDS_FORMAT = PackFormat("gigapixel baked grids", "grids", GRIDS_VERSION)
 
 
 def cache_folder() -> Path:
-    """Where imported towns are kept."""
+    """The folder of the cache."""
     chosen = os.environ.get("GIGAPIXEL_CACHE")
     return Path(chosen) if chosen else Path.home() / ".cache" / "gigapixel"
 
 
 def load_maps(names: Sequence[str]) -> list[RoadMap]:
-    """Road maps by town name (also `Made-0`, see `simulator.roads.sources.procedural_town`), or by path of an OpenDRIVE file
-    or of a scene pack (.h5)."""
+    """Road maps by name of a town (also `Made-0`, see `simulator.roads.sources.procedural_town`), or by path of an
+    OpenDRIVE file or of a scene pack (.h5) with one map."""
     if isinstance(names, str):
         raise ValueError(f"names is the single text {names!r}; expected a list such as [{names!r}]")
     return [_load_map(str(name)) for name in names]
@@ -62,7 +61,7 @@ def _make(number: int) -> RoadMap:
 
 
 def _cached(town: str, sha256: str, build: Callable[[], RoadMap]) -> RoadMap:
-    """The town from the cache, or built and put there."""
+    """The map from the cache, or built and stored there."""
     entry = cache_folder() / f"{_key(town, sha256)}.h5"
     if entry.is_file():
         try:
@@ -80,14 +79,14 @@ def _load_map_file(path: str) -> RoadMap:
     scenes = file_attributes(path).get("num_scenes")
     if scenes is not None:
         raise ValueError(
-            f"{path}: holds {scenes} recorded scenes, not the map of one town; expected a town here "
-            "(simulator.reset.scene_stream makes worlds of recorded scenes)"
+            f"{path}: holds {scenes} logged scenes, not one map; expected a map here "
+            "(simulator.reset.scene_stream makes worlds from logged scenes)"
         )
     return RoadMap.load(path)
 
 
 def _load_without_reader(name: str) -> RoadMap:
-    """A town imported elsewhere and copied into the cache serves machines that lack the reader (py123d)."""
+    """The map from the cache alone, for machines without py123d: one imported elsewhere and copied into the cache."""
     entries = sorted(cache_folder().glob(f"{name}-*-s{SCHEMA_VERSION}i{IMPORTER_VERSION}.h5"))
     if not entries:
         raise ValueError(
@@ -98,16 +97,17 @@ def _load_without_reader(name: str) -> RoadMap:
 
 
 def load_grids(road_map: RoadMap) -> Grids:
+    """Grids of a map by name, from the cache or computed and stored there."""
     return cached_grids(road_map, _key(road_map.name, road_map.source_sha256))
 
 
 def _key(town: str, sha256: str) -> str:
-    """Names what was made from a source by these programs."""
+    """Cache key of a map: its name, its source and the versions of importer and schema."""
     return f"{town}-{sha256[:16]}-s{SCHEMA_VERSION}i{IMPORTER_VERSION}"
 
 
 def cached_grids(road_map: RoadMap, key: str) -> Grids:
-    """Grids of a map, from the cache or baked and put there; ``key`` names the map and whatever it was made from."""
+    """Grids of a map, from the cache or computed and stored there. ``key`` identifies the map and its source."""
     entry = cache_folder() / f"{key}-grids{GRIDS_VERSION}.h5"
     if entry.is_file():
         try:

@@ -1,8 +1,8 @@
-"""Import one OpenDRIVE map (CARLA's towns, or any .xodr file) as a `RoadMap`, read by py123d.
+"""Import an OpenDRIVE map (CARLA's towns, or any .xodr file) as a `RoadMap`, read by py123d.
 
-py123d turns the road description into lanes, boundaries, road edges, painted lines, crosswalks and stop zones;
-here these objects are resampled, indexed and checked. Only importers import py123d: the maps they write travel
-as HDF5 to machines that lack it.
+py123d converts the road description into lanes, boundaries, road edges, painted lines, crosswalks and stop zones; here
+these objects are resampled, indexed and checked. Only importers need py123d: the maps that they write as HDF5 can be
+read without it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def import_town(name_or_path: str | Path) -> RoadMap:
 
 
 def find_source(name_or_path: str | Path) -> Path:
-    """Path of the OpenDRIVE file behind a town name or path; refuses unknown ones in one sentence."""
+    """Path of the OpenDRIVE file of a town name or path. Raises ValueError for an unknown name, FileNotFoundError for
+    a missing file."""
     path = Path(name_or_path)
     if path.suffix in (".xodr", ".gz") or len(path.parts) > 1:
         if not path.is_file():
@@ -93,22 +94,22 @@ def source_sha256(path: Path) -> str:
 
 
 def _read_objects(path: Path) -> list[Any]:
-    """All map objects of the file; every way the reader can fail becomes one sentence."""
+    """All map objects of the file. Raises ValueError, whatever the reader raises."""
     try:
         from py123d.parser.opendrive.opendrive_map_parser import iter_xodr_map_objects
     except ImportError as error:
         raise ValueError(f"{path}: importing OpenDRIVE needs py123d ({error}); pip install py123d") from error
-    chatter = io.StringIO()
+    printed = io.StringIO()
     try:
-        # The reader prints roads it cannot parse and goes on without them: listen, and refuse such files.
-        with contextlib.redirect_stdout(chatter), contextlib.redirect_stderr(io.StringIO()):
+        # The reader prints the roads that it cannot parse and continues without them; such files are refused.
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
             objects = list(iter_xodr_map_objects(path))
     except Exception as error:  # a third-party parser fails in as many ways as there are broken files
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ValueError(
             f"{path}: not a readable OpenDRIVE map ({reason}); expected an intact .xodr[.gz]"
         ) from error
-    broken = [line for line in chatter.getvalue().splitlines() if line.startswith("Error parsing")]
+    broken = [line for line in printed.getvalue().splitlines() if line.startswith("Error parsing")]
     if broken:
         raise ValueError(
             f"{path}: {len(broken)} road(s) cannot be parsed, first: {broken[0]}; expected valid roads"
@@ -143,7 +144,7 @@ def _build(name: str, path: Path, objects: list[Any], lanes: list[Any]) -> RoadM
         lane_successors=pad_indices(successors), lane_predecessors=pad_indices(predecessors),
         lane_left=_neighbours(lanes, "left_lane_id", index, stations),
         lane_right=_neighbours(lanes, "right_lane_id", index, stations),
-        lane_junction=lane_junction, **_furniture(objects, lanes), **stop_lines,
+        lane_junction=lane_junction, **_map_features(objects, lanes), **stop_lines,
     )  # fmt: skip
 
 
@@ -152,7 +153,7 @@ def _importer() -> str:
 
 
 def _lane_lines(lane: Any, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centreline, left and right boundary as float64 [n, 3], refused when not finite or too short."""
+    """Centreline, left and right boundary as float64 [n, 3] m. Raises ValueError for lines of one point or with NaN."""
     lines = tuple(
         np.asarray(getattr(lane, part).array, np.float64)
         for part in ("centerline", "left_boundary", "right_boundary")
@@ -169,12 +170,12 @@ def _length(line: np.ndarray) -> float:
 
 
 def _links(lanes: list[Any], field: str, index: dict[str, int]) -> list[list[int]]:
-    """Linked lanes, in increasing order: the reader keeps them in sets, whose order changes from run to run."""
+    """Linked lanes in increasing order: the reader keeps them in sets, whose order changes between runs."""
     return [sorted(index[str(i)] for i in getattr(lane, field) if str(i) in index) for lane in lanes]
 
 
 def _neighbours(lanes: list[Any], field: str, index: dict[str, int], stations: list[tuple]) -> np.ndarray:
-    """Neighbour lane [lanes], kept only when both lanes point the same way."""
+    """Neighbour lane [lanes], -1 for none and for neighbours of the opposite direction."""
     result = np.full(len(lanes), -1, np.int32)
     for number, lane in enumerate(lanes):
         other = index.get(str(getattr(lane, field)))
@@ -202,8 +203,8 @@ def _stop_zones(objects: list[Any], index: dict[str, int]) -> list[tuple[str, li
     return zones
 
 
-def _furniture(objects: list[Any], lanes: list[Any]) -> dict[str, np.ndarray]:
-    """Road edges, painted lines, crosswalks, drivable polygons and pavements as flat arrays."""
+def _map_features(objects: list[Any], lanes: list[Any]) -> dict[str, np.ndarray]:
+    """Road edges, painted lines, crosswalks, drivable polygons and walkways as flat arrays, by field of `RoadMap`."""
     from simulator.roads.drivable_area import small_islands, without_edges_of  # needs Shapely
 
     lines = [line for line in _of_type(objects, "RoadLine") if line.road_line_type.name in _MARKINGS]
@@ -228,10 +229,10 @@ def _furniture(objects: list[Any], lanes: list[Any]) -> dict[str, np.ndarray]:
 
 
 def _road_edges(lanes: list[Any], lane_groups: list[Any], others: list[Any]) -> list[np.ndarray]:
-    """Outlines of everything drivable, [n, 3] each.
+    """Outlines of the drivable area, [n, 3] m each.
 
-    py123d's own road edges run between lanes and parking bays; ours must be where a car leaves the drivable area,
-    so all other drivable surfaces take part in the union.
+    py123d's own road edges separate lanes from parking bays. Ours are the edge of the drivable area, so all other
+    drivable surfaces are part of the union.
     """
     from py123d.parser.utils.map_utils.road_edge import road_edge_2d_utils, road_edge_3d_utils
 

@@ -1,16 +1,17 @@
-"""Names of towns that are made from a number; `simulator.roads.sources.procedural_town` makes them."""
+"""Names of procedurally generated towns, which `simulator.roads.sources.procedural_town` generates from a number."""
 
 from __future__ import annotations
 
 import hashlib
 
 PROCEDURAL_VERSION = 1
-"""Of the recipe: another one makes other towns."""
+"""Version of the generator; changing it changes every generated town."""
 PREFIX = "Made-"
 
 
 def procedural_number(name: str) -> int | None:
-    """The number of a made town's name; None for other names. Raises ValueError for `Made-` without a number."""
+    """The number in the name of a generated town; None for other names. Raises ValueError for `Made-` without a
+    number."""
     if not name.startswith(PREFIX):
         return None
     number = name.removeprefix(PREFIX)
@@ -20,5 +21,5 @@ def procedural_number(name: str) -> int | None:
 
 
 def procedural_sha256(name: str) -> str:
-    """Stands for the hash of a source file: changes with the recipe."""
+    """Used in place of the hash of a source file: depends on the name and on PROCEDURAL_VERSION."""
     return hashlib.sha256(f"{name} {PROCEDURAL_VERSION}".encode()).hexdigest()

@@ -1,17 +1,17 @@
-"""Towns made from a number, with the shapes that CARLA's training towns lack: `Made-0`, `Made-1`, ...
+"""Procedurally generated towns with the shapes that CARLA's training towns lack: `Made-0`, `Made-1`, ...
 
-CARLA's towns 1 to 6 have no bend that turns one way and then the other, and their crossings are straight; a driver
-that knows nothing else leaves the road in Town07. A made town is a small crooked grid: roads wind, opposite arms of a
-crossing do not line up, dead ends are turning circles. Two lanes, right-hand traffic, flat; all our own choice.
+CARLA's towns 1 to 6 have no S-bends and only straight intersections; a policy trained on them alone leaves the road in
+Town07. A generated town is a small irregular grid: roads bend both ways, opposite arms of an intersection are not
+aligned, and dead ends are turning circles. Two lanes, right-hand traffic, flat; all our choice.
 
-| what           | range                                                                            |
-|----------------|----------------------------------------------------------------------------------|
-| crossings      | 4 x 4, 70 m apart, each moved by up to 8 m                                         |
-| roads          | those of a spanning tree, and of the others every second one                       |
-| lane width     | 2.9 to 3.7 m, per road                                                             |
-| speed limit    | 30 to 65 km/h, per road                                                            |
-| tightest bend  | 8 m in the middle of a road, 4.5 m within a crossing or a turning circle           |
-| crossings' law | lights, stop signs, yield signs or nothing                                         |
+| what             | range                                                                      |
+|------------------|----------------------------------------------------------------------------|
+| intersections    | 4 x 4, 70 m apart, each displaced by up to 8 m                             |
+| roads            | those of a spanning tree, and of the others every second one               |
+| lane width       | 2.9 to 3.7 m, per road                                                     |
+| speed limit      | 30 to 65 km/h, per road                                                    |
+| smallest radius  | 8 m along a road, 4.5 m within an intersection or a turning circle         |
+| right of way     | traffic lights, stop signs, yield signs or nothing, per intersection       |
 """
 
 from __future__ import annotations
@@ -32,22 +32,24 @@ from simulator.roads.polylines import arc_length, offset_line
 from simulator.roads.road_map import MarkingType, RoadMap, StopKind
 from simulator.roads.sources.procedural_names import PREFIX, PROCEDURAL_VERSION, procedural_sha256
 
-GRID, SPACING_M, MOVED_M = 4, 70.0, 8.0
+GRID, SPACING_M, DISPLACEMENT_M = 4, 70.0, 8.0
 EXTRA_ROADS = 0.5
+"""Probability of a road between neighbouring intersections that are connected already."""
 ARM_M = (8.0, 13.0)
-"""From a crossing's middle to where its roads begin."""
+"""Distance from the centre of an intersection to the start of its roads."""
 ARM_TURN_RAD, ARM_SHIFT_M = 0.16, 1.5
-"""How crookedly a road leaves a crossing: against the line to its other end, and offset_line it."""
+"""Largest angle and lateral offset at which a road leaves an intersection, relative to the line to its other end."""
 WINDING_M = 9.0
+"""Largest lateral offset of the points through which a road runs."""
 WIDTH_M = (2.9, 3.7)
 LIMIT_KMH = (30.0, 65.0)
 LEAST_RADIUS_M, LEAST_TURN_RADIUS_M = 8.0, 4.5
 CIRCLE_M, CIRCLE_AHEAD = (6.5, 9.5), (1.6, 2.0)
-"""Radius of a turning circle, and the distance of its middle from the road's end, in radii."""
+"""Radius of a turning circle, and the distance of its centre from the end of the road, in radii."""
 POINT_M = 0.5
 CORNER_M = 2.0
-"""Kerbs between two arms of a crossing are rounded by this much."""
-LAWS: dict[StopKind | None, float] = {
+"""Radius of the kerbs between two arms of an intersection."""
+CONTROL_SHARES: dict[StopKind | None, float] = {
     StopKind.TRAFFIC_LIGHT: 0.4,
     StopKind.STOP_SIGN: 0.2,
     StopKind.YIELD: 0.1,
@@ -58,21 +60,21 @@ Line = Float[np.ndarray, "n 3"]
 
 
 def generate_town(number: int) -> RoadMap:
-    """The town of a number: the same one whenever and wherever it is made."""
+    """The town of a number; a pure function of the number and PROCEDURAL_VERSION."""
     rng = np.random.default_rng((PROCEDURAL_VERSION, number))
     name = f"{PREFIX}{number}"
-    roads, crossings = _plan(rng)
-    lanes = [arm.into for arms in crossings.values() for arm in arms]
+    roads, junctions = _layout(rng)
+    lanes = [arm.into for arms in junctions.values() for arm in arms]
     source = RawMap(lanes=lanes, markings=[(road.line, MarkingType.DASHED_WHITE) for road in roads])
-    for node, arms in crossings.items():
+    for node, arms in junctions.items():
         if len(arms) == 1:
             lanes.append(_turning_circle(rng, node, arms[0]))
             continue
         links = _links(node, arms)
         lanes += links
         source.surfaces.append(_surface(links))
-        law = rng.choice(len(LAWS), p=list(LAWS.values()))
-        kind = list(LAWS)[law]
+        chosen = rng.choice(len(CONTROL_SHARES), p=list(CONTROL_SHARES.values()))
+        kind = list(CONTROL_SHARES)[chosen]
         if kind is not None and len(arms) > 2:
             source.signals += [Signal(kind, [link.name]) for link in links]
     origins = Provenance(name, name, procedural_sha256(name), f"made town {PROCEDURAL_VERSION}", "made")
@@ -81,7 +83,7 @@ def generate_town(number: int) -> RoadMap:
 
 @dataclass(frozen=True)
 class Road:
-    """A two-way road. `line` [n, 3] m is its middle, from its first crossing to its second."""
+    """A two-way road. `line` [n, 3] m is its centreline, from its first intersection to its second."""
 
     name: str
     line: Line
@@ -89,7 +91,7 @@ class Road:
     limit_mps: float
 
     def lanes(self) -> list[RawLane]:
-        """The lane along the line and the one against it."""
+        """The lane in the direction of the line and the one in the opposite direction."""
         right, left = (
             offset_line(self.line, np.full(len(self.line), side * self.width_m)) for side in (-1.0, 1.0)
         )
@@ -101,12 +103,12 @@ class Road:
 
 @dataclass(frozen=True)
 class Arm:
-    """A road where it meets a crossing: its lanes in and out."""
+    """The end of a road at an intersection: its lanes into and out of the intersection."""
 
     road: Road
     into: RawLane
     out: RawLane
-    end: np.ndarray  # [2, 2] m: the last two points of the road's middle, towards the crossing
+    end: np.ndarray  # [2, 2] m: the last two points of the road's centreline, towards the intersection
 
 
 def _lane(name: str, left: Line, right: Line, limit_mps: float, junction: object = None) -> RawLane:
@@ -116,29 +118,29 @@ def _lane(name: str, left: Line, right: Line, limit_mps: float, junction: object
     )  # fmt: skip
 
 
-def _plan(rng: np.random.Generator) -> tuple[list[Road], dict[int, list[Arm]]]:
-    """All roads, and the arms of every crossing."""
+def _layout(rng: np.random.Generator) -> tuple[list[Road], dict[int, list[Arm]]]:
+    """All roads, and the arms of every intersection by its number."""
     cells = np.stack(np.meshgrid(np.arange(GRID), np.arange(GRID)), axis=-1).reshape(-1, 2)
-    middles = SPACING_M * cells + rng.uniform(-MOVED_M, MOVED_M, (GRID * GRID, 2))
+    centres = SPACING_M * cells + rng.uniform(-DISPLACEMENT_M, DISPLACEMENT_M, (GRID * GRID, 2))
     reach = rng.uniform(*ARM_M, GRID * GRID)
     roads: list[Road] = []
-    crossings: dict[int, list[Arm]] = {node: [] for node in range(GRID * GRID)}
-    for first, second in _connected(rng, cells):
+    junctions: dict[int, list[Arm]] = {node: [] for node in range(GRID * GRID)}
+    for first, second in _road_pairs(rng, cells):
         road = Road(
             name=f"{first}-{second}",
-            line=_winding(rng, (middles[first], middles[second]), (reach[first], reach[second])),
+            line=_winding_line(rng, (centres[first], centres[second]), (reach[first], reach[second])),
             width_m=float(rng.uniform(*WIDTH_M)),
             limit_mps=float(rng.uniform(*LIMIT_KMH)) / 3.6,
         )
         along, against = road.lanes()
-        crossings[first].append(Arm(road, against, along, road.line[1::-1, :2]))
-        crossings[second].append(Arm(road, along, against, road.line[-2:, :2]))
+        junctions[first].append(Arm(road, against, along, road.line[1::-1, :2]))
+        junctions[second].append(Arm(road, along, against, road.line[-2:, :2]))
         roads.append(road)
-    return roads, crossings
+    return roads, junctions
 
 
-def _connected(rng: np.random.Generator, cells: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of neighbouring crossings with a road between them; every crossing can be reached."""
+def _road_pairs(rng: np.random.Generator, cells: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs of neighbouring intersections with a road between them; all intersections are connected."""
     apart = np.abs(cells[:, None] - cells[None]).sum(-1)
     pairs = [(int(a), int(b)) for a, b in np.argwhere(apart == 1) if a < b]
     order = [pairs[i] for i in rng.permutation(len(pairs))]
@@ -153,17 +155,17 @@ def _connected(rng: np.random.Generator, cells: np.ndarray) -> list[tuple[int, i
     return sorted(chosen)
 
 
-def _winding(
-    rng: np.random.Generator, middles: tuple[np.ndarray, np.ndarray], reach: tuple[float, float]
+def _winding_line(
+    rng: np.random.Generator, centres: tuple[np.ndarray, np.ndarray], reach: tuple[float, float]
 ) -> Line:
-    """The middle of a road between two crossings, straighter where it would bend too tightly."""
-    first, second = middles
+    """The centreline of a road between two intersections, with smaller offsets where a bend would be too tight."""
+    first, second = centres
     ahead = np.arctan2(*(second - first)[::-1])
     turns, shifts = rng.uniform(-ARM_TURN_RAD, ARM_TURN_RAD, 2), rng.uniform(-ARM_SHIFT_M, ARM_SHIFT_M, 2)
     angles = (ahead + turns[0], ahead + np.pi + turns[1])
     ends = [
         middle + far * _unit(angle) + shift * _unit(angle + np.pi / 2)
-        for middle, far, angle, shift in zip(middles, reach, angles, shifts, strict=True)
+        for middle, far, angle, shift in zip(centres, reach, angles, shifts, strict=True)
     ]
     inner = rng.integers(1, 4)
     shares = np.arange(1, inner + 1)[:, None] / (inner + 1)
@@ -181,7 +183,7 @@ def _unit(angle: float) -> np.ndarray:
 
 
 def _spline(points: np.ndarray, first: np.ndarray, last: np.ndarray) -> Line:
-    """A smooth line through points [n, 2] with these unit headings at its ends, at height 0."""
+    """A cubic spline through points [n, 2] m with these unit tangents at its ends, at height 0."""
     arc = arc_length(points)
     curve = CubicSpline(arc, points, bc_type=((1, first), (1, last)))
     xy = curve(np.linspace(0, arc[-1], max(8, int(arc[-1] / POINT_M))))
@@ -189,7 +191,7 @@ def _spline(points: np.ndarray, first: np.ndarray, last: np.ndarray) -> Line:
 
 
 def _least_radius_m(line: Line) -> float:
-    """Radius of the tightest bend, m."""
+    """The smallest radius of curvature, m."""
     step = np.diff(line[:, :2], axis=0)
     turn = np.abs(np.diff(np.unwrap(np.arctan2(step[:, 1], step[:, 0]))))
     length = np.linalg.norm(step, axis=1)
@@ -197,7 +199,7 @@ def _least_radius_m(line: Line) -> float:
 
 
 def _links(node: int, arms: Sequence[Arm]) -> list[RawLane]:
-    """Lanes through a crossing, from every arm to every other that a car can turn into."""
+    """Lanes through an intersection, from every arm to every other unless the turn is too tight for a car."""
     links = []
     for one, other in itertools.permutations(arms, 2):
         start, end = one.into.centre[-2:, :2], other.out.centre[:2, :2]
@@ -221,7 +223,7 @@ def _heading(pair: np.ndarray) -> np.ndarray:
 
 
 def _bezier(control: np.ndarray) -> Line:
-    """A cubic Bezier curve of control points [4, 2], at height 0."""
+    """A cubic Bezier curve with control points [4, 2] m, at height 0."""
     share = np.linspace(0, 1, max(8, int(np.linalg.norm(control[3] - control[0]) / POINT_M)))[:, None]
     basis = [(1 - share) ** 3, 3 * share * (1 - share) ** 2, 3 * share**2 * (1 - share), share**3]
     xy = np.sum([weight * point for weight, point in zip(basis, control, strict=True)], axis=0)
@@ -229,7 +231,7 @@ def _bezier(control: np.ndarray) -> Line:
 
 
 def _surface(links: Sequence[RawLane]) -> shapely.Geometry:
-    """The ground of a crossing: its lanes, and the corners between them rounded."""
+    """The drivable area of an intersection: its lanes, with rounded corners between them."""
     strips = []
     for lane in links:
         assert lane.left is not None
@@ -239,7 +241,7 @@ def _surface(links: Sequence[RawLane]) -> shapely.Geometry:
 
 
 def _turning_circle(rng: np.random.Generator, node: int, arm: Arm) -> RawLane:
-    """The one-way loop at a dead end, counter-clockwise from the arm's lane in to its lane out."""
+    """The one-way loop at a dead end, counter-clockwise from the incoming to the outgoing lane of the arm."""
     ahead = _heading(arm.end)
     frame = np.array([ahead, [-ahead[1], ahead[0]]])
     radius = rng.uniform(*CIRCLE_M)
@@ -254,7 +256,7 @@ def _turning_circle(rng: np.random.Generator, node: int, arm: Arm) -> RawLane:
 
 
 def _join(before: RawLane, link: RawLane, after: RawLane) -> RawLane:
-    """`link`, known to the lanes that it joins."""
+    """`link`, entered as successor and predecessor of the lanes that it joins."""
     before.successors = [*(before.successors or []), link.name]
     after.predecessors = [*(after.predecessors or []), link.name]
     link.predecessors, link.successors = [before.name], [after.name]

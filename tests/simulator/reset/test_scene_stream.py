@@ -10,20 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.atlas.padding import pad_atlas, room_for, shapes_of
+from simulator.atlas.padding import capacity_for, pad_atlas, shapes_of
 from simulator.atlas.road_atlas import RoadAtlas, build_atlas, drivable_distance
 from simulator.atlas.scene_grids import load_scene_atlas
 from simulator.config import SimulatorConfig
 from simulator.conventions import CAR, COAST
-from simulator.logs.raw_tracks import Repairs
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
 from simulator.logs.traffic_log import TrafficLog
 from simulator.reset import scene_stream as stream_module
-from simulator.reset.log_scenario import ReplayConfig, logged_world
+from simulator.reset.log_scenario import ReplayConfig, worlds_from_log
 from simulator.reset.scene_stream import Capacity, SceneBatch, SceneStream, StreamConfig
 from simulator.roads.bake_grids import bake_grids
 from simulator.roads.building.build_map import build_log_map
-from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
+from simulator.roads.building.raw_map import Provenance, RawLane, RawMap
+from simulator.roads.building.repairs import Repairs
 from simulator.roads.query_grids import Grids
 from simulator.roads.road_map import RoadMap
 from simulator.roads.sources.map_cache import load_maps
@@ -38,8 +38,8 @@ def make_scene(number: int) -> LoggedScene:
     """Cars in a row on one straight lane; scenes differ in the lane's length, in steps and in the number of cars."""
     length, steps, cars, name = 60.0 + 20.0 * number, 12 + number, 2 + number % 3, f"scene {number}"
     points = np.stack([np.linspace(0, length, 21), np.zeros(21), np.zeros(21)], axis=1)
-    origins = Origins(name, f"{name}.json", "0" * 64, "test", "womd")
-    source = SourceMap([SourceLane("lane", points)])
+    origins = Provenance(name, f"{name}.json", "0" * 64, "test", "womd")
+    source = RawMap([RawLane("lane", points)])
     road_map, lights = build_log_map(source, origins, np.zeros(3), 13.0, steps, Repairs())
     position = np.zeros((cars, steps, 3), np.float32)
     position[..., 0] = 5.0 + 15.0 * np.arange(cars)[:, None] + 8.0 * 0.1 * np.arange(steps)
@@ -131,7 +131,7 @@ def test_nothing_is_compiled_again_and_worlds_are_those_of_their_scenes(packs: l
             for world in range(4):
                 scene = make_scene(int(batch.scenes[world % 2].split()[1]))
                 assert int(batch.worlds.present[world].sum()) == scene.log.num_tracks
-                assert int(batch.worlds.scenario.logged.last_step[world]) == scene.log.num_steps - 1
+                assert int(batch.worlds.scenario.log.last_step[world]) == scene.log.num_steps - 1
                 by_log = np.asarray(worlds.scenario.control[world]) == LOG
                 seen = np.asarray(worlds.position[world])[by_log & np.asarray(worlds.present[world])]
                 recorded = {tuple(row) for row in scene.log.position[:, 1].tolist()}
@@ -145,8 +145,8 @@ def test_a_padded_atlas_answers_as_the_plain_one() -> None:
     scenes = [make_scene(number) for number in range(3)]
     singles = [shapes_of(build_atlas([scene.road_map])) for scene in scenes]
     plain = build_atlas([scene.road_map for scene in scenes[:2]])
-    padded = jax.tree.map(jnp.asarray, pad_atlas(plain, room_for(singles, 2)))
-    other = pad_atlas(build_atlas([scene.road_map for scene in scenes[1:]]), room_for(singles, 2))
+    padded = jax.tree.map(jnp.asarray, pad_atlas(plain, capacity_for(singles, 2)))
+    other = pad_atlas(build_atlas([scene.road_map for scene in scenes[1:]]), capacity_for(singles, 2))
     assert shapes_of(padded) == shapes_of(other)
     points = jnp.array([[10.0, 0.5, 0.0], [70.0, 1.0, 0.0], [200.0, 30.0, 0.0]])
 
@@ -157,14 +157,14 @@ def test_a_padded_atlas_answers_as_the_plain_one() -> None:
     for map_id in range(2):
         np.testing.assert_array_equal(room(plain, map_id), room(padded, map_id))
     with pytest.raises(ValueError, match=r"does not fit its capacity: .* needs"):
-        pad_atlas(plain, room_for(singles, 1))
+        pad_atlas(plain, capacity_for(singles, 1))
 
 
 def test_an_atlas_of_scenes_without_any_stop_line_can_be_driven_on() -> None:
     scene = make_scene(0)
     assert len(scene.road_map.stop_line_yaw) == 0
-    atlas = load_scene_atlas([scene])
-    world = logged_world(scene, 0, SIMULATOR, ReplayConfig(0.5, 0.5), np.random.default_rng(0))
+    atlas = load_scene_atlas([scene.road_map])
+    world = worlds_from_log(scene, 0, SIMULATOR, ReplayConfig(0.5, 0.5), np.random.default_rng(0))[0]
     batch = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], world)
     run = jax.jit(lambda w: step_worlds(w, jnp.full((1, 6), COAST), atlas, SIMULATOR))
     after, events = run(batch)
@@ -238,7 +238,7 @@ def test_impossible_streams_are_refused(packs: list[Path], folder: Path) -> None
         SceneStream(packs, SIMULATOR, StreamConfig(6, 6))
     with pytest.raises(ValueError, match="list of paths"):
         SceneStream([], SIMULATOR, CONFIG)
-    with pytest.raises(ValueError, match="holds 3 recorded scenes, not the map of one town"):
+    with pytest.raises(ValueError, match="holds 3 logged scenes, not one map"):
         load_maps([str(packs[0])])
     with pytest.raises(FileNotFoundError):
         SceneStream([folder / "missing.h5"], SIMULATOR, CONFIG)
