@@ -20,27 +20,27 @@ def corners(
 def overlap_pairs(
     xy: Float[Array, "agents 2"], yaw: Float[Array, "agents"], size: Float[Array, "agents 3"]
 ) -> Bool[Array, "agents agents"]:
-    """Which boxes touch or overlap, seen from above. Symmetric; the diagonal is True.
+    """Whether boxes i and j touch or overlap in the plane, at [i, j]. Symmetric; the diagonal is True.
 
-    Two rectangles are apart exactly when one of the four directions of their sides separates them.
+    Two rectangles are disjoint exactly when one of the four directions of their sides separates them.
     """
     half = 0.5 * size[:, :2]
-    # Coordinate by coordinate: XLA makes plain vector loops of [agents, agents], not of [agents, agents, 2].
+    # Coordinate by coordinate: XLA vectorises loops over [agents, agents], but not over [agents, agents, 2].
     x, y, (cos, sin) = xy[:, 0], xy[:, 1], heading(yaw)
     east, north = x[None, :] - x[:, None], y[None, :] - y[:, None]  # [i, j] from i to j
     c = jnp.abs(cos[:, None] * cos[None, :] + sin[:, None] * sin[None, :])  # of the angle between the two
     s = jnp.abs(sin[:, None] * cos[None, :] - cos[:, None] * sin[None, :])
     length, width = half[:, 0], half[:, 1]
 
-    def meets(cos: Array, sin: Array, own: tuple[Array, Array], other: tuple[Array, Array]) -> Array:
+    def overlap_along(cos: Array, sin: Array, own: tuple[Array, Array], other: tuple[Array, Array]) -> Array:
         along, across = jnp.abs(east * cos + north * sin), jnp.abs(north * cos - east * sin)
         return (along <= own[0] + other[0] * c + other[1] * s) & (
             across <= own[1] + other[0] * s + other[1] * c
         )
 
     i, j = (length[:, None], width[:, None]), (length[None, :], width[None, :])
-    # Both sides in one pass; the transpose of one side would be computed again, against the grain of memory.
-    return meets(cos[:, None], sin[:, None], i, j) & meets(cos[None, :], sin[None, :], j, i)
+    # Both sides in one pass: transposing the result of one side would be slower (strided reads).
+    return overlap_along(cos[:, None], sin[:, None], i, j) & overlap_along(cos[None, :], sin[None, :], j, i)
 
 
 def colliding_pairs(
@@ -49,7 +49,7 @@ def colliding_pairs(
     size: Float[Array, "agents 3"],
     present: Bool[Array, "agents"],
 ) -> Bool[Array, "agents agents"]:
-    """Which present agents overlap which others on the same level. Symmetric; the diagonal is False."""
+    """Whether present agents i and j overlap on the same level, at [i, j]. Symmetric; the diagonal is False."""
     level = jnp.abs(position[:, None, 2] - position[None, :, 2]) < LEVEL_GAP_M
     others = ~jnp.eye(position.shape[0], dtype=bool)
     return overlap_pairs(position[:, :2], yaw, size) & level & others & present[None, :] & present[:, None]

@@ -1,8 +1,8 @@
-"""How many cores this process may use."""
+"""Number of CPU cores available to this process."""
 
 import os
 
 
 def core_count() -> int:
-    """Cores of this process: a container may own fewer than the machine has."""
+    """Cores in this process's affinity mask: a container may have fewer than the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

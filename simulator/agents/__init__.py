@@ -1,1 +1,1 @@
-"""What drives the agents that no policy drives: IDM, log replay, faults, baselines, parked vehicles."""
+"""Controllers of the agents that no policy drives: IDM, log replay, baselines, parked vehicles; and faulty agents."""

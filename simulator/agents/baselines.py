@@ -1,11 +1,11 @@
-"""Drivers that need no training. They stand in for a policy, and `step` judges their agents as it judges a policy's.
+"""Baseline drivers without training, evaluated in place of a policy under the same rules.
 
-A world with `Scenario.baseline` has the same agents, goals and traffic as one without. What changes is the motion of
-the agents that count in metrics and still drive (spawned and active): the baseline moves them, and whatever actions
-they are given are not looked at. Their control stays POLICY, so that they crash, depart, run lights and arrive by the
-very rules of a policy's agents, and stop where these would stop. Everybody else drives as before.
+A world with `Scenario.baseline` has the same agents, goals and traffic as one without. Only the motion of the agents
+that count in metrics and are still driving (spawned and active) differs: the baseline moves them and their actions are
+ignored. Their control stays POLICY, so collisions, off-road events, red lights and arrivals are detected as for a
+policy's agents. All other agents move as they would without a baseline.
 
-    constant_velocity  keeps the speed and the heading it starts with, wherever that leads
+    constant_velocity  keeps its initial speed and heading
     idm                drives along its own route by the intelligent driver model (`simulator.agents.idm`)
 """
 
@@ -22,7 +22,7 @@ BASELINES = (CONSTANT_VELOCITY, IDM_BASELINE)
 
 
 def with_baseline(state: WorldState, baseline: str) -> WorldState:
-    """The same world or worlds, whose counted agents ``baseline`` drives; NO_BASELINE gives them back to a policy.
+    """The same world or worlds with ``baseline`` in place of the policy; NO_BASELINE restores the policy.
 
     Raises ValueError for an unknown name.
     """
@@ -32,27 +32,29 @@ def with_baseline(state: WorldState, baseline: str) -> WorldState:
 
 
 def driven_by(state: WorldState, baseline: str) -> Bool[Array, " agents"]:
-    """Agents of one world that ``baseline`` moves in the next step; nobody where the world has another one or none."""
+    """Agents of one world that ``baseline`` moves in the next step; all False where the world has another or none."""
     if state.scenario.baseline != baseline:
         return jnp.zeros(state.active.shape, bool)
     return state.active & state.spawned
 
 
-def keep_velocity(before: WorldState, moved: WorldState, config: SimulatorConfig) -> WorldState:
-    """``moved``, in which the agents of CONSTANT_VELOCITY went straight on at the speed they had ``before``."""
-    drives = driven_by(before, CONSTANT_VELOCITY)
-    way = before.speed * config.timestep_s
-    ahead = jnp.stack([jnp.cos(before.yaw), jnp.sin(before.yaw), jnp.zeros_like(way)], axis=-1)
+def keep_velocity(state: WorldState, next_state: WorldState, config: SimulatorConfig) -> WorldState:
+    """``next_state`` in which the agents of CONSTANT_VELOCITY have gone straight on from ``state`` at its speed."""
+    drives = driven_by(state, CONSTANT_VELOCITY)
+    distance = state.speed * config.timestep_s
+    heading = jnp.stack([jnp.cos(state.yaw), jnp.sin(state.yaw), jnp.zeros_like(distance)], axis=-1)
 
     def put(new: Array, old: Array) -> Array:
         return jnp.where(drives, new, old)
 
-    zero = jnp.zeros_like(way)
-    return moved.replace(
-        position=jnp.where(drives[:, None], before.position + way[:, None] * ahead, moved.position),
-        yaw=put(before.yaw, moved.yaw),
-        speed=put(before.speed, moved.speed),
-        acceleration=put(zero, moved.acceleration),
-        lateral_acceleration=put(zero, moved.lateral_acceleration),
-        steering=put(zero, moved.steering),
+    zero = jnp.zeros_like(distance)
+    return next_state.replace(
+        position=jnp.where(
+            drives[:, None], state.position + distance[:, None] * heading, next_state.position
+        ),
+        yaw=put(state.yaw, next_state.yaw),
+        speed=put(state.speed, next_state.speed),
+        acceleration=put(zero, next_state.acceleration),
+        lateral_acceleration=put(zero, next_state.lateral_acceleration),
+        steering=put(zero, next_state.steering),
     )

@@ -1,59 +1,68 @@
-"""Agents with which something is wrong, so that nobody learns to rely on the others (GIGAFLOW, arXiv 2502.03349).
+"""Agents with a fault, so that a policy does not learn to rely on the others (GIGAFLOW, arXiv 2502.03349).
 
-A BLIND agent does not observe other agents. A BRAKER now and then brakes as hard as it can for no reason, and stands
-until the spell is over. Both are driven by policy and are active, but are not `spawned`: what they do is neither learnt
-from simulator.conventions import HARDEST_BRAKING
-from nor counted. Whether an agent brakes at a step follows from fields of the scenario (its light phase and the agent's
-number), so a step needs no random key and a forked world brakes at the same moments. Spells and their lengths are ours.
+A BLIND agent does not observe other agents. An agent with SUDDEN_BRAKING brakes as hard as it can during some intervals
+and then stands still until the interval ends. Both are driven by policy and active, but not `spawned`: training and
+metrics leave them out. Whether an agent brakes in a step follows from the step number and the scenario (its light phase
+and the agent's index), so a step needs no random key and a fork of the world brakes in the same steps. The lengths of
+the intervals are our choice.
 """
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from simulator.config import SimulatorConfig
-from simulator.conventions import HARDEST_BRAKING
-from simulator.state import BLIND, BRAKER, WorldState
+from simulator.dynamics.action_model import ActionModel
+from simulator.state import BLIND, SUDDEN_BRAKING, WorldState
 
-EVERY_S, SPELL_S = (10.0, 30.0), (1.5, 4.0)
-"""Least and greatest time from one spell of braking to the next, and length of a spell; drawn once per episode."""
-
-
-def braking(state: WorldState, config: SimulatorConfig) -> Bool[Array, " agents"]:
-    """Which agents are in a spell of braking now."""
-    every = EVERY_S[0] + (EVERY_S[1] - EVERY_S[0]) * _lot(state, 61.7)
-    spell = SPELL_S[0] + (SPELL_S[1] - SPELL_S[0]) * _lot(state, 137.3)
-    time_s = state.step * config.timestep_s + every * _lot(state, 211.9)
-    return (state.scenario.noise == BRAKER) & (jnp.mod(time_s, every) < spell)
+PERIOD_S, BRAKING_S = (10.0, 30.0), (1.5, 4.0)
+"""Ranges of the time from the start of one braking interval to the next and of an interval's length; drawn once per
+agent and episode."""
 
 
-def _lot(state: WorldState, factor: float) -> Float[Array, " agents"]:
-    """A number in [0, 1) per agent, as good as random, from the world's light phase and the agent's number."""
+def brakes_suddenly(state: WorldState, config: SimulatorConfig) -> Bool[Array, " agents"]:
+    """Agents that are in a braking interval now."""
+    period = PERIOD_S[0] + (PERIOD_S[1] - PERIOD_S[0]) * _hash_uniform(state, 61.7)
+    length = BRAKING_S[0] + (BRAKING_S[1] - BRAKING_S[0]) * _hash_uniform(state, 137.3)
+    time_s = state.step * config.timestep_s + period * _hash_uniform(state, 211.9)
+    return (state.scenario.fault == SUDDEN_BRAKING) & (jnp.mod(time_s, period) < length)
+
+
+def _hash_uniform(state: WorldState, factor: float) -> Float[Array, " agents"]:
+    """Hash-based random number in [0, 1) per agent from the world's light phase and the agent's index; another
+    ``factor`` gives other numbers."""
     number = jnp.arange(1, state.yaw.shape[0] + 1)
     value = factor * (state.scenario.light_phase + 0.618034 * number)
     return value - jnp.floor(value)
 
 
-def override(
-    state: WorldState, action: Int[Array, " agents"], config: SimulatorConfig
-) -> Int[Array, " agents"]:
-    """The actions, with the hardest braking of those who brake."""
-    return jnp.where(braking(state, config), HARDEST_BRAKING, action)
+def apply_sudden_braking(state: WorldState, action: Any, model: ActionModel, config: SimulatorConfig) -> Any:
+    """Actions of ``model``, leaves [agents, ...], with its hardest braking for agents in a braking interval."""
+    braking = brakes_suddenly(state, config)
+
+    def replace(hardest: Array, own: Array) -> Array:
+        return jnp.where(braking.reshape(-1, *[1] * (own.ndim - 1)), hardest, own)
+
+    return jax.tree.map(replace, model.hardest_braking(action), action)
 
 
-def hold(before: WorldState, moved: WorldState, config: SimulatorConfig) -> WorldState:
-    """``moved``, but who brakes does not back up: it stands until its spell is over."""
-    stands = braking(before, config) & before.active & (before.speed <= 0) & (moved.speed <= 0)
-    return moved.replace(
-        position=jnp.where(stands[:, None], before.position, moved.position),
-        yaw=jnp.where(stands, before.yaw, moved.yaw),
-        speed=jnp.where(stands, 0.0, moved.speed),
-        acceleration=jnp.where(stands, 0.0, moved.acceleration),
+def hold_at_standstill(state: WorldState, next_state: WorldState, config: SimulatorConfig) -> WorldState:
+    """``next_state``, except that braking agents do not reverse: they keep the pose of ``state`` at speed 0 until the
+    interval ends."""
+    stands = brakes_suddenly(state, config) & state.active & (state.speed <= 0) & (next_state.speed <= 0)
+    return next_state.replace(
+        position=jnp.where(stands[:, None], state.position, next_state.position),
+        yaw=jnp.where(stands, state.yaw, next_state.yaw),
+        speed=jnp.where(stands, 0.0, next_state.speed),
+        acceleration=jnp.where(stands, 0.0, next_state.acceleration),
     )
 
 
-def unseen_by_blind(
+def hide_others_from_blind(
     state: WorldState, others: Float[Array, "agents n columns"], mask: Bool[Array, "agents n"]
 ) -> tuple[Float[Array, "agents n columns"], Bool[Array, "agents n"]]:
-    """What agents observe of others, and which slots hold one: nothing for those that are blind."""
-    sees = state.scenario.noise != BLIND
+    """Observed features of other agents and which slots are filled, both cleared for blind agents."""
+    sees = state.scenario.fault != BLIND
     return jnp.where(sees[:, None, None], others, 0.0), mask & sees[:, None]

@@ -1,1 +1,1 @@
-"""Infractions and driving quality, defined once: watched while stepping, summarised at the end."""
+"""Infractions and driving-quality metrics: detected in every step, summarised at the end of episodes."""

@@ -1,4 +1,4 @@
-"""nuPlan's comfort limits, which NAVSIM keeps, on what an agent has just felt.
+"""nuPlan's comfort limits, which NAVSIM uses too, on an agent's acceleration, jerk and yaw rate.
 
     longitudinal acceleration   -4.05 to 2.40 m/s2      mean of the last 0.8 s
     lateral acceleration        at most 4.89 m/s2       mean of the last 0.8 s
@@ -7,16 +7,16 @@
     jerk                        at most 8.37 m/s3       slope of the acceleration's magnitude over the last 1.5 s
     yaw acceleration            at most 1.93 rad/s2     slope of the yaw rate over the last 1.5 s
 
-Slopes are those of least-squares lines. nuPlan smooths over as many samples with Savitzky-Golay filters, which look at
-both sides; ours look back, so that a step can be judged when it is made. Accelerations come from the change of speed
-and yaw, whatever model moved the agent.
+Slopes are those of least-squares lines. nuPlan smooths over as many samples with Savitzky-Golay filters, which use
+samples on both sides; ours use past samples only, so that a step can be evaluated when it is made. Accelerations are
+computed from the change of speed and yaw, whatever model moved the agent.
 """
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from simulator.dynamics.bicycle import wrap_angle
+from simulator.angles import wrap_angle
 from simulator.state import WorldState
 
 LEAST_LONGITUDINAL_MPS2, MOST_LONGITUDINAL_MPS2 = -4.05, 2.40
@@ -27,19 +27,21 @@ MEAN_S, SLOPE_S = 0.8, 1.5
 
 
 def history_steps(timestep_s: float) -> int:
-    """Steps that are kept to judge one: 1.5 s of them, at least two."""
+    """Steps of history that `comfortable` needs: 1.5 s, at least two steps."""
     return max(round(SLOPE_S / timestep_s), 2)
 
 
-def felt(before: WorldState, after: WorldState, timestep_s: float) -> Float[Array, "agents 3"]:
-    """Longitudinal and lateral acceleration (m/s2) and yaw rate (rad/s) of one step."""
-    longitudinal = (after.speed - before.speed) / timestep_s
-    yaw_rate = wrap_angle(after.yaw - before.yaw) / timestep_s
-    return jnp.stack([longitudinal, 0.5 * (before.speed + after.speed) * yaw_rate, yaw_rate], axis=-1)
+def acceleration_and_yaw_rate(
+    state: WorldState, next_state: WorldState, timestep_s: float
+) -> Float[Array, "agents 3"]:
+    """Longitudinal and lateral acceleration (m/s2) and yaw rate (rad/s) of one step, in this order."""
+    longitudinal = (next_state.speed - state.speed) / timestep_s
+    yaw_rate = wrap_angle(next_state.yaw - state.yaw) / timestep_s
+    return jnp.stack([longitudinal, 0.5 * (state.speed + next_state.speed) * yaw_rate, yaw_rate], axis=-1)
 
 
 def comfortable(history: Float[Array, "agents steps 3"], timestep_s: float) -> Bool[Array, " agents"]:
-    """Whether each agent keeps all limits; ``history`` holds what it `felt`, oldest first."""
+    """Whether each agent keeps all limits; ``history`` holds its `acceleration_and_yaw_rate`, oldest first."""
     recent = max(round(MEAN_S / timestep_s), 1)
     longitudinal, lateral, yaw_rate = jnp.moveaxis(history[:, -recent:].mean(axis=1), -1, 0)
     jerk = _slope(jnp.hypot(history[..., 0], history[..., 1]), timestep_s)

@@ -1,7 +1,7 @@
-"""`Conduct`: how each agent has driven so far, in more detail than training needs.
+"""Driving-quality metrics of each agent, in more detail than training needs.
 
-A world carries one (`WorldState.conduct`) where `SimulatorConfig.detailed_metrics` is on, and none where it is off.
-Only agents that were active when a step began are judged in it.
+`WorldState.driving_quality` holds them where `SimulatorConfig.detailed_metrics` is on and is None where it is off. A
+step counts for the agents that were active when it began.
 """
 
 from __future__ import annotations
@@ -16,120 +16,126 @@ from simulator.config import SimulatorConfig
 from simulator.metrics import comfort
 from simulator.metrics.at_fault import at_fault, contacts, hits_while_moving
 from simulator.metrics.lane_use import lane_use
-from simulator.metrics.time_to_collision import collides_soon
+from simulator.metrics.time_to_collision import violates_time_to_collision
 from simulator.state import WorldState
 
 WRONG_WAY_WINDOW_S = 1.0
 WRONG_WAY_M, GROSS_WRONG_WAY_M = 2.0, 6.0
-"""Metres driven against the lanes within a second: from the first on a violation, from the second on a gross one
-(NAVSIM's driving-direction compliance)."""
+"""Metres driven against the lanes within a second that are a violation and a gross violation (NAVSIM's compliance with
+the driving direction)."""
 YIELD_S = 3.0
 """A collision this soon after crossing a yield line is a failure to yield."""
 
 
 @struct.dataclass
-class Conduct:
-    """What detailed metrics remember of one world."""
+class DrivingQuality:
+    """Driving-quality metrics of one world so far, and the history that they need."""
 
-    at_fault: ArrayField  # [agents] int32 collisions to blame for so far
+    at_fault: ArrayField  # [agents] int32 at-fault collisions so far
     failures_to_yield: ArrayField  # [agents] int32 so far
-    soon_steps: ArrayField  # [agents] int32 steps that ended with a collision less than a second away
-    against_m: ArrayField  # [agents] m driven against the lanes so far
-    worst_second_m: ArrayField  # [agents] m: most of it within one second
-    judged_steps: ArrayField  # [agents] int32 steps judged for comfort
+    ttc_violation_steps: ArrayField  # [agents] int32 steps with a time to collision below 1 s
+    wrong_way_m: ArrayField  # [agents] m driven against the lanes so far
+    worst_second_m: ArrayField  # [agents] m driven against the lanes within the worst second
+    judged_steps: ArrayField  # [agents] int32 steps for which comfort was evaluated
     comfortable_steps: ArrayField  # [agents] int32 of these within all limits
     since_yield_s: ArrayField  # [agents] s since the front crossed a yield line; inf before the first
-    recent_against_m: ArrayField  # [agents, steps] m in each step of the last second, oldest first
-    recent_felt: ArrayField  # [agents, steps, 3] see `comfort.felt`, oldest first
-    felt_steps: ArrayField  # [agents] int32 steps of it that count
+    recent_wrong_way_m: ArrayField  # [agents, steps] m in each step of the last second, oldest first
+    recent_motion: ArrayField  # [agents, steps, 3] `comfort.acceleration_and_yaw_rate`, oldest first
+    motion_steps: ArrayField  # [agents] int32 steps driven, of which the last are in recent_motion
 
 
 @struct.dataclass
-class ConductEvents:
-    """What `Conduct` noticed of each agent during one step."""
+class DrivingQualityEvents:
+    """Driving-quality events of each agent in one step."""
 
-    at_fault: ArrayField  # [agents] bool: collided, and is to blame
+    at_fault: ArrayField  # [agents] bool: collided and is at fault
     failed_to_yield: (
         ArrayField  # [agents] bool: collided moving within 3 s of crossing a yield line, not hit from behind
     )
     wrong_way: ArrayField  # [agents] bool: drove 2 m or more against the lanes within the last second
-    collides_soon: ArrayField  # [agents] bool: less than a second from hitting somebody
-    uncomfortable: ArrayField  # [agents] bool: broke a comfort limit
+    ttc_violation: ArrayField  # [agents] bool: time to collision below 1 s
+    uncomfortable: ArrayField  # [agents] bool: exceeded a comfort limit
 
 
-def blank_conduct(config: SimulatorConfig) -> Conduct:
-    """Of agents that have not driven yet."""
+def initial_driving_quality(config: SimulatorConfig) -> DrivingQuality:
+    """The metrics of agents that have not driven yet."""
     agents = config.num_agents
     none, zero = jnp.zeros(agents, jnp.int32), jnp.zeros(agents)
-    return Conduct(
+    return DrivingQuality(
         at_fault=none,
         failures_to_yield=none,
-        soon_steps=none,
-        against_m=zero,
+        ttc_violation_steps=none,
+        wrong_way_m=zero,
         worst_second_m=zero,
         judged_steps=none,
         comfortable_steps=none,
         since_yield_s=jnp.full(agents, jnp.inf),
-        recent_against_m=jnp.zeros((agents, round(WRONG_WAY_WINDOW_S / config.timestep_s))),
-        recent_felt=jnp.zeros((agents, comfort.history_steps(config.timestep_s), 3)),
-        felt_steps=none,
+        recent_wrong_way_m=jnp.zeros((agents, round(WRONG_WAY_WINDOW_S / config.timestep_s))),
+        recent_motion=jnp.zeros((agents, comfort.history_steps(config.timestep_s), 3)),
+        motion_steps=none,
     )
 
 
-def judge(
-    before: WorldState,
-    after: WorldState,
+def update_driving_quality(
+    state: WorldState,
+    next_state: WorldState,
     touching: Bool[Array, "agents agents"],
     yield_line: Bool[Array, " agents"],
     atlas: RoadAtlas,
     config: SimulatorConfig,
-) -> tuple[Conduct, ConductEvents]:
-    """What one step adds to the conduct of the agents.
+) -> tuple[DrivingQuality, DrivingQualityEvents]:
+    """The metrics after one step, and the events of the step.
 
-    ``after`` holds the agents as moved, before crashes stop them; ``touching`` the pairs that overlap then;
-    ``yield_line`` who crossed one. Raises ValueError for a world that was reset without detailed metrics.
+    ``next_state`` holds the agents as moved, before crashes stop them; ``touching`` [i, j] the pairs that overlap then;
+    ``yield_line`` the agents that crossed a yield line. Raises ValueError for a world that was reset without detailed
+    metrics.
     """
-    past: Conduct | None = before.conduct
+    past: DrivingQuality | None = state.driving_quality
     if past is None:
         raise ValueError(
             "detailed_metrics=True, but this world was reset without it; reset and step it with the same config"
         )
-    drives = before.active
-    use = lane_use(after, atlas, config)
-    kind = contacts(before, after, touching)
+    active = state.active
+    use = lane_use(next_state, atlas, config)
+    kind = contacts(state, next_state, touching)
     since_yield_s = jnp.where(yield_line, 0.0, past.since_yield_s + config.timestep_s)
-    against_m = jnp.where(use.against & drives, _driven_ahead(before, after, config), 0.0)
-    recent_against_m = _push(past.recent_against_m, against_m)
-    second_m = recent_against_m.sum(axis=1)
-    recent_felt = _push(past.recent_felt, comfort.felt(before, after, config.timestep_s))
-    felt_steps = jnp.where(drives, past.felt_steps + 1, 0)
-    judged = felt_steps >= recent_felt.shape[1]
-    events = ConductEvents(
-        at_fault=at_fault(kind, use.strays) & drives,
-        failed_to_yield=hits_while_moving(kind) & (since_yield_s <= YIELD_S) & drives,
-        wrong_way=(second_m >= WRONG_WAY_M) & drives,
-        collides_soon=collides_soon(after, touching, use.strays | use.in_junction) & drives,
-        uncomfortable=judged & ~comfort.comfortable(recent_felt, config.timestep_s),
+    wrong_way_m = jnp.where(use.against_traffic & active, _driven_ahead(state, next_state, config), 0.0)
+    recent_wrong_way_m = _push(past.recent_wrong_way_m, wrong_way_m)
+    second_m = recent_wrong_way_m.sum(axis=1)
+    recent_motion = _push(
+        past.recent_motion, comfort.acceleration_and_yaw_rate(state, next_state, config.timestep_s)
     )
-    conduct = Conduct(
+    motion_steps = jnp.where(active, past.motion_steps + 1, 0)
+    evaluated = motion_steps >= recent_motion.shape[1]
+    events = DrivingQualityEvents(
+        at_fault=at_fault(kind, use.outside_lane) & active,
+        failed_to_yield=hits_while_moving(kind) & (since_yield_s <= YIELD_S) & active,
+        wrong_way=(second_m >= WRONG_WAY_M) & active,
+        ttc_violation=violates_time_to_collision(next_state, touching, use.outside_lane | use.in_junction)
+        & active,
+        uncomfortable=evaluated & ~comfort.comfortable(recent_motion, config.timestep_s),
+    )
+    driving_quality = DrivingQuality(
         at_fault=past.at_fault + events.at_fault,
         failures_to_yield=past.failures_to_yield + events.failed_to_yield,
-        soon_steps=past.soon_steps + events.collides_soon,
-        against_m=past.against_m + against_m,
+        ttc_violation_steps=past.ttc_violation_steps + events.ttc_violation,
+        wrong_way_m=past.wrong_way_m + wrong_way_m,
         worst_second_m=jnp.maximum(past.worst_second_m, second_m),
-        judged_steps=past.judged_steps + judged,
-        comfortable_steps=past.comfortable_steps + (judged & ~events.uncomfortable),
+        judged_steps=past.judged_steps + evaluated,
+        comfortable_steps=past.comfortable_steps + (evaluated & ~events.uncomfortable),
         since_yield_s=since_yield_s,
-        recent_against_m=recent_against_m,
-        recent_felt=recent_felt,
-        felt_steps=felt_steps,
+        recent_wrong_way_m=recent_wrong_way_m,
+        recent_motion=recent_motion,
+        motion_steps=motion_steps,
     )
-    return conduct, events
+    return driving_quality, events
 
 
-def _driven_ahead(before: WorldState, after: WorldState, config: SimulatorConfig) -> Float[Array, " agents"]:
-    """Metres driven forwards: backing up is no driving against the lanes."""
-    return 0.5 * jnp.maximum(before.speed + after.speed, 0.0) * config.timestep_s
+def _driven_ahead(
+    state: WorldState, next_state: WorldState, config: SimulatorConfig
+) -> Float[Array, " agents"]:
+    """Metres driven forwards in one step; reversing does not count as driving against the lanes."""
+    return 0.5 * jnp.maximum(state.speed + next_state.speed, 0.0) * config.timestep_s
 
 
 def _push(history: Array, newest: Array) -> Array:

@@ -1,1 +1,1 @@
-"""First states of episodes: random routes in towns, recorded scenes, and sets of both."""
+"""Initial states of episodes: spawned on random routes, or taken from logs; and sets of maps with and without logs."""

@@ -1,8 +1,8 @@
-"""From a recorded track to a route: the driven path, sampled like any route, and road ahead of its end.
+"""Routes of logged tracks: the driven path, sampled like any route, and its continuation along the lanes.
 
-On the host, one track at a time. The path is smoothed, since annotations wander by decimetres, and goes on along the
-lane that the track ends on (the straightest way at every fork), easing from the track's offset to the lane's middle;
-where there is no such lane it goes on straight.
+On the host, one track at a time. The path is smoothed, since annotations are noisy by decimetres. It continues along
+the lane on which the track ends (the straightest successor at every fork), with a lateral offset that fades from the
+track's to zero; without such a lane it continues straight.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from simulator.roads.polylines import arc_length, interpolated
 from simulator.roads.road_map import RoadMap
 
 JITTER_M = 0.5
-"""Places nearer to the one before are left out: standing vehicles wander."""
+"""Positions nearer to the last kept one are left out: annotations of stationary vehicles are noisy."""
 SMOOTHING = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9.0
-"""Weights of the stations around each one, 2 m apart (ours)."""
+"""Weights of neighbouring stations, 2 m apart (our choice)."""
 ON_LANE_M, ON_LANE_RAD = 3.0, np.deg2rad(45.0)
-"""How near a lane must be, in place, heading and height, for a track to be on it (ours)."""
+"""Largest distance and difference of heading at which a track is on a lane (our choice)."""
 EASE_M = 20.0
-"""Length over which the extension eases from the track's end to the middle of the lane (ours)."""
+"""Length over which the lateral offset of the continuation fades to zero (our choice)."""
 _NEAREST = 16
 _DEFAULT_LIMIT_MPS = 13.9  # 50 km/h, for lanes without a limit
 
@@ -37,12 +37,12 @@ class TrackRoute:
     xyz: np.ndarray  # [stations, 3] f32, m
     yaw: np.ndarray  # [stations] f32, rad
     limit_mps: np.ndarray  # [stations] f32
-    driven_m: float  # route length up to the last logged place, m
-    end_m: float  # route length up to where lanes (or logged places, where no lane follows) end, m
+    driven_m: float  # arc length of the last logged position, m
+    end_m: float  # arc length at which the lanes (or the logged positions, where no lane follows) end, m
 
 
 class Lanes:
-    """The lanes of one map, ready to be looked up by place."""
+    """The lanes of one map, indexed by position."""
 
     def __init__(self, road_map: RoadMap) -> None:
         self._map = road_map
@@ -50,12 +50,12 @@ class Lanes:
         self._lane_of_point = np.repeat(np.arange(road_map.num_lanes), road_map.lane_count)
 
     def limits(self, xyz: Float[np.ndarray, "n 3"]) -> Float32[np.ndarray, " n"]:
-        """Speed limit (m/s) of the lane nearest to each place."""
+        """Speed limit (m/s) of the lane nearest to each position."""
         _, point = self._tree.query(xyz[:, :2])
         return self._map.lane_speed_limit_mps[self._lane_of_point[point]].astype(np.float32)
 
     def point_at(self, xyz: Float[np.ndarray, " 3"], yaw: float) -> int | None:
-        """The nearest lane point that a body at this place and heading is on, or None."""
+        """Index of the nearest point of a lane on which a body at this position and heading is, or None."""
         count = min(_NEAREST, len(self._map.point_xyz))
         distance, point = self._tree.query(xyz[:2], k=count, distance_upper_bound=ON_LANE_M)
         distance, point = np.atleast_1d(distance), np.atleast_1d(point)
@@ -66,7 +66,8 @@ class Lanes:
         return int(point[good][0]) if good.any() else None
 
     def ahead(self, point: int, length_m: float) -> Float[np.ndarray, "n 3"]:
-        """Lane points from ``point`` on, going straightest at every fork, until ``length_m`` or the lanes' end."""
+        """Lane points from ``point`` on along the straightest successors, in whole lanes, for at least ``length_m`` or
+        until the lanes end."""
         lane = int(self._lane_of_point[point])
         pieces, length, first, seen = [], 0.0, point, set()
         while lane >= 0 and length < length_m and lane not in seen:
@@ -95,20 +96,20 @@ def route_of_track(
     lanes: Lanes,
     stations: int,
 ) -> TrackRoute:
-    """The route of a track from its first valid place on; ``yaw`` (rad) is its heading there.
+    """The route of a track from its first valid position on; ``yaw`` (rad) is its heading there.
 
-    A path longer than ``stations`` allow is cut there.
+    A path that is longer than ``stations`` allow is cut off.
     """
-    room_m = ROUTE_SPACING_M * (stations - 1)
-    path = _smoothed(_thinned(position[valid].astype(np.float64)))
+    longest_m = ROUTE_SPACING_M * (stations - 1)
+    path = _smoothed(_subsampled(position[valid].astype(np.float64)))
     driven_m = _length_m(path)
     heading = _heading(path, yaw)
-    beyond = _beyond(path[-1], heading, lanes, max(room_m - driven_m, 0.0))
-    whole = np.concatenate([path, beyond])
-    end_m = _length_m(whole)
-    last = _heading(whole, heading)
-    straight = whole[-1] + (room_m + ROUTE_SPACING_M) * np.array([np.cos(last), np.sin(last), 0.0])
-    xyz = _resampled(np.concatenate([whole, straight[None]]), stations + 1)
+    continuation = _continuation(path[-1], heading, lanes, max(longest_m - driven_m, 0.0))
+    full = np.concatenate([path, continuation])
+    end_m = _length_m(full)
+    last = _heading(full, heading)
+    straight = full[-1] + (longest_m + ROUTE_SPACING_M) * np.array([np.cos(last), np.sin(last), 0.0])
+    xyz = _resampled(np.concatenate([full, straight[None]]), stations + 1)
     step = np.diff(xyz[:, :2], axis=0)
     middle = np.concatenate([step[:1], step[1:] + step[:-1]])  # central differences
     limit = lanes.limits(xyz[:stations])
@@ -116,31 +117,31 @@ def route_of_track(
         xyz=xyz[:stations].astype(np.float32),
         yaw=np.arctan2(middle[:, 1], middle[:, 0]).astype(np.float32),
         limit_mps=np.where(limit > 0, limit, _DEFAULT_LIMIT_MPS).astype(np.float32),
-        driven_m=min(driven_m, room_m),
-        end_m=min(end_m, room_m),
+        driven_m=min(driven_m, longest_m),
+        end_m=min(end_m, longest_m),
     )
 
 
-def straight_route(place: Float[np.ndarray, " 3"], yaw: float, lanes: Lanes, stations: int) -> TrackRoute:
-    """A straight route from a place, for agents that never look at theirs."""
+def straight_route(position: Float[np.ndarray, " 3"], yaw: float, lanes: Lanes, stations: int) -> TrackRoute:
+    """A straight route from a position, for agents whose controller does not use it."""
     along = ROUTE_SPACING_M * np.arange(stations)
     heading = np.array([np.cos(yaw), np.sin(yaw), 0.0])
-    xyz = (place + along[:, None] * heading).astype(np.float32)
+    xyz = (position + along[:, None] * heading).astype(np.float32)
     limit = np.full(stations, lanes.limits(xyz[:1])[0], np.float32)
     return TrackRoute(xyz, np.full(stations, yaw, np.float32), limit, 0.0, 0.0)
 
 
-def _thinned(places: np.ndarray) -> np.ndarray:
-    """Places at least JITTER_M from the one kept before."""
+def _subsampled(positions: np.ndarray) -> np.ndarray:
+    """Positions at least JITTER_M from the last kept one."""
     kept = [0]
-    for index in range(1, len(places)):
-        if np.linalg.norm(places[index, :2] - places[kept[-1], :2]) >= JITTER_M:
+    for index in range(1, len(positions)):
+        if np.linalg.norm(positions[index, :2] - positions[kept[-1], :2]) >= JITTER_M:
             kept.append(index)
-    return places[kept]
+    return positions[kept]
 
 
 def _smoothed(path: np.ndarray) -> np.ndarray:
-    """The path sampled every 2 m and smoothed; its first and last place stay."""
+    """The path sampled every 2 m and smoothed; its first and last position stay."""
     length = _length_m(path)
     if length < 2 * ROUTE_SPACING_M:
         return path if length > 0 else path[:1]
@@ -153,8 +154,8 @@ def _smoothed(path: np.ndarray) -> np.ndarray:
     return np.asarray(smooth)
 
 
-def _beyond(end: np.ndarray, heading: float, lanes: Lanes, length_m: float) -> np.ndarray:
-    """Places [n, 3] that go on from ``end`` along its lane, none where there is no lane; the end itself left out."""
+def _continuation(end: np.ndarray, heading: float, lanes: Lanes, length_m: float) -> np.ndarray:
+    """Positions [n, 3] that continue from ``end`` (left out) along its lane; none where there is no lane."""
     point = lanes.point_at(end, heading)
     if point is None or length_m <= 0:
         return np.zeros((0, 3))
@@ -178,7 +179,7 @@ def _beyond(end: np.ndarray, heading: float, lanes: Lanes, length_m: float) -> n
 
 
 def _heading(path: np.ndarray, fallback: float) -> float:
-    """Direction (rad) in which a path ends; ``fallback`` for a path that is one place."""
+    """Direction (rad) in which a path ends; ``fallback`` for a path of one position."""
     if len(path) < 2:
         return fallback
     move = path[-1] - path[-2]
@@ -186,10 +187,10 @@ def _heading(path: np.ndarray, fallback: float) -> float:
 
 
 def _length_m(path: np.ndarray) -> float:
-    """Length of a path seen from above."""
+    """Length (m) of a path in the plane."""
     return float(arc_length(path[:, :2])[-1])
 
 
 def _resampled(path: np.ndarray, count: int, spacing_m: float = ROUTE_SPACING_M) -> np.ndarray:
-    """``count`` places along the path (seen from above), ``spacing_m`` apart; its last place holds beyond its end."""
+    """``count`` positions along the path, ``spacing_m`` apart in the plane; the last one repeats beyond its end."""
     return interpolated(path, arc_length(path[:, :2]), spacing_m * np.arange(count))

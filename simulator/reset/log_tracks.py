@@ -1,7 +1,7 @@
-"""The tracks of a recorded scene at the simulator's step: what a world replays, and where its drivers start from.
+"""The tracks of a log at the simulator's step: what a world replays, and where its drivers start.
 
-On the host. Where a step of the simulator is one of the log, states are the log's to the bit; else they lie between
-two of its states. A scene with more tracks than agents keeps the nearest ones.
+On the host. Where a step of the simulator coincides with one of the log, states are exactly the log's; else they are
+interpolated. Of a scene with more tracks than agents the nearest ones are kept.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import numpy as np
 
 from simulator.config import SimulatorConfig
 from simulator.logs.traffic_log import TrafficLog, parked_tracks, wrapped
-from simulator.state import Logged
+from simulator.state import LogReplay
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class LoggedTracks:
-    """Tracks of a scene at the simulator's step, from the start of the episode on, in the frame of its `TrafficLog`.
+class LogTracks:
+    """Tracks of a log at the simulator's step, in the frame of its `TrafficLog`.
 
-    Every track is valid at some step; where it is not, its nearest valid state before (else after) is held.
+    Every track is valid at some step. Where a state is not valid, the last valid one before it, else the first one
+    after it, is held.
     """
 
     number: np.ndarray  # [tracks] int: which track of the log
@@ -31,33 +32,33 @@ class LoggedTracks:
     yaw: np.ndarray  # [tracks, steps] f32, rad
     speed: np.ndarray  # [tracks, steps] f32, m/s, signed
     valid: np.ndarray  # [tracks, steps] bool
-    light_state: np.ndarray  # [stops, steps] i32, lights.OFF/GREEN/YELLOW/RED
+    light_state: np.ndarray  # [stops, steps] i32: OFF, GREEN, YELLOW or RED
 
-    def take(self, rows: np.ndarray) -> LoggedTracks:
-        """These tracks only (indices or a mask)."""
+    def take(self, rows: np.ndarray) -> LogTracks:
+        """The tracks at these indices or of this mask."""
         names = ("number", "position", "yaw", "speed", "valid")
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
 
-def num_logged_steps(log: TrafficLog, config: SimulatorConfig, start_step: int = 0) -> int:
-    """States (the first included) that a log gives an episode that starts at its step ``start_step``."""
+def num_log_steps(log: TrafficLog, config: SimulatorConfig) -> int:
+    """Number of states, the first included, of a log at the simulator's step."""
     ratio = config.timestep_s / log.timestep_s
-    return max(int((log.num_steps - 1 - start_step) / ratio + 1e-6) + 1, 0)
+    return max(int((log.num_steps - 1) / ratio + 1e-6) + 1, 0)
 
 
-def tracks_at_simulator_steps(log: TrafficLog, config: SimulatorConfig, start_step: int) -> LoggedTracks:
-    """The tracks that are seen from ``start_step`` of the log on; others have no row.
+def tracks_at_simulator_steps(log: TrafficLog, config: SimulatorConfig) -> LogTracks:
+    """The tracks of a log that are valid at some step of the simulator.
 
-    Where a step of the simulator is one of the log, the logged state is taken as it is; else the log is interpolated,
-    and a state is valid where both that it lies between are.
+    Where a step of the simulator coincides with one of the log, the logged state is taken; else the log is
+    interpolated, and a state is valid where both neighbours are.
     """
-    count = num_logged_steps(log, config, start_step)
-    place = start_step + np.arange(count) * (config.timestep_s / log.timestep_s)
-    nearest = np.round(place)
-    exact = np.abs(place - nearest) < 1e-4
-    low = np.where(exact, nearest, np.floor(place)).astype(int)
+    count = num_log_steps(log, config)
+    log_step = np.arange(count) * (config.timestep_s / log.timestep_s)
+    nearest = np.round(log_step)
+    exact = np.abs(log_step - nearest) < 1e-4
+    low = np.where(exact, nearest, np.floor(log_step)).astype(int)
     high = np.minimum(np.where(exact, low, low + 1), log.num_steps - 1)
-    weight = np.where(exact, 0.0, place - low).astype(np.float32)
+    weight = np.where(exact, 0.0, log_step - low).astype(np.float32)
 
     def between(values: np.ndarray) -> np.ndarray:
         share = weight.reshape(-1, *[1] * (values.ndim - 2))
@@ -66,7 +67,7 @@ def tracks_at_simulator_steps(log: TrafficLog, config: SimulatorConfig, start_st
     turn = wrapped(log.yaw[:, high] - log.yaw[:, low]).astype(np.float32)
     yaw = np.where(exact, log.yaw[:, low], log.yaw[:, low] + weight * turn).astype(np.float32)
     valid = log.valid[:, low] & log.valid[:, high]
-    tracks = LoggedTracks(
+    tracks = LogTracks(
         number=np.arange(log.num_tracks),
         position=between(log.position).astype(np.float32),
         yaw=yaw,
@@ -77,8 +78,8 @@ def tracks_at_simulator_steps(log: TrafficLog, config: SimulatorConfig, start_st
     return _held(tracks.take(valid.any(axis=1)))
 
 
-def _held(tracks: LoggedTracks) -> LoggedTracks:
-    """States that are not valid take the last valid ones before them, or the first ones after."""
+def _held(tracks: LogTracks) -> LogTracks:
+    """The tracks with every state that is not valid replaced by the last valid one before it, else the first after."""
     steps = np.arange(tracks.valid.shape[1])
     last = np.maximum.accumulate(np.where(tracks.valid, steps, -1), axis=1)
     source = np.where(last >= 0, last, tracks.valid.argmax(axis=1)[:, None])
@@ -87,9 +88,9 @@ def _held(tracks: LoggedTracks) -> LoggedTracks:
     return replace(tracks, **{name: getattr(tracks, name)[rows, source] for name in names})
 
 
-def chosen_tracks(log: TrafficLog, tracks: LoggedTracks, room: int, tell: bool) -> LoggedTracks:
-    """The first ``room`` tracks: the recording car, then moving ones before parked ones, those that came nearest to it
-    first (to the middle of the moving ones, where the log does not name it). ``tell`` logs the names of the others."""
+def chosen_tracks(log: TrafficLog, tracks: LogTracks, most: int, warn: bool) -> LogTracks:
+    """Up to ``most`` tracks: the ego, then moving tracks before parked ones, those that came nearest to the ego first
+    (to the middle of the moving tracks, where the log names no ego). ``warn`` logs the names of the others."""
     is_ego = tracks.number == log.ego_track
     still = parked_tracks(tracks.position, tracks.valid)
     if is_ego.any():
@@ -99,25 +100,26 @@ def chosen_tracks(log: TrafficLog, tracks: LoggedTracks, room: int, tell: bool) 
     apart = np.linalg.norm(tracks.position[..., :2] - centre[..., :2], axis=2)
     near = np.where(tracks.valid, apart, np.inf).min(axis=1)
     order = np.lexsort((near, still, ~is_ego))
-    if len(order) > room and tell:
-        names = ", ".join(str(log.track_ids[number]) for number in tracks.number[order[room:]])
+    if len(order) > most and warn:
+        names = ", ".join(str(log.track_ids[number]) for number in tracks.number[order[most:]])
         _log.warning(
-            "scene %s: %d tracks for %d agents; left out, parked and farthest first to go: %s",
-            log.name, len(order), room, names,
+            "scene %s: %d tracks for %d agents; left out (farthest and parked ones): %s",
+            log.name, len(order), most, names,
         )  # fmt: skip
-    return tracks.take(order[:room])
+    return tracks.take(order[:most])
 
 
 def for_agents(values: np.ndarray, agents: int, value: float) -> np.ndarray:
-    """Rows [tracks, ...] extended to [agents, ...] with ``value``."""
-    room = np.full((agents - len(values), *values.shape[1:]), value, values.dtype)
-    return np.concatenate([values, room])
+    """Rows [tracks, ...] padded to [agents, ...] with ``value``."""
+    padding = np.full((agents - len(values), *values.shape[1:]), value, values.dtype)
+    return np.concatenate([values, padding])
 
 
-def padded_recording(tracks: LoggedTracks, agents: int, steps: int | None, stops: int | None) -> Logged:
-    """The recording with room for ``agents``, ``steps`` and ``stops`` (at least one); None is as many as there are.
+def padded_log(tracks: LogTracks, agents: int, steps: int | None, stops: int | None) -> LogReplay:
+    """The log padded to ``agents``, ``steps`` and ``stops`` (at least one); None for as many as there are. Leaves are
+    numpy arrays.
 
-    Past the end the last states hold and lights are off; nothing looks there, since steps end at ``last_step``.
+    In the padding the last states hold and lights are off; it is not read, since steps end at ``last_step``.
     """
     count = tracks.valid.shape[1]
     more_steps = (steps or count) - count
@@ -136,4 +138,4 @@ def padded_recording(tracks: LoggedTracks, agents: int, steps: int | None, stops
         "light_state": lights,
         "last_step": np.int32(count - 1),
     }
-    return Logged(**fields)
+    return LogReplay(**fields)

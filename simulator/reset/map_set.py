@@ -1,9 +1,9 @@
-"""Where the worlds of one batch lie: towns and recorded scenes, side by side in one atlas.
+"""The maps of the worlds of one batch: towns and scenes of logs, together in one atlas.
 
-An entry of a list of places is a town, as `simulator.roads.sources.map_cache` reads it, or a pack of recorded scenes:
+An entry of a map set is a town, as `simulator.roads.sources.map_cache` reads it, or a pack of scenes:
 `womd.h5` stands for all scenes of the pack, `womd.h5:train` and `womd.h5:held_out` for those of a split (see
-`simulator.logs.split`), and `womd.h5:NAME` for one. All of them are held at once, at about 3 MB for a scene of Waymo
-and 20 MB for one of nuScenes: larger packs are for `simulator.reset.scene_stream`, which shows them batch by batch.
+`simulator.logs.split`), and `womd.h5:NAME` for one. All of them are kept in memory, at about 3 MB for a scene of Waymo
+and 20 MB for one of nuScenes: larger packs are for `simulator.reset.scene_stream`, which loads them batch by batch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from simulator.atlas.padding import pad_atlas, shapes_of, together
+from simulator.atlas.padding import combined_capacity, pad_atlas, shapes_of
 from simulator.atlas.road_atlas import RoadAtlas, build_atlas
 from simulator.atlas.scene_grids import scene_grids
 from simulator.logs.scene_pack import LoggedScene, ScenePack, holds_logged_scenes
@@ -30,35 +30,35 @@ _PACK = re.compile(r"(?P<path>.+\.(?:h5|hdf5))(?::(?P<part>.+))?")
 
 
 @dataclass(frozen=True)
-class Places:
-    """Towns and recorded scenes in one atlas; `map_id` is the position in the tuples below."""
+class MapSet:
+    """Towns and scenes in one atlas; `map_id` is the index into the tuples below."""
 
     road_maps: tuple[RoadMap, ...]  # [maps]
-    scenes: tuple[LoggedScene | None, ...]  # [maps] what was recorded there; None: a town
+    scenes: tuple[LoggedScene | None, ...]  # [maps] the scene of each map; None: a town
     atlas: RoadAtlas
-    entries: tuple[range, ...]  # the maps of each entry of the list that was asked for
+    entries: tuple[range, ...]  # the maps of each entry that was asked for
 
     @property
-    def recorded(self) -> tuple[int, ...]:
-        """The maps on which traffic was recorded."""
+    def log_maps(self) -> tuple[int, ...]:
+        """The maps that have a log."""
         return tuple(number for number, scene in enumerate(self.scenes) if scene is not None)
 
     def check_capacity(self, num_agents: int, replayed: bool) -> None:
-        """Raises ValueError where a map has too little road for ``num_agents``; not asked of scenes that are
-        ``replayed``, whose agents start where they were recorded."""
+        """Raises ValueError where a map has too little road to spawn ``num_agents``; maps whose log is ``replayed`` are
+        not checked, since their agents start where the log has them."""
         spawned = [number for number, scene in enumerate(self.scenes) if scene is None or not replayed]
         lengths = np.asarray(self.atlas.map_length_m)[spawned]
         names = tuple(self.atlas.names[number] for number in spawned)
         check_capacity(dataclasses.replace(self.atlas, names=names, map_length_m=lengths), num_agents)  # type: ignore
 
 
-def load_places(names: Sequence[str]) -> Places:
-    """The places of these entries, in their order.
+def load_map_set(names: Sequence[str]) -> MapSet:
+    """The maps of these entries, in their order.
 
     Raises OSError or ValueError for towns and packs that cannot be read, that lack the scene, or whose split is empty.
     """
     if isinstance(names, str) or not names:
-        raise ValueError(f"places are {names!r}; expected a list such as ['Town02', 'womd.h5']")
+        raise ValueError(f"maps are {names!r}; expected a list such as ['Town02', 'womd.h5']")
     road_maps: list[RoadMap] = []
     scenes: list[LoggedScene | None] = []
     entries = []
@@ -67,12 +67,12 @@ def load_places(names: Sequence[str]) -> Places:
         entries.append(range(len(road_maps), len(road_maps) + max(1, len(found))))
         road_maps += [scene.road_map for scene in found] or map_cache.load_maps([name])
         scenes += found or [None]
-    return Places(tuple(road_maps), tuple(scenes), _atlas(road_maps, scenes), tuple(entries))
+    return MapSet(tuple(road_maps), tuple(scenes), _atlas(road_maps, scenes), tuple(entries))
 
 
-def one_place(name: str, number: int) -> str:
-    """The entry of a single map: a town as it is named, of several recorded scenes the one at ``number``, counted round
-    and round. Raises what `load_places` raises."""
+def single_map_entry(name: str, number: int) -> str:
+    """The entry of a single map of the entry ``name``: a town itself, or of several scenes the one at ``number`` modulo
+    their count. Raises what `load_map_set` raises."""
     path, scenes = _named_scenes(name)
     return f"{path}:{scenes[number % len(scenes)]}" if scenes else name
 
@@ -93,7 +93,7 @@ def _named_scenes(name: str) -> tuple[str, list[str]]:
 
 
 def _scenes(name: str) -> list[LoggedScene]:
-    """The recorded scenes that an entry stands for; none for a town."""
+    """The scenes that an entry stands for; none for a town."""
     path, names = _named_scenes(name)
     if not names:
         return []
@@ -102,8 +102,8 @@ def _scenes(name: str) -> list[LoggedScene]:
 
 
 def _atlas(road_maps: Sequence[RoadMap], scenes: Sequence[LoggedScene | None]) -> RoadAtlas:
-    """One atlas of all, where every array has a row at least: recorded scenes may have no stop line, and a step looks
-    at one."""
+    """One atlas of all maps. With scenes among them every array is padded to at least one row: scenes may have no stop
+    line, and `simulator.step.step` reads one."""
     grids = [
         map_cache.load_grids(road_map) if scene is None else scene_grids(road_map)
         for road_map, scene in zip(road_maps, scenes, strict=True)
@@ -111,5 +111,5 @@ def _atlas(road_maps: Sequence[RoadMap], scenes: Sequence[LoggedScene | None]) -
     atlas = build_atlas(road_maps, grids)
     if all(scene is None for scene in scenes):
         return atlas
-    padded = jax.tree.map(jnp.asarray, pad_atlas(atlas, together([shapes_of(atlas)])))
+    padded = jax.tree.map(jnp.asarray, pad_atlas(atlas, combined_capacity([shapes_of(atlas)])))
     return dataclasses.replace(padded, names=atlas.names)

@@ -1,7 +1,7 @@
 """Routes: random walks on the lane graph, sampled every 2 m.
 
-A walk follows successor lanes and now and then changes to a neighbouring lane. Its cost does not depend on the size
-of the map, and goals laid along it can be reached by construction, so that no shortest-path table is needed.
+A walk follows successor lanes and sometimes changes to a neighbouring lane. Its cost does not depend on the size of the
+map, and goals on it are reachable by construction, so that no shortest-path table is needed.
 """
 
 import jax
@@ -16,9 +16,9 @@ from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 
 ROUTE_LANES = 40
-"""Lanes a walk may visit; the rest of a route that needs more is cut off."""
+"""Number of lanes of a walk; a route that needs more is cut off."""
 _CHANGE_M = 40.0
-"""Shortest lane along which a walk changes to the next."""
+"""Length of the shortest lane on which a walk may change lanes."""
 
 
 @struct.dataclass
@@ -31,7 +31,7 @@ class Walk:
 
 
 def walk_lanes(key: Key[Array, ""], first: Int[Array, ""], atlas: RoadAtlas, config: SimulatorConfig) -> Walk:
-    """Random walk from lane ``first``. Where a lane has no successor the walk stays on it with zero length."""
+    """Random walk from lane ``first``; the key is consumed. After a lane without successor all lengths are 0."""
 
     def hop(lane: Array, draw: Array) -> tuple[Array, tuple[Array, Array, Array]]:
         ended = lane < 0
@@ -45,24 +45,24 @@ def walk_lanes(key: Key[Array, ""], first: Int[Array, ""], atlas: RoadAtlas, con
         length = jnp.where(ended, 0.0, atlas.lane_length_m[here])
         return jnp.where(ended, -1, following), (here, blend, length)
 
-    # All numbers at once: a draw inside the loop costs more than the rest of it.
+    # All random numbers at once: drawing inside the loop costs more than the rest of it.
     _, (lane, blend, length) = jax.lax.scan(hop, first, jax.random.uniform(key, (ROUTE_LANES, 3)))
     return Walk(lane, blend, jnp.cumsum(length))
 
 
 def _pick(draw: Float[Array, ""], options: Int[Array, " n"]) -> Int[Array, ""]:
-    """One of the non-negative ``options`` (they come first) by a number in [0, 1); -1 when there is none."""
+    """One of the non-negative ``options`` (they come first), by a random number in [0, 1); -1 where there is none."""
     count = (options >= 0).sum()
     index = jnp.floor(draw * count).astype(jnp.int32)
     return options[jnp.minimum(index, jnp.maximum(count - 1, 0))]
 
 
 def on_lane(lane: Int[Array, "*n"], share: Float[Array, "*n"], atlas: RoadAtlas) -> Float[Array, "*n 6"]:
-    """The row of `world.route_table` at ``share`` in [0, 1] of a lane's length; its direction may be short."""
+    """Rows of `state.route_table` at ``share`` in [0, 1] of a lane's length; the direction is not normalised."""
     last = atlas.lane_count[lane] - 1
-    place = share * last
-    below = jnp.minimum(jnp.floor(place).astype(jnp.int32), last - 1)
-    weight = (place - below)[..., None]
+    position = share * last
+    below = jnp.minimum(jnp.floor(position).astype(jnp.int32), last - 1)
+    weight = (position - below)[..., None]
     index = atlas.lane_start[lane] + below
     before, after = (atlas.point_row.at[i].get(mode="promise_in_bounds") for i in (index, index + 1))
     return before * (1.0 - weight) + after * weight
@@ -76,13 +76,13 @@ def route_along(
     atlas: RoadAtlas,
     config: SimulatorConfig,
 ) -> tuple[Float[Array, "stations 6"], Float[Array, ""]]:
-    """Samples a walk every 2 m from ``start_m`` on its first lane: rows of `world.route_table`, and the route's
-    length (m). ``shift_m`` moves the route to the right of the lane's middle, where cyclists and pedestrians go."""
+    """Samples a walk every 2 m from ``start_m`` on its first lane: rows of `state.route_table`, and the route's
+    length (m). ``shift_m`` is the lateral offset to the right of the lane's middle, for cyclists and pedestrians."""
     ahead_m = ROUTE_SPACING_M * jnp.arange(config.route_stations, dtype=jnp.float32)
     left_m = walk.end_m[-1] - start_m
     if config.map_variants == 1:
         return _rows_along(walk, start_m + ahead_m, shift_m, atlas), jnp.minimum(left_m, ahead_m[-1])
-    # Stations 2 m apart in the world are not so on the map: find their places there from how much the way stretches.
+    # Stations 2 m apart in the world are not so on the map: find them there from how much the route is stretched.
     many = 2.0 * ROUTE_SPACING_M * jnp.arange(config.route_stations, dtype=jnp.float32) / SCALE[0]
     along = transformed(map_matrix, _rows_along(walk, start_m + many, shift_m, atlas)[:, 2:4])
     stretch = jnp.sqrt(along[:, 0] ** 2 + along[:, 1] ** 2)
@@ -97,15 +97,15 @@ def route_along(
 
 
 def _rows_along(
-    walk: Walk, place: Float[Array, " n"], shift_m: Float[Array, ""], atlas: RoadAtlas
+    walk: Walk, position: Float[Array, " n"], shift_m: Float[Array, ""], atlas: RoadAtlas
 ) -> Float[Array, "n 6"]:
-    """Rows of `world.route_table` on the map at distances ``place`` (m) from the start of the walk's first lane."""
+    """Rows of `state.route_table` on the map, ``position`` (m) along the walk from the start of its first lane."""
     hop = jnp.minimum(
-        jnp.searchsorted(walk.end_m, place, side="right", method="compare_all"), ROUTE_LANES - 1
+        jnp.searchsorted(walk.end_m, position, side="right", method="compare_all"), ROUTE_LANES - 1
     )
     begin = jnp.where(hop > 0, walk.end_m[hop - 1], 0.0)
     length = jnp.maximum(walk.end_m[hop] - begin, 1e-3)
-    share = jnp.clip((place - begin) / length, 0.0, 1.0)
+    share = jnp.clip((position - begin) / length, 0.0, 1.0)
     ramp = jnp.clip((share - 0.2) / 0.6, 0.0, 1.0)
     weight = (ramp * ramp * (3 - 2 * ramp))[:, None]
     rows = (
@@ -119,4 +119,4 @@ def _rows_along(
 
 
 _IS_DIRECTION = np.array([False, False, True, True, False, False])
-"""Columns of a route's row that hold its direction."""
+"""Columns of a route's rows that hold its direction."""

@@ -1,12 +1,12 @@
-"""An endless stream of batches of worlds made of recorded scenes, prepared while the batch before is being driven.
+"""An endless stream of batches of worlds made from logs; the next batch is prepared while the current one is driven.
 
     with SceneStream(["womd.h5"], simulator, StreamConfig(num_worlds=64, num_scenes=16)) as stream:
         for batch in stream:  # batch.atlas and batch.worlds lie on the device
             ...
 
-Scenes come in an order that is shuffled anew for every pass over the packs and follows from the seed alone. Every batch
-has arrays of the same shapes, so that what is compiled for the first serves all. A background thread reads, builds and
-puts the next batch on the device; what goes wrong there is raised by the next ``next(stream)``.
+The order of scenes is shuffled for every pass over the packs and depends on the seed alone. All batches have arrays of
+the same shapes, so that nothing is compiled again after the first. A background thread reads, builds and transfers the
+next batch; its errors are raised by the next ``next(stream)``.
 """
 
 from __future__ import annotations
@@ -23,14 +23,21 @@ from types import TracebackType
 import jax
 import numpy as np
 
-from simulator.atlas.padding import Shapes, first_overflow, pad_atlas, room_for, shapes_of, together
+from simulator.atlas.padding import (
+    Shapes,
+    capacity_for,
+    combined_capacity,
+    first_overflow,
+    pad_atlas,
+    shapes_of,
+)
 from simulator.atlas.road_atlas import RoadAtlas, build_atlas
 from simulator.atlas.scene_grids import scene_grids
 from simulator.config import SimulatorConfig
 from simulator.logs.scene_pack import LoggedScene, ScenePack
 from simulator.logs.split import ALL, check_split, in_split
-from simulator.reset.log_scenario import ReplayConfig, logged_worlds, settle, stack_worlds
-from simulator.reset.log_tracks import num_logged_steps
+from simulator.reset.log_scenario import ReplayConfig, demote_invalid_to_replay, stack_worlds, worlds_from_log
+from simulator.reset.log_tracks import num_log_steps
 from simulator.roads.query_grids import Grids
 from simulator.roads.road_map import RoadMap
 from simulator.state import WorldState
@@ -42,15 +49,15 @@ _REPORT_EVERY = 20
 
 @dataclass(frozen=True)
 class StreamConfig:
-    """What a stream's batches are made of.
+    """Contents of a stream's batches.
 
     Attributes:
         num_worlds: Worlds per batch.
-        num_scenes: Different scenes per batch; worlds share them out in turn, so it must divide num_worlds.
-        shuffle: Draw the scenes of each pass in a random order instead of the packs' own.
-        seed: Decides on the order, on who drives what, and on the drivers' traits.
-        replay: Who drives the recorded tracks.
-        split: Which of the packs' scenes are shown: "all", "train" or "held_out" (see `simulator.logs.split`).
+        num_scenes: Different scenes per batch, assigned to the worlds in turn; must divide num_worlds.
+        shuffle: Shuffle the scenes of each pass instead of taking them in the packs' order.
+        seed: Of the order, the controllers and the agents' traits.
+        replay: Controllers of the logged tracks.
+        split: Scenes of the packs that are used: "all", "train" or "held_out" (see `simulator.logs.split`).
     """
 
     num_worlds: int = 16
@@ -73,28 +80,28 @@ class Capacity:
     """The shapes that all batches of a stream have."""
 
     atlas: Shapes  # of the atlas of a batch's scenes
-    steps: int  # recorded steps at the simulator's step
+    steps: int  # logged states at the simulator's step
     stops: int  # stop lines of one scene
 
 
 @dataclass(frozen=True)
 class SceneBatch:
-    """Worlds ready to be driven."""
+    """A batch of worlds on the device."""
 
     atlas: RoadAtlas  # on the device, padded; map m is scene m
     worlds: WorldState  # on the device, leaves [worlds, ...]
     scenes: tuple[str, ...]  # names by map
     road_maps: tuple[RoadMap, ...]  # by map, on the host
-    position: int  # where a stream goes on after this batch
+    position: int  # position in the order of scenes at which a stream resumes after this batch
 
 
 class SceneStream:
-    """Iterates endlessly over the scenes of packs; see the module. To be closed, or used in a `with` block.
+    """Endless iterator over batches of the scenes of packs; see the module. Close it, or use it in a `with` block.
 
-    ``capacity`` is derived from all scenes where it is not given, which bakes the grids of each one (once; they are
-    cached beside those of towns). A given one saves that; scenes that do not fit are skipped, and named in the log.
-    ``position`` resumes the stream after a batch that had it. Raises OSError or ValueError for packs that cannot be
-    read, and ValueError where they hold fewer than ``num_scenes``.
+    Without ``capacity`` it is measured over all scenes, which bakes the grids of each one (once; they are cached beside
+    those of towns). With a given one this is skipped; scenes that do not fit it are skipped too, with a warning.
+    ``position`` resumes a stream after the batch with that `SceneBatch.position`. Raises OSError or ValueError for
+    packs that cannot be read, and ValueError where they hold fewer than ``num_scenes``.
     """
 
     def __init__(
@@ -118,8 +125,8 @@ class SceneStream:
             self._reader.close()
             raise
         self._position = position
-        self._told: set[int] = set()
-        self._settle = jax.jit(jax.vmap(partial(settle, config=simulator), (0, None)))
+        self._warned: set[int] = set()
+        self._demote = jax.jit(jax.vmap(partial(demote_invalid_to_replay, config=simulator), (0, None)))
         self._ready: queue.Queue[SceneBatch | BaseException] = queue.Queue(maxsize=1)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="scene stream", daemon=True)
@@ -129,7 +136,7 @@ class SceneStream:
         return self
 
     def __next__(self) -> SceneBatch:
-        """The next batch; waits for it where it is not ready. Raises what went wrong in the background."""
+        """The next batch; blocks until it is ready. Raises the errors of the background thread."""
         while not self._stop.is_set():
             try:
                 item = self._ready.get(timeout=_POLL_S)
@@ -150,7 +157,7 @@ class SceneStream:
         self.close()
 
     def close(self) -> None:
-        """Ends the background thread and lets go of the packs; a closed stream has no more batches."""
+        """Ends the background thread and closes the packs; a closed stream has no more batches."""
         self._stop.set()
         self._thread.join()
         self._reader.close()
@@ -174,7 +181,7 @@ class SceneStream:
                 return
 
     def _prepare(self, position: int) -> SceneBatch:
-        """The batch that begins at a position of the endless order of scenes."""
+        """The batch that starts at a position of the endless order of scenes."""
         generator = np.random.default_rng([self.config.seed, position, 1])
         worlds: list[list[WorldState]] = []
         chosen: list[tuple[LoggedScene, Grids]] = []
@@ -186,7 +193,7 @@ class SceneStream:
             shapes = self._reader.shapes(number, scene, grids)
             position += 1
             try:
-                overflow = first_overflow(together([*needed, shapes]), self.capacity.atlas)
+                overflow = first_overflow(combined_capacity([*needed, shapes]), self.capacity.atlas)
                 if overflow:
                     raise ValueError(f"{scene.log.source_file}: scene {scene.log.name}: {overflow}")
                 worlds.append(self._worlds(scene, len(chosen), generator, number))
@@ -205,19 +212,26 @@ class SceneStream:
     def _worlds(
         self, scene: LoggedScene, map_id: int, generator: np.random.Generator, number: int
     ) -> list[WorldState]:
-        """The worlds of one scene, which differ in who drives what. Tracks left out are named once per scene."""
+        """The worlds of one scene, which differ in controllers and traits. Warns of tracks left out once per scene."""
         copies = self.config.num_worlds // self.config.num_scenes
-        room = (self.capacity.steps, self.capacity.stops)
-        tell = number not in self._told
-        self._told.add(number)
-        return logged_worlds(
-            scene, map_id, self.simulator, self.config.replay, generator, copies, *room, tell=tell
+        warn = number not in self._warned
+        self._warned.add(number)
+        return worlds_from_log(
+            scene,
+            map_id,
+            self.simulator,
+            self.config.replay,
+            generator,
+            copies,
+            self.capacity.steps,
+            self.capacity.stops,
+            warn,
         )
 
     def _put(
         self, chosen: list[tuple[LoggedScene, Grids]], worlds: list[list[WorldState]], position: int
     ) -> SceneBatch:
-        """The batch on the device. World w is in scene w modulo the number of scenes."""
+        """The batch on the device. World w has scene w modulo the number of scenes."""
         maps, grids = [scene.road_map for scene, _ in chosen], [baked for _, baked in chosen]
         with jax.default_device(jax.devices("cpu")[0]):
             atlas = pad_atlas(build_atlas(maps, grids), self.capacity.atlas)
@@ -226,14 +240,14 @@ class SceneStream:
         on_device, batch = jax.device_put((atlas, stack_worlds(in_turn)), device)
         return SceneBatch(
             atlas=on_device,
-            worlds=jax.block_until_ready(self._settle(batch, on_device)),
+            worlds=jax.block_until_ready(self._demote(batch, on_device)),
             scenes=tuple(scene.log.name for scene, _ in chosen),
             road_maps=tuple(maps),
             position=position,
         )
 
     def _number(self, position: int) -> int:
-        """Which scene of the packs comes at a position of the endless order."""
+        """Index of the scene at a position of the endless order."""
         turn, place = divmod(position, len(self._reader))
         if not self.config.shuffle:
             return place
@@ -241,7 +255,7 @@ class SceneStream:
 
 
 class _Reader:
-    """The scenes of several packs by one number, with their grids."""
+    """The scenes of several packs by one index, with their grids."""
 
     def __init__(self, packs: Sequence[str | os.PathLike[str]], split: str) -> None:
         if isinstance(packs, (str, os.PathLike)) or not packs:
@@ -269,26 +283,26 @@ class _Reader:
             pack.close()
 
     def scene(self, number: int) -> tuple[LoggedScene, Grids]:
-        """A scene and its grids, which are baked where no stream has met its map before."""
+        """A scene and its grids, which are baked where the cache lacks them."""
         pack, own = self._where[number]
         scene = pack[own]
         return scene, scene_grids(scene.road_map)
 
     def shapes(self, number: int, scene: LoggedScene, grids: Grids) -> Shapes:
-        """Shapes of the atlas of one scene; worked out once for each."""
+        """Shapes of the atlas of one scene; computed once for each."""
         if number not in self._shapes:
             with jax.default_device(jax.devices("cpu")[0]):
                 self._shapes[number] = shapes_of(build_atlas([scene.road_map], [grids]))
         return self._shapes[number]
 
     def measure(self, simulator: SimulatorConfig, config: StreamConfig) -> Capacity:
-        """Room for any scenes of the packs."""
+        """The capacity that fits any `num_scenes` scenes of the packs."""
         shapes, steps, stops = [], [], []
         for number in range(len(self)):
             scene, grids = self.scene(number)
             shapes.append(self.shapes(number, scene, grids))
-            steps.append(num_logged_steps(scene.log, simulator, config.replay.start_step))
+            steps.append(num_log_steps(scene.log, simulator))
             stops.append(len(scene.log.light_state))
             if (number + 1) % _REPORT_EVERY == 0:
                 _log.info("measured %d of %d scenes", number + 1, len(self))
-        return Capacity(room_for(shapes, config.num_scenes), max(steps), max(1, *stops))
+        return Capacity(capacity_for(shapes, config.num_scenes), max(steps), max(1, *stops))

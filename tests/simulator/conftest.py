@@ -7,16 +7,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from simulator.atlas.load import load_atlas
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.collision import collides
-from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.conventions import COAST, NUM_TRAITS
-from simulator.reset.spawn import first_state
-from simulator.roads.sources.map_cache import load_atlas
+from simulator.config import SimulatorConfig
+from simulator.conventions import COAST
 from simulator.rollout import reset_worlds, step_worlds
-from simulator.state import Scenario, WorldState, route_table
+from simulator.state import WorldState
+from tests.worlds import world_on_straight_routes
 
 
 @pytest.fixture(scope="session")
@@ -37,10 +38,10 @@ def small() -> SimulatorConfig:
 def populated(
     towns: RoadAtlas, small: SimulatorConfig
 ) -> tuple[SimulatorConfig, WorldState, Callable[[WorldState], Any]]:
-    """Six worlds of 24 agents of all parts: drivers by policy and by IDM, parked and crashed vehicles.
+    """Six worlds of 24 agents with all controllers: policy, IDM, parked and crashed vehicles.
 
-    The configuration, the first states, and one step in which all coast: the next states, its events, and who
-    overlaps whom [worlds, agents].
+    The configuration, the initial states, and one step in which all coast: the next states, its events, and the agents
+    that overlap another [worlds, agents].
     """
     shares = {"idm_share": 0.3, "parked_share": 0.35, "crashed_share": 0.13}
     config = dataclasses.replace(small, num_agents=24, randomise_dynamics=False, **shares)
@@ -56,44 +57,12 @@ def populated(
 
 @pytest.fixture(scope="session")
 def open_field() -> Callable[..., WorldState]:
-    """Builds a world far from any road: cars of 4 x 2 m on straight routes of 200 m from (x, y) at an angle."""
+    """Builds a world far from any road: cars of 4 x 2 m at (x + 10 km, y) on straight routes."""
 
     def build(
         x: list[float], y: list[float], speed: list[float], yaw: list[float] | None = None
     ) -> WorldState:
-        agents, stations = len(x), 101
-        angle = jnp.asarray(yaw if yaw is not None else [0.0] * agents, jnp.float32)
-        start = jnp.stack(
-            [10_000.0 + jnp.asarray(x), jnp.asarray(y, jnp.float32), jnp.zeros(agents)], axis=-1
-        )
-        heading = jnp.stack([jnp.cos(angle), jnp.sin(angle), jnp.zeros(agents)], axis=-1)
-        along = ROUTE_SPACING_M * jnp.arange(stations)
-        one, none = jnp.ones(agents), jnp.zeros(agents, jnp.int32)
-        scenario = Scenario(
-            size=jnp.tile(jnp.array([4.0, 2.0, 1.5]), (agents, 1)),
-            kind=none,
-            throttle_gain=one,
-            steer_gain=one,
-            acceleration_gain=one,
-            speed_gain=one,
-            traits=jnp.zeros((agents, NUM_TRAITS)),
-            route=route_table(
-                start[:, None] + along[None, :, None] * heading[:, None],
-                jnp.tile(angle[:, None], (1, stations)),
-                jnp.full((agents, stations), 15.0),
-            ),
-            goal_m=jnp.full((agents, 1), 200.0),
-            num_goals=none + 1,
-            goal_radius_m=2.0 * one,
-            light_phase=jnp.zeros(()),
-            lights_on=jnp.asarray(True),
-            map_matrix=jnp.eye(2),
-            map_inverse=jnp.eye(2),
-            control=none,
-            noise=none,
-        )
-        config = SimulatorConfig(num_agents=agents)
-        first = jnp.zeros((), jnp.int32)
-        return first_state(scenario, jnp.ones(agents, bool), first, jnp.asarray(speed), config)
+        config = SimulatorConfig(num_agents=len(x))
+        return world_on_straight_routes(10_000.0 + np.array(x), y, yaw or [0.0] * len(x), speed, config)
 
     return build

@@ -13,7 +13,7 @@ from simulator.agents.baselines import CONSTANT_VELOCITY, IDM_BASELINE, NO_BASEL
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.conventions import COAST, HARDEST_BRAKING
-from simulator.metrics.summary import agent_figures
+from simulator.metrics.summary import agent_metrics
 from simulator.state import IDM, PARKED, POLICY, WorldState
 from simulator.step import step
 
@@ -28,9 +28,9 @@ def field(open_field: Build) -> Build:
 
     def build(x: list[float], y: list[float], speed: list[float], control: list[int], baseline: str) -> Any:
         state = open_field(x, y, speed, [0.3] * AGENTS)
-        roles = jnp.asarray(control, jnp.int32)
-        state = state.replace(active=roles == POLICY, spawned=roles == POLICY)
-        scenario = state.scenario.replace(control=roles, has_idm=IDM in control)
+        controls = jnp.asarray(control, jnp.int32)
+        state = state.replace(active=controls == POLICY, spawned=controls == POLICY)
+        scenario = state.scenario.replace(control=controls, has_idm=IDM in control)
         state = with_baseline(state.replace(scenario=scenario), baseline)
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), state)
 
@@ -94,7 +94,7 @@ def test_a_crash_of_a_baseline_counts_and_ends_its_drive(field: Build, advance: 
     rested = state.position
     state, _ = advance(state, COAST)
     np.testing.assert_array_equal(state.position, rested)
-    assert float(agent_figures(state)["failure_rate"][0]) == 1.0
+    assert float(agent_metrics(state)["failure_rate"].value[0]) == 1.0
 
 
 def test_the_intelligent_driver_model_drives_alike_as_a_baseline(field: Build, advance: Advance) -> None:
@@ -118,7 +118,7 @@ def test_the_intelligent_driver_model_drives_alike_as_a_baseline(field: Build, a
     np.testing.assert_array_equal(both[1].present, [False, False, True])
     np.testing.assert_allclose(both[1].distance_m[:2], [58.0, 58.0], atol=4.0)  # goals have a radius of 2 m
     assert not both[0].distance_m.any()
-    np.testing.assert_array_equal(agent_figures(both[1])["goal_rate"][:2], [1.0, 1.0])
+    np.testing.assert_array_equal(agent_metrics(both[1])["goal_rate"].value[:2], [1.0, 1.0])
 
 
 def test_a_crashed_agent_of_the_model_stays_when_the_other_is_gone(field: Build, advance: Advance) -> None:

@@ -169,7 +169,7 @@ def test_it_slows_down_for_a_bend(field: Build, small: SimulatorConfig) -> None:
     turn = np.clip(along / 10.0, 0.0, np.pi / 2)
     straight = state.scenario
     bent = route_table(
-        straight.route_xyz, jnp.tile(jnp.asarray(turn, jnp.float32), (AGENTS, 1)), straight.route_limit_mps
+        straight.route_xyz, jnp.tile(jnp.asarray(turn, jnp.float32), (AGENTS, 1)), straight.route[..., 5]
     )
     state = state.replace(scenario=straight.replace(route=bent))
     here = state.replace(route_m=jnp.array([0.0, 20.0, 44.0, 0.0]))
@@ -192,7 +192,7 @@ def test_it_stops_at_red_and_passes_at_green(
     state = field([0.0], [0.0], [8.0], [yaw])
     start = middle - 40.0 * jnp.array([np.cos(yaw), np.sin(yaw), 0.0])
     old = state.scenario
-    route = route_table(old.route_xyz - old.route_xyz[:, :1] + start, old.route_yaw, old.route_limit_mps)
+    route = route_table(old.route_xyz - old.route_xyz[:, :1] + start, old.route_yaw, old.route[..., 5])
     state = state.replace(position=jnp.tile(start, (AGENTS, 1)), scenario=old.replace(route=route))
     seen = jax.jit(lambda s: traffic_lights.light_states(s, jnp.array([stop]), towns, small)[0])
     state = state.replace(

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from simulator.agents.parked_vehicles import BLOCKED_M, KERB_M
-from simulator.atlas.edge_distance import corner_room
+from simulator.atlas.edge_distance import corner_edge_distance
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.collision import collides
 from simulator.config import SimulatorConfig
@@ -28,7 +28,9 @@ def test_obstacles_stand_beside_the_lanes_apart_from_everybody(
     assert not (np.asarray(start.active) & stands).any()
     overlap = jax.jit(jax.vmap(collides))
     assert not overlap(start.position, start.yaw, start.scenario.size, start.present).any()
-    room = np.asarray(jax.jit(jax.vmap(partial(corner_room, atlas=towns, config=config)))(start))[parked]
+    room = np.asarray(jax.jit(jax.vmap(partial(corner_edge_distance, atlas=towns, config=config)))(start))[
+        parked
+    ]
     assert (room > -KERB_M - 0.3).all()
     assert (room.min(axis=1) < 0.3).all(), "one side is at the edge"
     lane = np.asarray(start.scenario.route_xyz[:, :, 0])

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from simulator.atlas.road_atlas import RoadAtlas, build_atlas
-from simulator.config import ROUTE_SPACING_M, SimulatorConfig
+from simulator.config import SimulatorConfig
 from simulator.conventions import COAST
-from simulator.metrics.driving_quality import blank_conduct
-from simulator.reset.spawn import reset
 from simulator.roads.road_map import RoadMap, StopKind, pack_pieces, pad_indices
-from simulator.state import Events, WorldState, route_table
+from simulator.state import Events, WorldState
 from simulator.step import step
+from tests.worlds import world_on_straight_routes
 
 AGENTS = 4
 LENGTH, WIDTH = 4.0, 2.0
@@ -92,13 +91,12 @@ def crossing(angle: float) -> RoadMap:
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class Crossing:
     """The crossing at one angle, and how to put agents there and drive."""
 
     atlas: RoadAtlas
     config: SimulatorConfig
     angle: float
-    blank: WorldState
     advance: Callable[[WorldState, jax.Array], tuple[WorldState, Events]]
     plain: Callable[[WorldState, jax.Array], tuple[WorldState, Events]]  # without detailed metrics
 
@@ -106,41 +104,13 @@ class Place:
         """A world of these agents, given in the frame of the unturned crossing, each on a straight route ahead."""
         slots = np.zeros((AGENTS, 4), np.float32)
         slots[: len(agents)] = agents
-        here = np.arange(AGENTS) < len(agents)
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         x, y = slots[:, 0] * cos - slots[:, 1] * sin, slots[:, 0] * sin + slots[:, 1] * cos
         yaw = np.mod(slots[:, 2] + self.angle + np.pi, 2 * np.pi) - np.pi
         size = np.tile([LENGTH, WIDTH, 1.5], (AGENTS, 1))
         size[: len(sizes), :2] = np.reshape(sizes, (-1, 2))
-        scenario = self.blank.scenario
-        along = ROUTE_SPACING_M * np.arange(scenario.route.shape[1])
-        route = np.stack(
-            [
-                x[:, None] + along * np.cos(yaw)[:, None],
-                y[:, None] + along * np.sin(yaw)[:, None],
-                np.zeros((AGENTS, len(along))),
-            ],
-            axis=-1,
-        )
-        scenario = scenario.replace(
-            size=jnp.asarray(size, jnp.float32),
-            route=route_table(
-                jnp.asarray(route, jnp.float32),
-                jnp.asarray(np.tile(yaw[:, None], len(along)), jnp.float32),
-                scenario.route_limit_mps,
-            ),
-            goal_m=jnp.full_like(scenario.goal_m, 250.0),
-            num_goals=jnp.ones_like(scenario.num_goals),
-        )
-        return self.blank.replace(
-            scenario=scenario,
-            position=jnp.asarray(np.column_stack([x, y, np.zeros(AGENTS)]), jnp.float32),
-            yaw=jnp.asarray(yaw, jnp.float32),
-            speed=jnp.asarray(slots[:, 3]),
-            active=jnp.asarray(here),
-            present=jnp.asarray(here),
-            spawned=jnp.asarray(here),
-        )
+        placed = np.arange(AGENTS) < len(agents)
+        return world_on_straight_routes(x, y, yaw, slots[:, 3], self.config, size, placed)
 
     def coast(
         self, state: WorldState, steps: int, speeds: Callable[[int], Sequence[float]] | None = None
@@ -170,35 +140,24 @@ CONFIG = SimulatorConfig(
 )
 
 
-def _blank(atlas: RoadAtlas) -> WorldState:
-    """A world of zeros with unit gains; its shapes are those of a reset, which is not run."""
-    shapes = jax.eval_shape(lambda key: reset(key, atlas, jnp.int32(0), CONFIG), jax.random.key(0))
-    zeros: WorldState = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    gains = ("throttle_gain", "steer_gain", "acceleration_gain", "speed_gain")
-    scenario = zeros.scenario.replace(**dict.fromkeys(gains, jnp.ones(AGENTS)))
-    scenario = scenario.replace(lights_on=jnp.array(True), goal_radius_m=jnp.full(AGENTS, 2.0))
-    return zeros.replace(scenario=scenario, conduct=blank_conduct(CONFIG))
-
-
 @pytest.fixture(scope="session")
-def place_at() -> Callable[[float], Place]:
+def place_at() -> Callable[[float], Crossing]:
     """The crossing turned by an angle (rad)."""
-    built: dict[float, Place] = {}
+    built: dict[float, Crossing] = {}
 
-    def at(angle: float) -> Place:
+    def at(angle: float) -> Crossing:
         if angle not in built:
             atlas = build_atlas([crossing(angle)])
-            blank = _blank(atlas)
             advance = jax.jit(lambda state, action: step(state, action, atlas, CONFIG))
             off = dataclasses.replace(CONFIG, detailed_metrics=False)
             plain = jax.jit(lambda state, action: step(state, action, atlas, off))
-            built[angle] = Place(atlas, CONFIG, angle, blank, advance, plain)
+            built[angle] = Crossing(atlas, CONFIG, angle, advance, plain)
         return built[angle]
 
     return at
 
 
 @pytest.fixture(scope="session")
-def place(place_at: Callable[[float], Place]) -> Place:
+def place(place_at: Callable[[float], Crossing]) -> Crossing:
     """The crossing as drawn in ``LANES`` and ``STOPS``."""
     return place_at(0.0)

@@ -1,4 +1,4 @@
-"""Who is to blame for a collision: one situation per class of contact."""
+"""Agents at fault for a collision: one situation per class of contact."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ LANE = -1.75  # y of the inner eastward lane
 def outcome(
     place: Any, *agents: tuple[float, float, float, float], steps: int = 20
 ) -> list[tuple[bool, bool]]:
-    """(collided, to blame) of each agent after driving straight on."""
+    """(collided, at fault) of each agent after driving straight on."""
     state, _ = place.coast(place.world(*agents), steps)
-    collided, blamed = np.asarray(state.collisions) > 0, np.asarray(state.conduct.at_fault) > 0
-    return list(zip(collided.tolist(), blamed.tolist(), strict=True))[: len(agents)]
+    collided, at_fault = np.asarray(state.collisions) > 0, np.asarray(state.driving_quality.at_fault) > 0
+    return list(zip(collided.tolist(), at_fault.tolist(), strict=True))[: len(agents)]
 
 
-HIT, BLAMED, FREE = (True, False), (True, True), (False, False)
+HIT, AT_FAULT, FREE = (True, False), (True, True), (False, False)
 
 
 def test_in_a_rear_end_only_the_follower_is_at_fault(place: Any) -> None:
-    assert outcome(place, (20, LANE, EAST, 10), (27, LANE, EAST, 4)) == [BLAMED, HIT]
+    assert outcome(place, (20, LANE, EAST, 10), (27, LANE, EAST, 4)) == [AT_FAULT, HIT]
 
 
 def test_who_is_hit_while_standing_is_not_at_fault(place: Any) -> None:
-    assert outcome(place, (20, LANE, EAST, 10), (27, LANE, EAST, 0)) == [BLAMED, HIT]
-    assert outcome(place, (20, LANE, EAST, 10), (28, LANE, WEST, 0)) == [BLAMED, HIT], "nor from the front"
+    assert outcome(place, (20, LANE, EAST, 10), (27, LANE, EAST, 0)) == [AT_FAULT, HIT]
+    assert outcome(place, (20, LANE, EAST, 10), (28, LANE, WEST, 0)) == [AT_FAULT, HIT], "nor from the front"
 
 
 def test_head_on_both_are_at_fault(place: Any) -> None:
-    assert outcome(place, (20, LANE, EAST, 6), (32, LANE, WEST, 6)) == [BLAMED, BLAMED]
+    assert outcome(place, (20, LANE, EAST, 6), (32, LANE, WEST, 6)) == [AT_FAULT, AT_FAULT]
 
 
 @pytest.mark.parametrize("speed", [3.0, 12.0, 19.0])
@@ -45,14 +45,14 @@ def test_in_a_t_bone_the_front_is_at_fault(place: Any, speed: float) -> None:
     # The striking front is 10 m from the struck car's flank, which moves at 4 m/s meanwhile.
     struck_x = 30.0 - 4.0 * 10.0 / speed
     hit = outcome(place, (struck_x, 0, EAST, 4), (30, -13.0, NORTH, speed), steps=40)
-    assert hit[1] == BLAMED
+    assert hit[1] == AT_FAULT
     assert hit[0][0]
 
 
 def test_the_flank_of_a_car_inside_its_lane_is_not_at_fault(place: Any) -> None:
     struck_x = 30.0 - 4.0 * 10.0 / 12.0
     hit = outcome(place, (struck_x, LANE, EAST, 4), (30, LANE - 13.0, NORTH, 12))
-    assert hit == [HIT, BLAMED]
+    assert hit == [HIT, AT_FAULT]
 
 
 def test_flank_to_flank_the_one_that_leaves_its_lane_is_at_fault(place: Any) -> None:
@@ -60,7 +60,7 @@ def test_flank_to_flank_the_one_that_leaves_its_lane_is_at_fault(place: Any) -> 
     drift = np.deg2rad(8.0)
     agents = (20.0, LANE, EAST, 10.0), (19.0, -4.6, drift, 10.0 / np.cos(drift))
     collided = outcome(place, *agents, steps=15)
-    assert collided == [HIT, BLAMED]
+    assert collided == [HIT, AT_FAULT]
 
 
 def test_a_fast_front_is_judged_when_it_meets_the_flank(place: Any) -> None:
@@ -74,24 +74,24 @@ def test_a_fast_front_is_judged_when_it_meets_the_flank(place: Any) -> None:
 
 def test_who_is_hit_from_behind_between_two_lanes_is_not_at_fault(place: Any) -> None:
     middle = -3.5
-    assert outcome(place, (20, middle, EAST, 10), (27, middle, EAST, 4)) == [BLAMED, HIT]
+    assert outcome(place, (20, middle, EAST, 10), (27, middle, EAST, 4)) == [AT_FAULT, HIT]
 
 
 def test_backing_into_a_standing_car_is_at_fault(place: Any) -> None:
-    assert outcome(place, (20, LANE, EAST, 0), (25, LANE, EAST, -2), steps=10) == [HIT, BLAMED]
+    assert outcome(place, (20, LANE, EAST, 0), (25, LANE, EAST, -2), steps=10) == [HIT, AT_FAULT]
 
 
 def test_backing_into_a_car_that_comes_up_is_shared(place: Any) -> None:
-    assert outcome(place, (20, LANE, EAST, 3), (26, LANE, EAST, -2)) == [BLAMED, BLAMED]
+    assert outcome(place, (20, LANE, EAST, 3), (26, LANE, EAST, -2)) == [AT_FAULT, AT_FAULT]
 
 
 def test_running_into_a_wreck_is_at_fault(place: Any) -> None:
     """Two crash and stay; a third arrives later and hits them."""
     found = outcome(place, (20, LANE, EAST, 6), (30, LANE, WEST, 6), (0, LANE, EAST, 10), steps=30)
-    assert found == [BLAMED, BLAMED, BLAMED]
+    assert found == [AT_FAULT, AT_FAULT, AT_FAULT]
 
 
-def test_nobody_collides_nobody_is_blamed(place: Any) -> None:
+def test_without_a_collision_no_agent_is_at_fault(place: Any) -> None:
     assert outcome(place, (20, LANE, EAST, 10), (27, LANE, EAST, 10)) == [FREE, FREE]
 
 
@@ -100,30 +100,30 @@ def test_yielding_is_judged_by_what_follows(place: Any) -> None:
     crosser = (-1.75, 13.0, -NORTH, 6.0)
     state, _ = place.coast(place.world(crosser, (-9.0, LANE, EAST, 4.5)), 40)
     assert np.asarray(state.collisions)[:2].tolist() == [1, 1]
-    assert np.asarray(state.conduct.failures_to_yield)[:2].tolist() == [1, 0]
+    assert np.asarray(state.driving_quality.failures_to_yield)[:2].tolist() == [1, 0]
     alone, _ = place.coast(place.world(crosser), 40)
-    assert int(alone.conduct.failures_to_yield[0]) == 0
+    assert int(alone.driving_quality.failures_to_yield[0]) == 0
     late = place.world(crosser, (-1.75, -30.0, -NORTH, 0.0))  # a standing car 7 s behind the line
     late, _ = place.coast(late, 80)
     assert int(late.collisions[0]) == 1
-    assert int(late.conduct.failures_to_yield[0]) == 0
+    assert int(late.driving_quality.failures_to_yield[0]) == 0
 
 
 def test_detailed_metrics_change_nothing_else(place: Any) -> None:
     world = place.world((20, LANE, EAST, 10), (27, LANE, EAST, 4), (-5, LANE, EAST, 8))
-    plain = world.replace(conduct=None)
+    plain = world.replace(driving_quality=None)
     for _ in range(12):
         coast = jnp.full(world.active.shape, 7, jnp.int32)
         world, noted = place.advance(world, coast)
         plain, events = place.plain(plain, coast)
-        assert events.conduct is None
-        assert plain.conduct is None
+        assert events.driving_quality is None
+        assert plain.driving_quality is None
         np.testing.assert_array_equal(noted.collision, events.collision)
     for name in ("position", "yaw", "speed", "collisions", "route_m", "active"):
         np.testing.assert_array_equal(getattr(world, name), getattr(plain, name))
 
 
 def test_a_world_reset_without_details_is_refused(place: Any) -> None:
-    world = place.world((20, LANE, EAST, 10)).replace(conduct=None)
+    world = place.world((20, LANE, EAST, 10)).replace(driving_quality=None)
     with pytest.raises(ValueError, match="this world was reset without it"):
         place.advance(world, jnp.zeros(world.active.shape, jnp.int32))

@@ -59,7 +59,7 @@ def test_a_smooth_stop_is_comfortable_and_a_slam_is_not(place: Any) -> None:
         state = place.world((-60.0, -5.25, 0.0, 15.0))
         for action in actions:
             state, _ = place.advance(state, jnp.full(state.active.shape, action, jnp.int32))
-        return state.conduct
+        return state.driving_quality
 
     brake, slam = 4, 1  # -4 and -15 m/s3, no lateral jerk
     smooth = drive([COAST] * 20 + [brake] * 5 + [COAST] * 20)
@@ -70,7 +70,7 @@ def test_a_smooth_stop_is_comfortable_and_a_slam_is_not(place: Any) -> None:
 
 def test_nothing_is_judged_before_the_window_is_full(place: Any) -> None:
     state, events = place.coast(place.world((-60.0, -5.25, 0.0, 8.0)), STEPS)
-    assert int(state.conduct.judged_steps[0]) == 1
-    assert not any(bool(step.conduct.uncomfortable[0]) for step in events)
+    assert int(state.driving_quality.judged_steps[0]) == 1
+    assert not any(bool(step.driving_quality.uncomfortable[0]) for step in events)
     assert history_steps(0.1) == STEPS
     assert history_steps(0.25) == 6

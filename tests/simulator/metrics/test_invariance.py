@@ -42,9 +42,11 @@ def drive(place: Any, situation: int) -> tuple[Any, list[dict[str, np.ndarray]]]
     state, noted = place.world(*SITUATIONS[situation]), []
     for action in actions():
         state, events = place.advance(state, action)
-        flags = {name: value for part in (events, events.conduct) for name, value in vars(part).items()}
+        flags = {
+            name: value for part in (events, events.driving_quality) for name, value in vars(part).items()
+        }
         noted.append(
-            {name: np.asarray(flags[name]) for name in flags if name not in ("conduct", "progress_m")}
+            {name: np.asarray(flags[name]) for name in flags if name not in ("driving_quality", "progress_m")}
         )
     return state, noted
 
@@ -60,7 +62,7 @@ def test_the_situations_hold_every_event(place: Any) -> None:
         _, noted = drive(place, situation)
         seen |= {name for step in noted for name, value in step.items() if value.any()}
     assert seen >= {
-        "collision", "offroad", "red_light", "stop_sign", "at_fault", "failed_to_yield", "wrong_way", "collides_soon",
+        "collision", "offroad", "red_light", "stop_sign", "at_fault", "failed_to_yield", "wrong_way", "ttc_violation",
         "uncomfortable",
     }  # fmt: skip
 

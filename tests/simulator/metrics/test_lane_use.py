@@ -1,4 +1,4 @@
-"""Against the lanes, between lanes, and for how many metres; and that real lanes hold those who follow them."""
+"""Against the lanes, between lanes, and for how many metres; and that real lanes contain agents that follow them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INNER, OUTER, ONCOMING = -1.75, -5.25, 1.75
 
 
 def against(place: Any, *agents: tuple[float, float, float, float]) -> list[bool]:
-    return np.asarray(lane_use(place.world(*agents), place.atlas, place.config).against).tolist()[
+    return np.asarray(lane_use(place.world(*agents), place.atlas, place.config).against_traffic).tolist()[
         : len(agents)
     ]
 
@@ -33,7 +33,7 @@ def test_the_middle_of_the_road_decides(place: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("y", "yaw", "strays"),
+    ("y", "yaw", "outside_lane"),
     [
         (INNER, EAST, False),
         (INNER + 0.9, EAST, False),  # its flank is 0.15 m over the line, within the slack
@@ -43,25 +43,28 @@ def test_the_middle_of_the_road_decides(place: Any) -> None:
         (40.0, EAST, True),
     ],
 )
-def test_between_lanes(place: Any, y: float, yaw: float, strays: bool) -> None:
-    assert bool(lane_use(place.world((30, y, yaw, 5)), place.atlas, place.config).strays[0]) is strays
+def test_between_lanes(place: Any, y: float, yaw: float, outside_lane: bool) -> None:
+    assert (
+        bool(lane_use(place.world((30, y, yaw, 5)), place.atlas, place.config).outside_lane[0])
+        is outside_lane
+    )
 
 
 def test_metres_against_the_lanes_by_hand(place: Any) -> None:
     """1.5 m/s makes 1.5 m a second: no violation, however long. 3 m/s makes 2 m within 0.7 s."""
     state, events = place.coast(place.world((20, ONCOMING, EAST, 1.5)), 40)
-    assert float(state.conduct.against_m[0]) == pytest.approx(6.0, rel=1e-4)
-    assert float(state.conduct.worst_second_m[0]) == pytest.approx(1.5, rel=1e-4)
-    assert not any(bool(step.conduct.wrong_way[0]) for step in events)
+    assert float(state.driving_quality.wrong_way_m[0]) == pytest.approx(6.0, rel=1e-4)
+    assert float(state.driving_quality.worst_second_m[0]) == pytest.approx(1.5, rel=1e-4)
+    assert not any(bool(step.driving_quality.wrong_way[0]) for step in events)
     state, events = place.coast(place.world((20, ONCOMING, EAST, 3.0)), 20)
-    assert [bool(step.conduct.wrong_way[0]) for step in events] == [False] * 6 + [True] * 14
-    assert float(state.conduct.worst_second_m[0]) == pytest.approx(3.0, rel=1e-4)
+    assert [bool(step.driving_quality.wrong_way[0]) for step in events] == [False] * 6 + [True] * 14
+    assert float(state.driving_quality.worst_second_m[0]) == pytest.approx(3.0, rel=1e-4)
 
 
 def test_backing_up_is_no_driving_against_the_lanes(place: Any) -> None:
     for lane in (INNER, ONCOMING):
         state, _ = place.coast(place.world((40, lane, EAST, -2.0)), 15)
-        assert float(state.conduct.against_m[0]) == 0.0
+        assert float(state.driving_quality.wrong_way_m[0]) == 0.0
 
 
 def test_real_lanes_hold_whoever_follows_them(place: Any, towns: RoadAtlas, rng: np.random.Generator) -> None:
@@ -87,9 +90,9 @@ def test_real_lanes_hold_whoever_follows_them(place: Any, towns: RoadAtlas, rng:
     wide = np.asarray(towns.lane_width_m)[np.asarray(towns.point_lane)] > 2.5
     points = jnp.asarray(rng.choice(np.flatnonzero(wide), 2000))
     along, junction = look(points, jnp.zeros(2000))
-    assert not along.against.any()
-    assert along.strays.mean() < 0.01
+    assert not along.against_traffic.any()
+    assert along.outside_lane.mean() < 0.01
     assert (along.in_junction | ~junction).mean() > 0.99
     opposite, _ = look(points, jnp.full(2000, np.pi))
-    assert opposite.strays.mean() > 0.95
-    assert opposite.against[~junction].mean() > 0.95
+    assert opposite.outside_lane.mean() > 0.95
+    assert opposite.against_traffic[~junction].mean() > 0.95

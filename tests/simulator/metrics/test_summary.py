@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.metrics.summary import DETAILED, Metrics, agent_figures, driving_scores, summarise
+from simulator.metrics.driving_quality import initial_driving_quality
+from simulator.metrics.summary import DETAILED_METRICS, Metrics, agent_metrics, driving_scores, summarise
 from simulator.state import WorldState
 from teacher.ppo.environment import finished_metrics
 
@@ -30,7 +31,7 @@ def final(place: Any) -> WorldState:
         red_lights=jnp.array([0, 0, 1, 0]),
         stop_signs=jnp.array([0, 0, 2, 0]),
         distance_m=jnp.array([100.0, 50.0, 100.0, 0.0]),
-        conduct=None,
+        driving_quality=None,
     )
 
 
@@ -69,19 +70,19 @@ def test_a_failure_is_a_collision_or_a_departure(final: WorldState) -> None:
 
 def test_what_is_not_known_is_null(final: WorldState) -> None:
     values = summarise(final, 1, 1.0).to_json()
-    assert {name for name, value in values.items() if value is None} == {*DETAILED, "progress_ratio"}
+    assert {name for name, value in values.items() if value is None} == {*DETAILED_METRICS, "progress_ratio"}
 
 
-def test_detailed_figures_by_hand(place: Any, final: WorldState) -> None:
-    conduct = place.blank.conduct.replace(
+def test_detailed_metrics_by_hand(place: Any, final: WorldState) -> None:
+    quality = initial_driving_quality(place.config).replace(
         at_fault=jnp.array([0, 1, 0, 0]),
         failures_to_yield=jnp.array([0, 0, 1, 1]),
         worst_second_m=jnp.array([1.9, 2.0, 6.0, 0.0]),
-        soon_steps=jnp.array([3, 9, 0, 1]),
+        ttc_violation_steps=jnp.array([3, 9, 0, 1]),
         judged_steps=jnp.array([10, 10, 10, 0]),
         comfortable_steps=jnp.array([10, 5, 0, 0]),
     )
-    metrics = summarise(final.replace(conduct=conduct), 1, 1.0)
+    metrics = summarise(final.replace(driving_quality=quality), 1, 1.0)
     assert (metrics.at_fault_collision_rate, metrics.yield_rate) == (0.25, 0.5)
     assert (metrics.wrong_way_rate, metrics.direction_compliance) == (
         0.5,
@@ -99,17 +100,25 @@ def test_progress_ratio_by_hand(final: WorldState) -> None:
     assert summarise(final, 1, 1.0, np.zeros(4, np.float32)).progress_ratio is None
 
 
-def test_training_and_evaluation_report_the_same_figures(place: Any, final: WorldState) -> None:
+def test_training_and_evaluation_report_the_same_metrics(place: Any, final: WorldState) -> None:
     """Under jit, from numpy arrays, and summed up: one definition."""
-    worlds = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), final.replace(conduct=place.blank.conduct))
+    worlds = jax.tree.map(
+        lambda leaf: jnp.stack([leaf, leaf]),
+        final.replace(driving_quality=initial_driving_quality(place.config)),
+    )
     worlds = worlds.replace(spawned=worlds.spawned.at[1, 0].set(False))
-    logged = jax.jit(finished_metrics)(worlds)
-    on_host = agent_figures(jax.tree.map(np.asarray, worlds))
+    in_training = jax.jit(finished_metrics)(worlds)
+    on_host = agent_metrics(jax.tree.map(np.asarray, worlds))
     metrics = summarise(worlds, 1, 1.0).to_json()
-    assert set(logged) == set(on_host) | {"distance_m"}
+    assert set(in_training) == set(on_host) | {"distance_m"}
     assert set(on_host) <= set(Metrics.__dataclass_fields__)
-    for name, values in on_host.items():
-        np.testing.assert_allclose(logged[name], values, rtol=1e-6)
+    for name, metric in on_host.items():
+        values = np.asarray(metric.or_nan())
+        np.testing.assert_allclose(in_training[name], values, rtol=1e-6)
         assert np.isnan(values[1, 0])
-        if name != "comfort_rate":
+        if name == "comfort_rate":  # no step of these agents was evaluated
+            assert not metric.known.any()
+            assert metrics[name] is None
+        else:
+            assert metric.known.sum() == 7
             assert metrics[name] == pytest.approx(float(np.nanmean(values)))

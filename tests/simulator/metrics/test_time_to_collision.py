@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.metrics.time_to_collision import collides_soon
+from simulator.metrics.time_to_collision import violates_time_to_collision
 
 LANE = -1.75
 EAST, WEST, NORTH = 0.0, np.pi, np.pi / 2
@@ -16,10 +16,10 @@ LENGTH = 4.0
 
 
 def soon(place: Any, *agents: tuple[float, float, float, float], aside: bool = False) -> list[bool]:
-    """Which agents would hit somebody; ``aside``: all of them mind others beside them."""
+    """Agents that violate the rule; ``aside``: others beside them count too."""
     state = place.world(*agents)
     touching = jnp.zeros((len(state.yaw), len(state.yaw)), bool)
-    found = collides_soon(state, touching, jnp.full(len(state.yaw), aside))
+    found = violates_time_to_collision(state, touching, jnp.full(len(state.yaw), aside))
     return np.asarray(found).tolist()[: len(agents)]
 
 
@@ -55,20 +55,20 @@ def test_other_levels_and_absent_agents_are_nobody(place: Any) -> None:
     state = place.world((0.0, LANE, EAST, 10.0), (10.0, LANE, EAST, 0.0))
     none = jnp.zeros((4, 4), bool)
     aside = jnp.zeros(4, bool)
-    assert collides_soon(state, none, aside)[0]
+    assert violates_time_to_collision(state, none, aside)[0]
     above = state.replace(position=state.position.at[1, 2].set(6.0))
-    assert not collides_soon(above, none, aside)[0]
+    assert not violates_time_to_collision(above, none, aside)[0]
     gone = state.replace(present=state.present.at[1].set(False))
-    assert not collides_soon(gone, none, aside)[0]
+    assert not violates_time_to_collision(gone, none, aside)[0]
 
 
 def test_the_step_counts_it(place: Any) -> None:
     """From 12 m behind at 10 m/s: 1 m a step, so 2.9 m or more are to go, violated from 8.9 m until the crash."""
     state, events = place.coast(place.world((0.0, LANE, EAST, 10.0), (16.0, LANE, EAST, 0.0)), 15)
-    noted = [bool(step.conduct.collides_soon[0]) for step in events]
+    noted = [bool(step.driving_quality.ttc_violation[0]) for step in events]
     # After step n the gap is 12 - n; 9 m and less is reached by step 3, up to rounding, and 0 m by step 12.
     assert noted[3:11] == [True] * 8
     assert noted[:2] == [False] * 2
     assert not any(noted[12:])
-    assert int(state.conduct.soon_steps[0]) == sum(noted)
-    assert int(state.conduct.soon_steps[1]) == 0
+    assert int(state.driving_quality.ttc_violation_steps[0]) == sum(noted)
+    assert int(state.driving_quality.ttc_violation_steps[1]) == 0

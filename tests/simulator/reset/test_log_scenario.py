@@ -15,13 +15,13 @@ from simulator import traffic_lights
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.conventions import COAST, GREEN, OFF, RED
-from simulator.logs.raw_tracks import Repairs
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog
 from simulator.reset.log_routes import Lanes
-from simulator.reset.log_scenario import ReplayConfig, logged_world, settle, stack_worlds
+from simulator.reset.log_scenario import ReplayConfig, demote_invalid_to_replay, stack_worlds, worlds_from_log
 from simulator.roads.building.build_map import build_log_map
-from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
+from simulator.roads.building.raw_map import Provenance, RawLane, RawMap
+from simulator.roads.building.repairs import Repairs
 from simulator.roads.polylines import arc_length
 from simulator.roads.road_map import RoadMap
 from simulator.roads.sources.map_cache import load_maps
@@ -96,8 +96,8 @@ def build(town: RoadMap, small: SimulatorConfig) -> Callable[..., WorldState]:
 
     def make(replay: ReplayConfig = ALL_LOG, timestep_s: float = 0.25, **changes: object) -> WorldState:
         config = dataclasses.replace(small, **changes)
-        world = logged_world(make_scene(town, timestep_s), 0, config, replay, np.random.default_rng(0))
-        return on_device(world)
+        worlds = worlds_from_log(make_scene(town, timestep_s), 0, config, replay, np.random.default_rng(0))
+        return on_device(worlds[0])
 
     return make
 
@@ -135,8 +135,8 @@ def test_replay_is_exact_to_the_bit(
 def order(state: WorldState, log: TrafficLog) -> Iterator[str]:
     """Names of the tracks in the slots' order, told by where they first are."""
     for agent in range(log.num_tracks):
-        seen = np.asarray(state.scenario.logged.valid[agent])
-        first = np.asarray(state.scenario.logged.position[agent, int(seen.argmax())])
+        seen = np.asarray(state.scenario.log.valid[agent])
+        first = np.asarray(state.scenario.log.position[agent, int(seen.argmax())])
         starts = [log.position[t, int(log.valid[t].argmax())] for t in range(log.num_tracks)]
         yield NAMES[int(np.argmin([np.linalg.norm(start - first) for start in starts]))]
 
@@ -144,10 +144,10 @@ def order(state: WorldState, log: TrafficLog) -> Iterator[str]:
 def test_other_steps_are_interpolated(build: Callable[..., WorldState], town: RoadMap) -> None:
     """0.25 s of a 0.1 s log: at 0.25 s halfway between the states at 0.2 and 0.3 s."""
     log = make_scene(town, 0.1).log
-    logged = build(timestep_s=0.1).scenario.logged
-    np.testing.assert_allclose(logged.position[0, 1], log.position[EGO, 2:4].mean(axis=0), atol=1e-4)
-    np.testing.assert_array_equal(logged.position[0, 2], log.position[EGO, 5])
-    assert int(logged.last_step) == 24
+    log_replay = build(timestep_s=0.1).scenario.log
+    np.testing.assert_allclose(log_replay.position[0, 1], log.position[EGO, 2:4].mean(axis=0), atol=1e-4)
+    np.testing.assert_array_equal(log_replay.position[0, 2], log.position[EGO, 5])
+    assert int(log_replay.last_step) == 24
 
 
 def test_recorded_lights_are_shown(
@@ -184,15 +184,6 @@ def test_who_may_drive(build: Callable[..., WorldState]) -> None:
     assert np.isin(np.asarray(build(one).scenario.control), (POLICY, IDM)).sum() == 1
 
 
-def test_parked_tracks_can_be_frozen(build: Callable[..., WorldState], advance: Callable) -> None:
-    state = build(ReplayConfig(freeze_parked=True))
-    still = np.flatnonzero(np.asarray(state.scenario.control[:5]) == PARKED)
-    assert len(still) == 1
-    after = advance(state)
-    assert bool(after.present[still[0]])
-    np.testing.assert_array_equal(after.position[still[0]], state.position[still[0]])
-
-
 def test_a_route_is_the_driven_path_and_goes_on_along_the_lane(
     build: Callable[..., WorldState], town: RoadMap
 ) -> None:
@@ -214,10 +205,8 @@ def test_the_lanes_ahead_are_as_long_as_asked_for() -> None:
     """Two lanes of 100 m in a row; from 10 m before the end of the first, 60 m end in the second."""
     ends = ((0.0, 100.0), (100.0, 200.0))
     lines = [np.stack([np.linspace(*end, 51), np.zeros(51), np.zeros(51)], axis=1) for end in ends]
-    source = SourceMap(
-        [SourceLane(name, line) for name, line in zip(("first", "second"), lines, strict=True)]
-    )
-    origins = Origins("by hand", "hand.json", "0" * 64, "test", "womd")
+    source = RawMap([RawLane(name, line) for name, line in zip(("first", "second"), lines, strict=True)])
+    origins = Provenance("by hand", "hand.json", "0" * 64, "test", "womd")
     road_map, _ = build_log_map(source, origins, np.zeros(3), 13.0, 2, Repairs())
     lanes = Lanes(road_map)
     point = lanes.point_at(np.array([90.0, 0.0, 0.0]), 0.0)
@@ -230,7 +219,7 @@ def test_who_would_crash_at_once_replays_the_log(
     build: Callable[..., WorldState], towns: RoadAtlas, small: SimulatorConfig
 ) -> None:
     state = build(ReplayConfig())
-    check = jax.jit(partial(settle, config=small))
+    check = jax.jit(partial(demote_invalid_to_replay, config=small))
     np.testing.assert_array_equal(check(state, towns).active, state.active)
     touching = state.replace(position=state.position.at[2].set(state.position[0] + 0.5))
     np.testing.assert_array_equal(check(touching, towns).scenario.control[:3], [LOG, LOG, LOG])
@@ -260,12 +249,15 @@ def test_an_episode_ends_with_its_recording(build: Callable[..., WorldState], sm
 def test_scenes_that_do_not_fit_are_refused(town: RoadMap, small: SimulatorConfig) -> None:
     scene, rng = make_scene(town, 0.25), np.random.default_rng(0)
     with pytest.raises(ValueError, match="scene by hand: has 25 steps; expected at most 20"):
-        logged_world(scene, 0, small, ALL_LOG, rng, steps=20)
-    with pytest.raises(ValueError, match="start_step=24"):
-        logged_world(scene, 0, small, ReplayConfig(start_step=24), rng)
+        worlds_from_log(scene, 0, small, ALL_LOG, rng, steps=20)
+    series = ("position", "yaw", "speed", "valid", "light_state")
+    short = dataclasses.replace(scene.log, **{name: getattr(scene.log, name)[:, :2] for name in series})
+    coarse = dataclasses.replace(small, timestep_s=0.5)
+    with pytest.raises(ValueError, match=r"2 steps of 0\.25 s are 1 of timestep_s=0\.5; expected at least 2"):
+        worlds_from_log(LoggedScene(town, short), 0, coarse, ALL_LOG, rng)
     nameless = LoggedScene(town, dataclasses.replace(scene.log, ego_track=-1))
-    with pytest.raises(ValueError, match="recording car"):
-        logged_world(nameless, 0, small, ReplayConfig(ego_only=True), rng)
+    with pytest.raises(ValueError, match="does not name its ego"):
+        worlds_from_log(nameless, 0, small, ReplayConfig(ego_only=True), rng)
     with pytest.raises(ValueError, match="kinds holds 'tram'"):
         ReplayConfig(kinds=("tram",))
 
@@ -279,22 +271,26 @@ def test_real_scenes_replay_exactly(real_data: Path) -> None:
         pytest.skip("GIGAPIXEL_DATA has no Waymo scene")
     config = SimulatorConfig(num_agents=32)
     scenes = [read_womd(path) for path in files]
-    atlas = load_scene_atlas(scenes)
-    room = max(len(scene.log.light_state) for scene in scenes)
+    atlas = load_scene_atlas([scene.road_map for scene in scenes])
+    capacity = max(len(scene.log.light_state) for scene in scenes)
     rng = np.random.default_rng(0)
-    worlds = [logged_world(s, i, config, ALL_LOG, rng, 91, room) for i, s in enumerate(scenes)]
+    worlds = [worlds_from_log(s, i, config, ALL_LOG, rng, 1, 91, capacity)[0] for i, s in enumerate(scenes)]
     state = on_device(stack_worlds(worlds))
     run = jax.jit(lambda s: step_worlds(s, jnp.full(s.yaw.shape, COAST), atlas, config)[0])
-    logged = jax.tree.map(np.asarray, state.scenario.logged)
-    assert logged.valid.sum() > 500
+    log_replay = jax.tree.map(np.asarray, state.scenario.log)
+    assert log_replay.valid.sum() > 500
     for number in range(91):
-        seen = logged.valid[:, :, number]
+        seen = log_replay.valid[:, :, number]
         np.testing.assert_array_equal(state.present, seen)
-        np.testing.assert_array_equal(np.asarray(state.position)[seen], logged.position[:, :, number][seen])
-        np.testing.assert_array_equal(np.asarray(state.yaw)[seen], logged.yaw[:, :, number][seen])
+        np.testing.assert_array_equal(
+            np.asarray(state.position)[seen], log_replay.position[:, :, number][seen]
+        )
+        np.testing.assert_array_equal(np.asarray(state.yaw)[seen], log_replay.yaw[:, :, number][seen])
         state = run(state)
     for world, scene in enumerate(scenes):  # and what was put on the device is what was recorded
-        kept = {tuple(row.tolist()) for row in logged.position[world, :, 45][logged.valid[world, :, 45]]}
+        kept = {
+            tuple(row.tolist()) for row in log_replay.position[world, :, 45][log_replay.valid[world, :, 45]]
+        }
         recorded = {tuple(row.tolist()) for row in scene.log.position[scene.log.valid[:, 45], 45]}
         assert kept <= recorded
         assert len(kept) == min(len(recorded), 32) or len(scene.log.track_ids) > 32

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from simulator.atlas.load import load_atlas
 from simulator.config import SimulatorConfig
 from simulator.conventions import COAST, GREEN, OFF, RED
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
 from simulator.reset.log_scenario import ReplayConfig
-from simulator.reset.map_set import Places, load_places, one_place
-from simulator.reset.reset import RecordedStarts, begin_worlds, load_starts
-from simulator.roads.sources.map_cache import load_atlas
+from simulator.reset.map_set import MapSet, load_map_set, single_map_entry
+from simulator.reset.mixed_reset import LogInitialStates, load_log_initial_states, reset_mixed_worlds
 from simulator.rollout import has_ended, needs_reset, reset_worlds, step_worlds
 from simulator.state import LOG, POLICY, WorldState
 from simulator.traffic_lights import line_states
@@ -46,59 +46,62 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def places(pack: Path) -> Places:
+def map_set(pack: Path) -> MapSet:
     """A scene, a town, two scenes."""
-    return load_places([f"{pack}:scene 11", TOWN, f"{pack}:train"])
+    return load_map_set([f"{pack}:scene 11", TOWN, f"{pack}:train"])
 
 
 @pytest.fixture(scope="module")
-def starts(places: Places) -> RecordedStarts | None:
-    return load_starts(places, RULES, ALL_LOG)
+def logs(map_set: MapSet) -> LogInitialStates | None:
+    return load_log_initial_states(map_set, RULES, ALL_LOG)
 
 
 @pytest.fixture(scope="module")
-def worlds(places: Places, starts: RecordedStarts | None) -> WorldState:
+def worlds(map_set: MapSet, logs: LogInitialStates | None) -> WorldState:
     """A world on each map."""
-    fresh = jax.jit(partial(begin_worlds, config=RULES, num_worlds=len(places.scenes)))
-    return fresh(jax.random.key(0), places.atlas, starts=starts)
+    fresh = jax.jit(partial(reset_mixed_worlds, config=RULES, num_worlds=len(map_set.scenes)))
+    return fresh(jax.random.key(0), map_set.atlas, logs=logs)
 
 
-def test_entries_name_towns_packs_splits_and_scenes(pack: Path, places: Places) -> None:
-    assert places.atlas.names == ("scene 11", TOWN, "scene 9", "scene 11")
-    assert [road_map.name for road_map in places.road_maps] == list(places.atlas.names)
-    assert places.entries == (range(1), range(1, 2), range(2, 4))
-    assert places.recorded == (0, 2, 3)
-    assert [one_place(str(pack), number) for number in (1, 3)] == [f"{pack}:scene 10", f"{pack}:scene 9"]
-    assert one_place(f"{pack}:held_out", 7) == f"{pack}:scene 10"
-    assert one_place(TOWN, 7) == TOWN
+def test_entries_name_towns_packs_splits_and_scenes(pack: Path, map_set: MapSet) -> None:
+    assert map_set.atlas.names == ("scene 11", TOWN, "scene 9", "scene 11")
+    assert [road_map.name for road_map in map_set.road_maps] == list(map_set.atlas.names)
+    assert map_set.entries == (range(1), range(1, 2), range(2, 4))
+    assert map_set.log_maps == (0, 2, 3)
+    assert [single_map_entry(str(pack), number) for number in (1, 3)] == [
+        f"{pack}:scene 10",
+        f"{pack}:scene 9",
+    ]
+    assert single_map_entry(f"{pack}:held_out", 7) == f"{pack}:scene 10"
+    assert single_map_entry(TOWN, 7) == TOWN
 
 
-def test_towns_alone_are_as_ever(places: Places) -> None:
+def test_towns_alone_are_as_ever(map_set: MapSet) -> None:
     """The same atlas, and the same worlds from the same key."""
-    alone, expected = load_places([TOWN]).atlas, load_atlas([TOWN])
+    alone, expected = load_map_set([TOWN]).atlas, load_atlas([TOWN])
     for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(one, other)
     key = jax.random.key(5)
-    begun = jax.jit(partial(begin_worlds, config=RULES, num_worlds=2, starts=None))(key, alone)
+    begun = jax.jit(partial(reset_mixed_worlds, config=RULES, num_worlds=2, logs=None))(key, alone)
     reset = jax.jit(partial(reset_worlds, config=RULES, num_worlds=2))(key, alone)
     assert jax.tree.structure(begun) == jax.tree.structure(reset)
     for one, other in zip(jax.tree.leaves(begun), jax.tree.leaves(reset), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_worlds_replay_where_something_was_recorded(places: Places, worlds: WorldState) -> None:
+def test_worlds_replay_where_something_was_recorded(map_set: MapSet, worlds: WorldState) -> None:
     """To the bit, step by step, with the recorded lights; the others are in town, driven by policy."""
     coast = jax.jit(
-        lambda state: step_worlds(state, jnp.full(state.yaw.shape, COAST), places.atlas, RULES)[0]
+        lambda state: step_worlds(state, jnp.full(state.yaw.shape, COAST), map_set.atlas, RULES)[0]
     )
-    first = np.asarray(places.atlas.map_stop_start)
+    first = np.asarray(map_set.atlas.map_stop_start)
     state = worlds
     for step in range(STEPS - 1):
         for world in (0, 2, 3):
             log = make_scene(9 if world == 2 else 11).log
             np.testing.assert_array_equal(state.position[world, :CARS], log.position[:, step])
             one = jax.tree.map(lambda leaf, world=world: leaf[world], state)
-            shown = line_states(one, jnp.asarray([first[world]]), places.atlas, RULES)
+            shown = line_states(one, jnp.asarray([first[world]]), map_set.atlas, RULES)
             assert int(shown[0]) == (RED if step < RED_STEPS else GREEN)
         state = coast(state)
     np.testing.assert_array_equal(worlds.scenario.control[0, :CARS], LOG)
@@ -109,15 +112,15 @@ def test_worlds_replay_where_something_was_recorded(places: Places, worlds: Worl
     assert not needs_reset(worlds, RULES).any()
 
 
-def test_a_town_beside_recordings_shows_its_own_lights(places: Places, worlds: WorldState) -> None:
+def test_a_town_beside_recordings_shows_its_own_lights(map_set: MapSet, worlds: WorldState) -> None:
     """At every step of the episode, and for 8 s more, what the fixed-time program shows."""
     town = jax.tree.map(lambda leaf: leaf[1], worlds)
-    plain = town.replace(scenario=town.scenario.replace(logged=None))
-    first, count = (int(value[1]) for value in (places.atlas.map_stop_start, places.atlas.map_stop_count))
+    plain = town.replace(scenario=town.scenario.replace(log=None))
+    first, count = (int(value[1]) for value in (map_set.atlas.map_stop_start, map_set.atlas.map_stop_count))
     lines = jnp.arange(first, first + count, dtype=jnp.int32)
     ask = jax.jit(
         jax.vmap(
-            lambda state, step: line_states(state.replace(step=step), lines, places.atlas, RULES), (None, 0)
+            lambda state, step: line_states(state.replace(step=step), lines, map_set.atlas, RULES), (None, 0)
         )
     )
     steps = jnp.arange(RULES.episode_steps + 32, dtype=jnp.int32)
@@ -128,11 +131,11 @@ def test_a_town_beside_recordings_shows_its_own_lights(places: Places, worlds: W
     np.testing.assert_array_equal(after, np.tile(expected[-1], (8, 1)))
 
 
-def test_without_replay_scenes_are_spawned_like_towns(places: Places) -> None:
-    assert load_starts(places, RULES, None) is None
+def test_without_replay_scenes_are_spawned_like_towns(map_set: MapSet) -> None:
+    assert load_log_initial_states(map_set, RULES, None) is None
     rules = dataclasses.replace(RULES, num_agents=2)
-    fresh = jax.jit(partial(begin_worlds, config=rules, num_worlds=len(places.scenes), starts=None))
-    state = fresh(jax.random.key(1), places.atlas)
+    fresh = jax.jit(partial(reset_mixed_worlds, config=rules, num_worlds=len(map_set.scenes), logs=None))
+    state = fresh(jax.random.key(1), map_set.atlas)
     assert state.active.any(axis=1).all()
     on_lane = np.abs(np.asarray(state.position[0, :, 1]))[np.asarray(state.present[0])]
     assert on_lane.max() < 2.0, "on the scene's only lane, which runs along y = 0"
@@ -145,27 +148,27 @@ def test_crowded_scenes_keep_the_nearest_tracks_and_say_so(
         writer.add(make_scene(0, cars=5))
     few = dataclasses.replace(RULES, num_agents=4)
     caplog.set_level("INFO")
-    found = load_starts(load_places([str(writer.path)]), few, ALL_LOG)
+    found = load_log_initial_states(load_map_set([str(writer.path)]), few, ALL_LOG)
     assert found is not None
-    assert found.first.present.all()
-    assert "1 of 1 recorded scenes have more tracks than num_agents=4" in caplog.text
+    assert found.states.present.all()
+    assert "1 of 1 scenes have more tracks than num_agents=4" in caplog.text
 
 
-def test_refusals(pack: Path, places: Places, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="places are 'Town02'; expected a list"):
-        load_places(TOWN)
+def test_refusals(pack: Path, map_set: MapSet, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="maps are 'Town02'; expected a list"):
+        load_map_set(TOWN)
     with pytest.raises(ValueError, match=r"three\.h5: no scene 'scene 8'; expected one of scene 9, scene 10"):
-        load_places([f"{pack}:scene 8"])
+        load_map_set([f"{pack}:scene 8"])
     with pytest.raises(FileNotFoundError, match=r"none\.h5: no such file"):
-        load_places([str(tmp_path / "none.h5")])
+        load_map_set([str(tmp_path / "none.h5")])
     with pytest.raises(FileNotFoundError, match=r"none\.h5: no such file"):
-        load_places([f"{tmp_path}/none.h5:train"])
+        load_map_set([f"{tmp_path}/none.h5:train"])
     with ScenePackWriter(tmp_path / "one.h5") as writer:
         writer.add(make_scene(0))
     with pytest.raises(ValueError, match=r"one\.h5: no scene belongs to the split 'held_out'"):
-        load_places([f"{writer.path}:held_out"])
+        load_map_set([f"{writer.path}:held_out"])
     with pytest.raises(ValueError, match=r"num_agents=40 is more than the 160 m of lanes in scene 11"):
-        places.check_capacity(40, replayed=False)
-    places.check_capacity(40, replayed=True)
+        map_set.check_capacity(40, replayed=False)
+    map_set.check_capacity(40, replayed=True)
     with pytest.raises(ValueError, match=r"of lanes in Town02 can hold"):
-        places.check_capacity(4000, replayed=True)
+        map_set.check_capacity(4000, replayed=True)

@@ -43,7 +43,7 @@ def test_a_halt_before_the_line_is_enough(place: Any) -> None:
     assert ran(events) == 0
 
 
-def test_who_has_halted_may_creep_to_the_line(place: Any) -> None:
+def test_who_has_stopped_may_creep_to_the_line(place: Any) -> None:
     _, events = place.coast(approach(place, 3.5, 0.0), 80, lambda n: [0.0 if n < 2 else 0.6])
     assert ran(events) == 0
 
