@@ -1,4 +1,4 @@
-"""Commands of the simulator: import maps and recorded traffic into scene packs, and look into a pack.
+"""Commands of the simulator: import maps and traffic logs into scene packs, and check a pack.
 
 gigapixel scenes towns     --input Town01      --output PACK.h5
 gigapixel scenes opendrive --input road.xodr   --output PACK.h5
@@ -20,26 +20,19 @@ from gigapixel.run_folder.exit_codes import run_command
 from gigapixel.run_folder.figure import write_image
 from simulator.cores import core_count
 from simulator.drawing.top_down import draw_map
-from simulator.logs.import_logs import Reader, find_sources, import_logs, input_roots
+from simulator.logs.import_logs import LOG_FORMATS, find_sources, import_logs
 from simulator.logs.scene_pack import ScenePack, holds_logged_scenes
 from simulator.roads.road_map import RoadMap, StopKind
 from simulator.roads.sources.map_cache import load_maps
 from simulator.roads.sources.opendrive import import_town, known_towns
 
-LOG_SOURCES = {
-    "womd": "Waymo Open Motion scenes as JSON of Nocturne or GPUDrive (.json, .json.gz)",
-    "nuscenes": "nuScenes and Waymo scenes as pickles of ScenarioNet (.pkl, .pkl.gz)",
-    "av2": "Argoverse 2 sensor logs and forecasting scenarios",
-    "py123d": "logs that py123d has converted: nuPlan, KITTI-360, PandaSet and others",
-}
-
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. Bad input raises ValueError or OSError with one sentence."""
+    """Run one command and return its exit code. Raises ValueError or OSError for bad input."""
     options = _parser().parse_args(argv)
     if options.command == "check":
         return check(options.pack, options.scene, options.report, options.picture)
-    if options.command in LOG_SOURCES:
+    if options.command in LOG_FORMATS:
         return import_traffic(options)
     return import_pack(options.input, Path(options.output))
 
@@ -54,55 +47,17 @@ def import_pack(source: str, output: Path) -> int:
 
 
 def import_traffic(options: argparse.Namespace) -> int:
-    """Import recorded scenes into one pack; one line per refused scene, and one that sums up."""
+    """Import traffic logs into one pack; prints one line per refused log and a summary."""
     output = Path(options.output)
     _check_output(output)
-    begin = time.perf_counter()
-    sources, read = log_sources(options.command, options.input)
+    start = time.perf_counter()
+    sources, read = find_sources(options.command, options.input)
     report = import_logs(sources, read, output, options.workers, options.strict)
-    for sentence in report.refused:
-        print(f"refused: {sentence}", file=sys.stderr)
-    seconds = time.perf_counter() - begin
+    for message in report.refused:
+        print(f"refused: {message}", file=sys.stderr)
+    seconds = time.perf_counter() - start
     print(f"wrote {output}: {len(report.imported)} scenes, {len(report.refused)} refused, {seconds:.0f} s")
     return 0
-
-
-def log_sources(command: str, given: str | None) -> tuple[list[Path], Reader]:
-    """What one import command reads, and with what. Readers are loaded only when asked for."""
-    what = LOG_SOURCES[command]
-    if command == "womd":
-        from simulator.logs.readers import womd
-
-        return find_sources(given, (womd.FOLDER,), womd.PATTERNS, what), womd.read_womd
-    if command == "nuscenes":
-        from simulator.logs.readers import scenarionet
-
-        return find_sources(
-            given, (scenarionet.FOLDER,), scenarionet.PATTERNS, what
-        ), scenarionet.read_scenarionet
-    if command == "av2":
-        from simulator.logs.readers import argoverse2
-
-        folders = [
-            folder
-            for root in input_roots(given, argoverse2.FOLDERS, what)
-            for folder in argoverse2.av2_folders(root)
-        ]
-        return _some(folders, given, what), argoverse2.read_av2
-    from simulator.logs.readers import py123d
-
-    folders = [
-        folder
-        for root in input_roots(given, ("logs/py123d",), what)
-        for folder in py123d.py123d_folders(root)
-    ]
-    return _some(folders, given, what), py123d.read_py123d
-
-
-def _some(folders: list[Path], given: str | None, what: str) -> list[Path]:
-    if not folders:
-        raise ValueError(f"--input {given} holds no {what}")
-    return folders
 
 
 def _check_output(output: Path) -> None:
@@ -111,9 +66,9 @@ def _check_output(output: Path) -> None:
 
 
 def check(pack: str, scene: str | None = None, report: bool = False, picture: str | None = None) -> int:
-    """Print what a scene pack holds and draw it as a PNG, beside the pack unless `picture` says where.
+    """Print a summary of a scene pack and draw it as a PNG file, `picture` or else beside the pack.
 
-    `pack` may also be the name of a town or an OpenDRIVE file; their picture goes into the current folder.
+    `pack` may also be the name of a town or an OpenDRIVE file; its picture is written to the current folder.
     """
     path = Path(pack)
     if picture is not None and Path(picture).suffix.lower() != ".png":
@@ -123,7 +78,7 @@ def check(pack: str, scene: str | None = None, report: bool = False, picture: st
             picture = str(path.with_name(f"{path.stem}-{scene}.png" if scene else f"{path.stem}.png"))
         return _check_logs(path, scene, report, Path(picture))
     if scene is not None or report:
-        raise ValueError(f"{pack}: holds the map of one town; --scene and --report expect recorded scenes")
+        raise ValueError(f"{pack}: holds one map; --scene and --report expect a pack of logged scenes")
     if _is_source(path):
         road_map = load_maps([pack])[0]
         return _check_town(road_map, Path(picture or f"{road_map.name}.png"))
@@ -131,7 +86,7 @@ def check(pack: str, scene: str | None = None, report: bool = False, picture: st
 
 
 def _is_source(path: Path) -> bool:
-    """Whether a map has yet to be imported: a town by name or an OpenDRIVE file, no scene pack."""
+    """Whether `path` is the name of a town or an OpenDRIVE file, rather than a scene pack."""
     return path.name.endswith((".xodr", ".xodr.gz")) or (
         len(path.parts) == 1 and not path.suffix and not path.exists()
     )
@@ -183,7 +138,7 @@ def _check_town(road_map: RoadMap, picture: Path) -> int:
 
 
 def summary(road_map: RoadMap) -> str:
-    """One line: lanes, kilometres, junctions."""
+    """Number of lanes, kilometres and junctions, as one line."""
     kilometres = float(road_map.lane_length_m.sum()) / 1000.0
     junctions = int(road_map.lane_junction.max(initial=-1)) + 1
     lit = len(road_map.junction_groups)
@@ -198,7 +153,7 @@ _KINDS = ("edge", "marking", "crosswalk", "drivable", "walkway")
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gigapixel scenes",
-        description="Import maps and recorded traffic into scene packs, and check packs.",
+        description="Import maps and traffic logs into scene packs, and check packs.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     towns = commands.add_parser(
@@ -211,28 +166,26 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command.add_argument("--input", required=True, help=what)
         command.add_argument("--output", required=True, help="scene pack to write (.h5)")
-    for name, what in LOG_SOURCES.items():
-        _add_log_options(commands.add_parser(name, help=f"import {what}"))
-    look = commands.add_parser("check", help="print what a scene pack or a town holds and draw it as PNG")
-    look.add_argument("pack", help="scene pack (.h5), name of a town, or path of a .xodr[.gz] file")
-    look.add_argument("--picture", metavar="PNG", help="where to draw it (default: beside the pack)")
-    look.add_argument("--scene", help="draw this one recorded scene, large")
-    look.add_argument(
+    for name, log_format in LOG_FORMATS.items():
+        _add_log_options(commands.add_parser(name, help=f"import {log_format.description}"))
+    checker = commands.add_parser("check", help="print a summary of a scene pack or a map and draw it as PNG")
+    checker.add_argument("pack", help="scene pack (.h5), name of a town, or path of a .xodr[.gz] file")
+    checker.add_argument("--picture", metavar="PNG", help="where to draw it (default: beside the pack)")
+    checker.add_argument("--scene", help="draw this one scene, large")
+    checker.add_argument(
         "--report",
         action="store_true",
-        help="how often recorded vehicles are off the road or overlap, and how well actions follow them",
+        help="how often logged vehicles are off the road or overlap, and how well action models follow them",
     )
     return parser
 
 
 def _add_log_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--input", help="file or folder; by default the usual folder below $GIGAPIXEL_DATA/logs"
+        "--input", help="file or folder; by default the folder of this format below $GIGAPIXEL_DATA/logs"
     )
     command.add_argument("--output", required=True, help="scene pack to write (.h5)")
-    command.add_argument(
-        "--strict", action="store_true", help="refuse the whole import when one scene is refused"
-    )
+    command.add_argument("--strict", action="store_true", help="end the import when one log is refused")
     command.add_argument(
         "--workers", type=int, default=core_count(), help="processes (default: one per core)"
     )

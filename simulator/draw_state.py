@@ -1,4 +1,4 @@
-"""One instant of one world as the arrays that `simulator.drawing.top_down` paints."""
+"""Draw a world state: its agents and lights as the arrays that `simulator.drawing.top_down` takes."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ def world_of(states: WorldState, index: int) -> WorldState:
 
 
 def agents_to_draw(state: WorldState) -> dict[str, np.ndarray]:
-    """The agents of one world, fields [agents, ...]; those that crashed are marked."""
+    """The agents of one world as `draw_world` takes them, fields [agents, ...]; agents that crashed are marked."""
     return {
         "position": np.asarray(state.position),
         "yaw": np.asarray(state.yaw),
@@ -31,7 +31,7 @@ def agents_to_draw(state: WorldState) -> dict[str, np.ndarray]:
 
 
 def lights_to_draw(state: WorldState, atlas: RoadAtlas, config: SimulatorConfig) -> np.ndarray:
-    """State of every stop line's light in the world's own town, [stops of that town] int32."""
+    """Light state of every stop line on the world's map, [stops of that map] int32."""
     first, count = int(atlas.map_stop_start[state.map_id]), int(atlas.map_stop_count[state.map_id])
     return np.asarray(light_states(state, jnp.arange(first, first + count, dtype=jnp.int32), atlas, config))
 
@@ -45,7 +45,7 @@ def draw_state(
     extent_m: float | None = None,
     size_px: int | tuple[int, int] = 600,
 ) -> Image.Image:
-    """One world from above, ``extent_m`` metres across around ``centre`` (x, y), or all of the town."""
+    """One world from above, ``extent_m`` metres across around ``centre`` (x, y), or the complete map."""
     lights = lights_to_draw(state, atlas, config)
     return draw_world(
         road_map, agents_to_draw(state), lights, centre=centre, extent_m=extent_m, size_px=size_px
@@ -53,9 +53,9 @@ def draw_state(
 
 
 def busiest_position(state: WorldState, radius_m: float = 45.0) -> np.ndarray:
-    """World x, y of the present agent with the most others within ``radius_m``."""
+    """Position (x, y; m) [2] of the present agent with the most others within ``radius_m``."""
     xy = np.asarray(state.position)[:, :2]
     present = np.asarray(state.present)
     near = np.linalg.norm(xy[:, None] - xy[None], axis=-1) < radius_m
-    crowd = np.where(present, (near & present[None]).sum(axis=1), -1)
-    return xy[int(np.argmax(crowd))]
+    others = np.where(present, (near & present[None]).sum(axis=1), -1)
+    return xy[int(np.argmax(others))]

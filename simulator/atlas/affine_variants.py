@@ -1,8 +1,8 @@
-"""Affine variants of a town: scaled, sheared and mirrored, without importing or baking it again.
+"""Affine variants of a map: scaled, sheared and mirrored, with the tables of the original.
 
-GIGAFLOW perturbs its maps by scale, shear and flip into 128 variants; the ranges are our own choice. A world stays in
-one town, whose tables and grids know only the original. Places in the world are moved onto the original before
-anything is looked up, and what is found is moved back. Variant 0 is the original; variant k is the same for ever.
+GIGAFLOW perturbs its maps by scale, shear and flip into 128 variants; the ranges are our choice. The tables of an atlas
+describe the original map: positions in the world are transformed to the original map before a look-up, and results back
+to the world. Variant 0 is the original; the matrices of all variants are fixed.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from simulator.state import Scenario
 
 MAX_VARIANTS = 128
 SCALE = (0.75, 1.15)
-"""Least and greatest scale: lanes of 3.5 m get 2.6 to 4 m wide, and bends as much tighter or wider."""
+"""Smallest and largest scale: lanes of 3.5 m become 2.6 to 4 m wide; radii change likewise."""
 MAX_SHEAR = 0.15
 _SEED = 20250206
 
 
 def variant_matrices(count: int) -> Float[np.ndarray, "count 2 2"]:
-    """World from map of variants 0 to ``count`` - 1. Raises ValueError for more than MAX_VARIANTS."""
+    """Matrices world_from_map of variants 0 to ``count`` - 1. Raises ValueError for more than MAX_VARIANTS."""
     if not 1 <= count <= MAX_VARIANTS:
         raise ValueError(f"map_variants={count} must lie between 1 and {MAX_VARIANTS}")
     draw = np.random.default_rng(_SEED).uniform(size=(MAX_VARIANTS, 4))
@@ -44,29 +44,29 @@ def variant_matrices(count: int) -> Float[np.ndarray, "count 2 2"]:
 
 
 def inverse(matrix: Float[Array, "2 2"]) -> Float[Array, "2 2"]:
-    """Map from world."""
+    """The inverse: map_from_world of a world_from_map."""
     (a, b), (c, d) = matrix
     return jnp.array([[d, -b], [-c, a]]) / (a * d - b * c)
 
 
 def on_map(scenario: Scenario, xy: Float[Array, "*n 2"], config: SimulatorConfig) -> Float[Array, "*n 2"]:
-    """World places (m) on the original town, as the atlas knows them; nothing to do where there are no variants."""
+    """World positions (m) in coordinates of the original map, as the atlas has them; the same without variants."""
     return transformed(scenario.map_inverse, xy) if config.map_variants > 1 else xy
 
 
 def in_world(scenario: Scenario, xy: Float[Array, "*n 2"], config: SimulatorConfig) -> Float[Array, "*n 2"]:
-    """Places of the original town (m) in the world; directions get a length other than 1."""
+    """Positions (m) on the original map in world coordinates; unit vectors do not stay unit vectors."""
     return transformed(scenario.map_matrix, xy) if config.map_variants > 1 else xy
 
 
 def transformed(matrix: Float[Array, "2 2"], xy: Float[Array, "*n 2"]) -> Float[Array, "*n 2"]:
-    """``matrix @ xy`` number by number: a matrix product may be rounded to 10 bits on a GPU."""
+    """``matrix @ xy``, written out: GPUs may round matrix products to 10 bits."""
     x, y = xy[..., 0], xy[..., 1]
     return jnp.stack([matrix[0, 0] * x + matrix[0, 1] * y, matrix[1, 0] * x + matrix[1, 1] * y], axis=-1)
 
 
 def variant_map(road_map: RoadMap, matrix: Float[np.ndarray, "2 2"]) -> RoadMap:
-    """The town itself in the shape of a variant, for drawing and for checking. Mirrored towns drive on the left."""
+    """The map of a variant, for drawing and tests. Traffic on mirrored maps drives on the left."""
     moved: dict[str, Any] = {
         field.name: _moved(getattr(road_map, field.name), matrix)
         for field in dataclasses.fields(road_map)

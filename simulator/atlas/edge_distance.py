@@ -1,4 +1,4 @@
-"""How much road there is around agents: signed distances to the edge of the drivable area of their level."""
+"""Signed distances from agents to the edge of the drivable area on their level."""
 
 from functools import partial
 
@@ -16,8 +16,8 @@ from simulator.state import WorldState
 def edge_distance(
     state: WorldState, xy: Float[Array, "agents *n 2"], atlas: RoadAtlas, config: SimulatorConfig
 ) -> Float[Array, "agents *n"]:
-    """Signed distance (m, + inside, clipped to +-8) from places in the world (m) to the edge of the drivable area, on
-    the level of the agent to which each belongs."""
+    """Signed distance (m, + inside, clipped to +-8) from world positions (m) to the edge of the drivable area, on the
+    level of the agent that each belongs to."""
     flat = on_map(state.scenario, xy, config).reshape(len(xy), -1, 2)
     height = jnp.broadcast_to(state.position[:, None, 2:], (*flat.shape[:2], 1))
     inverse = state.scenario.map_inverse if config.map_variants > 1 else None
@@ -28,6 +28,6 @@ def edge_distance(
 def corner_edge_distance(
     state: WorldState, atlas: RoadAtlas, config: SimulatorConfig
 ) -> Float[Array, "agents 4"]:
-    """`edge_distance` of the four corners of each box."""
+    """`edge_distance` of the four corners of each agent's box."""
     corners = collision.corners(state.position[:, :2], state.yaw, state.scenario.size)
     return edge_distance(state, corners, atlas, config)

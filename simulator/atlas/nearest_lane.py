@@ -1,7 +1,8 @@
-"""Which lane a place lies on: the nearest one of its level, and where on it.
+"""The public query for the nearest lane of a position on its level, and the position in that lane's Frenet frame.
 
-A query reads the lane samples of its cell (`simulator.roads.query_grids`) and measures the stretch of centreline
-around each, so that it costs the same in a village and in a city.
+A query reads the lane samples of its cell (`simulator.roads.query_grids`) and measures the piece of centreline around
+each, so that its cost is independent of the size of the map. The step itself does not use it: the metrics need all
+lanes under an agent, see `simulator.metrics.lane_use`.
 """
 
 import jax.numpy as jnp
@@ -14,27 +15,29 @@ from simulator.atlas.road_atlas import RoadAtlas, table_row
 from simulator.conventions import LEVEL_GAP_M
 
 _PIECES = jnp.arange(-4, 4)
-"""Pieces of centreline before and after a sample that it stands for: samples are about 6 m apart, points up to 2 m."""
+"""Segments of centreline around a sample that are measured: samples are about 6 m apart, points up to 2 m."""
 
 
 @struct.dataclass
 class LanePosition:
-    """A place seen from the lane nearest to it. All fields []."""
+    """A position relative to its nearest lane (Frenet). All fields []."""
 
-    lane: ArrayField  # int32: lane of the atlas; -1 if none is near on this level: the rest is 0, the distance inf
-    along_m: ArrayField  # m from the lane's start, in [0, its length]
-    offset_m: ArrayField  # m sideways from the centreline, left of it positive
+    lane: ArrayField  # int32: lane of the atlas; -1 for none near on this level: distance_m is inf and the rest 0
+    along_m: ArrayField  # m, arc length from the start of the lane, in [0, its length]
+    offset_m: ArrayField  # m, lateral offset from the centreline, positive to the left
     yaw: ArrayField  # rad, travel direction of the lane there
-    distance_m: ArrayField  # m to the centreline in the plane; more than |offset_m| before its start and behind its end
+    distance_m: (
+        ArrayField  # m to the centreline in the plane; exceeds |offset_m| before its start and past its end
+    )
 
 
 def nearest_lane(atlas: RoadAtlas, map_id: Int[Array, ""], xyz: Float[Array, " 3"]) -> LanePosition:
     """The lane whose centreline is nearest in the plane to one point (m, world), on the point's level.
 
-    Lanes whose height at the nearest place differs by LEVEL_GAP_M or more are on another level. Among lanes that
-    are equally near (the turns of a junction begin on one point) one is taken, always the same. Lanes shorter than a
-    metre, slivers between two roads, are left out, and cells more than 25 m from every road know no lane. Points off
-    the grid look into its nearest cell.
+    Lanes whose height at the nearest point differs by LEVEL_GAP_M or more are on another level. Of lanes that are
+    equally near (the turns of a junction start at one point) always the same one is returned. Lanes shorter than a
+    metre are not considered, and cells more than 25 m from every road have no lanes. Points off the grid use its
+    nearest cell.
     """
     samples = atlas.lane_candidates[table_row(atlas, map_id, xyz[:2])]
     lane = atlas.sample_lane[samples]
@@ -59,7 +62,8 @@ def _place(
     share: Float[Array, ""],
     squared: Float[Array, ""],
 ) -> LanePosition:
-    """The place at `share` of the piece that begins at `point`, `squared` m2 away; infinitely far means none."""
+    """The position at `share` of the segment that starts at `point`, `squared` m2 away; inf means that there is
+    none."""
     lane = atlas.point_lane[point]
     spacing = atlas.lane_length_m[lane] / (atlas.lane_count[lane] - 1)
     yaw = atlas.point_yaw[point]

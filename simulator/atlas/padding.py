@@ -1,7 +1,7 @@
-"""Atlases of one size: arrays padded to given shapes, so that a compiled step serves one batch of maps after another.
+"""Padding of atlases to given shapes, so that one compiled step serves different batches of maps.
 
-What a batch of maps needs is told from the shapes of the atlases of its maps alone: the first axis of every array
-grows with each map, the others take the largest. Padding is never read: it lies behind the last map.
+The capacity that a batch needs follows from the shapes of the atlases of its maps: the first axis of every array is the
+sum over the maps, the others are the largest. Padding is never read: it follows the last map.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from simulator.atlas.road_atlas import RoadAtlas
 Shapes = Mapping[str, tuple[int, ...]]
 """Shape of every array of an atlas, by field."""
 _SORTED = ("lane_cumulative_length_m",)
-"""Searched by bisection as a whole: padded with its last value."""
+"""Fields that are searched by bisection: padded with their last value."""
 
 
 def array_fields() -> list[str]:
@@ -26,7 +26,7 @@ def array_fields() -> list[str]:
 
 
 def shapes_of(atlas: RoadAtlas) -> dict[str, tuple[int, ...]]:
-    """Shapes of an atlas's arrays."""
+    """Shapes of the arrays of an atlas, by field."""
     return {name: tuple(getattr(atlas, name).shape) for name in array_fields()}
 
 
@@ -46,32 +46,32 @@ def capacity_for(parts: Sequence[Shapes], count: int) -> dict[str, tuple[int, ..
     return result
 
 
-def first_overflow(needed: Shapes, room: Shapes) -> str | None:
-    """About the first array that does not fit, such as ``tile needs (90, 2) of (80, 2)``; None where all do."""
+def first_overflow(needed: Shapes, capacity: Shapes) -> str | None:
+    """Describes the first array that does not fit, such as ``tile needs (90, 2) of (80, 2)``; None where all fit."""
     for name, shape in needed.items():
-        if any(size > most for size, most in zip(shape, room[name], strict=True)):
-            return f"{name} needs {tuple(shape)} of {tuple(room[name])}"
+        if any(size > most for size, most in zip(shape, capacity[name], strict=True)):
+            return f"{name} needs {tuple(shape)} of {tuple(capacity[name])}"
     return None
 
 
-def pad_atlas(atlas: RoadAtlas, room: Shapes) -> RoadAtlas:
-    """The atlas with every array padded to ``room``, as numpy arrays, and with names that are the same for every batch.
+def pad_atlas(atlas: RoadAtlas, capacity: Shapes) -> RoadAtlas:
+    """The atlas with every array padded to the shapes ``capacity``, as NumPy arrays.
 
-    Names are part of what a program is compiled for; `load_maps` and packs know what the maps are really called.
-    Raises ValueError where an array does not fit.
+    Its names are replaced by ones that are the same for every batch, because a change of names would recompile the
+    step. Raises ValueError where an array does not fit.
     """
-    overflow = first_overflow(shapes_of(atlas), room)
+    overflow = first_overflow(shapes_of(atlas), capacity)
     if overflow:
         raise ValueError(f"the atlas of {', '.join(atlas.names)} does not fit its capacity: {overflow}")
     fields: dict[str, Any] = {
-        name: _padded(name, np.asarray(getattr(atlas, name)), room[name]) for name in array_fields()
+        name: _padded(name, np.asarray(getattr(atlas, name)), capacity[name]) for name in array_fields()
     }
     names = tuple(f"scene {number}" for number in range(atlas.num_maps))
     return RoadAtlas(names=names, **fields)
 
 
 def _padded(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    missing = [(0, room - size) for room, size in zip(shape, values.shape, strict=True)]
+    missing = [(0, capacity - size) for capacity, size in zip(shape, values.shape, strict=True)]
     if name in _SORTED:
         return np.pad(values, missing, mode="edge")
     nothing = -1 if values.dtype.kind == "i" else 0

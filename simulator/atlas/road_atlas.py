@@ -1,8 +1,8 @@
-"""`RoadAtlas`: several towns packed flat into JAX arrays, so that each world picks its town by `map_id`.
+"""`RoadAtlas`: several maps concatenated into JAX arrays, of which each world uses one by `map_id`.
 
-Worlds of one batch live in different towns. Packing all towns into the same arrays, with offsets per map, lets one
-compiled step serve them all without copying a map per world. Indices (lanes, points, stop lines, junctions, edge
-segments) are global over the atlas.
+Worlds of one batch are on different maps. With all maps in the same arrays, and offsets per map, one compiled step
+serves all worlds without a copy of a map per world. Indices (lanes, points, stop lines, junctions, edge segments) are
+global over the atlas.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from simulator.state import route_table
 
 @flax.struct.dataclass
 class RoadAtlas:
-    """Towns packed flat; -1 pads or means "none". Shapes: sums over all maps unless said otherwise."""
+    """Concatenated maps; -1 pads or means "none". Axes are sums over all maps unless stated otherwise."""
 
     names: tuple[str, ...] = flax.struct.field(pytree_node=False)  # [maps]
     # Lanes and their centrelines.
@@ -44,16 +44,18 @@ class RoadAtlas:
     )
     point_xyz: ArrayField  # [points, 3] f32 m
     point_yaw: ArrayField  # [points] f32 rad
-    point_row: ArrayField  # [points, ROUTE_WIDTH] f32, what a route along this lane says here; see `world.route_table`
+    point_row: (
+        ArrayField  # [points, ROUTE_WIDTH] f32, row of a route along this lane; see `state.route_table`
+    )
     point_lane: ArrayField  # [points] i32
-    # Lane points about 6 m apart, which queries and observations look at.
+    # Lane points about 6 m apart, for queries and observations.
     sample_pose: ArrayField  # [samples, 5] f32: x, y m, cos and sin of the travel direction, z m
     sample_swapped: ArrayField  # [samples, 5] f32: y, x, sin, cos, z; see `teacher.observation.ego_frame`
     sample_lane: ArrayField  # [samples] i32
     sample_point: ArrayField  # [samples] i32
-    # Stop lines and the junctions they guard.
+    # Stop lines and their junctions.
     stop_xyz: ArrayField  # [stops, 2, 3] f32 m, left end, right end
-    stop_yaw: ArrayField  # [stops] f32 rad, travel direction of whoever crosses it
+    stop_yaw: ArrayField  # [stops] f32 rad, travel direction of the lanes it crosses
     stop_line: (
         ArrayField  # [stops, 5] f32: middle x, y m, cos and sin of that direction, half width m (>= 0.1)
     )
@@ -95,19 +97,19 @@ class RoadAtlas:
 
 
 def swapped_columns(pairs: int, width: int) -> list[int]:
-    """Columns of a crossed row of ``width`` numbers: its first ``pairs`` pairs the other way round; see
+    """Column order that swaps the numbers of each of the first ``pairs`` pairs in a row of ``width``; see
     `teacher.observation.ego_frame`."""
     swapped = [2 * pair + other for pair in range(pairs) for other in (1, 0)]
     return [*swapped, *range(len(swapped), width)]
 
 
 def build_atlas(maps: Sequence[RoadMap], grids: Sequence[Grids] | None = None) -> RoadAtlas:
-    """Pack towns into one atlas. `grids` are baked here unless given (see `simulator.roads.sources.map_cache` for the
-    cache)."""
+    """Concatenate maps into one atlas. `grids` are computed here unless given (see
+    `simulator.roads.sources.map_cache` for the cache)."""
     if not maps:
         raise ValueError("maps is empty; an atlas needs at least one road map")
     if grids is None:
-        from simulator.roads.bake_grids import bake_grids  # needs Shapely; given grids do without
+        from simulator.roads.bake_grids import bake_grids  # needs Shapely
 
         grids = [bake_grids(road_map) for road_map in maps]
     fields = _lane_fields(maps) | _stop_fields(maps) | _sample_fields(maps, grids) | _grid_fields(maps, grids)
@@ -116,17 +118,17 @@ def build_atlas(maps: Sequence[RoadMap], grids: Sequence[Grids] | None = None) -
 
 
 def table_row(atlas: RoadAtlas, map_id: Int[Array, ""], xy: Float[Array, " 2"]) -> Int[Array, ""]:
-    """Row of the tables for one point (m, map); points off the grid use the nearest cell."""
+    """Row of the tables for one point (m, map); a point off the grid uses the nearest cell."""
     return _locate(atlas, map_id, xy)[0]
 
 
 def table_rows(atlas: RoadAtlas, map_id: Int[Array, ""], xy: Float[Array, "n 2"]) -> Int[Array, " n"]:
-    """`table_row` of points (m, map) in one town."""
+    """`table_row` of points (m) on one map."""
     return jax.vmap(table_row, (None, None, 0))(atlas, map_id, xy)
 
 
 def _locate(atlas: RoadAtlas, map_id: Array, xy: Array) -> tuple[Array, Array]:
-    """Table row of one point, and its place in the cell in node spacings [2]."""
+    """Table row of one point, and its position in the cell in units of the node spacing [2]."""
     shape = atlas.map_cell_shape[map_id]
     place = (xy - atlas.map_origin[map_id]) / CELL_M
     corner = jnp.clip(jnp.floor(place).astype(jnp.int32), 0, shape[::-1] - 1)
@@ -143,7 +145,7 @@ def drivable_distance(
     """Signed distance (m) from one point to the edge of the drivable area of its level, + inside, clipped to +-8.
 
     Bilinear between nodes 0.5 m apart. ``xyz`` is in metres of the map; its height tells a bridge from the road below.
-    In a variant of the town (see `simulator.atlas.affine_variants`) ``map_inverse`` turns the distance on the map into
+    In a variant of the map (see `simulator.atlas.affine_variants`) ``map_inverse`` turns the distance on the map into
     one in the world, along the direction in which it grows.
     """
     row, place = _locate(atlas, map_id, xyz[:2])
@@ -270,7 +272,7 @@ def _grid_fields(maps: Sequence[RoadMap], grids: Sequence[Grids]) -> dict[str, n
 
 
 def _edge_line(grids: Grids) -> np.ndarray:
-    """Columns of `RoadAtlas.edge_line` for one town."""
+    """Columns of `RoadAtlas.edge_line` for one map."""
     start, end = grids.edge_segments[:, :2], grids.edge_segments[:, 2:]
     return np.column_stack([(start + end) / 2, (end - start) / 2, grids.edge_z]).astype(np.float32)
 

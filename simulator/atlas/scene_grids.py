@@ -1,4 +1,4 @@
-"""Atlases of recorded scenes: every scene has a map of its own, whose grids are baked once and then cached."""
+"""Look-up tables and atlases of the maps of logged scenes: every scene has its own map; its tables are cached."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from simulator.roads.sources.map_cache import cached_grids
 
 
 def scene_grids(road_map: RoadMap) -> Grids:
-    """Grids of a recorded scene's map, baked once. The cache knows a map by its contents: importers change."""
+    """Grids of the map of a logged scene, from the cache or computed and stored there. The key is a hash of the map's
+    arrays."""
     digest = hashlib.sha256()
     for entry in fields(road_map):
         value = getattr(road_map, entry.name)
@@ -31,7 +32,7 @@ def scene_grids(road_map: RoadMap) -> Grids:
 def load_scene_atlas(maps: Sequence[RoadMap]) -> RoadAtlas:
     """The atlas of the maps of logged scenes; `map_id` is the position in ``maps``.
 
-    Every array has a row at least: many recorded scenes have no stop line at all, and a step looks at one.
+    Every array has at least one row: many logged scenes have no stop line, but a step reads one.
     """
     atlas = build_atlas(maps, [scene_grids(road_map) for road_map in maps])
     return jax.tree.map(jnp.asarray, pad_atlas(atlas, combined_capacity([shapes_of(atlas)])))

@@ -1,1 +1,1 @@
-"""World states and road maps as top-down images."""
+"""Top-down images of road maps, agents and traffic lights, drawn with Pillow and without JAX."""

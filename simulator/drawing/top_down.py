@@ -1,7 +1,7 @@
-"""Top-down pictures of a town and of who drives in it, drawn with Pillow and nothing else.
+"""Top-down images of a map, its agents, lights and routes, drawn with Pillow.
 
-Everything is drawn SUPERSAMPLING times too large and averaged down, so edges are smooth. North is up, east is right.
-Draw the town once with `draw_map` and hand the result to `draw_world` as `background` to make films cheaply.
+Images are drawn SUPERSAMPLING times too large and averaged down, which smooths edges. North is up, east is right. For
+videos, draw the map once with `draw_map` and pass the result to `draw_world` as `background`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image, ImageDraw, ImageFont
 
-from simulator.drawing.overpass_order import Crossings
-from simulator.drawing.viewport import PAPER, SLATE, Colour, Palette, Viewport
+from simulator.drawing.overpass_order import Overpasses
+from simulator.drawing.viewport import SLATE, Colour, Palette, Viewport
 from simulator.roads.polylines import arc_length, interpolated, offset_line
 from simulator.roads.road_map import MarkingType, RoadMap, StopKind
 
-__all__ = ["PAPER", "SLATE", "Palette", "View", "draw_map", "draw_world"]
-
 SUPERSAMPLING = 2
-DASH_M, GAP_M = 3.0, 4.5  # of dashed markings
-STRIPE_M = 0.55  # width of a zebra stripe and of the gap offset_line it
+DASH_M, GAP_M = 3.0, 4.5  # lengths in dashed markings
+STRIPE_M = 0.55  # width of a crosswalk stripe and of the gap beside it
 
 
 def draw_map(
@@ -33,7 +31,7 @@ def draw_map(
     stop_lines: bool = True,
     scale_bar: bool = True,
 ) -> Image.Image:
-    """The town from above: `extent_m` metres across around `centre` (x, y), or all of it."""
+    """The map from above: `extent_m` metres across around `centre` (x, y), or all of it."""
     view = Viewport.of(road_map, centre, extent_m, size_px)
     big = view.enlarged(SUPERSAMPLING)
     image = Image.new("RGB", (big.width, big.height), palette.ground)
@@ -41,11 +39,11 @@ def draw_map(
     for ring in _visible(road_map.pieces("walkway"), big):
         brush.polygon(big.pixels(ring), fill=palette.walkway)
     rings = sorted(_visible(road_map.pieces("drivable"), big), key=lambda ring: float(ring[:, 2].mean()))
-    crossings = Crossings(road_map)
+    overpasses = Overpasses(road_map)
     _roads(brush, big, road_map, rings, None, palette)
-    bridges = crossings.upper(rings)
-    if bridges:  # once more, over the paint and the kerbs of the roads below
-        _roads(brush, big, road_map, bridges, crossings, palette)
+    bridges = overpasses.upper(rings)
+    if bridges:  # once more, over the markings and kerbs of the roads below
+        _roads(brush, big, road_map, bridges, overpasses, palette)
     if stop_lines:
         _stop_lines(brush, big, road_map, None, palette)
     image = image.reduce(SUPERSAMPLING)
@@ -65,7 +63,7 @@ def draw_world(
     palette: Palette = SLATE,
     background: Image.Image | None = None,
 ) -> Image.Image:
-    """The town with its agents, lights and routes.
+    """The map with agents, lights and routes.
 
     agents: position [n, 3] m, yaw [n] rad, size [n, 3] m (length, width, height), and optionally kind [n]
     (0 car, 1 truck, 2 cyclist, 3 pedestrian), colour [n, 3] 0-255, present [n] bool (others are left out),
@@ -91,7 +89,7 @@ def draw_world(
             _line(brush, big, line, _mix(palette.road, colours[index], 0.55), 0.5)
     if light_state is not None:
         _stop_lines(brush, big, road_map, np.asarray(light_state), palette)
-    # Far below first, so that whoever drives on the bridge hides whoever drives under it.
+    # In order of height, so that agents on a bridge hide those below it.
     for index in np.argsort(np.asarray(agents["position"])[:, 2], kind="stable"):
         if shown[index]:
             _agent(brush, big, agents, int(index), colours[index], palette)
@@ -126,17 +124,17 @@ def _line(
 
 def _roads(
     brush: ImageDraw.ImageDraw, view: Viewport, road_map: RoadMap, rings: Sequence[np.ndarray],
-    crossings: Crossings | None, palette: Palette,
+    overpasses: Overpasses | None, palette: Palette,
 ) -> None:  # fmt: skip
-    """Asphalt, paint and kerbs; with crossings, without what lies below a bridge."""
+    """Draw road surface, markings and kerbs; with `overpasses`, without what is below a bridge."""
 
     def shown(line: np.ndarray) -> list[np.ndarray]:
-        return [line] if crossings is None else crossings.without_lower(line.astype(np.float64))
+        return [line] if overpasses is None else overpasses.without_lower(line.astype(np.float64))
 
-    for ring in rings:  # the outline closes hairline seams between neighbouring lanes
+    for ring in rings:  # the outline covers thin gaps between neighbouring lanes
         brush.polygon(view.pixels(ring), fill=palette.road, outline=palette.road)
     for ring in _visible(road_map.pieces("crosswalk"), view):
-        if crossings is None or (crossings.level(ring) >= 0).all():
+        if overpasses is None or (overpasses.level(ring) >= 0).all():
             _crosswalk(brush, view, ring, palette)
     for line, kind in zip(road_map.pieces("marking"), road_map.marking_type, strict=True):
         if view.sees(line):
@@ -154,7 +152,7 @@ def _strokes(
     """Lines [n, 3], colours and widths (m) that make up one painted line."""
     line = line.astype(np.float64)
     colour = palette.white if kind <= MarkingType.DOUBLE_WHITE else palette.yellow
-    if view.scale < 2.0 * SUPERSAMPLING:  # from far away patterns turn to noise: one faint line
+    if view.scale < 2.0 * SUPERSAMPLING:  # at small scales patterns alias: one faint line
         return [(line, _mix(palette.road, colour, 0.45), 0.15)]
     if kind in (MarkingType.DOUBLE_WHITE, MarkingType.DOUBLE_YELLOW):
         return [(offset_line(line, np.full(len(line), side)), colour, 0.13) for side in (-0.16, 0.16)]
@@ -170,7 +168,7 @@ def _dashes(line: np.ndarray) -> list[np.ndarray]:
 
 
 def _crosswalk(brush: ImageDraw.ImageDraw, view: Viewport, ring: np.ndarray, palette: Palette) -> None:
-    """Zebra stripes across the longer side of the outline, or a pale patch from far away."""
+    """Draw stripes across the longer side of the outline, or a pale area at small scales."""
     points = ring[:, :2].astype(np.float64)
     sides = np.roll(points, -1, axis=0) - points
     longest = sides[np.argmax(np.linalg.norm(sides, axis=1))]
@@ -220,12 +218,12 @@ def _agent(
     brush: ImageDraw.ImageDraw, view: Viewport, agents: Mapping[str, np.ndarray], index: int, colour: Colour,
     palette: Palette,
 ) -> None:  # fmt: skip
-    """A rounded box with a soft shadow, and a pale wedge that points ahead."""
+    """Draw a rounded box with a shadow, and a pale wedge that points ahead."""
     centre = np.asarray(agents["position"][index], np.float64)[:2]
     if not view.sees(centre[None] + np.array([[-8.0, -8.0], [8.0, 8.0]])):
         return
     yaw = float(agents["yaw"][index])
-    smallest = 2.5 * SUPERSAMPLING / view.scale  # stay visible from far away
+    smallest = 2.5 * SUPERSAMPLING / view.scale  # keeps agents visible at small scales
     length, width = (max(float(side), smallest) for side in agents["size"][index][:2])
     turn = np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
     body = _rounded_box(length, width)
@@ -252,7 +250,7 @@ def _rounded_box(length: float, width: float) -> np.ndarray:
 
 
 def _scale_bar(image: Image.Image, view: Viewport, palette: Palette) -> None:
-    """A bar of a round number of metres in the lower left corner; left out of tiny pictures."""
+    """Draw a bar of a round number of metres into the lower left corner, except on images narrower than 200 pixels."""
     if view.width < 200:
         return
     target = 0.18 * view.width / view.scale

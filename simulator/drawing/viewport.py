@@ -1,4 +1,4 @@
-"""Where a picture looks (`Viewport`) and how it is coloured (`Palette`)."""
+"""The window (`Viewport`) and the colours (`Palette`) of top-down images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from simulator.roads.road_map import RoadMap
 
-MARGIN_M = 8.0  # around a whole town
+MARGIN_M = 8.0  # around a complete map
 Colour = tuple[int, int, int]
 
 
@@ -50,7 +50,7 @@ PAPER = Palette(
 
 @dataclass(frozen=True)
 class Viewport:
-    """A window on the world: pixel = (x - left, top - y) * scale."""
+    """A window of the world: pixel = (x - left, top - y) * scale."""
 
     left_m: float
     top_m: float
@@ -66,7 +66,8 @@ class Viewport:
         extent_m: float | int | None,
         size_px: int | tuple[int, int],
     ) -> Viewport:
-        """The window `extent_m` wide around `centre`; without them the whole town, fitted."""
+        """The window of `extent_m` metres width around `centre`; without these the window that contains the complete
+        map. Raises ValueError for sizes that are not positive."""
         width, height = (size_px, size_px) if isinstance(size_px, int) else size_px
         if width < 1 or height < 1:
             raise ValueError(f"size_px={size_px} must be at least 1 pixel in width and height")
@@ -81,12 +82,13 @@ class Viewport:
         return cls(middle[0] - extent_m / 2, middle[1] + height / scale / 2, scale, width, height)
 
     def enlarged(self, factor: int) -> Viewport:
+        """The same window with `factor` times as many pixels in each direction."""
         return Viewport(
             self.left_m, self.top_m, self.scale * factor, self.width * factor, self.height * factor
         )
 
     def pixels(self, points: np.ndarray) -> list[tuple[float, float]]:
-        """World points [n, 2 or 3] as pixel tuples."""
+        """World points [n, 2 or 3] m as (column, row) in pixels."""
         columns = (points[:, 0] - self.left_m) * self.scale
         rows = (self.top_m - points[:, 1]) * self.scale
         return list(zip(columns.tolist(), rows.tolist(), strict=True))
@@ -99,7 +101,7 @@ class Viewport:
 
 
 def _bounds(road_map: RoadMap) -> Float[np.ndarray, "2 2"]:
-    """Smallest and largest (x, y) of all that is drawn, m: pavements and crosswalks too."""
+    """Smallest and largest (x, y) of everything that is drawn, m: `RoadMap.bounds`, walkways and crosswalks."""
     besides = [
         piece[:, :2].astype(np.float64) for piece in (road_map.walkway_points, road_map.crosswalk_points)
     ]

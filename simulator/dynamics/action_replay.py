@@ -1,4 +1,4 @@
-"""How well action models follow recorded vehicles: the share of their time within 0.3 m of the log.
+"""How well action models reproduce logged vehicles: the share of time within 0.3 m of the log.
 
 Every vehicle is driven closed loop through a model's actions (`simulator.dynamics.log_to_actions`); where its record
 has a gap it is put back on it.
@@ -23,7 +23,7 @@ from simulator.logs.traffic_log import TrafficLog
 MODELS = ("steering_rate_continuous", "steering_rate", "jerk", "plan")
 NEAR_M = 0.3
 MOVES_M = 3.0
-"""A vehicle moves if its first and last places are farther apart."""
+"""A vehicle moves if its first and last positions are farther apart than this."""
 _STEPS, _VEHICLES = 100, 64
 """Steps are padded to a multiple of this, vehicles to a power of two from this on: few sizes are compiled."""
 
@@ -59,13 +59,13 @@ def _follow(
 
 
 def moving(log: TrafficLog, rows: np.ndarray) -> Bool[np.ndarray, " vehicles"]:
-    """Which of these tracks get anywhere."""
+    """Which of these tracks move by more than MOVES_M."""
     ends = [log.position[row, log.valid[row], :2][[0, -1]] for row in rows]
     return np.array([np.linalg.norm(last - first) > MOVES_M for first, last in ends], bool)
 
 
 def action_lines(scenes: Sequence[LoggedScene]) -> list[str]:
-    """Shares per source and model, as text."""
+    """Shares per source and model, as lines of text."""
     lines = []
     for source in dict.fromkeys(scene.log.source for scene in scenes):
         logs = [scene.log for scene in scenes if scene.log.source == source]

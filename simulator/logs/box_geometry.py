@@ -1,4 +1,4 @@
-"""Boxes of a log against the road and against each other; the rules of `simulator.collision`, in NumPy and float32."""
+"""Boxes of a log: corners, overlaps and distances to the road edge, as `simulator.collision` but in NumPy."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def overlapping_boxes(
     s = np.abs(sin[:, None] * cos - cos[:, None] * sin)
     along = np.abs(east * cos[:, None] + north * sin[:, None])  # in the frame of i
     across = np.abs(north * cos[:, None] - east * sin[:, None])
-    # The sides of i separate the two, or do not; those of j do by symmetry.
+    # Not separated by the sides of i; the transpose is the same for the sides of j.
     meets = (along <= length[:, None] + length * c + width * s) & (
         across <= width[:, None] + length * s + width * c
     )

@@ -3,6 +3,7 @@ import."""
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import sys
@@ -15,8 +16,42 @@ from tqdm import tqdm
 
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
 
-Reader = Callable[[Path], LoggedScene | list[LoggedScene]]
 DATA_VARIABLE = "GIGAPIXEL_DATA"
+Reader = Callable[[Path], LoggedScene | list[LoggedScene]]
+
+
+@dataclass(frozen=True)
+class LogReader:
+    """What a module of `simulator.logs.readers` offers as READER.
+
+    Attributes:
+        folders: Where logs of this format are, below $GIGAPIXEL_DATA.
+        find: All logs at or below a path.
+        read: The scenes of one log. Raises OSError or ValueError for a log that cannot be imported.
+    """
+
+    folders: tuple[str, ...]
+    find: Callable[[Path], list[Path]]
+    read: Reader
+
+
+@dataclass(frozen=True)
+class LogFormat:
+    """One format in the list of formats; its module is imported only when it is used."""
+
+    module: str  # in `simulator.logs.readers`
+    description: str  # for help and error messages
+
+
+LOG_FORMATS = {
+    "womd": LogFormat("womd", "Waymo Open Motion scenes as JSON of Nocturne or GPUDrive (.json, .json.gz)"),
+    "nuscenes": LogFormat(
+        "scenarionet", "nuScenes and Waymo scenes as pickles of ScenarioNet (.pkl, .pkl.gz)"
+    ),
+    "av2": LogFormat("argoverse2", "Argoverse 2 sensor logs and forecasting scenarios"),
+    "py123d": LogFormat("py123d", "logs that py123d has converted: nuPlan, KITTI-360, PandaSet and others"),
+}
+"""Formats by the name of their command, `gigapixel scenes NAME`."""
 
 
 @dataclass
@@ -79,23 +114,35 @@ def _progress(results: Iterable, total: int) -> Iterable:
     return tqdm(results, total=total, unit="log", disable=not sys.stderr.isatty(), leave=False)
 
 
-def find_sources(given: str | None, folders: Sequence[str], patterns: Sequence[str], what: str) -> list[Path]:
-    """Files to import: `given`, or all files in it if it is a folder, or all in `folders` below $GIGAPIXEL_DATA
-    without it."""
-    roots = input_roots(given, folders, what)
-    files = [
-        path
-        for root in roots
-        for path in (
-            [root] if root.is_file() else sorted({p for pattern in patterns for p in root.glob(pattern)})
+def find_sources(name: str, given: str | None) -> tuple[list[Path], Reader]:
+    """Logs to import and their reader, for a format of LOG_FORMATS.
+
+    The logs are those in `given`, or in the format's folders below $GIGAPIXEL_DATA without it. Raises ValueError or
+    FileNotFoundError where there are none.
+    """
+    listed = LOG_FORMATS[name]
+    reader: LogReader = importlib.import_module(f"simulator.logs.readers.{listed.module}").READER
+    roots = _input_roots(given, reader.folders, listed.description)
+    sources = [source for root in roots for source in reader.find(root)]
+    if not sources:
+        raise ValueError(f"--input {given or roots[0]} holds no {listed.description}")
+    return sources, reader.read
+
+
+def files_matching(*patterns: str) -> Callable[[Path], list[Path]]:
+    """A `LogReader.find` for formats of one file per log: the path itself, or the matching files in a folder."""
+
+    def find(root: Path) -> list[Path]:
+        return (
+            [root]
+            if root.is_file()
+            else sorted({path for pattern in patterns for path in root.glob(pattern)})
         )
-    ]
-    if not files:
-        raise ValueError(f"--input {given or roots[0]} holds no {what} ({', '.join(patterns)})")
-    return files
+
+    return find
 
 
-def input_roots(given: str | None, folders: Sequence[str], what: str) -> list[Path]:
+def _input_roots(given: str | None, folders: Sequence[str], what: str) -> list[Path]:
     """The path that `--input` names, or else the existing ones of `folders` below $GIGAPIXEL_DATA. Raises ValueError
     or FileNotFoundError where there is none."""
     if given is not None:

@@ -1,4 +1,4 @@
-"""What a pack of recorded scenes holds, in numbers by source."""
+"""Summary of a scene pack by source: scenes, tracks, steps, lanes, stop lines and corrections."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class SourceSummary:
     """Sums over the scenes of one source."""
 
     scenes: int = 0
-    egos: int = 0  # scenes that name the recording car
+    egos: int = 0  # scenes that name the ego
     tracks: np.ndarray = field(default_factory=lambda: np.zeros(len(KIND_NAMES), int))  # by kind
     steps: list[int] = field(default_factory=list)  # per scene
     timesteps_s: set[float] = field(default_factory=set)
@@ -26,13 +26,13 @@ class SourceSummary:
     lanes: int = 0
     lane_m: float = 0.0
     lights: int = 0  # stop lines with a light
-    shown: int = 0  # of these, ones that showed green, yellow or red at some step
+    shown: int = 0  # of these, ones with a state other than OFF at some step
     signs: int = 0
     repairs: dict[str, tuple[int, int]] = field(default_factory=dict)  # count, scenes
 
 
 def summarise(scenes: Iterable[LoggedScene]) -> dict[str, SourceSummary]:
-    """Sums by source."""
+    """The summary of every source, by name."""
     result: dict[str, SourceSummary] = {}
     for scene in scenes:
         log, road_map = scene.log, scene.road_map
@@ -56,7 +56,7 @@ def summarise(scenes: Iterable[LoggedScene]) -> dict[str, SourceSummary]:
 
 
 def summary_lines(scenes: Iterable[LoggedScene]) -> list[str]:
-    """The sums as text, one source after the other."""
+    """The summaries as lines of text, one source after the other."""
     lines = []
     for source, mine in summarise(scenes).items():
         kinds = ", ".join(f"{count} {name}s" for name, count in zip(KIND_NAMES, mine.tracks, strict=True))
@@ -74,7 +74,7 @@ def summary_lines(scenes: Iterable[LoggedScene]) -> list[str]:
             f"{'stop lines':>12}  {mine.lights} with lights ({mine.shown} seen working), {mine.signs} with signs",
         ]
         lines += [
-            f"{'mended':>12}  {name}: {count} in {times} scenes"
+            f"{'repairs':>12}  {name}: {count} in {times} scenes"
             for name, (count, times) in mine.repairs.items()
         ]
     return lines

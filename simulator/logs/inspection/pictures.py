@@ -1,4 +1,4 @@
-"""Pictures of recorded scenes from above: the road, where everyone went, and where they are at the middle step."""
+"""Top-down images of logged scenes: the map, the trajectories of all tracks, and their boxes at one step."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from simulator.logs.traffic_log import TrafficLog
 
 MARGIN_M = 14.0  # around the traffic
 LEAST_EXTENT_M = 60.0
-INNER_SHARE = 0.98  # of all states that the window holds: one far parked car must not make everything tiny
+INNER_SHARE = (
+    0.98  # of all states that the window contains, so that single far ones do not determine its size
+)
 SUPERSAMPLING = 2
 TRAIL_M = 0.7  # width
-PAST_ALPHA, FUTURE_ALPHA = (0.08, 0.85), (0.30, 0.08)  # from the far end to now, and from now to the far end
+PAST_ALPHA, FUTURE_ALPHA = (0.08, 0.85), (0.30, 0.08)  # from the first step to now, and from now to the last
 EGO: Colour = (250, 204, 21)
 SHEET_SCENES = 12
 SHEET_COLUMNS = 4
@@ -30,7 +32,7 @@ def draw_scene(
     step: int | None = None,
     palette: Palette = SLATE,
 ) -> Image.Image:
-    """One scene at one step (the middle one by default), with its tracks as trails that fade with time."""
+    """One scene at one step (the middle one by default), with its trajectories as trails that fade with time."""
     log = scene.log
     step = log.num_steps // 2 if step is None else step
     if not 0 <= step < log.num_steps:
@@ -61,14 +63,14 @@ def draw_scene(
 
 
 def contact_sheet(pack: ScenePack, tile_px: int = 480, palette: Palette = SLATE) -> Image.Image:
-    """Up to SHEET_SCENES scenes of a pack, evenly spread over it, as one picture."""
+    """An image grid of up to SHEET_SCENES scenes, evenly spaced in the pack."""
     chosen = np.unique(np.linspace(0, len(pack) - 1, min(SHEET_SCENES, len(pack))).round().astype(int))
     images = [draw_scene(pack[number], tile_px, palette=palette) for number in chosen.tolist()]
     return image_grid(split_rows(images, SHEET_COLUMNS), GridStyle(gap_px=10, background=palette.shadow))
 
 
 def track_colours(log: TrafficLog, palette: Palette = SLATE) -> Int[np.ndarray, "tracks 3"]:
-    """Colour of every track: by kind, cars in turn, the recording car in yellow."""
+    """RGB colour of every track: by kind, cars in turn from the palette, the ego in EGO."""
     colours = [
         palette.cars[row % len(palette.cars)] if kind == CAR else palette.kinds[kind - 1]
         for row, kind in enumerate(log.kind.tolist())
@@ -79,7 +81,7 @@ def track_colours(log: TrafficLog, palette: Palette = SLATE) -> Int[np.ndarray, 
 
 
 def _window(log: TrafficLog, aspect: float) -> tuple[np.ndarray, float]:
-    """Centre [2] and width (m) of a window that holds INNER_SHARE of all states."""
+    """Centre [2] and width (m) of a window that contains INNER_SHARE of all states."""
     seen = log.position[log.valid][:, :2].astype(np.float64)
     cut = (1.0 - INNER_SHARE) / 2
     low, high = np.quantile(seen, cut, axis=0), np.quantile(seen, 1.0 - cut, axis=0)
@@ -108,7 +110,7 @@ def _with_trails(
 
 
 def _pieces(steps: np.ndarray, now: int, num_steps: int, each: int = 4) -> list[tuple[int, int, float]]:
-    """(first vertex, last vertex, opacity) of short pieces of a trail: brightest at `now`, fainter in the future."""
+    """(first vertex, last vertex, opacity) of short pieces of a trail: brightest at step `now`, fainter after it."""
     result = []
     for first in range(0, len(steps) - 1, each):
         last = min(first + each, len(steps) - 1)
@@ -122,7 +124,7 @@ def _pieces(steps: np.ndarray, now: int, num_steps: int, each: int = 4) -> list[
 
 
 def _title(picture: Image.Image, scene: LoggedScene, step: int, palette: Palette) -> None:
-    """Name and what it shows, in the upper left corner; the lower left one has the scale."""
+    """Draw the name, source, number of tracks and time into the upper left corner."""
     log = scene.log
     seconds = log.num_steps * log.timestep_s
     lines = [

@@ -18,6 +18,7 @@ import scipy.spatial
 from scipy.spatial.transform import Rotation
 
 from simulator.conventions import CAR, CYCLIST, PEDESTRIAN, TRUCK
+from simulator.logs.import_logs import LogReader
 from simulator.logs.raw_tracks import RawTracks, tracks_from_rows
 from simulator.logs.readers.build_scene import IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.readers.py123d_map import source_map_of
@@ -26,7 +27,6 @@ from simulator.logs.scene_pack import LoggedScene
 from simulator.roads.building.raw_map import Provenance, RawMap
 from simulator.roads.building.repairs import Repairs
 
-FOLDERS = ("logs/av2_sensor_logs", "logs/av2_forecasting")
 LIMIT_MPS = 11.2
 """25 mph, the urban limit of Argoverse's six cities; its maps have no limits."""
 POSE_GAP_S = 0.05
@@ -210,3 +210,6 @@ def _heights(road: RawMap, xy: np.ndarray) -> np.ndarray:
     """Height [n] of the lane point nearest to each position [n, 2], m."""
     points = np.concatenate([lane.centre for lane in road.lanes] or [np.zeros((1, 3))])
     return points[scipy.spatial.cKDTree(points[:, :2]).query(xy)[1], 2]
+
+
+READER = LogReader(("logs/av2_sensor_logs", "logs/av2_forecasting"), av2_folders, read_av2)

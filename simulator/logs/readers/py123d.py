@@ -16,6 +16,7 @@ import numpy as np
 import shapely
 
 from simulator.conventions import CAR, CYCLIST, GREEN, OFF, PEDESTRIAN, RED, YELLOW
+from simulator.logs.import_logs import LogReader
 from simulator.logs.raw_tracks import RawTracks, tracks_from_rows, vehicle_kind
 from simulator.logs.readers.build_scene import IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.readers.py123d_map import source_map_of
@@ -158,3 +159,6 @@ def _signals(log: Any, steps: range) -> list[Signal]:
             states = shown.setdefault(str(light.lane_id), np.full(len(steps), OFF, np.int32))
             states[at] = _LIGHTS.get(light.status.name, OFF)
     return [Signal(StopKind.TRAFFIC_LIGHT, [lane], None, states) for lane, states in shown.items()]
+
+
+READER = LogReader(("logs/py123d",), py123d_folders, read_py123d)

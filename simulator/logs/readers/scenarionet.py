@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from simulator.conventions import CYCLIST, PEDESTRIAN
+from simulator.logs.import_logs import LogReader, files_matching
 from simulator.logs.raw_tracks import RawTracks, vehicle_kind
 from simulator.logs.readers.build_scene import IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.readers.nuscenes import (
@@ -25,8 +26,6 @@ from simulator.logs.scene_pack import LoggedScene
 from simulator.roads.building.raw_map import Provenance
 from simulator.roads.building.repairs import Repairs
 
-FOLDER = "logs/nuscenes_scenarionet"
-PATTERNS = ("*.pkl", "*.pkl.gz")
 _PARTS = ("position", "yaw", "velocity", "valid")
 _TYPES = {"PEDESTRIAN": PEDESTRIAN, "CYCLIST": CYCLIST}
 
@@ -134,3 +133,6 @@ def _states(path: Path, name: object, track: dict[str, Any]) -> dict[str, np.nda
         "size": np.array(size), "position": arrays["position"].copy(), "yaw": arrays["heading"].copy(),
         "velocity": arrays["velocity"].copy(), "valid": valid,
     }  # fmt: skip
+
+
+READER = LogReader(("logs/nuscenes_scenarionet",), files_matching("*.pkl", "*.pkl.gz"), read_scenarionet)

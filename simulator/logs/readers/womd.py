@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from simulator.conventions import CYCLIST, PEDESTRIAN
+from simulator.logs.import_logs import LogReader, files_matching
 from simulator.logs.raw_tracks import RawTracks, vehicle_kind
 from simulator.logs.readers.build_scene import IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.readers.waymo_map import SURFACE_STREET_MPS, MapElement, light_number, waymo_map
@@ -24,8 +25,6 @@ from simulator.roads.building.repairs import Repairs
 from simulator.roads.road_map import StopKind
 
 TIMESTEP_S = 0.1
-FOLDER = "logs/womd_train"
-PATTERNS = ("*.json", "*.json.gz")
 _KINDS = {"pedestrian": PEDESTRIAN, "cyclist": CYCLIST}
 
 
@@ -178,3 +177,6 @@ def _ego(contents: dict[str, Any], tracks: RawTracks) -> str | None:
         return None
     name = str(objects[index].get("id", index))
     return name if name in tracks.ids else None
+
+
+READER = LogReader(("logs/womd_train",), files_matching("*.json", "*.json.gz"), read_womd)

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator.drawing.top_down import PAPER, SLATE, Palette, draw_map, draw_world
+from simulator.drawing.top_down import draw_map, draw_world
+from simulator.drawing.viewport import PAPER, SLATE, Palette
 from simulator.roads.road_map import RoadMap, StopKind
 from simulator.roads.sources.map_cache import load_maps
 from simulator.roads.sources.opendrive import import_town
