@@ -14,7 +14,7 @@ from simulator.roads.building.lane_links import (
     reversed_links,
 )
 from simulator.roads.building.lane_widths import lane_sides
-from simulator.roads.building.raw_map import Provenance, RawLane, RawMap, Signal, SurfaceRule
+from simulator.roads.building.raw_map import RawLane, RawMap, Signal, SurfaceRule
 from simulator.roads.building.repairs import Repairs
 from simulator.roads.building.road_surface import (
     area_inside_outlines,
@@ -25,6 +25,7 @@ from simulator.roads.building.road_surface import (
     with_open_gaps,
 )
 from simulator.roads.road_map import MarkingType, RoadMap, StopKind
+from tests.recorded import provenance
 
 
 def line(*xyz: tuple[float, ...]) -> np.ndarray:
@@ -152,9 +153,8 @@ def test_a_parked_car_off_the_map_gets_a_parking_place() -> None:
     """One beside the road gets one; one on it does not."""
     lane = RawLane("a", line((0, 0), (60, 0)))
     boxes = [shapely.box(10, 8, 14, 10), shapely.box(30, -1, 34, 1)]
-    origins = Provenance("s", "s.json", "0" * 64, "test", "womd")
     repairs = Repairs()
-    road_map, _ = build_log_map(RawMap([lane]), origins, np.zeros(3), 12.0, 3, repairs, boxes)
+    road_map, _ = build_log_map(RawMap([lane]), provenance(), np.zeros(3), 12.0, 3, repairs, boxes)
     assert repairs.counts["parking places added under parked vehicles"] == 1
     rings = [shapely.Polygon(ring[:, :2]) for ring in road_map.pieces("drivable")]
     assert sum(ring.area for ring in rings) == pytest.approx(60 * 3.5 + 5 * 3, rel=0.001)
@@ -181,8 +181,7 @@ def test_outlines_inside_outlines_are_holes_and_islands_in_them_are_not() -> Non
 
 def build(source: RawMap, steps: int = 3) -> tuple[RoadMap, np.ndarray, dict[str, int]]:
     repairs = Repairs()
-    origins = Provenance("s", "s.json", "0" * 64, "test", "womd")
-    road_map, lights = build_log_map(source, origins, np.zeros(3), 12.0, steps, repairs)
+    road_map, lights = build_log_map(source, provenance(), np.zeros(3), 12.0, steps, repairs)
     return road_map, lights, repairs.counts
 
 

@@ -10,17 +10,16 @@ from simulator.logs.cleaning.map_boundary import beyond_open_ends
 from simulator.logs.inspection.plausibility import scene_report
 from simulator.logs.raw_tracks import RawTracks
 from simulator.logs.readers.build_scene import build_scene
-from simulator.roads.building.build_map import build_log_map
-from simulator.roads.building.raw_map import Provenance, RawLane, RawMap
+from simulator.roads.building.raw_map import RawLane, RawMap
 from simulator.roads.building.repairs import Repairs
+from tests.recorded import provenance, road_map_of, straight_line
 
-ORIGINS = Provenance("s", "s.json", "0" * 64, "test", "womd")
 STEPS = 60
 
 
 def _road() -> RawMap:
     """Two lanes of 3.5 m eastwards, one after the other, from x = 0 to 200 along y = 0."""
-    lines = [np.stack([np.linspace(a, a + 100, 21), np.zeros(21), np.zeros(21)], axis=1) for a in (0, 100)]
+    lines = [straight_line(a, a + 100, 21) for a in (0, 100)]
     return RawMap([
         RawLane("a", lines[0], successors=["b"], predecessors=[]),
         RawLane("b", lines[1], successors=[], predecessors=["a"]),
@@ -39,7 +38,7 @@ def _road() -> RawMap:
     ],
 )
 def test_what_lies_beyond(place: tuple[float, float], beyond: bool) -> None:
-    road_map, _ = build_log_map(_road(), ORIGINS, np.zeros(3), 12.0, STEPS, Repairs())
+    road_map, _ = road_map_of(_road(), STEPS, 12.0)
     assert beyond_open_ends(np.array([place]), road_map).tolist() == [beyond]
 
 
@@ -53,7 +52,7 @@ def _scene(starts: list[tuple[float, float]], ego: str | None = None):
         position=np.stack([x, y, np.zeros(x.shape)], axis=2), yaw=np.zeros(x.shape), velocity=None,
         valid=np.ones(x.shape, bool),
     )  # fmt: skip
-    return build_scene(tracks, _road(), ORIGINS, 0.1, ego, 12.0, Repairs())
+    return build_scene(tracks, _road(), provenance(), 0.1, ego, 12.0, Repairs())
 
 
 def test_states_beyond_the_end_go_and_those_beside_the_road_stay() -> None:

@@ -13,10 +13,7 @@ from simulator.logs.inspection.contents import summary_lines
 from simulator.logs.inspection.pictures import draw_scene, track_colours
 from simulator.logs.inspection.plausibility import log_report, report_lines, scene_report
 from simulator.logs.scene_pack import LoggedScene
-from simulator.logs.traffic_log import TrafficLog
-from simulator.roads.building.build_map import build_log_map
-from simulator.roads.building.raw_map import Provenance, RawLane, RawMap
-from simulator.roads.building.repairs import Repairs
+from tests.recorded import logged_scene, straight_road
 
 STEPS = 40
 ROAD_HALF_M = 1.75
@@ -24,23 +21,15 @@ ROAD_HALF_M = 1.75
 
 def make_scene(tracks: list[tuple[int, float, float, float, float]]) -> LoggedScene:
     """Tracks (kind, x, y, z, speed) that go east on a road of 3.5 m along y = 0; cars are 4 x 2 m."""
-    lane = RawLane("a", np.stack([np.linspace(0, 300, 61), np.zeros(61), np.zeros(61)], axis=1))
-    origins = Provenance("s", "s.json", "0" * 64, "test", "womd")
-    road_map, lights = build_log_map(RawMap([lane]), origins, np.zeros(3), 12.0, STEPS, Repairs())
-    count = len(tracks)
     kind, x, y, z, speed = (np.array(column) for column in zip(*tracks, strict=True))
-    position = np.zeros((count, STEPS, 3), np.float32)
+    position = np.zeros((len(tracks), STEPS, 3))
     position[..., 0] = x[:, None] + speed[:, None] * 0.1 * np.arange(STEPS)
     position[..., 1], position[..., 2] = y[:, None], z[:, None]
-    size = np.where(kind[:, None] == PEDESTRIAN, (0.6, 0.6, 1.8), (4.0, 2.0, 1.5)).astype(np.float32)
-    log = TrafficLog(
-        name="s", source="womd", source_file="s.json", source_sha256="0" * 64, importer="test", origin=np.zeros(3),
-        timestep_s=0.1, track_ids=np.array([f"t{n}" for n in range(count)]), kind=kind.astype(np.int32), size=size,
-        position=position, yaw=np.zeros((count, STEPS), np.float32),
-        speed=np.repeat(speed[:, None], STEPS, axis=1).astype(np.float32), valid=np.ones((count, STEPS), bool),
-        ego_track=-1, light_state=lights, repairs=np.array([], dtype=np.str_),
-    )  # fmt: skip
-    return LoggedScene(road_map, log.validate())
+    size = np.where(kind[:, None] == PEDESTRIAN, (0.6, 0.6, 1.8), (4.0, 2.0, 1.5))
+    ids = [f"t{n}" for n in range(len(tracks))]
+    return logged_scene(
+        straight_road(300.0, 61), position, speed, 12.0, kind=kind, size=size, track_ids=ids, ego_track=-1
+    ).validate()
 
 
 def test_off_the_road_is_a_corner_thirty_centimetres_outside() -> None:

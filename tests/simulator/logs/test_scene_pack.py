@@ -3,44 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from simulator import conventions
 from simulator.__main__ import main
-from simulator.conventions import CAR
 from simulator.logs.import_logs import import_logs
-from simulator.logs.scene_pack import LoggedScene, ScenePack, ScenePackWriter, holds_logged_scenes
-from simulator.logs.traffic_log import TrafficLog
+from simulator.logs.scene_pack import STAMP, LoggedScene, ScenePack, ScenePackWriter, holds_logged_scenes
 from simulator.roads import array_file
-from simulator.roads.building.build_map import build_log_map
-from simulator.roads.building.raw_map import Provenance, RawLane, RawMap
-from simulator.roads.building.repairs import Repairs
 from simulator.roads.road_map import RoadMap
 from simulator.roads.sources.map_cache import load_maps
+from tests.recorded import logged_scene, straight_road
 
 STEPS = 12
 
 
 def make_scene(name: str, cars: int = 3) -> LoggedScene:
     """Cars one behind the other on one straight lane."""
-    lane = RawLane("lane", np.stack([np.linspace(0, 200, 41), np.zeros(41), np.ones(41)], axis=1))
-    origins = Provenance(name, f"{name}.json", "0" * 64, "test", "womd")
-    road_map, lights = build_log_map(RawMap([lane]), origins, np.zeros(3), 13.0, STEPS, Repairs())
-    position = np.zeros((cars, STEPS, 3), np.float32)
+    position = np.zeros((cars, STEPS, 3))
     position[..., 0] = 20.0 * np.arange(cars)[:, None] + 7.3 * 0.1 * np.arange(STEPS)
     position[..., 2] = 1.0
-    log = TrafficLog(
-        name=name, source="womd", source_file=f"{name}.json", source_sha256="0" * 64, importer="test",
-        origin=np.array([1e4 / 3, -2e4 / 3, 0.1]), timestep_s=0.1,
-        track_ids=np.array([f"käfer {i}" for i in range(cars)]), kind=np.full(cars, CAR, np.int32),
-        size=np.full((cars, 3), (4.5, 1.9, 1.5), np.float32), position=position,
-        yaw=np.zeros((cars, STEPS), np.float32), speed=np.full((cars, STEPS), 7.3, np.float32),
-        valid=np.ones((cars, STEPS), bool), ego_track=cars - 1, light_state=lights, repairs=np.array(["nothing: 1"]),
+    return logged_scene(
+        straight_road(200.0, 41, z=1.0), position, 7.3, name=name, track_ids=[f"käfer {i}" for i in range(cars)],
+        ego_track=cars - 1, origin=(1e4 / 3, -2e4 / 3, 0.1), repairs=["nothing: 1"],
     )  # fmt: skip
-    return LoggedScene(road_map, log)
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +141,38 @@ def test_unknown_schema_versions_are_refused(pack: Path, tmp_path: Path, name: s
         file.attrs[name] = 99
     with pytest.raises(ValueError, match=rf"new\.h5: {name} is 99; expected 1, import the source again"):
         ScenePack(copy)
+
+
+def test_a_pack_written_under_other_conventions_is_refused(
+    pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pack carries the conventions it was written under; packs of earlier versions have none and are read."""
+    with h5py.File(pack) as file:
+        stored = json.loads(file.attrs[STAMP])
+    assert stored == json.loads(json.dumps(conventions.stamp()))
+    monkeypatch.setattr(conventions, "KIND_NAMES", ("car", "van", "cyclist", "pedestrian"))
+    with pytest.raises(
+        ValueError,
+        match=r"four\.h5: made with kinds=\['car', 'truck'.*has kinds=\['car', 'van'.*import the source again",
+    ):
+        ScenePack(pack)
+    older = tmp_path / "older.h5"
+    older.write_bytes(pack.read_bytes())
+    with h5py.File(older, "a") as file:
+        del file.attrs[STAMP]
+    with ScenePack(older) as scenes:
+        assert len(scenes) == 3
+
+
+def test_a_damaged_stamp_is_refused(pack: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.h5"
+    damaged.write_bytes(pack.read_bytes())
+    with h5py.File(damaged, "a") as file:
+        file.attrs[STAMP] = "[1"
+    with pytest.raises(
+        ValueError, match=r"damaged\.h5: truncated or damaged file \(attribute conventions is not JSON"
+    ):
+        ScenePack(damaged)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from simulator.logs.cleaning.clean_tracks import clean_tracks
 from simulator.logs.raw_tracks import RawTracks
 from simulator.logs.traffic_log import TrafficLog, repair_counts
 from simulator.roads.building.repairs import Repairs
+from tests.recorded import traffic_log
 
 STEPS = 20
 TIMESTEP_S = 0.1
@@ -19,18 +20,12 @@ TIMESTEP_S = 0.1
 
 def make_log(**changes: object) -> TrafficLog:
     """A car at 10 m/s to the north-east and a standing pedestrian."""
-    yaw = np.full((2, STEPS), np.pi / 4, np.float32)
     position = np.zeros((2, STEPS, 3), np.float32)
     position[0, :, :2] = (np.arange(STEPS)[:, None] * 10.0 * TIMESTEP_S) * np.sqrt(0.5)
     position[1] = (8.0, -3.0, 0.2)
-    speed = np.zeros((2, STEPS), np.float32)
-    speed[0] = 10.0
-    log = TrafficLog(
-        name="one", source="womd", source_file="one.json", source_sha256="0" * 64, importer="test", origin=np.zeros(3),
-        timestep_s=TIMESTEP_S, track_ids=np.array(["car", "walker"]), kind=np.array([CAR, PEDESTRIAN], np.int32),
-        size=np.array([[4.5, 2.0, 1.5], [0.8, 0.8, 1.8]], np.float32), position=position, yaw=yaw, speed=speed,
-        valid=np.ones((2, STEPS), bool), ego_track=0, light_state=np.zeros((0, STEPS), np.int32),
-        repairs=np.array(["boxes left out: 3", "boxes left out: 4"]),
+    log = traffic_log(
+        position, np.array([10.0, 0.0]), yaw=np.pi / 4, kind=[CAR, PEDESTRIAN], timestep_s=TIMESTEP_S, name="one",
+        track_ids=["car", "walker"], repairs=["boxes left out: 3", "boxes left out: 4"],
     )  # fmt: skip
     return dataclasses.replace(log, **changes)
 

@@ -100,7 +100,7 @@ def _standing(somewhere: WorldState, town: RoadMap, pair: np.ndarray) -> WorldSt
         jnp.broadcast_to(place[:, None], old.route_xyz.shape),
         jnp.broadcast_to(yaw[:, None], old.route.shape[:2]),
     )
-    scenario = old.replace(route=route_table(xyz, yaws, old.route_limit_mps))
+    scenario = old.replace(route=route_table(xyz, yaws, old.route[..., 5]))
     yes = jnp.ones(2, bool)
     return somewhere.replace(
         position=place, yaw=yaw, speed=jnp.zeros(2), active=yes, present=yes, spawned=yes, scenario=scenario
