@@ -12,13 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.conventions import CAR
-from simulator.logs.raw_tracks import Repairs
 from simulator.logs.scene_pack import LoggedScene
-from simulator.logs.traffic_log import TrafficLog
-from simulator.roads.building.build_map import build_log_map
-from simulator.roads.building.raw_map import Origins, SourceLane, SourceMap
 from teacher.ppo.environment import Environment, Transition
+from tests.recorded import logged_scene, straight_road
 
 STEPS, STEP_S, WANTED_MPS, CARS, FIRST, LOST = 25, 0.25, 7.0, 4, 0, 3
 PROBES = ("constant", "seen", "delayed", "action", "action and signal")
@@ -123,17 +119,12 @@ def choose_probe() -> Callable[..., Choice]:
 @pytest.fixture(scope="session")
 def make_scene() -> Callable[[int], LoggedScene]:
     """Builds the made-up recording of a number."""
-    return recorded_scene
+    return braking_scene
 
 
-def recorded_scene(number: int) -> LoggedScene:
+def braking_scene(number: int) -> LoggedScene:
     """Cars on one lane of 300 m, 50 m apart, that brake or speed up until they drive at WANTED_MPS; one is lost for a
     while."""
-    name = f"scene {number}"
-    points = np.stack([np.linspace(0, 300, 101), np.zeros(101), np.zeros(101)], axis=1)
-    origins = Origins(name, f"{name}.json", "0" * 64, "test", "womd")
-    source = SourceMap([SourceLane("lane", points)])
-    road_map, lights = build_log_map(source, origins, np.zeros(3), 13.0, STEPS, Repairs())
     speed = np.empty((CARS, STEPS))
     speed[:, 0] = np.random.default_rng(number).uniform(2.0, 12.0, CARS)
     for now in range(1, STEPS):
@@ -145,12 +136,7 @@ def recorded_scene(number: int) -> LoggedScene:
     position[:, 1:, 0] += driven
     valid = np.ones((CARS, STEPS), bool)
     valid[LOST, 10:13] = False
-    log = TrafficLog(
-        name=name, source="womd", source_file=f"{name}.json", source_sha256="0" * 64, importer="test",
-        origin=np.zeros(3), timestep_s=STEP_S, track_ids=np.array([f"car {i}" for i in range(CARS)]),
-        kind=np.full(CARS, CAR, np.int32), size=np.full((CARS, 3), (4.5, 1.9, 1.5), np.float32),
-        position=np.where(valid[..., None], position, 0.0).astype(np.float32),
-        yaw=np.zeros((CARS, STEPS), np.float32), speed=np.where(valid, speed, 0.0).astype(np.float32),
-        valid=valid, ego_track=FIRST, light_state=lights, repairs=np.zeros(0, "U1"),
+    return logged_scene(
+        straight_road(300.0, 101), position, speed, valid=valid, timestep_s=STEP_S, name=f"scene {number}",
+        ego_track=FIRST,
     )  # fmt: skip
-    return LoggedScene(road_map, log)

@@ -14,20 +14,19 @@ import pytest
 from simulator import traffic_lights
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.conventions import COAST, GREEN, OFF, RED
+from simulator.conventions import CAR, COAST, GREEN, OFF, PEDESTRIAN, RED
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog
 from simulator.reset.log_routes import Lanes
 from simulator.reset.log_scenario import ReplayConfig, demote_invalid_to_replay, stack_worlds, worlds_from_log
-from simulator.roads.building.build_map import build_log_map
-from simulator.roads.building.raw_map import Provenance, RawLane, RawMap
-from simulator.roads.building.repairs import Repairs
+from simulator.roads.building.raw_map import RawLane, RawMap
 from simulator.roads.polylines import arc_length
 from simulator.roads.road_map import RoadMap
 from simulator.roads.sources.map_cache import load_maps
 from simulator.rollout import needs_reset, step_worlds
 from simulator.state import IDM, LOG, PARKED, POLICY, WorldState
 from simulator.step import step
+from tests.recorded import road_map_of, straight_line, traffic_log
 
 SECONDS = 6.0
 EGO, LEADER, LATE, STILL, WALKER = range(5)
@@ -72,16 +71,9 @@ def make_scene(town: RoadMap, timestep_s: float) -> LoggedScene:
     stops = len(town.stop_line_yaw)
     colours = np.zeros((stops, steps), np.int32)
     colours[0] = np.where(time < 3.0, RED, GREEN)
-    keep = valid[..., None]
-    log = TrafficLog(
-        name="by hand", source="womd", source_file="hand.json", source_sha256="0" * 64, importer="test",
-        origin=np.zeros(3), timestep_s=timestep_s, track_ids=np.array(NAMES),
-        kind=np.array([0, 0, 0, 0, 3], np.int32),
-        size=np.array([[4.5, 1.9, 1.5]] * 4 + [[0.8, 0.8, 1.7]], np.float32),
-        position=np.where(keep, at, 0.0).astype(np.float32),
-        yaw=np.where(valid, yaw, 0.0).astype(np.float32),
-        speed=np.where(valid, np.array(speeds)[:, None], 0.0).astype(np.float32),
-        valid=valid, ego_track=EGO, light_state=colours, repairs=np.zeros(0, "U1"),
+    log = traffic_log(
+        at, np.array(speeds), yaw=yaw, kind=[CAR] * 4 + [PEDESTRIAN], size=[(4.5, 1.9, 1.5)] * 4 + [(0.8, 0.8, 1.7)],
+        valid=valid, timestep_s=timestep_s, name="by hand", track_ids=NAMES, ego_track=EGO, light_state=colours,
     )  # fmt: skip
     return LoggedScene(town, log).validate()
 
@@ -204,10 +196,9 @@ def test_a_route_is_the_driven_path_and_goes_on_along_the_lane(
 def test_the_lanes_ahead_are_as_long_as_asked_for() -> None:
     """Two lanes of 100 m in a row; from 10 m before the end of the first, 60 m end in the second."""
     ends = ((0.0, 100.0), (100.0, 200.0))
-    lines = [np.stack([np.linspace(*end, 51), np.zeros(51), np.zeros(51)], axis=1) for end in ends]
+    lines = [straight_line(*end, 51) for end in ends]
     source = RawMap([RawLane(name, line) for name, line in zip(("first", "second"), lines, strict=True)])
-    origins = Provenance("by hand", "hand.json", "0" * 64, "test", "womd")
-    road_map, _ = build_log_map(source, origins, np.zeros(3), 13.0, 2, Repairs())
+    road_map, _ = road_map_of(source)
     lanes = Lanes(road_map)
     point = lanes.point_at(np.array([90.0, 0.0, 0.0]), 0.0)
     assert point is not None

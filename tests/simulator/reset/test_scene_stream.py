@@ -14,21 +14,18 @@ from simulator.atlas.padding import capacity_for, pad_atlas, shapes_of
 from simulator.atlas.road_atlas import RoadAtlas, build_atlas, drivable_distance
 from simulator.atlas.scene_grids import load_scene_atlas
 from simulator.config import SimulatorConfig
-from simulator.conventions import CAR, COAST
+from simulator.conventions import COAST
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
-from simulator.logs.traffic_log import TrafficLog
 from simulator.reset import scene_stream as stream_module
 from simulator.reset.log_scenario import ReplayConfig, worlds_from_log
 from simulator.reset.scene_stream import Capacity, SceneBatch, SceneStream, StreamConfig
 from simulator.roads.bake_grids import bake_grids
-from simulator.roads.building.build_map import build_log_map
-from simulator.roads.building.raw_map import Provenance, RawLane, RawMap
-from simulator.roads.building.repairs import Repairs
 from simulator.roads.query_grids import Grids
 from simulator.roads.road_map import RoadMap
 from simulator.roads.sources.map_cache import load_maps
 from simulator.rollout import step_worlds
 from simulator.state import LOG, POLICY
+from tests.recorded import logged_scene, straight_road
 
 SIMULATOR = SimulatorConfig(timestep_s=0.1, num_agents=6, route_stations=32)
 SCENES = 5
@@ -36,21 +33,10 @@ SCENES = 5
 
 def make_scene(number: int) -> LoggedScene:
     """Cars in a row on one straight lane; scenes differ in the lane's length, in steps and in the number of cars."""
-    length, steps, cars, name = 60.0 + 20.0 * number, 12 + number, 2 + number % 3, f"scene {number}"
-    points = np.stack([np.linspace(0, length, 21), np.zeros(21), np.zeros(21)], axis=1)
-    origins = Provenance(name, f"{name}.json", "0" * 64, "test", "womd")
-    source = RawMap([RawLane("lane", points)])
-    road_map, lights = build_log_map(source, origins, np.zeros(3), 13.0, steps, Repairs())
-    position = np.zeros((cars, steps, 3), np.float32)
+    length, steps, cars = 60.0 + 20.0 * number, 12 + number, 2 + number % 3
+    position = np.zeros((cars, steps, 3))
     position[..., 0] = 5.0 + 15.0 * np.arange(cars)[:, None] + 8.0 * 0.1 * np.arange(steps)
-    log = TrafficLog(
-        name=name, source="womd", source_file=f"{name}.json", source_sha256="0" * 64, importer="test",
-        origin=np.zeros(3), timestep_s=0.1, track_ids=np.array([f"car {i}" for i in range(cars)]),
-        kind=np.full(cars, CAR, np.int32), size=np.full((cars, 3), (4.5, 1.9, 1.5), np.float32), position=position,
-        yaw=np.zeros((cars, steps), np.float32), speed=np.full((cars, steps), 8.0, np.float32),
-        valid=np.ones((cars, steps), bool), ego_track=0, light_state=lights, repairs=np.zeros(0, "U1"),
-    )  # fmt: skip
-    return LoggedScene(road_map, log)
+    return logged_scene(straight_road(length, 21), position, 8.0, name=f"scene {number}")
 
 
 @pytest.fixture(scope="module")

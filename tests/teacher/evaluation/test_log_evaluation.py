@@ -10,10 +10,6 @@ from PIL import Image
 
 from simulator.conventions import CAR, CYCLIST
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
-from simulator.logs.traffic_log import TrafficLog
-from simulator.roads.building.build_map import build_log_map
-from simulator.roads.building.raw_map import Provenance, RawLane, RawMap
-from simulator.roads.building.repairs import Repairs
 from teacher.evaluation import command, logs
 from teacher.evaluation.clips.clip_selection import ARRIVAL, COLLISION, select_clips
 from teacher.evaluation.clips.clip_video import FAILURE_COLOUR, write_clip
@@ -21,6 +17,7 @@ from teacher.evaluation.config import EvaluationConfig
 from teacher.evaluation.episodes import EpisodeRunner, Episodes
 from teacher.evaluation.logs import drive_packs, metrics_per_pack, pack_of_scene
 from teacher.policy import load_policy
+from tests.recorded import logged_scene, straight_road
 
 STEPS = 61  # 6 s
 TIME = 0.1 * np.arange(STEPS)
@@ -30,26 +27,16 @@ FREE, WAITING = (0, 1, 2), (10, 11)  # scenes by number; the name of the tenth i
 def make_scene(number: int) -> LoggedScene:
     """A car at 10 m/s on a road of 150 m. In a waiting scene it brakes for a cyclist that stands until 3 s, and both
     drive on; else a second car drives ahead of it."""
-    name, waits = f"scene {number}", number in WAITING
-    points = np.stack([np.linspace(0, 150.0, 51), np.zeros(51), np.zeros(51)], axis=1)
-    origins = Provenance(name, f"{name}.json", "0" * 64, "test", "womd")
-    source = RawMap([RawLane("lane", points)])
-    road_map, lights = build_log_map(source, origins, np.zeros(3), 13.0, STEPS, Repairs())
+    waits = number in WAITING
     slowed, started = np.minimum(TIME, 3.0), np.maximum(TIME - 3.0, 0.0)
     speed = np.stack([10.0 - 3.0 * slowed + 3.0 * started, 3.0 * started] if waits else [10.0 + 0 * TIME] * 2)
     along = np.concatenate([np.zeros((2, 1)), 0.05 * np.cumsum(speed[:, 1:] + speed[:, :-1], axis=1)], axis=1)
-    position = np.zeros((2, STEPS, 3), np.float32)
+    position = np.zeros((2, STEPS, 3))
     position[..., 0] = np.array([[5.0], [31.5]]) + along
-    log = TrafficLog(
-        name=name, source="womd", source_file=f"{name}.json", source_sha256="0" * 64, importer="test",
-        origin=np.zeros(3), timestep_s=0.1, track_ids=np.array(["one", "other"]),
-        kind=np.array([CAR, CYCLIST if waits else CAR], np.int32),
-        size=np.array([(4.5, 1.9, 1.5), (1.8, 0.8, 1.7) if waits else (4.5, 1.9, 1.5)], np.float32),
-        position=position, yaw=np.zeros((2, STEPS), np.float32), speed=speed.astype(np.float32),
-        valid=np.ones((2, STEPS), bool), ego_track=0 if number == 0 else -1,
-        light_state=lights, repairs=np.zeros(0, "U1"),
+    return logged_scene(
+        straight_road(150.0, 51), position, speed, kind=[CAR, CYCLIST if waits else CAR], name=f"scene {number}",
+        track_ids=["one", "other"], ego_track=0 if number == 0 else -1,
     )  # fmt: skip
-    return LoggedScene(road_map, log)
 
 
 @pytest.fixture(scope="module")
