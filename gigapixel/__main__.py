@@ -1,10 +1,10 @@
-"""The console script: find the room a command belongs to, hand over, and turn refusals into a sentence.
+"""The console script: runs the command of a room, and turns errors in its input into one line on stderr.
 
-Nothing here knows what a command does. Rooms are imported only when asked for, so that `gigapixel --help`
-is instant and `gigapixel adapt` never loads JAX.
+A room is imported only when one of its commands is run, so that `gigapixel --help` is fast and `gigapixel adapt` never
+loads JAX.
 
-Exit codes: 0 done, 2 refused (bad arguments, config, map, checkpoint or data: one sentence on stderr),
-130 interrupted. Set GIGAPIXEL_TRACEBACK=1 to see where a refusal came from.
+Exit codes: 0 success, 2 bad arguments, config, map, checkpoint or data (one line on stderr), 130 interrupted. With
+GIGAPIXEL_TRACEBACK=1 such errors show their traceback.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-REFUSED = 2
-INTERRUPTED = 130
+from gigapixel.run_folder.exit_codes import REJECTED, run_command
+
 ROOMS = ("simulator", "teacher", "renderer", "student", "adaptation", "gigapixel")
-BENCHED = ("simulator", "renderer", "teacher", "student")
 
 
 @dataclass(frozen=True)
@@ -32,51 +31,55 @@ class Command:
 
 
 COMMANDS = {
-    "demo": Command("gigapixel.demo", "the whole pipeline, small, on the CPU, with a report", "--output DIR"),
+    "demo": Command(
+        "gigapixel.demo", "run the whole pipeline at a small scale on the CPU, with a report", "--output DIR"
+    ),
     "scenes": Command(
         "simulator.__main__",
         "import road maps and traffic logs into scene packs, check packs",
         "towns|womd|check ...",
     ),
     "teacher": Command(
-        "teacher.__main__", "train and evaluate the privileged driver", "fit|evaluate|probe|sweep ..."
+        "teacher.__main__", "train and evaluate the privileged policy", "fit|evaluate|probe|sweep ..."
     ),
     "render": Command(
         "gigapixel.pictures.render_command",
-        "what every camera of one agent sees, or a real picture beside its rendering",
+        "draw all cameras of one agent, or real images beside their renderings",
         "--map M|--frame F --output PNG",
     ),
     "film": Command(
         "gigapixel.pictures.filmstrip",
-        "the same episode driven by a student and by the teacher",
+        "draw one episode driven by a student and by the teacher",
         "--weights PT --output PNG",
     ),
     "student": Command(
-        "student.__main__", "train the driver that sees pixels", "fit|validate|test|predict ..."
+        "student.__main__", "train the policy that drives from pixels", "fit|validate|test|predict ..."
     ),
     "adapt": Command(
         "adaptation.__main__", "adapt the student to real cameras", "fit|validate|test|predict ..."
     ),
     "bench": Command(
-        "gigapixel.bench.command", "measure one room's speed", f"{'|'.join(BENCHED)} --output JSON"
+        "gigapixel.bench.command",
+        "measure the speed of one room",
+        "simulator|renderer|teacher|student --output JSON",
     ),
 }
 
 
 def help_text() -> str:
-    """The list of commands, one a line."""
+    """The list of commands, one per line."""
     width = max(len(name) for name in COMMANDS)
     lines = ["usage: gigapixel COMMAND ...", "", "commands:"]
     for name, command in COMMANDS.items():
         lines.append(f"  {name:<{width}}  {command.purpose}")
         lines.append(f"  {'':<{width}}    gigapixel {name} {command.usage}")
-    lines += ["", "Each command takes --help. A refused input ends with one sentence and exit code 2."]
+    lines += ["", "Each command takes --help. Bad input ends with one line on stderr and exit code 2."]
     return "\n".join(lines)
 
 
 def set_quiet_defaults() -> None:
-    """Process-wide settings that must stand before JAX and torch load; never against the user's own."""
-    from simulator.cores import core_count  # here: asking for help loads no room
+    """Set process-wide defaults that JAX and torch read when they load; variables that the user has set are kept."""
+    from simulator.cores import core_count  # lazy: `--help` loads no room
 
     os.environ.setdefault("OMP_NUM_THREADS", str(core_count()))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -87,7 +90,7 @@ def set_quiet_defaults() -> None:
 
 
 def load_command(name: str) -> Callable[[list[str]], int]:
-    """The `main` of a command; a package that is not installed is refused by name."""
+    """The `main` of a command. Raises ValueError that names a package that is not installed."""
     module = COMMANDS[name].module
     try:
         return importlib.import_module(module).main
@@ -101,35 +104,18 @@ def load_command(name: str) -> Callable[[list[str]], int]:
         ) from error
 
 
-def refuse(error: BaseException) -> int:
-    """Print the sentence of a refusal on stderr and return its exit code."""
-    sentence = str(error).strip() or type(error).__name__
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        sentence = f"{error.filename}: {error.strerror}"
-    print(f"gigapixel: {sentence}", file=sys.stderr)
-    return REFUSED
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(help_text())
-        return 0 if arguments else REFUSED
+        return 0 if arguments else REJECTED
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
         print(f"gigapixel: unknown command {name!r}; known commands: {', '.join(COMMANDS)}", file=sys.stderr)
-        return REFUSED
+        return REJECTED
     set_quiet_defaults()
-    try:
-        return int(load_command(name)(rest) or 0)
-    except KeyboardInterrupt:
-        print("gigapixel: interrupted; a run with checkpoints goes on with --resume", file=sys.stderr)
-        return INTERRUPTED
-    except (ValueError, OSError) as error:
-        if os.environ.get("GIGAPIXEL_TRACEBACK"):
-            raise
-        return refuse(error)
+    return run_command(lambda: load_command(name)(rest), "gigapixel")
 
 
 if __name__ == "__main__":

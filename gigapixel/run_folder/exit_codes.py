@@ -1,0 +1,38 @@
+"""How every command ends: its exit code, and one line on stderr where its input was rejected."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+REJECTED = 2
+"""Exit code for bad arguments, configs, maps, checkpoints or data."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+
+
+def error_message(error: BaseException) -> str:
+    """What went wrong, in one line; an `OSError` gives the file's name and the system's reason."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error).strip() or type(error).__name__
+
+
+def run_command(command: Callable[[], int | None], prefix: str) -> int:
+    """Run a command and return its exit code.
+
+    Bad input (ValueError, OSError) is printed as ``prefix: message`` on stderr and gives REJECTED; Ctrl-C gives
+    INTERRUPTED. Other exceptions are mistakes of ours and keep their traceback, as do all where the environment
+    variable GIGAPIXEL_TRACEBACK is set.
+    """
+    try:
+        return command() or 0
+    except KeyboardInterrupt:
+        print(f"{prefix}: interrupted; a run with checkpoints continues with --resume", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, OSError) as error:
+        if os.environ.get("GIGAPIXEL_TRACEBACK"):
+            raise
+        print(f"{prefix}: {error_message(error)}", file=sys.stderr)
+        return REJECTED
