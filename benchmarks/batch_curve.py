@@ -6,54 +6,51 @@ options are those of `gigapixel bench simulator`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from benchmarks.script import curve_parser, run, write_curve
-from gigapixel.bench.command import Workload, make_settings, measure, override, report
+from matplotlib.figure import Figure
+
+from benchmarks.curve_command import curve_parser, write_curve
+from gigapixel.bench.command import make_settings, settings_from_options
+from gigapixel.bench.harness import Workload, bench_result, measure
 from gigapixel.bench.simulator import SimulatorSettings, simulator_workload
-from gigapixel.report import save_figure
+from gigapixel.run_folder.exit_codes import run_command
 
 
 def batch_curve(
     settings: SimulatorSettings,
     sizes: Sequence[int],
-    build: Callable[[SimulatorSettings], Workload] = simulator_workload,
+    make_workload: Callable[[SimulatorSettings], Workload] = simulator_workload,
 ) -> dict[str, Any]:
-    """The bench report of the fastest batch, with `curve`: [{worlds, agent_steps_per_s, windows_per_s}, ...].
+    """The `bench_result` of the fastest batch, with `curve`: [{worlds, agent_steps_per_s, windows_per_s}, ...].
 
-    `build` may raise ValueError where worlds of a size cannot be dealt over the devices.
+    `make_workload` raises ValueError for a number of worlds that cannot be divided among the devices.
     """
-    reports = []
+    results = []
     for worlds in sizes:
-        workload = build(replace(settings, worlds=worlds))
+        workload = make_workload(replace(settings, worlds=worlds))
         measurement = measure(workload, settings.window_s)
         print(f"{worlds} worlds: {measurement.per_s:,.0f} agent-steps/s", flush=True)
-        reports.append(
-            report("simulator", workload, measurement, rows={}, facts={}, window_s=settings.window_s)
-        )
+        results.append(bench_result("simulator", workload, measurement, {}, {}, settings.window_s))
     speeds = ("agent_steps_per_s", "windows_per_s")
     curve = [
         {"worlds": worlds} | {name: one[name] for name in speeds}
-        for worlds, one in zip(sizes, reports, strict=True)
+        for worlds, one in zip(sizes, results, strict=True)
     ]
-    return max(reports, key=lambda one: one["agent_steps_per_s"]) | {"curve": curve}
+    return max(results, key=lambda one: one["agent_steps_per_s"]) | {"curve": curve}
 
 
-def draw_curve(result: dict[str, Any], output: Path) -> None:
-    """The curve of a report of `batch_curve` as a PNG, with the spread of the windows as bars."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
+def plot_batch_curve(result: dict[str, Any]) -> Figure:
+    """Speed against number of worlds, from a result of `batch_curve`; bars show the spread of the windows."""
     curve = result["curve"]
     worlds = [point["worlds"] for point in curve]
     speed = [point["agent_steps_per_s"] for point in curve]
     slowest, fastest = ([pick(point["windows_per_s"]) for point in curve] for pick in (min, max))
-    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
     axes.plot(worlds, speed, marker="o", color="#1f5fa8")
     axes.vlines(worlds, slowest, fastest, color="#1f5fa8", linewidth=3, alpha=0.4)
     for x, y in zip(worlds, speed, strict=True):
@@ -65,11 +62,11 @@ def draw_curve(result: dict[str, Any], output: Path) -> None:
     axes.set_ylabel("agent-steps per second")
     axes.set_title(f"{result['device']}, {result['settings']['observation']} observation")
     axes.grid(alpha=0.3)
-    save_figure(figure, output)
+    return figure
 
 
 def read_sizes(text: str) -> list[int]:
-    """Sizes from text; ValueError names the one that is none."""
+    """Numbers of worlds from a comma-separated list. Raises ValueError that names the first bad entry."""
     sizes = []
     for part in text.split(","):
         if not part.strip().isdigit() or int(part) == 0:
@@ -84,10 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = curve_parser("batch_curve", __doc__, "N,N,...", "numbers of worlds")
     arguments, rest = parser.parse_known_args(argv)
-    settings = make_settings(SimulatorSettings, override(rest), "options")
-    write_curve(batch_curve(settings, read_sizes(arguments.sizes)), draw_curve, arguments.output)
+    settings = make_settings(SimulatorSettings, settings_from_options(rest), "options")
+    write_curve(batch_curve(settings, read_sizes(arguments.sizes)), plot_batch_curve, arguments.output)
     return 0
 
 
 if __name__ == "__main__":
-    run(main)
+    sys.exit(run_command(main, "error"))

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.soak [--NAME VALUE ...]`: drive very many worlds at random and look for numbers gone bad.
+"""`python -m benchmarks.soak [--NAME VALUE ...]`: drive many worlds with random actions and check every state.
 
-Worlds are taken chunk by chunk, so memory stays flat whatever their number. Every step of every world is checked, not
-only the last: all floats of state and observation are finite, agents are inside their town and inside the limits of
-the dynamics. JAX's own `jax_debug_nans` is on as well. A fault ends the run with a sentence and exit code 1.
+Worlds are driven in chunks, so that memory use does not depend on their number. Every step of every world is checked:
+all floats of state and observation are finite, agents are inside their town and inside the limits of the dynamics.
+`jax_debug_nans` is on as well. A failed check ends the run with an error message and exit code 1.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from benchmarks.script import run
 from gigapixel.bench.device_info import jax_device
+from gigapixel.run_folder.atomic import write_text
+from gigapixel.run_folder.exit_codes import run_command
+from simulator.atlas.load import load_atlas
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.dynamics.bicycle import MAX_ACCELERATION, MAX_SPEED, MAX_STEERING, MIN_ACCELERATION, MIN_SPEED
 from simulator.reset.spawn import check_capacity
-from simulator.roads.sources.map_cache import load_atlas, load_maps
+from simulator.roads.sources.map_cache import load_maps
 from simulator.state import WorldState
 from teacher.config import TeacherConfig
 from teacher.observation.observe import OBSERVATIONS
@@ -38,29 +40,29 @@ from teacher.ppo.losses import PPOConfig
 from teacher.ppo.rollout import reset_finished
 
 MARGIN_M = 25.0
-"""Agents stop where they leave the road, so nobody gets farther from the town's geometry than one step and a box."""
+"""Agents stop where they leave the road, so none is farther outside the town than one step and its length."""
 OBSERVATION_LIMIT = 1000.0
-"""Observations are scaled to about [-1, 1]; far away goals are a few tens."""
-SLACK = 1e-4  # of float32 at a limit
+"""Observations are scaled to about [-1, 1]; distant goals reach a few tens."""
+TOLERANCE = 1e-4  # for float32 at a limit
 MEGABYTE = 1e6
 
 
-class SoakFault(RuntimeError):
-    """A number that no world should ever hold."""
+class FailedCheckError(RuntimeError):
+    """A state or observation that the simulator should never produce."""
 
 
 @dataclass(frozen=True)
 class SoakSettings:
-    """How much is driven.
+    """Size of the run.
 
     Attributes:
         maps: towns, separated by commas; each world draws one at every reset.
-        worlds, steps: worlds in all, and steps of each.
+        worlds, steps: total number of worlds, and steps of each.
         agents: agents per world.
         chunk: worlds driven at a time.
-        block: steps between two looks at the faults found.
+        block: steps after which the results of the checks are read.
         observation: `compact`, `lean` or `full`.
-        seed: of the worlds and the actions.
+        seed: seed of the worlds and the actions.
     """
 
     maps: str = "Town01,Town02,Town03,Town04,Town05"
@@ -88,10 +90,15 @@ class SoakSettings:
             )
 
 
-def faults(state: WorldState, observation: Any, bounds: Float[Array, "maps 2 2"]) -> dict[str, Any]:
-    """What is wrong with a batch of worlds: name of the claim -> [] bool, True where it is broken.
+def failed_checks(
+    state: WorldState, observation: Any, bounds: Float[Array, "maps 2 2"]
+) -> dict[str, Bool[Array, ""]]:
+    """By name of the check whether it fails for any agent of a batch of worlds.
 
-    ``bounds`` holds the least and greatest (x, y) of each town in metres. State fields are [worlds, agents, ...].
+    Args:
+        state: Fields [worlds, agents, ...].
+        observation: Any pytree of arrays.
+        bounds: Least and greatest (x, y) of each town, m.
     """
     town = bounds[state.map_id][:, None]  # [worlds, 1, 2, 2]
     xy, gain = state.position[..., :2], state.scenario
@@ -104,31 +111,41 @@ def faults(state: WorldState, observation: Any, bounds: Float[Array, "maps 2 2"]
         "steering inside its limits": _between(state.steering, -MAX_STEERING, MAX_STEERING),
         "yaw in [-pi, pi]": _between(state.yaw, -jnp.pi, jnp.pi),
     }
-    broken = {claim: ~jnp.all(holds) for claim, holds in within.items()}
+    failed = {check: ~jnp.all(holds) for check, holds in within.items()}
     for name, record in (("state", state), ("observation", observation)):
         for path, leaf in jax.tree_util.tree_leaves_with_path(record):
             if jnp.issubdtype(leaf.dtype, jnp.floating):
-                broken[f"{name}{jax.tree_util.keystr(path)} finite"] = ~jnp.all(jnp.isfinite(leaf))
+                failed[f"{name}{jax.tree_util.keystr(path)} finite"] = ~jnp.all(jnp.isfinite(leaf))
                 if name == "observation":
                     far = jnp.any(jnp.abs(leaf) > OBSERVATION_LIMIT)
-                    broken[f"{name}{jax.tree_util.keystr(path)} below {OBSERVATION_LIMIT:g}"] = far
-    return broken
+                    failed[f"{name}{jax.tree_util.keystr(path)} below {OBSERVATION_LIMIT:g}"] = far
+    return failed
 
 
 def _between(value: Array, low: Any, high: Any) -> Array:
-    return (value >= low - SLACK) & (value <= high + SLACK)
+    return (value >= low - TOLERANCE) & (value <= high + TOLERANCE)
 
 
-def soak(settings: SoakSettings, say: Callable[[str], None]) -> dict[str, Any]:
-    """Drive all worlds and return the flat report; SoakFault names the first claim that was broken.
+def soak(
+    settings: SoakSettings,
+    log: Callable[[str], None],
+    checks: Callable[[WorldState, Any, Array], dict[str, Array]] = failed_checks,
+) -> dict[str, Any]:
+    """Drive all worlds and return the flat report.
 
-    `say` gets a line of progress after every chunk.
+    Args:
+        settings: Size of the run.
+        log: Called with a line of progress after every chunk.
+        checks: Applied to every step, see `failed_checks`.
+
+    Raises:
+        FailedCheckError: A check failed; the message has the worlds, the steps and the names of the checks.
     """
     environment, towns = _environment(settings), settings.maps.split(",")
     atlas = load_atlas(towns)
     check_capacity(atlas, settings.agents)
     bounds = jnp.asarray([road_map.bounds() for road_map in load_maps(towns)], jnp.float32)
-    drive = jax.jit(partial(_drive, environment, settings.block))
+    drive = jax.jit(partial(_drive_block, environment, settings.block, checks))
     key, began, memory = jax.random.key(settings.seed), time.perf_counter(), [memory_mb()]
     agent_steps = episodes = 0
     with jax.debug_nans(True):
@@ -136,12 +153,12 @@ def soak(settings: SoakSettings, say: Callable[[str], None]) -> dict[str, Any]:
             worlds = _blank_worlds(environment, atlas)
             for block in range(settings.steps // settings.block):
                 key, drive_key = jax.random.split(key)
-                worlds, counts, broken = drive(atlas, worlds, jnp.asarray(block == 0), bounds, drive_key)
-                _refuse_faults(broken, chunk, block, settings)
+                worlds, counts, failed = drive(atlas, worlds, jnp.asarray(block == 0), bounds, drive_key)
+                _raise_failed(failed, chunk, block, settings)
                 agent_steps, episodes = agent_steps + int(counts[0]), episodes + int(counts[1])
             memory.append(memory_mb())
             done, seconds = (chunk + 1) * settings.chunk, time.perf_counter() - began
-            say(f"{done} worlds, {agent_steps} agent-steps, {seconds:.0f} s, {memory[-1]:.0f} MB")
+            log(f"{done} worlds, {agent_steps} agent-steps, {seconds:.0f} s, {memory[-1]:.0f} MB")
     return {
         "soak": "no fault",
         "agent_steps": agent_steps,
@@ -162,63 +179,64 @@ def _environment(settings: SoakSettings) -> Environment:
         reset_chunk=max(1, settings.chunk // 32),
         simulator=SimulatorConfig(num_agents=settings.agents),
         observation=OBSERVATIONS[settings.observation],
-        ppo=PPOConfig(minibatch_size=1),  # nothing is learnt here: any batch will do
+        ppo=PPOConfig(minibatch_size=1),  # unused: nothing is trained
     )
-    # The figures of finished episodes are NaN on purpose where none finished.
+    # Metrics of finished episodes are NaN where no episode has finished, which jax_debug_nans would report.
     return dataclasses.replace(make_environment(config), episode_metrics=None)
 
 
 def _blank_worlds(environment: Environment, atlas: RoadAtlas) -> WorldState:
-    """Zeros in the shape of a chunk of worlds, to be reset before anything is asked of them."""
+    """Zeros in the shape of a chunk of worlds, to be reset before use."""
     keys = jax.random.split(jax.random.key(0), environment.num_worlds)
     shapes = jax.eval_shape(environment.reset, atlas, keys)
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
-def _drive(
+def _drive_block(
     environment: Environment,
     block: int,
+    checks: Callable[[WorldState, Any, Array], dict[str, Array]],
     atlas: RoadAtlas,
     worlds: WorldState,
     blank: Bool[Array, ""],
     bounds: Float[Array, "maps 2 2"],
     key: Key[Array, ""],
 ) -> tuple[WorldState, Int[Array, " 2"], dict[str, Array]]:
-    """`block` steps with random actions, each after the resets that are due; `blank` resets all worlds first.
+    """`block` steps with random actions, each after the resets of finished worlds; `blank` resets all worlds first.
 
-    Also returns the agent-steps taken, the episodes ended, and the faults of all steps.
+    Returns the worlds, [agent-steps, finished episodes], and the checks that failed in any of the steps.
     """
 
     def one(carry: tuple[Any, ...], step_key: Array) -> tuple[tuple[Any, ...], None]:
-        worlds, blank, counts, broken = carry
+        worlds, blank, counts, failed = carry
         action_key, reset_key = jax.random.split(step_key)
         worlds, metrics = reset_finished(environment, atlas, worlds, blank, reset_key)
         action = jax.random.randint(action_key, worlds.active.shape, 0, environment.num_actions)
         counts = counts + jnp.stack([worlds.active.sum(), metrics["episode/finished"]])
         worlds = environment.step(atlas, worlds, action).state
-        found = faults(worlds, environment.observe(atlas, worlds), bounds)
-        broken = jax.tree.map(jnp.logical_or, broken, found)
-        return (worlds, jnp.zeros_like(blank), counts, broken), None
+        failed_now = checks(worlds, environment.observe(atlas, worlds), bounds)
+        failed = jax.tree.map(jnp.logical_or, failed, failed_now)
+        return (worlds, jnp.zeros_like(blank), counts, failed), None
 
-    claims = jax.eval_shape(lambda: faults(worlds, environment.observe(atlas, worlds), bounds))
-    clean = {claim: jnp.zeros((), bool) for claim in claims}
-    start = (worlds, blank, jnp.zeros(2, jnp.int32), clean)
-    (worlds, _, counts, broken), _ = jax.lax.scan(one, start, jax.random.split(key, block))
-    return worlds, counts, broken
+    names = jax.eval_shape(lambda: checks(worlds, environment.observe(atlas, worlds), bounds))
+    none_failed = {name: jnp.zeros((), bool) for name in names}
+    start = (worlds, blank, jnp.zeros(2, jnp.int32), none_failed)
+    (worlds, _, counts, failed), _ = jax.lax.scan(one, start, jax.random.split(key, block))
+    return worlds, counts, failed
 
 
-def _refuse_faults(broken: dict[str, Array], chunk: int, block: int, settings: SoakSettings) -> None:
-    named = [claim for claim, is_broken in broken.items() if bool(is_broken)]
-    if named:
+def _raise_failed(failed: dict[str, Array], chunk: int, block: int, settings: SoakSettings) -> None:
+    names = [name for name, has_failed in failed.items() if bool(has_failed)]
+    if names:
         first = chunk * settings.chunk
-        raise SoakFault(
+        raise FailedCheckError(
             f"worlds {first} to {first + settings.chunk - 1}, steps {block * settings.block} to "
-            f"{(block + 1) * settings.block}: not {'; not '.join(named)}"
+            f"{(block + 1) * settings.block}: not {'; not '.join(names)}"
         )
 
 
 def memory_mb() -> float:
-    """Memory that this process holds now (resident set), MB; NaN where the system does not tell."""
+    """Resident set size of this process, MB; NaN where /proc does not exist."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
@@ -227,24 +245,24 @@ def memory_mb() -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0 without a fault, 1 with one."""
+    """Run the command; returns 0, or 1 where a check has failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__.split("\n", 1)[0])
     for name, default in asdict(SoakSettings()).items():
         parser.add_argument(f"--{name}", type=type(default), default=default, help=f"default {default}")
-    parser.add_argument("--output", metavar="FILE.json", help="also write the report here")
+    parser.add_argument("--output", metavar="FILE.json", help="also write the report to this file")
     values = vars(parser.parse_args(argv))
     output = values.pop("output")
     try:
         result = soak(SoakSettings(**values), print)
-    except (SoakFault, FloatingPointError) as fault:
-        print(f"soak: {fault}", file=sys.stderr)
+    except (FailedCheckError, FloatingPointError) as error:
+        print(f"soak: {error}", file=sys.stderr)
         return 1
     text = json.dumps(result, indent=2)
     print(text)
     if output is not None:
-        Path(output).write_text(text + "\n")
+        write_text(output, text + "\n")
     return 0
 
 
 if __name__ == "__main__":
-    run(main)
+    sys.exit(run_command(main, "error"))

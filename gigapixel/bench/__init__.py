@@ -1,1 +1,1 @@
-"""How fast the rooms are: `gigapixel bench`, one file per workload."""
+"""`gigapixel bench`: the speed of each room, one file per workload."""

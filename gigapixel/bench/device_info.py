@@ -1,10 +1,10 @@
-"""What a benchmark ran on."""
+"""Names of the devices that a benchmark runs on."""
 
 from __future__ import annotations
 
 
 def jax_device() -> str:
-    """Name of the device that JAX computes on."""
+    """Name of the first device of JAX, for example "cpu: AMD EPYC 7B13"."""
     import jax
 
     device = jax.devices()[0]
@@ -12,7 +12,7 @@ def jax_device() -> str:
 
 
 def cpu_name() -> str:
-    """Model name of the processor, as Linux tells it."""
+    """Model name of the processor, from /proc/cpuinfo where there is one."""
     import platform
 
     try:
@@ -24,7 +24,7 @@ def cpu_name() -> str:
 
 
 def torch_device(device: str) -> str:
-    """Name of a torch device."""
+    """Name of a torch device, "cuda" or "cpu"."""
     import torch
 
     return f"cuda: {torch.cuda.get_device_name()}" if device == "cuda" else f"cpu: {cpu_name()}"

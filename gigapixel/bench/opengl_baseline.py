@@ -1,7 +1,7 @@
-"""A row of `gigapixel bench renderer`: the same geometry drawn by OpenGL, as peers for CPUs do it (on Mesa's llvmpipe).
+"""A variant of `gigapixel bench renderer`: the same geometry drawn by OpenGL, on a CPU by Mesa's llvmpipe.
 
-Only what any OpenGL renderer does: flat colours and a depth test at pixel centres, no covered areas, no haze, no sky.
-So it does less than our pictures ask for. moderngl is no dependency: who wants the row installs it.
+It does what any OpenGL renderer does: flat colours and a depth test at pixel centres, without coverage anti-aliasing,
+fog and sky, so it does less work than our renderer. moderngl is an optional package and not a dependency.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from renderer import CameraRig, ClassId, Scene
-from renderer.backends.reference import NEAR_M
+from renderer.backends.reference import NEAR_PLANE_M
 from renderer.palette import MATERIAL_RGB
 from renderer.triangles import box_triangles, ground_triangles
 
@@ -38,11 +38,11 @@ void main() {
 """
 
 
-class OpenGLPictures:
+class OpenGLViews:
     """All views of a scene on the CPU. Vertices are uploaded once; raises ValueError where moderngl or EGL is missing.
 
     Attributes:
-        pictures: [viewers, cameras, height, width, 3] u8, what was drawn last.
+        images: [viewers, cameras, height, width, 3] u8, the result of the last `draw`.
     """
 
     def __init__(self, scene: Scene, rig: CameraRig) -> None:
@@ -57,18 +57,20 @@ class OpenGLPictures:
         self._frame.use()
         context.enable(context.DEPTH_TEST)
         self._matrices = clip_from_world(scene, rig).numpy()
-        self._seen = scene.viewer_world.tolist()
-        self.pictures = np.empty((len(self._seen), rig.num_cameras, rig.height, rig.width, 3), np.uint8)
+        self._viewer_worlds = scene.viewer_world.tolist()
+        self.images = np.empty(
+            (len(self._viewer_worlds), rig.num_cameras, rig.height, rig.width, 3), np.uint8
+        )
 
     def draw(self) -> int:
-        """Draw every view; gives their number."""
-        for world, matrices, pictures in zip(self._seen, self._matrices, self.pictures):
-            for matrix, picture in zip(matrices, pictures):
+        """Draw every view; returns their number."""
+        for world, matrices, images in zip(self._viewer_worlds, self._matrices, self.images):
+            for matrix, image in zip(matrices, images):
                 self._frame.clear(0.66, 0.73, 0.79)
                 self._program["clip_from_world"].write(matrix.T.tobytes())
                 self._worlds[world].render()
-                self._frame.read_into(picture, components=3, alignment=1)
-        return self.pictures.shape[0] * self.pictures.shape[1]
+                self._frame.read_into(image, components=3, alignment=1)
+        return self.images.shape[0] * self.images.shape[1]
 
 
 def _context() -> Any:
@@ -83,9 +85,10 @@ def _context() -> Any:
 
 
 def _vertices(scene: Scene, world: int) -> np.ndarray:
-    """Position and colour of the triangles of a world, [vertices, 6] f32; what is painted lies a little above the road.
+    """Position (m) and colour (0 to 1) of the triangles of a world, [vertices, 6] f32.
 
-    Nobody's own box is left out: it would take a draw call for each of them.
+    Markings lie 2 cm above the road. The box of a viewer is not hidden from its own cameras, because that would need a
+    draw call per viewer.
     """
     town = int(scene.map_id[world])
     begin, end = scene.ground.map_quad_start[town : town + 2].tolist()
@@ -101,9 +104,9 @@ def _vertices(scene: Scene, world: int) -> np.ndarray:
 
 
 def clip_from_world(scene: Scene, rig: CameraRig) -> torch.Tensor:
-    """[viewers, cameras, 4, 4] f32; rows of a picture grow downwards, as in `Frame`, since OpenGL's first row is
+    """[viewers, cameras, 4, 4] f32; rows of an image grow downwards, as in `Frame`, since OpenGL's first row is
     clip y = -1."""
-    far, near = scene.draw_distance_m, NEAR_M
+    far, near = scene.draw_distance_m, NEAR_PLANE_M
     matrix = rig.intrinsics
     projection = torch.zeros(rig.num_cameras, 4, 4)
     projection[:, 0, :3] = 2 * matrix[:, 0] / rig.width

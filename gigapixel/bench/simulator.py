@@ -1,8 +1,8 @@
-"""The simulator's benchmark: worlds driven with random actions, stepped, rewarded, observed and reset.
+"""What `gigapixel bench simulator` measures: worlds with random actions: step, reward, observation and reset.
 
-Only agents that drive are counted, never crashed ones or empty slots. Three rows show where the time goes: dynamics
-alone, then the whole step with its reward, then everything with observations (the headline). Observations are carried
-from step to step, so that they are really written to memory and cannot be optimised away.
+Only agents that are driving are counted, not crashed ones or empty slots. Three variants show how the time is spent:
+the dynamics alone, the complete step with its reward, and the step with reward and observations (the main result).
+Observations are carried from step to step, so that they are written to memory and cannot be optimised away.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from gigapixel.bench.command import Workload
 from gigapixel.bench.device_info import jax_device
+from gigapixel.bench.harness import Workload
 from simulator.cores import core_count
 
-ROWS = ("dynamics", "step_reward", "observation")
+VARIANTS = ("dynamics", "step_reward", "observation")
 
 
 @dataclass(frozen=True)
 class SimulatorSettings:
-    """Worlds in several towns, all stages of a step.
+    """Worlds in several towns, with all stages of a step.
 
     Attributes:
         maps: towns, separated by commas; each episode draws one of them.
-        worlds, agents: batch of worlds and agents in each.
+        worlds, agents: number of worlds and of agents in each.
         observation: `compact`, `lean` (GIGAFLOW's sets) or `full` (63 partners, 200 road elements).
-        chunk: worlds driven at a time; 0 means 4 on a CPU (fewer where 4 does not divide them), so that what a step
-            touches stays in the cache of a core, and all at once elsewhere.
-        steps: steps per round; worlds whose episode is over or that are jammed are reset before each round. Under
-            random actions two in five agents have crashed after about 30 steps, so rounds are short.
-        rounds: rounds per call. Devices wait for each other only at the end of a call.
+        chunk: worlds stepped at a time. 0 means 4 on a CPU (fewer where 4 does not divide them), so that the data of a
+            step stays in the cache of a core, and all worlds elsewhere.
+        steps: steps per round; worlds whose episode has ended or that are jammed are reset before each round. With
+            random actions 40 % of the agents have crashed after about 30 steps, so rounds are short.
+        rounds: rounds per call. Devices are synchronised only at the end of a call.
         timestep_s: length of a step.
-        cpu_devices: parts that a CPU is split into; XLA computes on each with a thread of its own.
-        seed: of the worlds and the actions.
-        window_s: least length of a timed window.
+        cpu_devices: number of XLA devices that a CPU is split into, each with its own thread.
+        seed: seed of the worlds and the actions.
+        window_s: minimum length of a timed window.
     """
 
     maps: str = "Town01,Town02,Town03,Town04,Town05"
@@ -54,7 +54,7 @@ class SimulatorSettings:
 
 
 def simulator_workload(settings: SimulatorSettings) -> Workload:
-    """The headline call with its rows; ValueError where worlds cannot be dealt over the devices."""
+    """The main call with its variants. Raises ValueError where the worlds cannot be divided among the devices."""
     if "jax" not in sys.modules:  # the number of devices is read once, when JAX loads
         flag = f"--xla_force_host_platform_device_count={settings.cpu_devices}"
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
@@ -78,21 +78,21 @@ def simulator_workload(settings: SimulatorSettings) -> Workload:
         device=f"{jax_device()}, {devices} devices" if devices > 1 else jax_device(),
         settings=asdict(settings),
         call=bench.calls["observation"],
-        rows={name: bench.calls[name] for name in ROWS[:-1]},
-        facts=lambda _: bench.facts(),
+        variants={name: bench.calls[name] for name in VARIANTS[:-1]},
+        extra_metrics=lambda _: bench.extra_metrics(),
     )
 
 
 class _Bench:
-    """Worlds on every device, and one compiled drive per row."""
+    """Worlds on every device, and one compiled program per variant."""
 
     def __init__(self, settings: SimulatorSettings, devices: int) -> None:
         import jax
         import jax.numpy as jnp
 
+        from simulator.atlas.load import load_atlas
         from simulator.config import SimulatorConfig
         from simulator.reset.spawn import check_capacity
-        from simulator.roads.sources.map_cache import load_atlas
         from teacher.config import TeacherConfig
         from teacher.observation.observe import OBSERVATIONS, example_observation
         from teacher.ppo.environment import make_environment
@@ -102,8 +102,8 @@ class _Bench:
         self.atlas = load_atlas(settings.maps.split(","))
         check_capacity(self.atlas, settings.agents)
         per_device = settings.worlds // devices
-        unasked = math.gcd(4, per_device) if jax.default_backend() == "cpu" else per_device
-        self.chunk = settings.chunk or unasked
+        default_chunk = math.gcd(4, per_device) if jax.default_backend() == "cpu" else per_device
+        self.chunk = settings.chunk or default_chunk
         if per_device % self.chunk:
             raise ValueError(f"chunk={self.chunk} must divide the {per_device} worlds of each device")
         self.config = TeacherConfig(
@@ -112,38 +112,38 @@ class _Bench:
             reset_chunk=max(1, per_device // 8),
             simulator=SimulatorConfig(timestep_s=settings.timestep_s, num_agents=settings.agents),
             observation=OBSERVATIONS[settings.observation],
-            ppo=PPOConfig(minibatch_size=1),  # nothing is learnt here: any batch will do
+            ppo=PPOConfig(minibatch_size=1),  # unused: nothing is trained
         )
         self.environment = make_environment(self.config)
         self.floats = sum(leaf.size for leaf in jax.tree.leaves(example_observation(self.config.observation))
                           if leaf.dtype == jnp.float32)  # fmt: skip
         self.mesh = jax.make_mesh((devices,), ("worlds",), axis_types=(jax.sharding.AxisType.Auto,))
-        # On every device once: an atlas that lies on one would be copied to the others in every call.
+        # Replicated once: an atlas on one device would be copied to the others in every call.
         self.atlas = jax.device_put(self.atlas, jax.NamedSharding(self.mesh, jax.sharding.PartitionSpec()))
         self.key = jax.random.key(settings.seed)
         keys = jax.random.split(self.key, settings.worlds)
         self.worlds = jax.jit(self._on_worlds(self.environment.reset))(self.atlas, keys)
-        self.calls = {name: self._call(name) for name in ROWS}
+        self.calls = {name: self._call(name) for name in VARIANTS}
 
     def _on_worlds(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A function of (atlas, anything per world ...), dealt over the devices."""
+        """A function of (atlas, arrays with a leading worlds axis ...), sharded over the devices."""
         import jax
         from jax.sharding import PartitionSpec as Spec
 
-        def dealt(atlas: Any, *worlds: Any) -> Any:
+        def sharded(atlas: Any, *worlds: Any) -> Any:
             specs = (Spec(), *(Spec("worlds") for _ in worlds))
             mapped = jax.shard_map(
                 function, mesh=self.mesh, in_specs=specs, out_specs=Spec("worlds"), check_vma=False
             )
             return mapped(atlas, *worlds)
 
-        return dealt
+        return sharded
 
-    def _call(self, row: str) -> Callable[[], int]:
+    def _call(self, variant: str) -> Callable[[], int]:
         import jax
 
-        work = self._on_worlds(lambda atlas, worlds, keys: self._work(row, atlas, worlds, keys[0]))
-        compiled = jax.jit(work, donate_argnums=1)  # worlds change in place
+        work = self._on_worlds(lambda atlas, worlds, keys: self._work(variant, atlas, worlds, keys[0]))
+        compiled = jax.jit(work, donate_argnums=1)  # the buffers of the worlds are reused
 
         def call() -> int:
             self.key, key = jax.random.split(self.key)
@@ -153,8 +153,8 @@ class _Bench:
 
         return call
 
-    def _work(self, row: str, atlas: Any, worlds: Any, key: Any) -> tuple[Any, ...]:
-        """`rounds` rounds of one device: start anew what is over or jammed, then drive."""
+    def _work(self, variant: str, atlas: Any, worlds: Any, key: Any) -> tuple[Any, ...]:
+        """`rounds` rounds on one device: reset worlds that have ended or are jammed, then drive."""
         import jax
         import jax.numpy as jnp
 
@@ -164,25 +164,28 @@ class _Bench:
             reset_key, drive_key = jax.random.split(key)
             blank = jnp.zeros((), bool)
             worlds, _ = reset_finished(self.environment, atlas, worlds, blank, reset_key)
-            worlds, *rest = self._drive(row, atlas, worlds, drive_key)
+            worlds, *rest = self._drive(variant, atlas, worlds, drive_key)
             return worlds, rest
 
         worlds, rest = jax.lax.scan(one, worlds, jax.random.split(key, self.settings.rounds))
         return worlds, *jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), rest)  # [worlds, rounds, ...]
 
-    def _drive(self, row: str, atlas: Any, worlds: Any, key: Any) -> Any:
+    def _drive(self, variant: str, atlas: Any, worlds: Any, key: Any) -> Any:
         """`steps` steps of all worlds, chunk by chunk; see `_drive_chunk`."""
         import jax
 
         parts = jax.tree.map(lambda leaf: leaf.reshape(-1, self.chunk, *leaf.shape[1:]), worlds)
         keys = jax.random.split(key, len(parts.step))
-        driven = jax.lax.map(lambda part: self._drive_chunk(row, atlas, *part), (parts, keys))
+        driven = jax.lax.map(lambda part: self._drive_chunk(variant, atlas, *part), (parts, keys))
         moved, *rest = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), driven)
         return worlds.replace(**moved), *rest
 
-    def _drive_chunk(self, row: str, atlas: Any, worlds: Any, key: Any) -> tuple[Any, ...]:
-        """`steps` steps; returns the fields of the worlds but for their scenarios, which do not change, agent-steps of
-        each, rewards and the sum of the last observation: without a use, writing it could be optimised away."""
+    def _drive_chunk(self, variant: str, atlas: Any, worlds: Any, key: Any) -> tuple[Any, ...]:
+        """`steps` steps with random actions.
+
+        Returns the fields of the worlds except their scenarios, which do not change, the agent-steps of each world, the
+        sums of rewards, and the sum of the last observation: without a use, writing it could be optimised away.
+        """
         import jax
         import jax.numpy as jnp
 
@@ -193,15 +196,15 @@ class _Bench:
         def one(carry: tuple[Any, ...], action: Any) -> tuple[tuple[Any, ...], None]:
             worlds, taken, total, seen = carry
             taken = taken + worlds.active.sum(axis=1)
-            if row == "dynamics":
+            if variant == "dynamics":
                 return (jax.vmap(move, (0, 0, None))(worlds, action, config), taken, total, seen), None
             transition = environment.step(atlas, worlds, action)
             total = total + transition.reward
-            if row == "observation":
+            if variant == "observation":
                 seen = environment.observe(atlas, transition.state)
             return (transition.state, taken, total, seen), None
 
-        shapes = jax.eval_shape(environment.observe, atlas, worlds) if row == "observation" else None
+        shapes = jax.eval_shape(environment.observe, atlas, worlds) if variant == "observation" else None
         seen = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
         start = (worlds, jnp.zeros(self.chunk, jnp.int32), jnp.zeros(worlds.yaw.shape), seen)
         shape = (self.settings.steps, *worlds.yaw.shape)
@@ -211,8 +214,8 @@ class _Bench:
         used = sum((leaf.sum(dtype=jnp.float32) for leaf in jax.tree.leaves(seen)), jnp.zeros(()))
         return {name: getattr(worlds, name) for name in names}, taken, total, jnp.full(self.chunk, used)
 
-    def facts(self) -> dict[str, Any]:
-        """Shares of the slots that hold something, over agents that drive, in the worlds as they are now."""
+    def extra_metrics(self) -> dict[str, Any]:
+        """Share of driving agents, and shares of filled observation slots over them, in the current worlds."""
         import jax
 
         observation = jax.jit(self._on_worlds(self.environment.observe))(self.atlas, self.worlds)

@@ -1,4 +1,4 @@
-"""What `gigapixel bench teacher` measures: whole training updates, and how their time is spent."""
+"""What `gigapixel bench teacher` measures: complete training updates, and how their time is spent."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gigapixel.bench.command import Workload
 from gigapixel.bench.device_info import jax_device
+from gigapixel.bench.harness import Workload
 
-COMPARED = 16
-"""Updates whose time is divided into parts: worlds that began together end together, so it takes whole episodes."""
+PROFILED_UPDATES = 16
+"""Number of updates whose time is divided into parts. Worlds that were reset together also end together, so that only
+several updates together are an average over episodes."""
 
 
 @dataclass(frozen=True)
 class TeacherSettings:
-    """One whole training update per call: resets, rollout, advantages, filter and gradient steps.
+    """One complete training update per call: resets, rollout, advantages, filter and gradient steps.
 
     Attributes:
         config: training configuration (YAML) whose update is measured.
-        policy: policy that the measured training starts from; empty: new weights, whose agents crash early, so that
-            fewer of them are left to be counted.
-        window_s: least length of a timed window.
+        policy: policy that the measured training starts from. Empty: random weights; their agents crash early, so that
+            fewer of them are counted.
+        window_s: minimum length of a timed window.
     """
 
     config: str = "configs/teacher/cpu.yaml"
@@ -32,7 +33,7 @@ class TeacherSettings:
 
 
 def teacher_workload(settings: TeacherSettings) -> Workload:
-    """Training from the first update on; agent-steps are counted as training counts them."""
+    """Training from the first update on; agent-steps are those that the training itself counts."""
     from teacher.config import load_config
 
     config = load_config(Path(settings.config))
@@ -45,27 +46,27 @@ def teacher_workload(settings: TeacherSettings) -> Workload:
         device=f"{jax_device()}, {bench.mesh.size} devices" if bench.mesh.size > 1 else jax_device(),
         settings=asdict(settings),
         call=bench.update,
-        facts=lambda _: bench.facts(),
+        extra_metrics=lambda _: bench.extra_metrics(),
     )
 
 
 class _Bench:
-    """A run in memory, and the parts of its update as programs of their own."""
+    """A training run in memory, and the parts of its update as separate compiled programs."""
 
     def __init__(self, config: Any, policy: str) -> None:
+        from simulator.atlas.load import load_atlas
         from simulator.reset.spawn import check_capacity
-        from simulator.roads.sources.map_cache import load_atlas
         from teacher.network.actor_critic import TeacherNetwork
         from teacher.policy import weights_from
         from teacher.ppo.environment import make_environment
-        from teacher.ppo.multihost import spread
-        from teacher.ppo.sharding import training_mesh, whole
+        from teacher.ppo.multihost import distribute
+        from teacher.ppo.sharding import replicated, training_mesh
         from teacher.ppo.update import init_state, make_update, with_weights
 
         self.config, self.mesh = config, training_mesh(config.num_shards)
         atlas = load_atlas(config.maps)
         check_capacity(atlas, config.simulator.num_agents)
-        self.atlas = spread(atlas, whole(self.mesh))
+        self.atlas = distribute(atlas, replicated(self.mesh))
         self.environment = make_environment(config)
         self.network = TeacherNetwork(config.network, self.environment.num_actions)
         self.state = init_state(
@@ -74,7 +75,7 @@ class _Bench:
         self.start = "from new weights"
         if policy:
             given = weights_from(policy, self.state.params)
-            self.state = with_weights(self.state, given, whole(self.mesh))
+            self.state = with_weights(self.state, given, replicated(self.mesh))
             self.start = f"from the weights of {policy}"
         self.compiled = make_update(
             self.environment, self.network, config.ppo, config.total_agent_steps, config.num_shards, self.mesh
@@ -83,7 +84,7 @@ class _Bench:
         self.gathered = 0
 
     def update(self) -> int:
-        """One update; returns the agent-steps it gathered."""
+        """One update; returns the number of agent-steps it collected."""
         import jax
 
         began = time.perf_counter()
@@ -93,11 +94,11 @@ class _Bench:
         self.gathered += gathered
         return gathered
 
-    def facts(self) -> dict[str, Any]:
-        """Shares of an update's time by part, and how full the worlds are.
+    def extra_metrics(self) -> dict[str, Any]:
+        """Shares of the time of an update by part, the share of driving agents, and the number of parameters.
 
-        Each part is timed as a program of its own, just before the update that does the same from the same worlds. An
-        update takes as long as the number of worlds that it begins anew, so that only whole updates can be compared.
+        Each part is timed as a separate program, just before the update that does the same from the same worlds. The
+        time of an update depends on the number of worlds that it resets, so that only complete updates are compared.
         """
         import jax
 
@@ -105,13 +106,13 @@ class _Bench:
 
         slots = self.config.samples_per_update * len(self.spent_s)
         agents_driving = self.gathered / slots
-        simulate, roll_out = self._program(self._simulate), self._program(self._roll_out)
+        simulate, collect_rollout = self._program(self._simulate), self._program(self._roll_out)
         simulation_s = rollout_s = 0.0
-        for _ in range(COMPARED):
+        for _ in range(PROFILED_UPDATES):
             simulation_s += self._time(simulate)
-            rollout_s += self._time(roll_out)
+            rollout_s += self._time(collect_rollout)
             self.update()
-        update_s = sum(self.spent_s[-COMPARED:])
+        update_s = sum(self.spent_s[-PROFILED_UPDATES:])
         return {
             "share_simulation": round(simulation_s / update_s, 3),
             "share_inference": round((rollout_s - simulation_s) / update_s, 3),
@@ -121,18 +122,18 @@ class _Bench:
         }
 
     def _program(self, part: Callable[[Any, Any, Any], tuple[Any, Any]]) -> Callable[[Any, Any], Any]:
-        """A part of the update, compiled."""
+        """Compile a part of the update."""
         import jax
 
-        from teacher.ppo.sharding import deal
+        from teacher.ppo.sharding import shard
         from teacher.ppo.update import LAYOUT
 
-        program = jax.jit(deal(part, LAYOUT, self.config.num_shards, self.mesh))
+        program = jax.jit(shard(part, LAYOUT, self.config.num_shards, self.mesh))
         jax.block_until_ready(program(self.state, self.atlas)[1])
         return program
 
     def _time(self, program: Callable[[Any, Any], Any]) -> float:
-        """Seconds of a part of the update, from the worlds as they are."""
+        """Seconds of a part of the update, from the current worlds."""
         import jax
 
         began = time.perf_counter()
@@ -140,7 +141,7 @@ class _Bench:
         return time.perf_counter() - began
 
     def _simulate(self, shards: Any, state: Any, atlas: Any) -> tuple[Any, Any]:
-        """Resets, observations, steps and rewards, with random actions instead of a network."""
+        """Resets, observations, steps and rewards, with random actions in place of the policy."""
         import jax
         import jax.numpy as jnp
 
@@ -166,11 +167,11 @@ class _Bench:
         return state, shards.sum(sum(used))
 
     def _roll_out(self, shards: Any, state: Any, atlas: Any) -> tuple[Any, Any]:
-        """Resets and a rollout, without learning from it."""
+        """Resets and a rollout, without the gradient steps."""
         import jax
         import jax.numpy as jnp
 
-        from teacher.ppo.rollout import reset_finished, roll_out
+        from teacher.ppo.rollout import collect_rollout, reset_finished
 
         reset_key, drive_key = jax.random.split(state.key)
         worlds, _ = reset_finished(
@@ -178,7 +179,7 @@ class _Bench:
         )
         ppo = self.config.ppo
         keep = not ppo.recompute_observations
-        _, trajectories, _, _ = roll_out(
+        _, trajectories, _, _ = collect_rollout(
             self.environment, self.network, ppo.rollout_steps, atlas, state.params, worlds,
             shards.own(drive_key), keep,
         )  # fmt: skip

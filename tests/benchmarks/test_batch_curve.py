@@ -1,4 +1,4 @@
-"""The curve holds one point per size, in the order asked for, and is drawn."""
+"""The curve has one point per size, in the given order, and the plot shows these points."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import time
 from dataclasses import asdict
 
 import pytest
-from PIL import Image
 
-from benchmarks.batch_curve import batch_curve, draw_curve, read_sizes
-from gigapixel.bench.command import Workload
+from benchmarks.batch_curve import batch_curve, plot_batch_curve, read_sizes
+from gigapixel.bench.harness import Workload
 from gigapixel.bench.simulator import SimulatorSettings
 
 
@@ -23,17 +22,29 @@ def best_at_four(settings: SimulatorSettings) -> Workload:
     return Workload("sleeping", "agent_steps", "a bed", asdict(settings), call)
 
 
-def test_one_point_per_size_and_a_picture(tmp_path):
+def test_one_point_per_size():
     result = batch_curve(SimulatorSettings(window_s=0.02), [2, 4, 8], best_at_four)
     assert [point["worlds"] for point in result["curve"]] == [2, 4, 8]
     speeds = [point["agent_steps_per_s"] for point in result["curve"]]
     assert result["agent_steps_per_s"] == max(speeds) == speeds[1]
     assert result["settings"]["worlds"] == 4
-    draw_curve(result, tmp_path / "curve.png")
-    result["curve"][0]["agent_steps_per_s"] *= 3
-    draw_curve(result, tmp_path / "other.png")
-    pictures = [Image.open(tmp_path / name).tobytes() for name in ("curve.png", "other.png")]
-    assert pictures[0] != pictures[1]
+
+
+def test_the_plot_shows_every_speed_and_the_spread_of_its_windows():
+    curve = [
+        {"worlds": 2, "agent_steps_per_s": 30.0, "windows_per_s": [30.0, 28.0, 33.0]},
+        {"worlds": 8, "agent_steps_per_s": 70.0, "windows_per_s": [70.0, 61.0, 75.0]},
+    ]
+    settings = {"agents": 5, "observation": "lean"}
+    (axes,) = plot_batch_curve({"curve": curve, "settings": settings, "device": "a bed"}).axes
+    (line,) = axes.lines
+    assert line.get_xydata().tolist() == [[2, 30], [8, 70]]
+    spreads = [segment.tolist() for segment in axes.collections[0].get_segments()]
+    assert spreads == [[[2, 28], [2, 33]], [[8, 61], [8, 75]]]
+    assert [label.get_text() for label in axes.texts] == ["30", "70"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "8"]
+    assert axes.get_ylim() == (0, pytest.approx(1.15 * 75))
+    assert axes.get_title() == "a bed, lean observation"
 
 
 @pytest.mark.parametrize("text", ["4,many", "0", "-2", "4,,8"])

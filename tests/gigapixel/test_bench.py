@@ -8,19 +8,12 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from gigapixel.bench.command import (
-    WINDOWS,
-    Measurement,
-    Workload,
-    main,
-    make_settings,
-    measure,
-    read_settings,
-)
-from gigapixel.bench.opengl_baseline import OpenGLPictures
-from gigapixel.bench.registry import BUILDERS
+from gigapixel.bench.command import main, make_settings, read_settings
+from gigapixel.bench.harness import WINDOWS, Measurement, Workload, measure
+from gigapixel.bench.opengl_baseline import OpenGLViews
+from gigapixel.bench.registry import WORKLOADS
 from gigapixel.bench.renderer import RendererSettings, renderer_workload
-from gigapixel.bench.renderer_scenes import STEPS, TownWorlds, peers_scene
+from gigapixel.bench.renderer_scenes import STEPS_PER_EPISODE, SteppedWorlds, lanes_scene
 from gigapixel.bench.simulator import SimulatorSettings, simulator_workload
 from renderer import CameraRig, render
 
@@ -55,7 +48,7 @@ def test_first_call_and_warm_up_are_in_no_window():
     assert measurement.units == 40 * WINDOWS
 
 
-def test_the_median_forgives_one_disturbed_window():
+def test_the_median_tolerates_one_disturbed_window():
     clock = Clock()
     workload = fake_workload(clock, [1.0, 1.0, 1.0, 50.0, 1.0], units=6)
     measurement = measure(workload, window_s=1.0, clock=clock)
@@ -95,11 +88,11 @@ def test_a_measurement_is_one_flat_json_object(tmp_path, capsys, monkeypatch):
         return replace(
             workload,
             settings=asdict(settings),
-            rows={"part": lambda: 7},
-            facts=lambda measured: {"full": measured.units},
+            variants={"part": lambda: 7},
+            extra_metrics=lambda measured: {"full": measured.units},
         )
 
-    monkeypatch.setitem(BUILDERS, "simulator", (SimulatorSettings, build))
+    monkeypatch.setitem(WORKLOADS, "simulator", (SimulatorSettings, build))
     output = tmp_path / "deep" / "simulator.json"
     assert main(["simulator", "--output", str(output), "--window_s=0.01", "--worlds", "1"]) == 0
     result = json.loads(output.read_text())
@@ -120,16 +113,16 @@ def test_only_agents_that_drive_are_counted():
     slots = settings.worlds * settings.agents * settings.steps * settings.rounds
     assert all(0 < count <= slots for count in counts)
     assert len(set(counts)) > 1  # random actions: now more, now fewer have crashed
-    facts = workload.facts(Measurement(0.0, [1.0], 1, 1))
-    assert {"dynamics", "step_reward"} == set(workload.rows)
+    facts = workload.extra_metrics(Measurement(0.0, [1.0], 1, 1))
+    assert {"dynamics", "step_reward"} == set(workload.variants)
     assert 0 < facts["agents_driving"] <= 1
     assert 0 < facts["lanes_filled"] <= 1
 
 
-def test_the_scene_of_the_peers_is_drawn_as_described():
-    """Each of two eyes 1.6 m up, among 8 boxes within 50 m, on lanes that reach 300 m."""
+def test_the_lanes_scene_is_as_described():
+    """Each of two cameras is 1.6 m up, among 8 boxes within 50 m and lanes within 300 m."""
     settings = RendererSettings(map="lanes", worlds=2, agents=8, size="64x32", cameras=1)
-    scene, rig = peers_scene(2, 8, 0, CameraRig.nuplan(32, 64).select(["front"]))
+    scene, rig = lanes_scene(2, 8, 0, CameraRig.nuplan(32, 64).select(["front"]))
     assert scene.ground.quads.shape == (2000, 4, 3)
     assert scene.ground.quads[..., :2].abs().max() < 310
     assert scene.box_position[..., :2].abs().max() < 50
@@ -137,7 +130,7 @@ def test_the_scene_of_the_peers_is_drawn_as_described():
     assert float(rig.rig_from_camera[0, 2, 3]) == pytest.approx(1.6)
     workload = renderer_workload(settings)
     assert workload.call() == 2
-    facts = workload.facts(Measurement(0.0, [100.0], 1, 2))
+    facts = workload.extra_metrics(Measurement(0.0, [100.0], 1, 2))
     assert facts["agent_steps_per_s"] == 100.0
     assert facts["written_gb_per_s"] == pytest.approx(100 * 64 * 32 * 3 / 1e9, abs=1e-3)
     assert 0 < facts["share_of_copying"] < 1
@@ -146,30 +139,30 @@ def test_the_scene_of_the_peers_is_drawn_as_described():
 def test_worlds_are_stepped_before_they_are_drawn():
     settings = RendererSettings(map="Town02", worlds=1, agents=3, size="32x18", cameras=2, step=True)
     workload = renderer_workload(settings)
-    assert workload.rows["with_step"]() == workload.call() == 6
-    with pytest.raises(ValueError, match="step=True: the scene 'lanes' is no world"):
+    assert workload.variants["with_step"]() == workload.call() == 6
+    with pytest.raises(ValueError, match="step=True: the scene 'lanes' is not a world"):
         renderer_workload(replace(settings, map="lanes"))
 
 
-def test_worlds_move_and_begin_anew():
-    worlds = TownWorlds("Town02", 1, 3, 0, "cpu")
-    begin = worlds.scene().box_position.clone()
-    for _ in range(STEPS):
+def test_worlds_move_and_return_to_their_initial_state():
+    worlds = SteppedWorlds("Town02", 1, 3, 0, "cpu")
+    initial = worlds.scene().box_position.clone()
+    for _ in range(STEPS_PER_EPISODE):
         worlds.step()
-        assert not worlds.scene().box_position.equal(begin)
-    moved = (worlds.scene().box_position - begin).norm(dim=-1).max()
-    assert moved < 5, "one step after the beginning"
+        assert not worlds.scene().box_position.equal(initial)
+    moved = (worlds.scene().box_position - initial).norm(dim=-1).max()
+    assert moved < 5, "one step after the initial state"
 
 
 def test_opengl_draws_the_same_boxes_and_lanes():
     """Where OpenGL shows a box, so do we, but for edges; skipped without moderngl and EGL."""
-    scene, rig = peers_scene(1, 8, 0, CameraRig.nuplan(64, 128).select(["front", "back"]))
+    scene, rig = lanes_scene(1, 8, 0, CameraRig.nuplan(64, 128).select(["front", "back"]))
     try:
-        opengl = OpenGLPictures(scene, rig)
+        opengl = OpenGLViews(scene, rig)
     except ValueError as error:
         pytest.skip(str(error))
     assert opengl.draw() == 2
-    pictures = torch.from_numpy(opengl.pictures).float()
+    pictures = torch.from_numpy(opengl.images).float()
     frame = render(scene, rig)
     blue = (pictures[..., 2] > pictures[..., 0] + 40) & (pictures[..., 2] < 240)
     assert (blue != (frame.instance_id >= 0)).float().mean() < 0.02
