@@ -1,10 +1,10 @@
-"""`gigapixel demo --output DIR`: the whole pipeline, small, on the CPU, with a report to look at.
+"""`gigapixel demo --output DIR`: the whole pipeline at a small scale, on the CPU, with a report in HTML.
 
-1. The shipped teacher drives a town that nobody was trained on.
-2. An untrained student drives the same episodes from four camera pictures.
-3. A few minutes of self-play DAgger in other towns; the student drives the same episodes again.
-4. Its perception is adapted to a stand-in for real cameras (our renderer under another look) and it drives once more,
-   seeing only stand-in pictures, before and after. With GIGAPIXEL_DATA set, real frames are shown as well.
+1. The shipped teacher drives in a town that is in no training set.
+2. An untrained student drives the same episodes from four camera images.
+3. The student is trained by a few minutes of self-play DAgger in other towns and drives the same episodes again.
+4. Its perception is adapted to a stand-in for real cameras (our renderer with shifted appearance), and it drives once
+   more from stand-in images only, before and after. With GIGAPIXEL_DATA set, the report shows real frames as well.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """How much of everything the demo does.
+    """Size of every part of the demo.
 
     Attributes:
-        train_maps: Towns that the student learns in; the shipped teacher knows them.
-        test_map: Town that neither was trained on.
-        num_worlds, num_agents: Worlds driven for training, agents in each.
+        train_maps: Towns that the student is trained in; the shipped teacher was trained in them as well.
+        test_map: Town that neither was trained in.
+        num_worlds, num_agents: Number of worlds for training, and of agents in each.
         epochs: DAgger rounds; each drives ``decisions`` plans in every world and takes ``batches`` gradient steps.
-        beta_share: Share of the expected experience after which the student drives alone.
-        test_worlds, test_seconds: Closed-loop episodes, the same for everybody.
+        beta_share: Share of the expected environment steps after which the student drives alone.
+        test_worlds, test_seconds: Number and length of the closed-loop episodes, the same for all drivers.
         adaptation_epochs: Passes over the stand-in pairs.
-        batch_size, learning_rate: Of the gradient steps.
-        adaptation_pairs: Stand-in pairs, some of them held out.
+        batch_size, learning_rate: Batch size and learning rate of DAgger.
+        adaptation_pairs: Number of stand-in pairs, including those held out.
         film_seconds: Length of the filmstrip.
     """
 
@@ -73,21 +73,21 @@ class DemoConfig:
 
 def main(argv: Sequence[str]) -> int:
     """Run the demo and write its report."""
-    config, output, seed = parse(argv)
+    config, output, seed = parse_demo_arguments(argv)
     if output.exists() and not output.is_dir():
         raise ValueError(f"--output {output} is a file; give a folder")
-    run(config, output, seed)
+    run_demo(config, output, seed)
     return 0
 
 
-def parse(argv: Sequence[str]) -> tuple[DemoConfig, Path, int]:
-    """Configuration, output folder and seed. Raises ValueError with one sentence."""
+def parse_demo_arguments(argv: Sequence[str]) -> tuple[DemoConfig, Path, int]:
+    """Configuration, output folder and seed. Raises ValueError for invalid arguments."""
     from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(prog="gigapixel demo", description=__doc__, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML file with any of the fields below")
     parser.add_argument("--output", type=str, required=True, metavar="DIR", help="folder of the report")
-    parser.add_argument("--seed", type=int, default=0, help="of worlds, weights and batches")
+    parser.add_argument("--seed", type=int, default=0, help="seed of worlds, weights and batches")
     parser.add_class_arguments(DemoConfig)
     try:
         values = parser.parse_args(list(argv)).as_dict()
@@ -98,66 +98,71 @@ def parse(argv: Sequence[str]) -> tuple[DemoConfig, Path, int]:
     return DemoConfig(**values), output, seed
 
 
-def run(config: DemoConfig, output: Path, seed: int) -> dict[str, Any]:
-    """The whole demo; returns what summary.json holds."""
+def run_demo(config: DemoConfig, output: Path, seed: int) -> dict[str, Any]:
+    """Run all parts of the demo; returns the content of summary.json."""
     import torch
 
     from gigapixel.report import write_report
+    from gigapixel.run_folder.atomic import write_json
     from student.checkpoint import save_policy
-    from student.run_folder import run_metadata, write_json
+    from student.run_logger import torch_metadata
 
     warnings.filterwarnings("ignore", module="lightning")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.manual_seed(seed)
     output.mkdir(parents=True, exist_ok=True)
     stopwatch = Stopwatch()
-    say("importing towns and compiling the simulator")
-    data, module = build(config, seed)
+    print_progress("importing towns and compiling the simulator")
+    data, module = build_student(config, seed)
     episode = data.episode(data.test_config)
-    summary: dict[str, Any] = {"teacher": drive(episode, None, "teacher")}
-    summary["student_before"] = drive(episode, module.policy, "untrained student")
+    summary: dict[str, Any] = {"teacher": evaluate_driver(episode, None, "teacher")}
+    summary["student_before"] = evaluate_driver(episode, module.policy, "untrained student")
     stopwatch.lap("evaluation_before")
 
-    fit(config, data, module, output / "student")
+    train_student(config, data, module, output / "student")
     save_policy(module.policy, output / "student" / "policy.pt")
     stopwatch.lap("dagger")
-    summary["student_after"] = drive(episode, module.policy, "student after DAgger")
+    summary["student_after"] = evaluate_driver(episode, module.policy, "student after DAgger")
     stopwatch.lap("evaluation_after")
 
-    summary["adaptation"], pairs = adapt(config, data, module.policy, episode, seed)
+    summary["adaptation"], pairs = adapt_perception(config, data, module.policy, episode, seed)
     stopwatch.lap("adaptation")
-    draw_pictures(config, output, episode.world, module.policy, pairs, seed)
+    draw_report_pictures(config, output, episode.world, module.policy, pairs, seed)
     stopwatch.lap("pictures")
     summary |= {
         "config": asdict(config),
-        **run_metadata("cpu", seed),
+        **torch_metadata("cpu", seed),
         "wall_s_by_part": stopwatch.laps,
         "wall_s": stopwatch.total(),
     }
     write_json(output / "summary.json", summary)
     write_report(output, summary)
-    say(f"done in {summary['wall_s']:.0f} s: open {output / 'report.html'}")
+    print_progress(f"done in {summary['wall_s']:.0f} s: open {output / 'report.html'}")
     return summary
 
 
-def build(config: DemoConfig, seed: int) -> tuple[Any, Any]:
-    """The student's data module and Lightning module."""
+def build_student(config: DemoConfig, seed: int) -> tuple[Any, Any]:
+    """Data module and Lightning module of the student, with random weights."""
     from student.dagger.closed_loop import EvaluationConfig
     from student.dagger.data import OnPolicyData
     from student.module import OptimiserConfig, StudentModule
     from student.network.policy import PolicyConfig
     from student.pixel_world import PixelWorldConfig
+    from teacher.policy import load_policy
 
     test = EvaluationConfig((config.test_map,), config.test_worlds, config.test_seconds, label_every=0)
-    steps_per_decision = 2 * config.num_worlds * config.num_agents  # at the teacher's 0.25 s steps
-    experience = config.epochs * config.decisions * steps_per_decision
+    world = PixelWorldConfig(
+        maps=config.train_maps, num_worlds=config.num_worlds, num_agents=config.num_agents
+    )
+    steps_per_decision = round(world.plan_s / load_policy(world.teacher).plain_simulator.timestep_s)
+    agent_steps = (
+        config.epochs * config.decisions * steps_per_decision * config.num_worlds * config.num_agents
+    )
     data = OnPolicyData(
-        world=PixelWorldConfig(
-            maps=config.train_maps, num_worlds=config.num_worlds, num_agents=config.num_agents
-        ),
+        world=world,
         validation=test,
         test=test,
-        beta_steps=max(1, round(config.beta_share * experience)),
+        beta_steps=max(1, round(config.beta_share * agent_steps)),
         decisions_per_epoch=config.decisions,
         batches_per_epoch=config.batches,
         batch_size=config.batch_size,
@@ -169,21 +174,23 @@ def build(config: DemoConfig, seed: int) -> tuple[Any, Any]:
     return data, module
 
 
-def drive(episode: Episode, policy: StudentPolicy | None, who: str) -> dict[str, float | None]:
-    """The test episodes driven by a policy, or by the teacher."""
-    say(f"{who} drives {episode.config.maps[0]}")
+def evaluate_driver(episode: Episode, policy: StudentPolicy | None, driver: str) -> dict[str, float | None]:
+    """Closed-loop metrics of a policy (None: the teacher) in the test episodes; `driver` is its name in the log."""
+    print_progress(f"{driver} drives {episode.config.maps[0]}")
     metrics = episode.drive(policy)
-    say(f"  driving score {metrics['driving_score']:.2f}, goals reached {metrics['goal_rate']:.2f}")
+    print_progress(
+        f"  driving score {metrics['driving_score']:.2f}, goals reached {metrics['goal_rate']:.2f}"
+    )
     return metrics
 
 
-def fit(config: DemoConfig, data: Any, module: Any, folder: Path) -> None:
-    """Self-play DAgger; the learning curve goes to ``folder``/metrics.csv."""
+def train_student(config: DemoConfig, data: Any, module: Any, folder: Path) -> None:
+    """Self-play DAgger; the training metrics are written to ``folder``/metrics.csv."""
     import lightning
 
-    from student.run_folder import MetricsCsv
+    from student.run_logger import MetricsCsv
 
-    say(f"DAgger in {', '.join(config.train_maps)}: {config.epochs} rounds")
+    print_progress(f"DAgger in {', '.join(config.train_maps)}: {config.epochs} rounds")
     (folder / "metrics.csv").unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     trainer = lightning.Trainer(
@@ -200,10 +207,13 @@ def fit(config: DemoConfig, data: Any, module: Any, folder: Path) -> None:
     trainer.fit(module, datamodule=data)
 
 
-def adapt(
+def adapt_perception(
     config: DemoConfig, data: Any, policy: StudentPolicy, episode: Episode, seed: int
 ) -> tuple[dict[str, Any], list[Pair]]:
-    """Adapt perception to the stand-in's look; closed-loop metrics seeing only that look, before and after."""
+    """Adapt perception to the stand-in domain.
+
+    Returns the closed-loop metrics with stand-in images before and after, and the held-out pairs.
+    """
     import lightning
 
     from adaptation.data import AdaptationData
@@ -211,8 +221,8 @@ def adapt(
     from gigapixel.stand_in_driver import StandInDriver
     from student.module import OptimiserConfig
 
-    say("perception is adapted to the stand-in for real cameras")
-    training, held_out = stand_in_pairs(data, config.adaptation_pairs, seed)
+    print_progress("adapting perception to the stand-in for real cameras")
+    training, held_out = collect_stand_in_pairs(data, config.adaptation_pairs, seed)
     pairs = AdaptationData(
         source="stand_in",
         batch_size=32,
@@ -232,29 +242,29 @@ def adapt(
     trainer.fit(module, datamodule=pairs)
     trainer.test(module, datamodule=pairs, verbose=False)
     errors = module.test_errors
-    unadapted = drive(episode, StandInDriver(policy), "unadapted student, seeing the stand-in,")
-    adapted = drive(episode, StandInDriver(module.adapted), "adapted student, seeing the stand-in,")
+    unadapted = evaluate_driver(episode, StandInDriver(policy), "unadapted student, seeing the stand-in,")
+    adapted = evaluate_driver(episode, StandInDriver(module.adapted), "adapted student, seeing the stand-in,")
     unadapted["trajectory_error_m"] = sum(row.unadapted_m for row in errors) / len(errors)
     adapted["trajectory_error_m"] = sum(row.adapted_m for row in errors) / len(errors)
     return {"domain": "stand-in", "unadapted": unadapted, "adapted": adapted}, held_out
 
 
-def stand_in_pairs(data: Any, count: int, seed: int) -> tuple[list[Pair], list[Pair]]:
-    """Pairs from pictures that the student met while learning; the last town's are held out of the fitting."""
-    from adaptation.stand_in import pairs_of_observation
+def collect_stand_in_pairs(data: Any, count: int, seed: int) -> tuple[list[Pair], list[Pair]]:
+    """At least `count` pairs from the training worlds, driven by the teacher; those of the last world are held out."""
+    from adaptation.surrogate import pairs_of_observation
 
     world: PixelWorld = data.world
     world.reset(seed + 1)
-    world.draw_drivers(1.0)
+    world.assign_teacher(1.0)
     pairs: list[Pair] = []
     agents = world.config.num_agents
     while len(pairs) < count:
-        seen = world.observe()
-        worlds = (world.viewers // agents).tolist()
-        names = [world.places.road_maps[town].name for town in world.state.map_id.tolist()]
+        observation = world.observe()
+        worlds = (world.ego_agents // agents).tolist()
+        names = [world.map_set.road_maps[town].name for town in world.state.map_id.tolist()]
         scenes = [f"stand-in/{names[index]}/{index}" for index in worlds]
-        pairs += pairs_of_observation(seen, scenes)
-        for _ in range(4):  # two seconds on, so that pictures differ
+        pairs += pairs_of_observation(observation, scenes)
+        for _ in range(4):  # two seconds, so that the images differ
             world.follow(None)
         world.reset_finished()
     last = f"/{world.config.num_worlds - 1}"
@@ -262,60 +272,61 @@ def stand_in_pairs(data: Any, count: int, seed: int) -> tuple[list[Pair], list[P
     return [pair for pair in pairs if not pair.scene.endswith(last)], held_out
 
 
-def draw_pictures(
+def draw_report_pictures(
     config: DemoConfig, output: Path, world: PixelWorld, policy: StudentPolicy, pairs: list[Pair], seed: int
 ) -> None:
-    """Everything that the report shows."""
-    from adaptation.pairs.contact_sheet import pair_sheet
-    from gigapixel.pictures.filmstrip import film
+    """Draw all pictures of the report into its folder."""
+    from adaptation.pairs.pair_grid import pair_grid
+    from gigapixel.pictures.filmstrip import comparison_filmstrip
     from gigapixel.pictures.render_command import main as render_main
-    from gigapixel.pictures.render_command import save_png
-    from gigapixel.report import learning_curves
+    from gigapixel.report import plot_learning_curves
+    from gigapixel.run_folder.figure import write_figure, write_image
 
-    say("drawing")
+    print_progress("drawing")
     render_main(["--map", config.test_map, "--seed", str(seed), "--output", str(output / "cameras.png")])
     drivers = {"The student drives": policy, "The teacher drives": None}
-    save_png(film(world, drivers, seed, config.film_seconds), output / "film.png")
+    filmstrip = comparison_filmstrip(world, drivers, seed, config.film_seconds)
+    write_image(output / "film.png", filmstrip)
     several = [pairs[index] for index in range(0, len(pairs), max(1, len(pairs) // 2))][:2]
-    one_view = [replace(pair, camera_mask=pair.camera_mask & first_camera(pair)) for pair in several]
-    save_png(pair_sheet(one_view, world.rig.names, real_title="stand-in"), output / "stand_in.png")
-    learning_curves(output / "student" / "metrics.csv", output / "learning.png")
-    real_frames(output / "real.png")
+    one_view = [replace(pair, camera_mask=pair.camera_mask & first_camera_mask(pair)) for pair in several]
+    write_image(output / "stand_in.png", pair_grid(one_view, world.rig.names, real_title="stand-in"))
+    write_figure(output / "learning.png", plot_learning_curves(output / "student" / "metrics.csv"), dpi=110)
+    draw_real_frames(output / "real.png")
 
 
-def first_camera(pair: Pair) -> Any:
-    """A mask of the first camera only."""
+def first_camera_mask(pair: Pair) -> Any:
+    """A mask [cameras] bool of the first camera only."""
     import torch
 
     return torch.arange(len(pair.camera_mask)) == 0
 
 
-def real_frames(path: Path) -> None:
-    """Real frames beside their rendering, where the machine has real data."""
+def draw_real_frames(path: Path) -> None:
+    """Draw up to three real frames beside their renderings; without GIGAPIXEL_DATA no file is written."""
     import os
 
     from adaptation.frames.camera_log import CameraLog
-    from adaptation.pairs.contact_sheet import calibration_sheet
-    from gigapixel.pictures.render_command import save_png
+    from adaptation.pairs.pair_grid import calibration_grid
+    from gigapixel.run_folder.figure import write_image
 
     path.unlink(missing_ok=True)
     if not os.environ.get("GIGAPIXEL_DATA"):
         return
     camera_log = CameraLog.load(None)
-    frames = [moment.cameras[0] for moment in camera_log.moments]
+    frames = [sample.cameras[0] for sample in camera_log.samples]
     chosen = [frames[index] for index in range(0, len(frames), max(1, len(frames) // 3))][:3]
-    save_png(calibration_sheet(camera_log, chosen), path)
+    write_image(path, calibration_grid(camera_log, chosen))
 
 
 class Stopwatch:
-    """Wall seconds by part."""
+    """Wall-clock seconds of the parts of the demo."""
 
     def __init__(self) -> None:
         self._began = self._last = time.perf_counter()
         self.laps: dict[str, float] = {}
 
     def lap(self, name: str) -> None:
-        """End a part."""
+        """End the current part and store its seconds under `name`."""
         now = time.perf_counter()
         self.laps[name], self._last = round(now - self._last, 1), now
 
@@ -324,6 +335,6 @@ class Stopwatch:
         return round(time.perf_counter() - self._began, 1)
 
 
-def say(text: str) -> None:
-    """A line of progress."""
+def print_progress(text: str) -> None:
+    """Print a line of progress at once."""
     print(text, flush=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from adaptation.stand_in import stand_in_look
+from adaptation.surrogate import shift_appearance
 from student.network.policy import Plan, StudentPolicy
 from student.observation import Observation
 
@@ -21,5 +21,5 @@ class StandInDriver(nn.Module):
     def forward(self, observation: Observation) -> Plan:
         """A plan for every agent of the batch."""
         images = observation.images
-        shifted = stand_in_look(images.flatten(0, 1)).view_as(images)
+        shifted = shift_appearance(images.flatten(0, 1)).view_as(images)
         return self.policy(replace(observation, images=shifted))

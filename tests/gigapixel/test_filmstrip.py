@@ -1,4 +1,4 @@
-"""A filmstrip shows the same start for every driver, what the car's front camera shows, and how it ended."""
+"""A filmstrip shows the same initial state for every driver, the front camera of the car, and how its episode ended."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ import torch
 from PIL import Image
 
 from gigapixel.pictures.filmstrip import (
-    ABOVE_HEIGHT,
-    CAPTION,
-    CELL_WIDTH,
-    GAP,
-    MOMENTS,
-    TITLE,
-    film,
+    CELL_WIDTH_PX,
+    FILMSTRIP_STYLE,
+    NUM_INSTANTS,
+    TOP_DOWN_HEIGHT_PX,
+    agent_status,
+    comparison_filmstrip,
+    drive_and_draw,
     main,
-    outcome,
-    strip,
 )
-from gigapixel.pictures.world_snapshot import Moment, busiest_car
+from gigapixel.pictures.world_snapshot import WorldSnapshot, busiest_car
 from renderer import render
 from simulator.logs.scene_pack import ScenePackWriter
 from student.checkpoint import save_policy
@@ -32,7 +30,9 @@ from student.pixel_world import PixelWorld, PixelWorldConfig
 from tests.recorded import recorded_scene
 
 HEIGHT, WIDTH = 27, 48
-SCALE = CELL_WIDTH // WIDTH
+SCALE = CELL_WIDTH_PX // WIDTH
+GAP = FILMSTRIP_STYLE.gap_px
+TEXT_HEIGHT = FILMSTRIP_STYLE.row_title.height_px + FILMSTRIP_STYLE.caption.height_px
 
 
 @pytest.fixture(scope="module")
@@ -57,28 +57,30 @@ def policy(torch_seed: None) -> StudentPolicy:
     return StudentPolicy(PolicyConfig(encoder, PlannerConfig(hidden=32, layers=1), 4, HEIGHT, WIDTH)).eval()
 
 
-def test_a_strip_begins_with_what_the_front_camera_shows(world: PixelWorld, policy: StudentPolicy) -> None:
-    """Pixel by pixel, for the student and the teacher alike; then they go different ways."""
-    picture = np.asarray(film(world, {"one": policy, "other": None}, seed=3, seconds=5.0))
+def test_a_filmstrip_begins_with_the_image_of_the_front_camera(
+    world: PixelWorld, policy: StudentPolicy
+) -> None:
+    """Pixel by pixel, for both drivers; later images differ."""
+    picture = np.asarray(comparison_filmstrip(world, {"one": policy, "other": None}, seed=3, seconds=5.0))
     world.reset(3)
     agent = busiest_car(world.state)
     front = render(world.scene(torch.tensor([agent])), world.rig.select(["front"]), channels=("rgb",)).rgb[
         0, 0
     ]
-    height = TITLE + CAPTION + HEIGHT * SCALE + GAP + ABOVE_HEIGHT + GAP
-    assert picture.shape == (2 * height + GAP, GAP + MOMENTS * (CELL_WIDTH + GAP), 3)
-    strips = [picture[row * height + TITLE + CAPTION : (row + 1) * height] for row in range(2)]
+    height = TEXT_HEIGHT + HEIGHT * SCALE + GAP + TOP_DOWN_HEIGHT_PX + GAP
+    assert picture.shape == (2 * height + GAP, GAP + NUM_INSTANTS * (CELL_WIDTH_PX + GAP), 3)
+    strips = [picture[GAP + row * height + TEXT_HEIGHT : GAP + (row + 1) * height] for row in range(2)]
     for cells in strips:
-        small = cells[: HEIGHT * SCALE : SCALE, GAP : GAP + CELL_WIDTH : SCALE]
+        small = cells[: HEIGHT * SCALE : SCALE, GAP : GAP + CELL_WIDTH_PX : SCALE]
         np.testing.assert_array_equal(small, front.numpy())
-    start, later = slice(GAP, GAP + CELL_WIDTH), slice(-CELL_WIDTH, None)
+    start, later = slice(GAP, GAP + CELL_WIDTH_PX), slice(-CELL_WIDTH_PX, None)
     assert (strips[0][:, start] == strips[1][:, start]).all()
     assert not (strips[0][:, later] == strips[1][:, later]).all()
 
 
-def test_captions_tell_the_time_and_the_end(world: PixelWorld) -> None:
-    cells = strip(world, None, seed=3, seconds=5.0)
-    assert [cell.caption.split(",")[0] for cell in cells] == [
+def test_captions_have_the_time_and_the_status(world: PixelWorld) -> None:
+    instants = drive_and_draw(world, None, seed=3, seconds=5.0)
+    assert [instant.caption.split(",")[0] for instant in instants] == [
         "0.0 s",
         "1.0 s",
         "2.0 s",
@@ -89,20 +91,24 @@ def test_captions_tell_the_time_and_the_end(world: PixelWorld) -> None:
     state, none = world.state, world.state.collisions * 0
     gone = state.replace(active=state.active & False, collisions=none, offroads=none)
 
-    def told(state: object) -> str:
-        return outcome(Moment(state, world.places.road_maps[0], world.atlas, world.simulator, ""), 0)
+    def status(state: object) -> str:
+        return agent_status(
+            WorldSnapshot(state, world.map_set.road_maps[0], world.atlas, world.simulator, ""), 0
+        )
 
     slow = state.replace(active=state.active | True, speed=state.speed * 0 + 5.0)
-    assert told(slow) == "18 km/h"
-    assert told(slow.replace(active=gone.active, spawned=gone.active)) == "18 km/h", "it only replays its log"
-    assert told(gone) == "has arrived"
-    assert told(gone.replace(offroads=none + 1)) == "has left the road"
-    assert told(gone.replace(offroads=none + 1, collisions=none + 1)) == "has crashed"
+    assert status(slow) == "18 km/h"
+    assert status(slow.replace(active=gone.active, spawned=gone.active)) == "18 km/h", (
+        "an agent that replays its log"
+    )
+    assert status(gone) == "has arrived"
+    assert status(gone.replace(offroads=none + 1)) == "has left the road"
+    assert status(gone.replace(offroads=none + 1, collisions=none + 1)) == "has crashed"
 
 
-def test_a_strip_ends_with_its_recording(world: PixelWorld) -> None:
-    """6 s are recorded: of moments 3 s apart the first three are shown."""
-    assert len(strip(world, None, seed=3, seconds=15.0)) == 3
+def test_a_filmstrip_ends_with_its_log(world: PixelWorld) -> None:
+    """The log lasts 6 s: of instants 3 s apart the first three are shown."""
+    assert len(drive_and_draw(world, None, seed=3, seconds=15.0)) == 3
 
 
 def test_the_command_draws_a_policy_from_a_file(
@@ -113,7 +119,7 @@ def test_the_command_draws_a_policy_from_a_file(
     output = tmp_path / "pictures" / "film.png"
     assert main([*arguments, "--seconds", "2.5", "--output", str(output)]) == 0
     with Image.open(output) as picture:
-        assert picture.width == GAP + MOMENTS * (CELL_WIDTH + GAP)
+        assert picture.width == GAP + NUM_INSTANTS * (CELL_WIDTH_PX + GAP)
     with pytest.raises(ValueError, match=r"--rig has 1 cameras \(front\) and the student of .* through 4"):
         main([*arguments, "--rig", str(repository / "configs/cameras/front.yaml"), "--output", str(output)])
     with pytest.raises(ValueError, match=r"--seconds 0\.0 must be above 0"):

@@ -23,10 +23,10 @@ from PIL import Image
 
 from adaptation.frames.camera_log import CameraLog
 from adaptation.pairs.outline_overlay import BOX_RGB
-from adaptation.stand_in import stand_in_look
+from adaptation.surrogate import shift_appearance
 from gigapixel.__main__ import main
-from gigapixel.pictures.layout import GAP, HEADER, LABEL
-from gigapixel.pictures.real_pair import COLUMNS, row_label
+from gigapixel.pictures.layout import CAPTION_PX, GAP_PX, HEADER_PX
+from gigapixel.pictures.real_pair import COLUMN_TITLES, row_label
 from renderer import CameraRig, ClassId, GroundLibrary, GroundMesh, Scene, render
 from renderer.ground_quads import polygon_quads, strip_quads
 
@@ -109,7 +109,7 @@ def in_camera(points: np.ndarray, camera: int) -> np.ndarray:
 def write_frame(folder: Path, frame: int, boxes: Any) -> list[str]:
     """Pictures of one moment; returns its lines of the index."""
     lines = []
-    looks = stand_in_look(drawn(boxes))
+    looks = shift_appearance(drawn(boxes))
     for camera, name in enumerate(CAMERAS):
         image = f"{name}_{frame}.png"
         Image.fromarray(looks[camera].numpy()).save(folder / image)
@@ -182,8 +182,8 @@ def sheet(made_up: Path) -> Path:
 def panels(path: Path, row: int) -> list[np.ndarray]:
     """The pictures of one row of a sheet: real, rendering, outlines."""
     sheet = np.asarray(Image.open(path))
-    top = HEADER + LABEL + row * (LABEL + HEIGHT + GAP) + LABEL
-    lefts = [GAP + place * (WIDTH + GAP) for place in range(len(COLUMNS))]
+    top = HEADER_PX + CAPTION_PX + row * (CAPTION_PX + HEIGHT + GAP_PX) + CAPTION_PX
+    lefts = [GAP_PX + place * (WIDTH + GAP_PX) for place in range(len(COLUMN_TITLES))]
     return [sheet[top : top + HEIGHT, left : left + WIDTH] for left in lefts]
 
 
@@ -226,11 +226,11 @@ def test_cameras_are_shown_as_chosen(data: Path, sheet: Path, tmp_path: Path) ->
     back = panels(sheet, 1)[1]
     assert (panels(tmp_path / "turned.png", 0)[1] == back).all()
     assert (panels(tmp_path / "one.png", 0)[1] == back).all()
-    assert Image.open(tmp_path / "one.png").height == HEADER + LABEL + LABEL + HEIGHT + GAP
+    assert Image.open(tmp_path / "one.png").height == HEADER_PX + CAPTION_PX + CAPTION_PX + HEIGHT + GAP_PX
 
 
 def test_a_label_says_whether_there_is_a_map_and_whether_the_boxes_are_true(data: Path) -> None:
-    frame = CameraLog.load(data).moments[0].cameras[0]
+    frame = CameraLog.load(data).samples[0].cameras[0]
     assert row_label(frame, True) == "front: 160 x 90 px, 2 boxes, road from a lane map"
     guessed = replace(frame, pseudo_labels=True)
     assert row_label(guessed, False).endswith(
@@ -248,11 +248,11 @@ def test_a_label_says_whether_there_is_a_map_and_whether_the_boxes_are_true(data
         (["--frame", SCENE, "--camera", "back", "back"], "names back twice"),
         (["--frame", SCENE, "--size", "160x91"], "would stretch .*160x90; try 160x90$"),
         (["--frame", SCENE, "--size", "wide"], "WIDTHxHEIGHT"),
-        (["--frame", SCENE, "--map", "Town01"], "--map is of a town and --frame of real data"),
-        (["--frame", SCENE, "--video", "a.mp4"], "--video is of a town"),
-        (["--frame", SCENE, "--seed", "3"], "--seed is of a town"),
+        (["--frame", SCENE, "--map", "Town01"], "--map is for towns and --frame for real data"),
+        (["--frame", SCENE, "--video", "a.mp4"], "--video is for towns"),
+        (["--frame", SCENE, "--seed", "3"], "--seed is for towns"),
         (["--frame", SCENE, "--backend", "crayon"], "backend='crayon' is unknown"),
-        (["--map", "Town01", "--camera", "front"], "--camera is of a --frame"),
+        (["--map", "Town01", "--camera", "front"], "--camera needs --frame"),
     ],
 )
 def test_bad_input_is_refused_in_a_sentence(
@@ -300,6 +300,6 @@ def test_six_real_cameras_fit_into_a_small_picture(
     output = tmp_path / "pair.png"
     assert main(["render", "--frame", "nuscenes_mini/scene-0103", "--output", str(output)]) == 0
     width, height = Image.open(output).size
-    assert width == GAP + 3 * (480 + GAP)
-    assert height == HEADER + LABEL + 6 * (LABEL + 270 + GAP)
+    assert width == GAP_PX + 3 * (480 + GAP_PX)
+    assert height == HEADER_PX + CAPTION_PX + 6 * (CAPTION_PX + 270 + GAP_PX)
     assert output.stat().st_size < 3_000_000

@@ -1,4 +1,4 @@
-"""The sheet shows every camera where a driver would expect it, and the same seed gives the same bytes."""
+"""The overview shows every camera from left to right, and the same seed gives the same bytes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from PIL import Image
 from gigapixel.__main__ import main
 from gigapixel.pictures.layout import (
     ACCENTS,
-    CELL_WIDTH,
-    LABEL,
-    Panel,
-    cell_origin,
-    compose,
-    fitted,
-    shade_wedges,
-    sheet_size,
+    CAMERA_WIDTH_PX,
+    CAPTION_PX,
+    GAP_PX,
+    HEADER_PX,
+    compose_overview,
+    overview_size,
+    shade_areas,
 )
 from gigapixel.pictures.render_command import left_to_right, parse_size
+from gigapixel.run_folder.image_grid import GridCell
 from renderer import CameraRig
 
 
@@ -30,48 +30,43 @@ def test_cameras_are_laid_out_left_to_right_and_those_behind_last():
     assert names == ["front_left", "front", "front_right", "back"]
 
 
-@pytest.mark.parametrize("num_panels", [1, 3, 4, 6])
-def test_every_panel_and_the_view_from_above_keep_their_pixels(num_panels):
+@pytest.mark.parametrize("num_cameras", [1, 3, 4, 6])
+def test_every_camera_and_the_view_from_above_keep_their_pixels(num_cameras):
+    """Three cameras in the first row, the others below the first of them."""
     height = 60
-    pictures = [np.full((height, CELL_WIDTH, 3), 20 + 30 * i, np.uint8) for i in range(num_panels)]
-    panels = [Panel(f"camera {i}", picture, ACCENTS[i]) for i, picture in enumerate(pictures)]
-    (width, tall), box = sheet_size(num_panels, height)
-    above = Image.new("RGB", (box[2] - box[0], box[3] - box[1]), (1, 2, 3))
-    sheet = np.asarray(compose(panels, above, "title", "subtitle"))
-    assert sheet.shape == (tall, width, 3)
-    for index, picture in enumerate(pictures):
-        x, y = cell_origin(index, height)
-        assert (sheet[y + LABEL : y + LABEL + height, x : x + CELL_WIDTH] == picture).all()
-    assert (sheet[box[1] : box[3], box[0] : box[2]] == (1, 2, 3)).all()
-
-
-def test_small_pictures_are_enlarged_without_smoothing():
-    picture = np.zeros((2, 3, 3), np.uint8)
-    picture[0, 2] = (250, 10, 10)
-    large = np.asarray(fitted(picture, 12))
-    assert large.shape == (8, 12, 3)
-    assert (large[:4, 8:] == (250, 10, 10)).all()
-    assert large.sum() == 16 * 270
+    images = [np.full((height, CAMERA_WIDTH_PX, 3), 20 + 30 * i, np.uint8) for i in range(num_cameras)]
+    cells = [GridCell(image, f"camera {i}", ACCENTS[i]) for i, image in enumerate(images)]
+    (width, tall), box = overview_size(num_cameras, height)
+    top_down = Image.new("RGB", (box[2] - box[0], box[3] - box[1]), (1, 2, 3))
+    overview = np.asarray(compose_overview(cells, top_down, "title", "subtitle"))
+    assert overview.shape == (tall, width, 3)
+    for index, image in enumerate(images):
+        column, row = (index, 0) if index < 3 else (0, index - 2)
+        x = GAP_PX + column * (CAMERA_WIDTH_PX + GAP_PX)
+        y = HEADER_PX + row * (CAPTION_PX + height + GAP_PX) + CAPTION_PX
+        assert (overview[y : y + height, x : x + CAMERA_WIDTH_PX] == image).all()
+        assert (overview[y - CAPTION_PX : y, x : x + 20] == ACCENTS[index]).all(-1).any(), "its mark"
+    assert (overview[box[1] : box[3], box[0] : box[2]] == (1, 2, 3)).all()
 
 
 def test_shading_tints_inside_the_fan_only():
     image = Image.new("RGB", (20, 20), (100, 100, 100))
-    shaded = np.asarray(shade_wedges(image, [[(0, 0), (10, 0), (10, 20), (0, 20)]], [(255, 0, 0)]))
+    shaded = np.asarray(shade_areas(image, [[(0, 0), (10, 0), (10, 20), (0, 20)]], [(255, 0, 0)]))
     assert (shaded[:, :9, 0] > 100).all()
     assert (shaded[:, 12:] == 100).all()
 
 
 def test_fields_of_view_point_where_the_cameras_look():
-    from gigapixel.pictures.world_snapshot import WEDGE_M, fields_of_view
+    from gigapixel.pictures.world_snapshot import FIELD_OF_VIEW_M, fields_of_view
 
     rig = CameraRig.nuplan().select(["front", "back"])
     front, back = fields_of_view(rig, (10.0, 20.0, math.pi / 2))  # facing north
     assert front[0] == pytest.approx([10.01, 21.66], abs=1e-5)
     reach = np.linalg.norm(front[1:] - front[0], axis=1)
-    assert reach == pytest.approx(np.full(9, WEDGE_M), rel=1e-5)
-    assert (front[1:, 1] > 20 + 0.8 * WEDGE_M).all()
+    assert reach == pytest.approx(np.full(9, FIELD_OF_VIEW_M), rel=1e-5)
+    assert (front[1:, 1] > 20 + 0.8 * FIELD_OF_VIEW_M).all()
     assert front[1, 0] < 10 < front[-1, 0]  # left of the picture is west
-    assert (back[1:, 1] < 20 - 0.8 * WEDGE_M).all()
+    assert (back[1:, 1] < 20 - 0.8 * FIELD_OF_VIEW_M).all()
 
 
 @pytest.mark.parametrize("text", ["480", "0x10", "480x270x3", "wide", "9999x10"])
