@@ -130,10 +130,10 @@ def table_rows(atlas: RoadAtlas, map_id: Int[Array, ""], xy: Float[Array, "n 2"]
 def _locate(atlas: RoadAtlas, map_id: Array, xy: Array) -> tuple[Array, Array]:
     """Table row of one point, and its position in the cell in units of the node spacing [2]."""
     shape = atlas.map_cell_shape[map_id]
-    place = (xy - atlas.map_origin[map_id]) / CELL_M
-    corner = jnp.clip(jnp.floor(place).astype(jnp.int32), 0, shape[::-1] - 1)
+    position = (xy - atlas.map_origin[map_id]) / CELL_M
+    corner = jnp.clip(jnp.floor(position).astype(jnp.int32), 0, shape[::-1] - 1)
     cell = atlas.map_cell_offset[map_id] + corner[1] * shape[1] + corner[0]
-    return atlas.cell_row[cell], (place - corner) * (CELL_M / NODE_SPACING_M)
+    return atlas.cell_row[cell], (position - corner) * (CELL_M / NODE_SPACING_M)
 
 
 def drivable_distance(
@@ -148,11 +148,11 @@ def drivable_distance(
     In a variant of the map (see `simulator.atlas.affine_variants`) ``map_inverse`` turns the distance on the map into
     one in the world, along the direction in which it grows.
     """
-    row, place = _locate(atlas, map_id, xyz[:2])
+    row, position = _locate(atlas, map_id, xyz[:2])
     tile = atlas.tile[row, (xyz[2] > atlas.level_split_m[row]).astype(jnp.int32)]
-    place = jnp.clip(place, 0.0, TILE_NODES - 1.0)
-    low = jnp.minimum(jnp.floor(place).astype(jnp.int32), TILE_NODES - 2)
-    across, up = place[0] - low[0], place[1] - low[1]
+    position = jnp.clip(position, 0.0, TILE_NODES - 1.0)
+    low = jnp.minimum(jnp.floor(position).astype(jnp.int32), TILE_NODES - 2)
+    across, up = position[0] - low[0], position[1] - low[1]
     grid = atlas.drivable_distance_m.reshape(-1)
     corner = (tile * TILE_NODES + low[1]) * TILE_NODES + low[0]
     below, above = (jax.lax.dynamic_slice_in_dim(grid, at, 2) for at in (corner, corner + TILE_NODES))

@@ -27,7 +27,7 @@ class RawTracks:
     kind: np.ndarray  # [tracks] int
     size: np.ndarray  # [tracks, 3] m: length, width, height; NaN where the source has none
     position: np.ndarray  # [tracks, steps, 3] m: centre of the box, at ground height; z NaN where unknown
-    yaw: np.ndarray  # [tracks, steps] rad, or degrees until `mend_headings`
+    yaw: np.ndarray  # [tracks, steps] rad, or degrees until `normalise_headings`
     velocity: np.ndarray | None  # [tracks, steps, 2] m/s, None where the source has none
     valid: np.ndarray  # [tracks, steps] bool
     trailer: np.ndarray | None = None  # [tracks] bool: is towed; None where the source does not say

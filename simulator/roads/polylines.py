@@ -46,8 +46,8 @@ def offset_line(
 ) -> Float[np.ndarray, "n 3"]:
     """The line displaced laterally by `offset_m` at every vertex, positive to the left."""
     yaw = directions(line)
-    aside = np.stack([-np.sin(yaw), np.cos(yaw), np.zeros(len(yaw))], axis=1)
-    return line + offset_m[:, None] * aside
+    leftward = np.stack([-np.sin(yaw), np.cos(yaw), np.zeros(len(yaw))], axis=1)
+    return line + offset_m[:, None] * leftward
 
 
 def without_duplicates(line: Float[np.ndarray, "n axes"]) -> Float[np.ndarray, "rest axes"]:

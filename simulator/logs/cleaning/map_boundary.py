@@ -15,7 +15,7 @@ from simulator.logs.box_geometry import OFFROAD_M, corners_of, log_edge_distance
 from simulator.logs.scene_pack import LoggedScene
 from simulator.roads.road_map import RoadMap
 
-ASIDE_M = 6.0
+LATERAL_M = 6.0
 """A position past the open end of a lane belongs to that lane's road up to this lateral offset, and 1 m more per
 metre ahead."""
 
@@ -40,8 +40,8 @@ def beyond_open_ends(xy: Float[np.ndarray, "n 2"], road_map: RoadMap) -> Bool[np
     nearest = scipy.spatial.cKDTree(road_map.point_xyz[:, :2]).query(xy)[1]
     away, out = xy - road_map.point_xyz[nearest, :2], outwards[nearest]
     ahead = (away * out).sum(axis=1)
-    aside = np.abs(away[:, 0] * out[:, 1] - away[:, 1] * out[:, 0])
-    return (ahead > 0) & (aside < ASIDE_M + ahead) & out.any(axis=1)
+    lateral = np.abs(away[:, 0] * out[:, 1] - away[:, 1] * out[:, 0])
+    return (ahead > 0) & (lateral < LATERAL_M + ahead) & out.any(axis=1)
 
 
 def _open_ends(road_map: RoadMap) -> Float[np.ndarray, "points 2"]:

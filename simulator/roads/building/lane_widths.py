@@ -86,9 +86,9 @@ def lateral_pairs(stations: SampledLines, points: SampledLines, reach_m: float |
     apart = points.xyz[near["j"]] - stations.xyz[near["i"]]
     cos, sin = np.cos(stations.yaw[near["i"]]), np.sin(stations.yaw[near["i"]])
     ahead = apart[:, 0] * cos + apart[:, 1] * sin
-    aside = apart[:, 1] * cos - apart[:, 0] * sin
+    lateral = apart[:, 1] * cos - apart[:, 0] * sin
     good = (np.abs(ahead) <= 0.6 * POINT_M) & (np.abs(apart[:, 2]) < LEVEL_GAP_M)
-    return LateralPairs(near["i"][good], near["j"][good], aside[good])
+    return LateralPairs(near["i"][good], near["j"][good], lateral[good])
 
 
 @dataclass(frozen=True)

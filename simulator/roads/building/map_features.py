@@ -113,9 +113,9 @@ def _paint_kind(line: np.ndarray, heights: SampledLines) -> MarkingType:
     tangent = line[min(len(line) // 2 + 1, len(line) - 1)] - line[max(len(line) // 2 - 1, 0)]
     apart = heights.xyz[:, :2] - middle[:2]
     near = np.flatnonzero(np.linalg.norm(apart, axis=1) < 4.0)
-    aside = tangent[0] * apart[near, 1] - tangent[1] * apart[near, 0]
+    lateral = tangent[0] * apart[near, 1] - tangent[1] * apart[near, 0]
     along = np.cos(heights.yaw[near] - np.arctan2(tangent[1], tangent[0]))
-    left, right = along[(aside > 0) & (np.abs(along) > 0.9)], along[(aside < 0) & (np.abs(along) > 0.9)]
+    left, right = along[(lateral > 0) & (np.abs(along) > 0.9)], along[(lateral < 0) & (np.abs(along) > 0.9)]
     if not len(left) or not len(right):
         return MarkingType.SOLID_WHITE
     against = np.sign(left.mean()) != np.sign(right.mean())

@@ -87,13 +87,13 @@ def strips_to_kerbs(
     pairs = lateral_pairs(stations, stations, LANE_REACH_M)
     others = stations.line[pairs.station] != stations.line[pairs.point]
     lanes = pairs.where(others & (np.abs(pairs.offset) > 0.1))
-    aside = np.stack([-np.sin(stations.yaw), np.cos(stations.yaw)], axis=1)
+    leftward = np.stack([-np.sin(stations.yaw), np.cos(stations.yaw)], axis=1)
     ends = {}
     for side, half in ((1, half_left_m), (-1, half_right_m)):
         own = half[stations.line]
         kerb, lane = kerbs.nearest(count, side)[0], lanes.nearest(count, side)[0]
         reach = np.where(np.isfinite(kerb), kerb, np.where(np.isfinite(lane), np.maximum(lane, own), own))
-        ends[side] = stations.xyz[:, :2] + side * reach[:, None] * aside
+        ends[side] = stations.xyz[:, :2] + side * reach[:, None] * leftward
     return Strips(stations, ends[1], ends[-1])
 
 

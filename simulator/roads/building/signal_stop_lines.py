@@ -21,7 +21,7 @@ SAME_LINE_M, SAME_LINE_RAD = 1.5, np.deg2rad(30.0)
 """Lines whose middles and headings differ by less than this are one line."""
 SIGN_AHEAD_M = 8.0
 """A sign belongs to a lane end at most this far away along the road ..."""
-SIGN_ASIDE_M = 12.0
+SIGN_LATERAL_M = 12.0
 """... and this far across it."""
 JUNCTION_M = 45.0
 """Lights whose lanes lie in no known junction form one junction when they are this near."""
@@ -133,7 +133,7 @@ def _approach(
         ahead = apart[0] * np.cos(yaw[-1]) + apart[1] * np.sin(yaw[-1])
         right = apart[0] * np.sin(yaw[-1]) - apart[1] * np.cos(yaw[-1])
         distance = float(np.hypot(ahead, right))
-        if abs(ahead) < SIGN_AHEAD_M and 0 < right < SIGN_ASIDE_M and distance < nearest:
+        if abs(ahead) < SIGN_AHEAD_M and 0 < right < SIGN_LATERAL_M and distance < nearest:
             best, nearest = lane, distance
     return best
 

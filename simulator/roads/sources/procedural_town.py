@@ -169,9 +169,9 @@ def _winding_line(
     ]
     inner = rng.integers(1, 4)
     shares = np.arange(1, inner + 1)[:, None] / (inner + 1)
-    aside = rng.uniform(-WINDING_M, WINDING_M, (inner, 1))
+    offsets = rng.uniform(-WINDING_M, WINDING_M, (inner, 1))
     for straighter in (1.0, 0.7, 0.5, 0.3, 0.0):
-        between = (1 - shares) * ends[0] + shares * ends[1] + straighter * aside * _unit(ahead + np.pi / 2)
+        between = (1 - shares) * ends[0] + shares * ends[1] + straighter * offsets * _unit(ahead + np.pi / 2)
         line = _spline(np.vstack([ends[0], between, ends[1]]), _unit(angles[0]), -_unit(angles[1]))
         if _least_radius_m(line) >= LEAST_RADIUS_M:
             break

@@ -1,4 +1,4 @@
-"""A variant answered through its matrix must be the town that one would get by importing the distorted map."""
+"""Queries through the matrix of a variant agree with the transformed map."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def matrix() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def distorted(town: RoadMap, matrix: np.ndarray) -> RoadAtlas:
-    """What importing the distorted town would give."""
+    """The atlas of the transformed map."""
     return build_atlas([variant_map(town, matrix).validate()])
 
 
@@ -79,7 +79,7 @@ def test_agents_keep_their_gap_in_metres_of_the_world(atlas: RoadAtlas) -> None:
     assert apart[pairs].min() > SPAWN_GAP_M - 0.05
 
 
-def test_variants_are_what_they_say() -> None:
+def test_variant_matrices() -> None:
     """The first is the town, none repeats, areas stay within the scales, about half are mirrored, prefixes agree."""
     matrices = variant_matrices(MAX_VARIANTS)
     np.testing.assert_array_equal(matrices[0], np.eye(2))
@@ -96,7 +96,7 @@ def test_variants_are_what_they_say() -> None:
 def test_the_road_is_where_the_distorted_map_has_it(
     town: RoadMap, atlas: RoadAtlas, distorted: RoadAtlas, matrix: np.ndarray
 ) -> None:
-    """Inside and outside agree but for a hand's breadth at the edge, and distances near it agree to a few percent."""
+    """Inside and outside agree except within 10 cm of the edge, and distances near it agree to a few percent."""
     rng = np.random.default_rng(0)
     lane_points = town.point_xyz[rng.integers(len(town.point_xyz), size=6000)]
     world = (lane_points[:, :2] + rng.normal(0, 3, (6000, 2))) @ matrix.T
@@ -111,8 +111,8 @@ def test_the_road_is_where_the_distorted_map_has_it(
     assert np.quantile(np.abs(ours - true)[near], 0.99) < 0.15
 
 
-def test_drivers_see_the_distorted_town(town: RoadMap, atlas: RoadAtlas, worlds: WorldState) -> None:
-    """Lane samples in view are those of the distorted town, moved into the driver's frame the long way round."""
+def test_agents_observe_the_transformed_map(town: RoadMap, atlas: RoadAtlas, worlds: WorldState) -> None:
+    """Lane samples in view are those of the transformed map, transformed to the ego frame step by step."""
     config = OBSERVATIONS["compact"]
     look = jax.jit(lambda world: observe(world, atlas, CONFIG, config))
     for index in range(4):

@@ -1,4 +1,4 @@
-"""Where a place lies on its nearest lane, by hand; `test_town_queries.py` compares with Shapely in every town."""
+"""The position on the nearest lane, by hand; `test_town_queries.py` compares with Shapely in every town."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _place(atlas: RoadAtlas, *xyz: float, map_id: int = 0) -> LanePosition:
         (53.0, -5.75, 50.0, -4.0, 0.0, 5.0),  # 3 m behind its end: a 3-4-5 triangle
     ],
 )  # fmt: skip
-def test_places_on_a_straight_road_by_hand(
+def test_positions_on_a_straight_road_by_hand(
     straight: RoadMap, x: float, y: float, along_m: float, offset_m: float, yaw: float, distance_m: float
 ) -> None:
     place = _place(build_atlas([straight]), x, y, 0.0)
@@ -65,8 +65,8 @@ def test_lanes_are_global_over_the_atlas(straight: RoadMap) -> None:
     assert float(second.along_m) == float(first.along_m)
 
 
-def test_samples_stand_for_every_piece_of_their_lane() -> None:
-    """A query looks four pieces before and behind each sample: nothing of a lane may lie between."""
+def test_samples_cover_every_segment_of_their_lane() -> None:
+    """A query measures four segments before and after each sample, which must cover the lane."""
     road_map = load_maps(["Town02"])[0]
     atlas = build_atlas([road_map])
     seen = np.zeros(len(road_map.point_xyz), bool)

@@ -1,4 +1,4 @@
-"""Towns packed into one atlas answer as they would alone, and the baked grids tell the truth."""
+"""Maps in one atlas give the same results as alone, and the look-up tables agree with exact geometry."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_lane_centres_are_well_inside(two: RoadAtlas, two_maps: list[RoadMap], n
     assert float(_distances(two, _ids(number, points), jnp.asarray(points)).min()) > 1.3
 
 
-def test_distance_changes_no_faster_than_we_walk(two: RoadAtlas, two_maps: list[RoadMap], rng) -> None:
+def test_distance_is_lipschitz(two: RoadAtlas, two_maps: list[RoadMap], rng) -> None:
     start = _somewhere(two_maps[1], rng, 2000)
     step = rng.normal(size=start.shape).astype(np.float32)
     step *= 0.1 / np.linalg.norm(step, axis=1, keepdims=True)
@@ -110,7 +110,9 @@ def test_points_off_the_grid_use_its_border(two: RoadAtlas) -> None:
 # ---------------------------------------------------------------------------- packing
 
 
-def test_a_town_answers_alike_alone_and_packed(two: RoadAtlas, two_maps: list[RoadMap], rng) -> None:
+def test_a_map_gives_the_same_results_alone_and_in_an_atlas(
+    two: RoadAtlas, two_maps: list[RoadMap], rng
+) -> None:
     alone = load_atlas(NAMES[1:])
     points = jnp.asarray(_somewhere(two_maps[1], rng, 1000))
     np.testing.assert_array_equal(
@@ -160,7 +162,7 @@ def test_stop_lines_know_their_junction(two: RoadAtlas, two_maps: list[RoadMap])
 
 
 def test_sampling_by_length_finds_lanes_of_the_map(two: RoadAtlas, rng: np.random.Generator) -> None:
-    """A uniform place in a map's stretch of the cumulative lengths falls on a lane of that map."""
+    """A uniform position in a map's part of the cumulative lengths is on a lane of that map."""
     cumulative = np.asarray(two.lane_cumulative_length_m)
     for number in range(2):
         before, length = float(two.map_length_before_m[number]), float(two.map_length_m[number])
@@ -203,7 +205,7 @@ def test_everything_near_the_road_has_a_row(two: RoadAtlas, two_maps: list[RoadM
     assert (np.asarray(two.lane_candidates)[rows, 0] >= 0).all()
 
 
-def test_the_lane_below_is_always_offered(two: RoadAtlas, two_maps: list[RoadMap]) -> None:
+def test_the_lane_at_a_position_is_always_a_candidate(two: RoadAtlas, two_maps: list[RoadMap]) -> None:
     points = two_maps[0].point_xyz[:, :2]
     rows = np.asarray(_rows(two, _ids(0, points), jnp.asarray(points)))
     offered = np.asarray(two.lane_candidates)[rows]
@@ -255,7 +257,7 @@ def test_cache_is_used_and_damaged_entries_are_rebuilt(
     jax.tree.map(np.testing.assert_array_equal, first, rebuilt)
 
 
-def test_machines_without_the_importer_read_the_cache(
+def test_without_the_importer_the_cache_is_read(
     two_maps: list[RoadMap], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(map_cache, "known_towns", dict)

@@ -1,4 +1,4 @@
-"""In every town, what a driver asks of the baked grids agrees with Shapely's plane geometry of the same map."""
+"""In every town, queries of the look-up tables agree with Shapely's plane geometry of the same map."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LARGE = {"Town11", "Town12", "Town13"}
 """Towns that take minutes to import: tested where they are in the cache already."""
 POINTS = 3000
 CROSSED = ("Town04", "Town05")
-"""Flat towns with one road above another. Town15 has some too, on slopes where heights are a continuum."""
+"""Flat towns with one road above another. Town15 has some too, on slopes where heights are continuous."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ def _nearest(atlas: RoadAtlas, xyz: jax.Array) -> LanePosition:
 
 
 def _somewhere(road_map: RoadMap, rng: np.random.Generator) -> np.ndarray:
-    """Random places [2 * POINTS, 3]: half all over the map, half near its lanes; heights of the nearest lane point."""
+    """Random positions [2 * POINTS, 3]: half all over the map, half near its lanes; heights of the nearest lane
+    point."""
     low, high = road_map.bounds()
     all_over = rng.uniform(low, high, (POINTS, 2))
     near = road_map.point_xyz[rng.integers(0, len(road_map.point_xyz), POINTS), :2]
@@ -88,7 +89,8 @@ def _somewhere(road_map: RoadMap, rng: np.random.Generator) -> np.ndarray:
 
 
 def _crossings(road_map: RoadMap) -> np.ndarray:
-    """Places [n, 2 (lower, upper), 3] where two centrelines are less than 2 m apart in the plane and on two levels."""
+    """Positions [n, 2 (lower, upper), 3] where two centrelines are less than 2 m apart in the plane and on two
+    levels."""
     xyz = road_map.point_xyz.astype(np.float64)
     places = shapely.points(xyz[:, :2])
     first, second = shapely.STRtree(places).query(places, predicate="dwithin", distance=2.0)
@@ -139,7 +141,7 @@ def test_height_picks_the_level(name: str, rng: np.random.Generator) -> None:
 
 
 def _on_level(town: Town, xyz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each place [n, 3]: whether it is drivable on its own level [n], and how far that level's edge is (m) [n]."""
+    """Per position [n, 3]: whether it is drivable on its own level [n], and how far that level's edge is (m) [n]."""
     outlines = np.array(
         [shapely.LinearRing(ring) for ring in town.road_map.pieces("drivable") if len(ring) > 2]
     )
@@ -155,12 +157,12 @@ def _on_level(town: Town, xyz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _heights_on(lines: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Height (m) of each line [n] at its point nearest to each place [n]."""
+    """Height (m) of each line [n] at its point nearest to each position [n]."""
     return shapely.get_z(shapely.line_interpolate_point(lines, shapely.line_locate_point(lines, places)))
 
 
 def _under_or_over_a_bridge(town: Town, xyz: np.ndarray) -> np.ndarray:
-    """Whether the other level of a crossing is near enough to matter for the distance at each place [n]."""
+    """Whether the other level of a crossing is near enough to matter for the distance at each position [n]."""
     crossings = _crossings(town.road_map)
     if len(crossings) == 0:
         return np.zeros(len(xyz), bool)
@@ -173,7 +175,7 @@ def _under_or_over_a_bridge(town: Town, xyz: np.ndarray) -> np.ndarray:
 
 
 def test_nearest_lane_agrees_with_the_centrelines(town: Town, rng: np.random.Generator) -> None:
-    """The lane is the nearest one, or as near; where it is on that lane is what Shapely finds there."""
+    """The lane is the nearest one, or as near; its position on that lane agrees with Shapely."""
     xyz = _somewhere(town.road_map, rng)
     xyz = xyz[~_under_or_over_a_bridge(town, xyz)]
     found = jax.tree.map(np.asarray, _nearest(town.atlas, jnp.asarray(xyz)))
@@ -209,7 +211,7 @@ def test_height_picks_the_lane(name: str, rng: np.random.Generator) -> None:
 
 
 def _check_place(town: Town, found: LanePosition, places: np.ndarray) -> None:
-    """Metres along, metres aside and direction on the lane that was named."""
+    """Arc length, lateral offset and heading on the lane that was returned."""
     lane = town.lanes[found.lane]
     foot = np.array([
         _walked(town.road_map.lane(number), metres) for number, metres in zip(found.lane, found.along_m, strict=True)
@@ -230,6 +232,6 @@ def _check_place(town: Town, found: LanePosition, places: np.ndarray) -> None:
 
 
 def _walked(line: np.ndarray, metres: float) -> list[float]:
-    """Place (x, y) so many metres from the start of a line in space."""
+    """Position (x, y) at an arc length of a line in space."""
     arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line.astype(np.float64), axis=0), axis=1))])
     return [float(np.interp(metres, arc, line[:, axis])) for axis in (0, 1)]

@@ -1,4 +1,4 @@
-"""Pictures show what is there, where it is: north up, east right, noses ahead, lights in their colour."""
+"""Top-down images: north up, east right, wedges at the front, lights in their colour."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def _car(x: float, y: float, yaw: float, **more: list) -> dict[str, np.ndarray]:
 
 
 def _pixel(picture: np.ndarray, x: float, y: float) -> list[int]:
-    """Colour at a world place in VIEW."""
+    """Colour at a world position in VIEW."""
     return picture[round((20.0 - y) * 10), round((x - 5.0) * 10)].tolist()
 
 
 @pytest.mark.parametrize("palette", [SLATE, PAPER])
-def test_road_and_ground_lie_where_they_are(straight: RoadMap, palette: Palette) -> None:
+def test_road_and_ground_have_their_colours(straight: RoadMap, palette: Palette) -> None:
     picture = np.asarray(draw_map(straight, **VIEW, palette=palette, scale_bar=False))
     assert picture.shape == (400, 400, 3)
     assert _pixel(picture, 25.0, 1.5) == list(palette.road)
@@ -58,7 +58,7 @@ def test_north_is_up_and_east_is_right(straight: RoadMap) -> None:
 
 
 @pytest.mark.parametrize("yaw", [0.0, np.pi / 2, np.pi, -2.0])
-def test_the_wedge_shows_the_nose(straight: RoadMap, yaw: float) -> None:
+def test_the_wedge_is_at_the_front(straight: RoadMap, yaw: float) -> None:
     picture = np.asarray(draw_world(straight, _car(25.0, 10.0, yaw, colour=[[0, 0, 255]]), **VIEW))
     ahead = _pixel(picture, 25.0 + 1.0 * np.cos(yaw), 10.0 + 1.0 * np.sin(yaw))
     behind = _pixel(picture, 25.0 - 1.0 * np.cos(yaw), 10.0 - 1.0 * np.sin(yaw))
@@ -90,7 +90,7 @@ def test_crashed_agents_are_outlined_in_red(straight: RoadMap) -> None:
 
 
 @pytest.mark.parametrize("state", [1, 2, 3])
-def test_stop_lines_wear_their_light(town: RoadMap, state: int) -> None:
+def test_stop_lines_have_the_colour_of_their_light(town: RoadMap, state: int) -> None:
     index = int(np.flatnonzero(town.stop_line_kind == StopKind.TRAFFIC_LIGHT)[0])
     lights = np.zeros(len(town.stop_line_yaw), np.int32)
     lights[index] = state
@@ -119,8 +119,8 @@ def test_same_world_same_bytes_and_background_is_only_a_shortcut(town: RoadMap) 
     assert first.tobytes() == draw_world(town, agents, lights, **view).tobytes() == second.tobytes()
 
 
-def test_whole_town_fits(town: RoadMap) -> None:
-    """Without a view everything is inside: the frame of the picture is ground or pavement, never road."""
+def test_the_complete_map_fits(town: RoadMap) -> None:
+    """Without a view everything is inside: the border of the image is ground or walkway, never road."""
     picture = np.asarray(draw_map(town, scale_bar=False, size_px=300))
     frame = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
     assert not (frame == SLATE.road).all(axis=-1).any()
@@ -128,7 +128,7 @@ def test_whole_town_fits(town: RoadMap) -> None:
 
 
 def test_a_bridge_hides_the_paint_and_the_kerbs_below() -> None:
-    """Along the middle of the upper road at a crossing of Town04 there is nothing but asphalt."""
+    """Along the middle of the upper road at a crossing of Town04 there is only road surface."""
     town = load_maps(["Town04"])[0]
     view = {"centre": (0.0, -20.0), "extent_m": 60.0, "size_px": 600, "scale_bar": False, "stop_lines": False}
     picture = np.asarray(draw_map(town, **view))

@@ -32,7 +32,7 @@ NAMES = ("timestamp_ns", "track_uuid", "category", "length_m", "width_m", "heigh
 
 
 def make_map() -> dict[str, Any]:
-    """Two lanes side by side to the east, a bicycle lane, one piece of asphalt."""
+    """Two lanes side by side to the east, a bicycle lane, one drivable area."""
 
     def line(y: float) -> list[dict[str, float]]:
         return [{"x": CENTRE[0] + x, "y": CENTRE[1] + y, "z": CENTRE[2]} for x in (-60.0, 0.0, 60.0)]
@@ -55,7 +55,7 @@ def make_map() -> dict[str, Any]:
 
 
 def write_log(folder: Path) -> Path:
-    """The recording car stands, turned; a car passes at 9 m/s to the east; a sign; one row twice, one contradicted."""
+    """The ego is stationary, rotated; a car passes at 9 m/s to the east; a sign; one row twice, one contradicted."""
     (folder / "map").mkdir(parents=True)
     (folder / "map" / "log_map_archive_x____PIT_city_1.json").write_text(json.dumps(make_map()))
     times = 1_000_000_000 + 100_000_000 * np.arange(STEPS)
@@ -90,7 +90,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> LoggedScene:
     return read_av2(write_log(tmp_path_factory.mktemp("av2") / "log"))
 
 
-def test_boxes_are_carried_into_the_city(scene: LoggedScene) -> None:
+def test_boxes_are_transformed_to_the_city_frame(scene: LoggedScene) -> None:
     log = scene.log
     row = log.track_ids.tolist().index("car")
     place = log.position[row] + log.origin
@@ -102,7 +102,7 @@ def test_boxes_are_carried_into_the_city(scene: LoggedScene) -> None:
     assert log.kind.tolist() == [CAR, TRUCK, PEDESTRIAN, CAR]
 
 
-def test_the_recording_car_stands_on_its_poses(scene: LoggedScene) -> None:
+def test_the_ego_is_placed_by_its_poses(scene: LoggedScene) -> None:
     log = scene.log
     assert log.track_ids[log.ego_track] == EGO_ID
     np.testing.assert_allclose(log.yaw[log.ego_track], TURN, atol=1e-6)
@@ -174,7 +174,7 @@ def test_broken_logs_are_refused(tmp_path: Path) -> None:
         read_av2(folder)
 
 
-def test_paint_by_name() -> None:
+def test_marking_types_by_name() -> None:
     assert marking_of("DASHED_WHITE") == MarkingType.DASHED_WHITE
     assert marking_of("DOUBLE_DASH_YELLOW") == MarkingType.DASHED_YELLOW
     assert marking_of("SOLID_DASH_YELLOW") == MarkingType.DOUBLE_YELLOW
@@ -248,7 +248,7 @@ def real_logs() -> list[Path]:
 
 
 def _stands(log: TrafficLog, track: int) -> bool:
-    """Whether a track was put at its median place."""
+    """Whether a track was put at its median position."""
     return bool(np.ptp(log.position[track, log.valid[track]], axis=0).max() == 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Boxes that no vehicle could have are mended by a stated amount, and never by more: real faults stay to be seen."""
+"""Corrections of boxes are limited: small annotation errors are removed, larger faults remain visible."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from simulator.conventions import CAR, PEDESTRIAN, TRUCK
 from simulator.logs.cleaning.clean_tracks import clean_tracks
-from simulator.logs.cleaning.stationary import LOOSE_M
+from simulator.logs.cleaning.stationary import LARGEST_TRIM_M
 from simulator.logs.raw_tracks import RawTracks
 from simulator.roads.building.repairs import Repairs
 
@@ -21,7 +21,7 @@ def _tracks(
     kind: int = CAR,
     trailer: list[bool] | None = None,
 ) -> RawTracks:
-    """Tracks that head east, at places [STEPS, 2] m."""
+    """Tracks that head east, at positions [STEPS, 2] m."""
     count = len(places)
     return RawTracks(
         ids=[f"t{n}" for n in range(count)], kind=np.full(count, kind),
@@ -39,7 +39,7 @@ def _driving(x: float, speed_mps: float, y: float = 0.0) -> np.ndarray:
     return np.stack([x + speed_mps * TIMESTEP_S * np.arange(STEPS), np.full(STEPS, y)], axis=1)
 
 
-def _mended(tracks: RawTracks) -> tuple[RawTracks, np.ndarray, dict[str, int]]:
+def _cleaned(tracks: RawTracks) -> tuple[RawTracks, np.ndarray, dict[str, int]]:
     repairs = Repairs()
     result, speed = clean_tracks(tracks, TIMESTEP_S, repairs)
     return result, speed, repairs.counts
@@ -48,12 +48,12 @@ def _mended(tracks: RawTracks) -> tuple[RawTracks, np.ndarray, dict[str, int]]:
 # ---------------------------------------------------------------------------- standing
 
 
-def test_a_standing_box_that_wanders_gets_one_pose(rng: np.random.Generator) -> None:
+def test_a_stationary_vehicle_gets_one_pose(rng: np.random.Generator) -> None:
     tracks = _tracks([_at(5.0) + rng.normal(0, 0.1, (STEPS, 2))], [(4.5, 2.0)])
     tracks.yaw += rng.normal(0, 0.02, tracks.yaw.shape)
     tracks.yaw[0, ::7] += np.pi  # some boxes point backwards
     middle = np.median(tracks.position[0], axis=0)
-    result, speed, counts = _mended(tracks)
+    result, speed, counts = _cleaned(tracks)
     assert counts == {"standing vehicles put at their median place": 1}
     np.testing.assert_allclose(result.position[0], np.tile(middle, (STEPS, 1)))
     np.testing.assert_allclose(result.yaw[0], result.yaw[0, 0])
@@ -61,9 +61,9 @@ def test_a_standing_box_that_wanders_gets_one_pose(rng: np.random.Generator) -> 
     assert (speed == 0).all()
 
 
-def test_standing_drift_sideways_is_no_motion() -> None:
+def test_lateral_drift_is_not_motion() -> None:
     drift = _at(0.0) + np.stack([np.zeros(STEPS), np.linspace(-0.8, 0.8, STEPS)], axis=1)
-    assert _mended(_tracks([drift], [(4.5, 2.0)]))[2] == {"standing vehicles put at their median place": 1}
+    assert _cleaned(_tracks([drift], [(4.5, 2.0)]))[2] == {"standing vehicles put at their median place": 1}
 
 
 @pytest.mark.parametrize(
@@ -75,18 +75,18 @@ def test_standing_drift_sideways_is_no_motion() -> None:
         (_at(0.0) + 0.2 * (np.arange(STEPS) % 2)[:, None], PEDESTRIAN),
     ],
 )
-def test_whoever_moves_is_left_as_recorded(place: np.ndarray, kind: int) -> None:
-    result, _, counts = _mended(_tracks([place], [(4.5, 2.0)], kind))
+def test_moving_tracks_are_unchanged(place: np.ndarray, kind: int) -> None:
+    result, _, counts = _cleaned(_tracks([place], [(4.5, 2.0)], kind))
     assert counts == {}
     np.testing.assert_array_equal(result.position[0, :, :2], place)
 
 
 @pytest.mark.parametrize("over", [0.1, 0.25])
 @pytest.mark.parametrize("side_by_side", [True, False])
-def test_loose_boxes_of_standing_cars_meet_in_the_middle(over: float, side_by_side: bool) -> None:
+def test_small_overlaps_of_stationary_cars_are_trimmed_equally(over: float, side_by_side: bool) -> None:
     """Two cars of 4 x 2 m that overlap by 10 cm: each loses 5 cm (and half a gap of 1 cm) on the side that faces."""
     second = _at(0.0, 2.0 - over) if side_by_side else _at(4.0 - over)
-    result, _, counts = _mended(_tracks([_at(0.0), second], [(4.0, 2.0), (4.0, 2.0)]))
+    result, _, counts = _cleaned(_tracks([_at(0.0), second], [(4.0, 2.0), (4.0, 2.0)]))
     assert counts == {"loose boxes of standing vehicles trimmed": 2}
     axis = 1 if side_by_side else 0
     trimmed = (4.0, 2.0)[axis] - (over + 0.01) / 2
@@ -101,12 +101,12 @@ def test_loose_boxes_of_standing_cars_meet_in_the_middle(over: float, side_by_si
 @pytest.mark.parametrize(
     "places",
     [
-        [_at(0.0), _at(0.0, 2.0 - 2 * LOOSE_M - 0.05)],  # deeper than loose boxes explain
+        [_at(0.0), _at(0.0, 2.0 - 2 * LARGEST_TRIM_M - 0.05)],  # deeper than loose boxes explain
         [_at(0.0), _driving(-2.0, 1.0, 1.9)],  # one drives: that may be a scratch
     ],
 )
-def test_other_overlaps_stay(places: list[np.ndarray]) -> None:
-    result, _, counts = _mended(_tracks(places, [(4.0, 2.0), (4.0, 2.0)]))
+def test_larger_overlaps_remain(places: list[np.ndarray]) -> None:
+    result, _, counts = _cleaned(_tracks(places, [(4.0, 2.0), (4.0, 2.0)]))
     assert counts == {}
     np.testing.assert_array_equal(result.size[:, :2], [[4.0, 2.0], [4.0, 2.0]])
 
@@ -117,7 +117,7 @@ def test_other_overlaps_stay(places: list[np.ndarray]) -> None:
 def test_a_trailer_ends_where_its_cab_does() -> None:
     """A cab of 6 m, its rear at x = 7; a trailer of 14 m, its front at x = 9: it becomes 12 m long."""
     tracks = _tracks([_driving(10, 5), _driving(2, 5)], [(6, 2.5), (14, 2.5)], TRUCK, [False, True])
-    result, speed, counts = _mended(tracks)
+    result, speed, counts = _cleaned(tracks)
     assert counts == {"trailers shortened to where their cab ends": 1}
     assert result.size[1, 0] == pytest.approx(12.0 - 0.01)
     assert result.position[1, 0, 0] == pytest.approx(1.0 - 0.005)
@@ -125,10 +125,10 @@ def test_a_trailer_ends_where_its_cab_does() -> None:
     np.testing.assert_allclose(speed, 5.0)
 
 
-def test_a_trailer_that_slides_through_its_cab_is_moved_back() -> None:
+def test_a_trailer_that_overlaps_its_cab_deeply_is_moved_back() -> None:
     """Its front overtakes the rear of its cab by up to 5 m: from then on it stays behind."""
     tracks = _tracks([_driving(20, 5), _driving(9.5, 7.5)], [(8, 2.5), (10, 2.5)], TRUCK, [False, True])
-    result, _, counts = _mended(tracks)
+    result, _, counts = _cleaned(tracks)
     (name,) = counts
     assert name == "states of trailers moved back to the rear of their cab"
     front, rear = result.position[1, :, 0] + 5.0, result.position[0, :, 0] - 4.0
@@ -137,9 +137,9 @@ def test_a_trailer_that_slides_through_its_cab_is_moved_back() -> None:
     assert result.size[1, 0] == 10.0
 
 
-def test_a_trailer_that_hits_somebody_elses_truck_is_left_alone() -> None:
+def test_a_trailer_that_overlaps_another_truck_is_unchanged() -> None:
     tracks = _tracks([_at(30.0), _driving(0.0, 10.0)], [(8, 2.5), (10, 2.5)], TRUCK, [False, True])
-    _, _, counts = _mended(tracks)
+    _, _, counts = _cleaned(tracks)
     assert counts == {}
     tracks.trailer = None
-    assert _mended(tracks)[2] == {}
+    assert _cleaned(tracks)[2] == {}

@@ -1,4 +1,5 @@
-"""Roads of recorded scenes: what is derived from bare centrelines and kerbs, by hand arithmetic."""
+"""Maps of logged scenes: widths, links, surfaces and stop lines derived from centrelines and kerbs, by hand
+arithmetic."""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ def arc(centre: tuple[float, float], radius: float, first_deg: float, last_deg: 
     )
 
 
-def test_lanes_lead_into_lanes_that_start_where_they_end() -> None:
+def test_successors_start_where_a_lane_ends() -> None:
     lanes = [line((0, 0), (20, 0)), line((20.3, 0), (40, 0)), arc((20, 5), 5, -90, 0), line((20, 0), (0, 0)),
              line((20, 0, 6), (40, 0, 6))]  # fmt: skip
     links = links_by_endpoints(lanes)
@@ -88,13 +89,13 @@ def test_a_lane_on_a_bridge_does_not_see_the_road_below() -> None:
 
 
 def seen(lanes: list[np.ndarray], edges: list[np.ndarray]) -> shapely.Geometry:
-    """The asphalt around lanes that are 3.5 m wide."""
+    """The drivable area around lanes that are 3.5 m wide."""
     half = np.full(len(lanes), 1.75)
     strips = strips_to_kerbs(lanes, half, half, edges)
     return strips.area(np.ones(len(strips.left), bool))
 
 
-def test_asphalt_ends_at_the_first_kerb() -> None:
+def test_the_drivable_area_ends_at_the_first_kerb() -> None:
     """A parking bay 4 m wide on the left; on the right a kerb and behind it another road."""
     lanes = [line((0, 0), (60, 0)), line((60, -10), (0, -10))]
     edges = [line((60, 6), (0, 6)), line((0, -4), (60, -4)), line((60, -6), (0, -6))]
@@ -104,13 +105,13 @@ def test_asphalt_ends_at_the_first_kerb() -> None:
     assert not area.intersects(shapely.box(0, -5.9, 60, -4.1))
 
 
-def test_asphalt_without_a_kerb_reaches_to_the_next_lane() -> None:
+def test_the_drivable_area_without_a_kerb_extends_to_the_next_lane() -> None:
     lanes = [line((0, 0), (60, 0)), line((60, 8), (0, 8))]
     area = seen(lanes, [])
     assert area.area == pytest.approx(60 * (8 + 2 * 1.75), rel=0.01)
 
 
-def test_gaps_are_asphalt_unless_kerbed() -> None:
+def test_gaps_are_drivable_unless_kerbed() -> None:
     """In a square of asphalt: a bare gap, a kerbed one, one of parking bays with a kerbed tree in it, and a block."""
     ring = shapely.box(0, 0, 120, 120)
     bare, kerbed, bays, block = (
@@ -149,7 +150,7 @@ def test_a_bridge_and_the_road_below_are_two_levels() -> None:
     assert len(level_masks(strips_to_kerbs(lanes[:1], np.ones(1), np.ones(1), []).stations)) == 1
 
 
-def test_a_parked_car_off_the_map_gets_a_parking_place() -> None:
+def test_a_parked_car_off_the_map_gets_a_parking_area() -> None:
     """One beside the road gets one; one on it does not."""
     lane = RawLane("a", line((0, 0), (60, 0)))
     boxes = [shapely.box(10, 8, 14, 10), shapely.box(30, -1, 34, 1)]
@@ -185,7 +186,7 @@ def build(source: RawMap, steps: int = 3) -> tuple[RoadMap, np.ndarray, dict[str
     return road_map, lights, repairs.counts
 
 
-def test_lanes_without_anything_beside_are_of_the_usual_width_and_say_so() -> None:
+def test_lanes_with_nothing_beside_get_the_default_width_and_are_counted() -> None:
     road_map, _, repairs = build(RawMap([RawLane("a", line((0, 0), (40, 10)))]))
     assert repairs["lane widths assumed 3.5 m"] == 1
     assert repairs["speed limits assumed 12 m/s"] == 1
@@ -194,7 +195,7 @@ def test_lanes_without_anything_beside_are_of_the_usual_width_and_say_so() -> No
     assert (across @ [-10, 40, 0] > 0).all()  # left is left
 
 
-def test_a_map_turned_is_the_same_map_turned() -> None:
+def test_building_commutes_with_rotation() -> None:
     """Widths, neighbours and area do not depend on where north is."""
 
     def turned(degrees: float) -> RawMap:
@@ -218,7 +219,7 @@ def test_a_map_turned_is_the_same_map_turned() -> None:
     assert areas[1] == pytest.approx(areas[0], rel=0.005)
 
 
-def test_paint_of_unknown_kind_is_judged_by_its_lanes() -> None:
+def test_markings_without_a_type_get_it_from_the_lanes_beside() -> None:
     lanes = [RawLane(str(n), line(*ends)) for n, ends in
              enumerate([((0, 0), (60, 0)), ((0, 3.6), (60, 3.6)), ((60, 7.2), (0, 7.2))])]  # fmt: skip
     paint = [(line((0, y), (60, y)), None) for y in (-1.8, 1.8, 5.4)]

@@ -1,4 +1,4 @@
-"""Beyond the open end of a map nobody is off the road; beside the road everybody is."""
+"""States past the open end of a map are removed; states beside the road remain off-road."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _road() -> RawMap:
         ((100.5, 9.0), False),  # where one lane passes on to the next there is no end
     ],
 )
-def test_what_lies_beyond(place: tuple[float, float], beyond: bool) -> None:
+def test_positions_past_an_open_end(place: tuple[float, float], beyond: bool) -> None:
     road_map, _ = road_map_of(_road(), STEPS, 12.0)
     assert beyond_open_ends(np.array([place]), road_map).tolist() == [beyond]
 
@@ -55,7 +55,7 @@ def _scene(starts: list[tuple[float, float]], ego: str | None = None):
     return build_scene(tracks, _road(), provenance(), 0.1, ego, 12.0, Repairs())
 
 
-def test_states_beyond_the_end_go_and_those_beside_the_road_stay() -> None:
+def test_states_past_the_end_are_removed_and_those_beside_the_road_remain() -> None:
     """The first drives out at x = 198.3 after 3.8 s, the second beside the road, the third starts beyond the end."""
     scene = _scene([(160.0, 0.0), (20.0, 2.5), (230.0, 0.0)])
     assert scene.log.track_ids.tolist() == ["t0", "t1"]
@@ -65,7 +65,7 @@ def test_states_beyond_the_end_go_and_those_beside_the_road_stay() -> None:
     assert scene_report(scene).offroad_s == pytest.approx(STEPS * 0.1)
 
 
-def test_the_recording_car_is_never_cut() -> None:
+def test_the_ego_is_never_cut() -> None:
     scene = _scene([(230.0, 0.0), (160.0, 0.0)], ego="t1")
     assert scene.log.track_ids.tolist() == ["t1"]
     assert scene.log.ego_track == 0

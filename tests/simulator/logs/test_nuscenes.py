@@ -1,4 +1,4 @@
-"""ScenarioNet's pickles: only data is read from them; nuScenes' own traps are mended by name."""
+"""ScenarioNet's pickles: only plain data is unpickled; faults of nuScenes are corrected and counted."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> LoggedScene:
     return imported(make_scene(), tmp_path_factory.mktemp("nuscenes"))
 
 
-def test_the_recording_car_is_turned_right_and_moved_to_its_middle(scene: LoggedScene) -> None:
+def test_the_size_and_position_of_the_ego_are_corrected(scene: LoggedScene) -> None:
     log = scene.log
     assert log.track_ids[log.ego_track] == "ego"
     np.testing.assert_allclose(log.size[log.ego_track], [4.08, 1.73, 1.56], rtol=1e-6)
@@ -250,8 +250,8 @@ def logs_folder() -> Path:
     return Path(data) / "logs"
 
 
-def test_the_recording_car_follows_its_own_odometry(logs_folder: Path) -> None:
-    """Against the CAN bus of the same scene, which ScenarioNet never read: rear axle, heading and speed."""
+def test_the_ego_agrees_with_its_odometry(logs_folder: Path) -> None:
+    """Against the CAN bus of the same scene, which ScenarioNet does not use: rear axle, heading and speed."""
     scene = read_scenarionet(next((logs_folder / "nuscenes_scenarionet").glob("*scene-0103.pkl.gz")))
     poses = json.loads(
         gzip.decompress((logs_folder / "nuscenes_can_bus" / "scene-0103_pose.json.gz").read_bytes())

@@ -1,4 +1,4 @@
-"""The report counts seconds off the road and in overlap as a person with a stop-watch would; pictures show everyone."""
+"""The report counts vehicle-seconds off the road and in overlap, by hand arithmetic; images show all tracks."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def make_scene(tracks: list[tuple[int, float, float, float, float]]) -> LoggedSc
 
 
 def test_off_the_road_is_a_corner_thirty_centimetres_outside() -> None:
-    """A car of 2 m on a road of 3.5 m may stand 0.75 + 0.3 m off the middle."""
+    """A car 2 m wide on a road of 3.5 m may be up to 0.75 + 0.3 m off the centreline."""
     report = scene_report(
         make_scene([(CAR, 50, 0.95, 0, 0), (CAR, 80, 1.15, 0, 0), (PEDESTRIAN, 90, 9, 0, 0)])
     )
-    assert report.vehicle_s == pytest.approx(2 * STEPS * 0.1)  # people on foot may leave the road
+    assert report.vehicle_s == pytest.approx(2 * STEPS * 0.1)  # pedestrians are not counted
     assert report.offroad_s == pytest.approx(STEPS * 0.1)
     assert report.offroad_moving_s == 0.0
     assert report.offroad_tracks[0][1].startswith("parked car t1")
 
 
-def test_driving_off_the_end_counts_from_when_it_happens() -> None:
+def test_off_road_time_starts_when_the_front_leaves_the_road() -> None:
     scene = make_scene([(CAR, 277.0, 0, 0, 10.0)])  # its front is at 300.3 m after 2.13 s
     assert scene_report(scene).offroad_s == pytest.approx((STEPS - 22) * 0.1, abs=0.101)
 
@@ -56,7 +56,7 @@ def test_overlaps_count_both_vehicles_for_as_long_as_they_touch() -> None:
     assert report.overlap_tracks[0][1] == "car t0 (4.0 x 2.0 m) and parked car t1 (4.0 x 2.0 m)"
 
 
-def test_people_and_parked_pairs_are_counted_apart() -> None:
+def test_pedestrians_and_parked_pairs_are_counted_separately() -> None:
     report = scene_report(
         make_scene([(CAR, 40, 0, 0, 0), (CAR, 43, 0, 0, 0), (CAR, 100, 0, 0, 0), (PEDESTRIAN, 101, 0, 0, 0)])
     )
@@ -99,8 +99,8 @@ def test_the_picture_shows_a_car_where_it_is_and_a_trail_where_it_was() -> None:
         draw_scene(scene, 100, 40)
 
 
-def test_actions_follow_what_wheels_can_do_and_nothing_else() -> None:
-    """A car at constant speed is followed to the centimetre; one that slides sideways at 1 m/s is lost."""
+def test_action_models_follow_feasible_motion_only() -> None:
+    """A car at constant speed is followed within centimetres; one that slides sideways at 1 m/s is not."""
     scene = make_scene([(CAR, 50, 0, 0, 10.0), (CAR, 80, 0, 0, 0.0), (PEDESTRIAN, 90, 9, 0, 0)])
     position = scene.log.position.copy()
     position[1, :, 1] += 0.1 * np.arange(STEPS)

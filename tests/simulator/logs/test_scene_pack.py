@@ -1,4 +1,4 @@
-"""A pack of scenes gives back bit for bit what it was given, or a sentence."""
+"""Scene packs return scenes bit for bit, and damaged packs are refused with a message."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def assert_same(first: LoggedScene, second: LoggedScene) -> None:
                 assert before == after, field.name
 
 
-def test_scenes_come_back_bit_for_bit_in_any_order(scenes: list[LoggedScene], pack: Path) -> None:
+def test_scenes_are_returned_bit_for_bit_in_any_order(scenes: list[LoggedScene], pack: Path) -> None:
     with ScenePack(pack) as reader:
         assert reader.names == [scene.log.name for scene in scenes]
         for number in (2, 0, -1):
@@ -189,7 +189,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 def test_an_interrupted_import_leaves_no_pack(
     scenes: list[LoggedScene], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
-    """Raised while the second scene is being written; an older pack of that name stays as it was."""
+    """Raised while the second scene is being written; an older pack of that name remains unchanged."""
     write, calls = array_file._write_field, []
 
     def interrupt(group: h5py.Group, name: str, value: object) -> None:
@@ -208,7 +208,7 @@ def test_an_interrupted_import_leaves_no_pack(
     assert (tmp_path / "old.h5").read_text() == "old"
 
 
-def test_impossible_scenes_are_refused(scenes: list[LoggedScene], tmp_path: Path) -> None:
+def test_invalid_scenes_are_refused(scenes: list[LoggedScene], tmp_path: Path) -> None:
     scene = scenes[0]
     lights = np.zeros((2, STEPS), np.int32)
     lit = LoggedScene(scene.road_map, dataclasses.replace(scene.log, light_state=lights))

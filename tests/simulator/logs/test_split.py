@@ -1,4 +1,4 @@
-"""The split of recorded scenes: about one in five held out, by name alone, now and for ever."""
+"""The split of logged scenes: about one in five is held out, as a fixed function of the name."""
 
 import pytest
 
@@ -21,8 +21,8 @@ def test_every_scene_is_on_one_side() -> None:
         assert in_split(name, "train") != in_split(name, "held_out")
 
 
-def test_the_split_never_moves() -> None:
-    """Results of years ago are only comparable if it does not."""
+def test_the_split_does_not_change_between_versions() -> None:
+    """Results of different versions are comparable only then."""
     held_out = [name for name in NAMES[:20] if is_held_out(name)]
     assert held_out == [f"scene-{number:04d}" for number in (4, 8, 14, 15, 18)]
 

@@ -1,4 +1,4 @@
-"""A log refuses what no road user can do, and what is mended says so by name."""
+"""Logs with impossible motion are refused; corrections of raw tracks are counted by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMESTEP_S = 0.1
 
 
 def make_log(**changes: object) -> TrafficLog:
-    """A car at 10 m/s to the north-east and a standing pedestrian."""
+    """A car at 10 m/s to the north-east and a stationary pedestrian."""
     position = np.zeros((2, STEPS, 3), np.float32)
     position[0, :, :2] = (np.arange(STEPS)[:, None] * 10.0 * TIMESTEP_S) * np.sqrt(0.5)
     position[1] = (8.0, -3.0, 0.2)
@@ -36,7 +36,7 @@ def changed(array: np.ndarray, index: object, value: object) -> np.ndarray:
     return result
 
 
-def test_a_possible_log_is_accepted() -> None:
+def test_a_valid_log_is_accepted() -> None:
     log = make_log().validate()
     assert (log.num_tracks, log.num_steps) == (2, STEPS)
     assert repair_counts(log) == {"boxes left out": 7}
@@ -66,7 +66,7 @@ LOG = make_log()
         ({"speed": changed(LOG.speed, (0, 2), 99.0)}, r"speed\[0, 2\] is 99.0 m/s; expected at most 70"),
     ],
 )  # fmt: skip
-def test_impossible_logs_are_refused(changes: dict[str, object], sentence: str) -> None:
+def test_invalid_logs_are_refused(changes: dict[str, object], sentence: str) -> None:
     many = {"position", "yaw", "speed"} & set(changes)
     with pytest.raises(ValueError, match=rf"^one\.json: scene one: {sentence}"):
         (_long(**changes) if "timestep_s" in changes and not many else make_log(**changes)).validate()
@@ -83,7 +83,7 @@ def _long(**changes: object) -> TrafficLog:
     )  # fmt: skip
 
 
-def test_invalid_states_may_hold_anything() -> None:
+def test_invalid_states_are_not_checked() -> None:
     log = make_log()
     valid = changed(log.valid, (0, slice(5, 8)), False)
     holed = make_log(valid=valid, position=changed(log.position, (0, 6), np.nan))
@@ -104,14 +104,14 @@ def make_tracks(**changes: object) -> RawTracks:
     return dataclasses.replace(tracks, **changes)
 
 
-def mended(tracks: RawTracks) -> tuple[RawTracks, np.ndarray, dict[str, int]]:
+def cleaned(tracks: RawTracks) -> tuple[RawTracks, np.ndarray, dict[str, int]]:
     repairs = Repairs()
     result, speed = clean_tracks(tracks, TIMESTEP_S, repairs)
     return result, speed, repairs.counts
 
 
-def test_sound_tracks_need_no_repair() -> None:
-    result, speed, repairs = mended(make_tracks())
+def test_valid_tracks_are_not_corrected() -> None:
+    result, speed, repairs = cleaned(make_tracks())
     assert repairs == {}
     np.testing.assert_allclose(speed, 10.0)
     assert result.ids == ["a", "b", "c"]
@@ -119,12 +119,12 @@ def test_sound_tracks_need_no_repair() -> None:
 
 @pytest.mark.parametrize("heading_deg", [90.0, -270.0, 450.0, 3.0])
 def test_degrees_are_found_and_converted(heading_deg: float) -> None:
-    """Even where no number is larger than 2 pi: then where the cars went tells."""
+    """Even where no heading exceeds 2 pi: then by the direction of motion."""
     turn = np.deg2rad(heading_deg)
     position = np.zeros((3, STEPS, 3))
     position[..., :2] = np.arange(STEPS)[:, None] * np.array([np.cos(turn), np.sin(turn)])
     position[..., 0] += np.arange(3)[:, None] * 10
-    result, _, repairs = mended(
+    result, _, repairs = cleaned(
         make_tracks(position=position, yaw=np.full((3, STEPS), heading_deg), velocity=None)
     )
     assert repairs == {"headings in degrees converted": 3}
@@ -137,7 +137,7 @@ def test_padded_and_broken_states_become_invalid() -> None:
     tracks.position[0, 4:6] = -10000.0
     tracks.position[1, 2] = np.nan
     tracks.yaw[2, 9] = np.nan
-    result, _, repairs = mended(tracks)
+    result, _, repairs = cleaned(tracks)
     assert repairs == {"padded -10000 states made invalid": 2, "states with NaN made invalid": 2}
     assert (~result.valid).sum() == 4
     assert not result.valid[0, 4]
@@ -145,25 +145,25 @@ def test_padded_and_broken_states_become_invalid() -> None:
     assert not result.valid[2, 9]
 
 
-def test_places_beyond_ten_kilometres_are_no_padding() -> None:
+def test_positions_beyond_ten_kilometres_are_no_padding() -> None:
     """Waymo's scenes lie up to 12 km from their origin."""
     tracks = make_tracks()
     tracks.position[..., 0] -= 15000.0
     tracks.position[..., 1] = -10000.0 + np.arange(STEPS)
-    assert mended(tracks)[2] == {}
+    assert cleaned(tracks)[2] == {}
 
 
 def test_flat_scenes_get_heights_by_kind() -> None:
     tracks = make_tracks(size=np.full((3, 3), (4.5, 2.0, np.nan)))
     tracks.position[..., 2] = np.nan
-    result, _, repairs = mended(tracks)
+    result, _, repairs = cleaned(tracks)
     assert repairs == {"missing height by kind": 3, "tracks without height put at z = 0": 3}
     assert (result.position[..., 2] == 0).all()
     assert ((result.size[:, 2] > 1.2) & (result.size[:, 2] < 2.2)).all()
 
 
-def test_swapped_sides_change_places() -> None:
-    result, _, repairs = mended(
+def test_swapped_length_and_width_are_exchanged() -> None:
+    result, _, repairs = cleaned(
         make_tracks(size=np.array([[1.73, 4.08, 1.56], [4.5, 2.0, 1.5], [2.5, 2.9, 2.0]]))
     )
     assert repairs == {"length and width changed places": 1}
@@ -171,10 +171,10 @@ def test_swapped_sides_change_places() -> None:
     np.testing.assert_allclose(result.size[2], [2.5, 2.9, 2.0])
 
 
-def test_a_jump_cuts_a_track_in_two() -> None:
+def test_a_track_is_split_at_a_jump() -> None:
     tracks = make_tracks()
     tracks.position[1, 12:, 0] += 40.0
-    result, _, repairs = mended(tracks)
+    result, _, repairs = cleaned(tracks)
     assert repairs == {"tracks cut at a jump": 1}
     assert result.ids == ["a", "b", "b/2", "c"]
     assert result.valid[1].sum() == 12
@@ -182,10 +182,10 @@ def test_a_jump_cuts_a_track_in_two() -> None:
     assert not (result.valid[1] & result.valid[2]).any()
 
 
-def test_a_stray_box_between_two_jumps_is_dropped() -> None:
+def test_an_outlier_between_two_jumps_is_dropped() -> None:
     tracks = make_tracks()
     tracks.position[1, 12] += 40.0
-    result, _, repairs = mended(tracks)
+    result, _, repairs = cleaned(tracks)
     assert repairs == {"tracks cut at a jump": 2, "states between jumps made invalid": 1}
     assert result.valid[1, :12].all()
     assert not result.valid[1, 12:].any()
@@ -193,15 +193,15 @@ def test_a_stray_box_between_two_jumps_is_dropped() -> None:
 
 
 def test_jumps_are_found_without_velocities() -> None:
-    """Where speeds come from positions, a jump must not explain itself by the speed it makes."""
+    """Where speeds are derived from positions, a jump does not explain itself."""
     for step in (1, 5, STEPS - 1):
         for axis in (0, 1):
             tracks = make_tracks(velocity=None)
             tracks.position[1, step:, axis] += 6.0
-            assert "tracks cut at a jump" in mended(tracks)[2], (step, axis)
+            assert "tracks cut at a jump" in cleaned(tracks)[2], (step, axis)
 
 
-def test_duplicated_identifiers_are_joined() -> None:
+def test_tracks_with_one_identifier_are_merged() -> None:
     """b again: a copy for 5 steps, a contradiction for 2, and 3 steps that the first lacks."""
     tracks = make_tracks(ids=["a", "b", "b"])
     tracks.position[2] = tracks.position[1]
@@ -211,7 +211,7 @@ def test_duplicated_identifiers_are_joined() -> None:
     tracks.valid[2, 7:12] = False
     tracks.position[2, 12:14, 0] += 1.0
     tracks.position[2, 5:7, 0] += 0.1
-    result, _, repairs = mended(tracks)
+    result, _, repairs = cleaned(tracks)
     assert result.ids == ["a", "b"]
     assert repairs == {
         "duplicated states dropped": 3,
@@ -223,25 +223,25 @@ def test_duplicated_identifiers_are_joined() -> None:
     np.testing.assert_array_equal(result.valid[1], expected)
 
 
-def test_a_vehicle_described_twice_is_joined_but_neighbours_are_not() -> None:
-    """b again, 30 cm aside under another name, seen a little later; c passes b at 2.5 m."""
+def test_duplicate_vehicles_are_merged_but_neighbours_are_not() -> None:
+    """b again, 30 cm beside it under another name, seen a little later; c passes b at 2.5 m."""
     tracks = make_tracks()
     tracks.position[2] = tracks.position[1] + (0.3, 0.0, 0.0)
     tracks.valid[1, 15:] = False
     tracks.valid[2, :10] = False
-    result, _, repairs = mended(tracks)
+    result, _, repairs = cleaned(tracks)
     assert result.ids == ["a", "b"]
     assert repairs == {"vehicles described twice joined": 1}
     assert result.valid[1].all()
     tracks = make_tracks()
     tracks.position[2] = tracks.position[1] + (2.5, 0.0, 0.0)
-    assert mended(tracks)[0].ids == ["a", "b", "c"]
+    assert cleaned(tracks)[0].ids == ["a", "b", "c"]
 
 
-def test_tracks_never_seen_are_left_out() -> None:
+def test_tracks_without_valid_states_are_left_out() -> None:
     tracks = make_tracks()
     tracks.valid[0] = False
-    result, _, repairs = mended(tracks)
+    result, _, repairs = cleaned(tracks)
     assert repairs == {"tracks without a valid state left out": 1}
     assert result.ids == ["b", "c"]
 
@@ -249,6 +249,6 @@ def test_tracks_never_seen_are_left_out() -> None:
 def test_speed_is_signed_along_the_heading() -> None:
     tracks = make_tracks(velocity=None)
     tracks.yaw[2] = -np.pi / 2  # reversing
-    _, speed, _ = mended(tracks)
+    _, speed, _ = cleaned(tracks)
     np.testing.assert_allclose(speed[0], 10.0)
     np.testing.assert_allclose(speed[2], -10.0)

@@ -1,4 +1,5 @@
-"""Waymo scenes as JSON: every trap of the files is mended or refused by name; real files agree with a plain reading."""
+"""Waymo scenes as JSON: faults of the files are corrected and counted or refused; real files agree with a plain
+parser."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ def points(
 
 
 def agent(kind: str, x: float, y: float, speed: float, name: int, **size: float) -> dict[str, Any]:
-    """Someone who moves east at constant speed."""
+    """A road user that moves east at constant speed."""
     length, width, height = size.get("length", 4.5), size.get("width", 2.0), size.get("height", 1.6)
     along = [x + speed * 0.1 * step for step in range(STEPS)]
     return {
@@ -76,7 +77,7 @@ def make_scene() -> dict[str, Any]:
 
 
 def old_format(scene: dict[str, Any]) -> dict[str, Any]:
-    """The same scene as older files have it: degrees, flat, nameless."""
+    """The same scene as older files have it: degrees, without heights and identifiers."""
     old = copy.deepcopy(scene)
     for key in ("scenario_id", "metadata"):
         del old[key]
@@ -135,7 +136,7 @@ def test_lanes_links_and_sides(scene: LoggedScene) -> None:
         )
 
 
-def test_asphalt_reaches_from_kerb_to_kerb(scene: LoggedScene) -> None:
+def test_the_drivable_area_extends_from_kerb_to_kerb(scene: LoggedScene) -> None:
     import shapely
 
     from simulator.roads.drivable_area import drivable_area
@@ -147,7 +148,7 @@ def test_asphalt_reaches_from_kerb_to_kerb(scene: LoggedScene) -> None:
     assert inside.area == pytest.approx(1800, rel=0.01)
 
 
-def test_lights_stand_at_their_lane_and_change(scene: LoggedScene) -> None:
+def test_lights_are_at_their_lane_and_change(scene: LoggedScene) -> None:
     road_map, log = scene.road_map, scene.log
     assert road_map.stop_line_kind.tolist() == [StopKind.TRAFFIC_LIGHT]
     middle = road_map.stop_line_xyz[0].mean(axis=0) + log.origin
@@ -156,8 +157,8 @@ def test_lights_stand_at_their_lane_and_change(scene: LoggedScene) -> None:
     assert log.light_state.tolist() == [[RED] * 11 + [GREEN] * 10]
 
 
-def test_old_files_are_mended_by_name(scene: LoggedScene, tmp_path: Path) -> None:
-    """Nothing but names, heights and types differs from the new file of the same scene."""
+def test_old_files_are_completed_and_counted_by_name(scene: LoggedScene, tmp_path: Path) -> None:
+    """Only names, heights and types differ from the new file of the same scene."""
     source = old_format(make_scene())
     for item in source["objects"]:
         item["heading"] = [720.0] * STEPS
@@ -195,7 +196,7 @@ def test_padded_states_are_invalid(tmp_path: Path) -> None:
     assert "headings in degrees converted" not in repair_counts(log)
 
 
-def test_teleports_and_nan_are_mended(tmp_path: Path) -> None:
+def test_jumps_and_nan_are_corrected(tmp_path: Path) -> None:
     source = make_scene()
     for step in range(12, STEPS):
         source["objects"][0]["position"][step]["y"] += 3.6 * 3
@@ -207,7 +208,7 @@ def test_teleports_and_nan_are_mended(tmp_path: Path) -> None:
     assert log.ego_track == 2
 
 
-def test_duplicated_identifiers_are_joined(tmp_path: Path) -> None:
+def test_tracks_with_one_identifier_are_merged(tmp_path: Path) -> None:
     source = make_scene()
     source["objects"].append(copy.deepcopy(source["objects"][2]))
     log = imported(source, tmp_path).log
@@ -304,7 +305,7 @@ def test_real_scenes_agree_with_their_index(real_scenes: list) -> None:
 
 
 def test_real_positions_agree_with_the_file(real_scenes: list) -> None:
-    """Each track, at each valid step, lies where the file says, and moves the way it points."""
+    """Each valid state has the position of the file, and tracks move in the direction of their heading."""
     for _, contents, scene in real_scenes:
         log = scene.log
         agree: list[bool] = []
@@ -333,7 +334,7 @@ def test_lights_without_a_state_are_off(tmp_path: Path) -> None:
     assert imported(source, tmp_path).log.light_state[0, :5].tolist() == [OFF] * 5
 
 
-def test_the_command_goes_on_after_a_refused_file(
+def test_the_command_continues_after_a_refused_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "logs"

@@ -1,4 +1,4 @@
-"""OpenDRIVE files become road maps that a driver can follow; broken ones are refused in a sentence."""
+"""OpenDRIVE files become connected road maps; damaged ones are refused with a message that names the file."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ def test_importing_twice_gives_the_same_map(tmp_path: Path) -> None:
 
 
 def test_short_lane_has_a_direction() -> None:
-    """Lanes of a centimetre exist; one whose centreline is a single place points across its boundaries."""
+    """Lanes of a centimetre exist; where all points of a centreline coincide, yaw is perpendicular to the
+    boundaries."""
     centre = np.array([[0.0, 0, 0], [0.01, 0, 0]])
     side = np.array([0.0, 2, 0])
     here, _, _, yaw = resample_lane(centre, centre + side, centre - side)
@@ -100,7 +101,7 @@ def test_resampling_keeps_a_quarter_circle() -> None:
     np.testing.assert_allclose(yaw[1:-1], stations[1:-1], atol=1e-3)
 
 
-def test_every_lane_leads_on(town: RoadMap) -> None:
+def test_every_lane_has_consistent_successors(town: RoadMap) -> None:
     assert (town.lane_successors[:, 0] >= 0).all()
     jumps = []
     for lane, nexts in enumerate(town.lane_successors):
@@ -114,7 +115,7 @@ def test_every_lane_leads_on(town: RoadMap) -> None:
 
 
 def test_links_are_in_order(town: RoadMap) -> None:
-    """The reader's own order changes from process to process, and with it every random route."""
+    """The reader's own order changes between processes, and with it every random route would."""
     for links in (town.lane_successors, town.lane_predecessors):
         for row in links:
             found = row[row >= 0]
@@ -122,7 +123,7 @@ def test_links_are_in_order(town: RoadMap) -> None:
             assert (row[: len(found)] >= 0).all()
 
 
-def test_neighbours_go_the_same_way_and_point_back(town: RoadMap) -> None:
+def test_neighbours_have_the_same_direction_and_are_mutual(town: RoadMap) -> None:
     for lane in range(town.num_lanes):
         right = town.lane_right[lane]
         if right >= 0:
@@ -139,12 +140,12 @@ def test_road_edges_are_the_border_of_the_drivable_area(town: RoadMap) -> None:
     assert edges.intersection(shapely.buffer(border, 0.3)).length > 0.97 * edges.length
 
 
-def test_islands_smaller_than_a_car_are_paved(town: RoadMap) -> None:
+def test_small_holes_are_road(town: RoadMap) -> None:
     assert not small_islands(town.pieces("drivable"))
 
 
 def test_a_hole_between_two_levels_stays_open() -> None:
-    """Four roads around a square of 5 x 5 m: paved when all lie level, a hole when two of them are bridges."""
+    """Four roads around a square of 5 x 5 m: it is road when all are level, and a hole when two of them are bridges."""
 
     def road(x: float, y: float, length: float, width: float, z: float) -> np.ndarray:
         ring = shapely.segmentize(shapely.box(x, y, x + length, y + width), 2.0)
@@ -163,7 +164,7 @@ def test_a_hole_between_two_levels_stays_open() -> None:
 # ---------------------------------------------------------------------------- stop lines
 
 
-def test_every_way_into_a_lit_junction_has_one_line(town: RoadMap) -> None:
+def test_every_lane_into_a_lit_junction_has_one_line(town: RoadMap) -> None:
     lit = len(town.junction_groups)
     lights = town.stop_line_kind == StopKind.TRAFFIC_LIGHT
     assert lights.sum() > 0
@@ -179,7 +180,7 @@ def test_every_way_into_a_lit_junction_has_one_line(town: RoadMap) -> None:
             assert (apart < 0.3).sum() == 1
 
 
-def test_stop_lines_cross_the_way_from_left_to_right(town: RoadMap) -> None:
+def test_stop_lines_run_from_left_to_right_of_the_direction_of_travel(town: RoadMap) -> None:
     across = town.stop_line_xyz[:, 0, :2] - town.stop_line_xyz[:, 1, :2]
     left = np.stack([-np.sin(town.stop_line_yaw), np.cos(town.stop_line_yaw)], axis=1)
     width = np.linalg.norm(across, axis=1)
@@ -217,7 +218,7 @@ def _lane(start: tuple[float, float], end: tuple[float, float], width: float = 3
 
 
 def test_one_line_spans_the_lanes_of_an_approach() -> None:
-    """Two lanes going east into a junction, one going north that the file forgot to light, a sign elsewhere."""
+    """Two lanes going east into a junction, one going north without a light in the file, a sign elsewhere."""
     stations = [
         _lane((-50, 1.5), (-10, 1.5)),  # 0 left approach lane
         _lane((-50, -1.5), (-10, -1.5)),  # 1 right approach lane
@@ -288,7 +289,7 @@ def test_corrupt_files_are_refused(tmp_path: Path) -> None:
         ('length="50.0" id="0"', 'length="nan" id="0"', "not a readable OpenDRIVE map"),
     ],
 )
-def test_impossible_roads_are_refused(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+def test_invalid_roads_are_refused(tmp_path: Path, old: str, new: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         import_town(_broken(tmp_path, old, new))
 
@@ -331,7 +332,7 @@ def test_command_checks_towns_by_name_and_files(
         ("half.xodr", b"<OpenDRIVE><road", r"half\.xodr: not a readable OpenDRIVE map"),
     ],
 )
-def test_command_refuses_what_is_no_map(
+def test_command_refuses_files_that_hold_no_map(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes | None, sentence: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -342,7 +343,7 @@ def test_command_refuses_what_is_no_map(
     assert not list(tmp_path.glob("*.png"))
 
 
-def test_command_refuses_cut_and_foreign_packs(tmp_path: Path) -> None:
+def test_command_refuses_truncated_and_other_packs(tmp_path: Path) -> None:
     pack = tmp_path / "road.h5"
     import_town(STRAIGHT).save(pack)
     cut = tmp_path / "cut.h5"

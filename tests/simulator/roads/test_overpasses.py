@@ -1,4 +1,4 @@
-"""Where a bridge crosses a road, each level has its own edge, its own traffic and its own neighbours."""
+"""At an overpass each level has its own road edge, collisions and neighbours."""
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +47,7 @@ def _distances(atlas: RoadAtlas, xyz: jax.Array) -> jax.Array:
     return jax.vmap(lambda point: drivable_distance(atlas, jnp.zeros((), jnp.int32), point))(xyz)
 
 
-def test_heights_are_parted_in_their_widest_gap() -> None:
+def test_heights_are_split_at_their_widest_gap() -> None:
     assert split_height(np.array([0.0, 0.2, 6.0, 5.8])) == pytest.approx(3.0)
     assert split_height(np.array([0.0, 1.5, 3.0, 4.5, 6.0])) == np.inf  # a ramp
     assert split_height(np.array([2.0])) == np.inf
@@ -61,7 +61,7 @@ def test_both_levels_are_drivable_where_they_cross(atlas: RoadAtlas, crossings: 
 def test_beside_the_bridge_is_off_the_bridge_though_a_road_is_below(
     atlas: RoadAtlas, crossings: np.ndarray, rng: np.random.Generator
 ) -> None:
-    """Walk outwards from crossings: somewhere it is road on one level and not on the other, in both directions."""
+    """At growing distances from overpasses: some positions are road on one level and not on the other, both ways."""
     middle = crossings.mean(axis=1)[:, None, :2]
     xy = (middle + rng.uniform(-7, 7, (len(crossings), 40, 2))).reshape(-1, 2)
     low = np.repeat(crossings[:, 0, 2], 40)[:, None]
@@ -72,7 +72,7 @@ def test_beside_the_bridge_is_off_the_bridge_though_a_road_is_below(
     assert ((upper > 0.5) & (lower < -0.5)).any()
 
 
-def test_nobody_collides_across_the_overpass(crossings: np.ndarray) -> None:
+def test_agents_on_different_levels_do_not_collide(crossings: np.ndarray) -> None:
     size = jnp.full((2, 3), 4.0)
     for pair in crossings[:: max(1, len(crossings) // 20)]:
         stacked = jnp.asarray(pair, jnp.float32).at[:, :2].set(pair[0, :2])
@@ -90,8 +90,8 @@ def somewhere(atlas: RoadAtlas) -> WorldState:
     return jax.jit(reset, static_argnums=3)(jax.random.key(0), atlas, jnp.zeros((), jnp.int32), CONFIG)
 
 
-def _standing(somewhere: WorldState, town: RoadMap, pair: np.ndarray) -> WorldState:
-    """The two cars at one place of the plane, at the two heights of the pair, along the lanes there."""
+def _at_pair(somewhere: WorldState, town: RoadMap, pair: np.ndarray) -> WorldState:
+    """The two cars at one (x, y), at the two heights of the pair, along the lanes there."""
     place = jnp.asarray(pair, jnp.float32).at[1, :2].set(pair[0, :2])
     nearest = [np.linalg.norm(town.point_xyz - point, axis=1).argmin() for point in pair]
     yaw = jnp.asarray(town.point_yaw[nearest])
@@ -115,23 +115,23 @@ def _coasted(state: WorldState, atlas: RoadAtlas) -> Events:
 def test_a_step_keeps_levels_apart(
     somewhere: WorldState, town: RoadMap, atlas: RoadAtlas, crossings: np.ndarray
 ) -> None:
-    """Two cars at one place on two levels neither collide nor leave the road, until one is put beside the other."""
+    """Two cars at one (x, y) on two levels neither collide nor are off-road, until one is put beside the other."""
     room = [np.asarray(_distances(atlas, jnp.asarray(crossings[:, k], jnp.float32))) for k in (0, 1)]
     inner = crossings[np.minimum(*room) > 3.0]
     assert len(inner) > 10
     for pair in inner[:: len(inner) // 10]:
-        events = _coasted(_standing(somewhere, town, pair), atlas)
+        events = _coasted(_at_pair(somewhere, town, pair), atlas)
         assert not events.collision.any()
         assert not events.offroad.any()
         pair[1, 2] = pair[0, 2]
-        assert _coasted(_standing(somewhere, town, pair), atlas).collision.all()
+        assert _coasted(_at_pair(somewhere, town, pair), atlas).collision.all()
 
 
 @pytest.mark.parametrize("road", [0, 1])
-def test_a_step_judges_the_road_of_ones_own_level(
+def test_off_road_is_decided_on_the_own_level(
     somewhere: WorldState, town: RoadMap, atlas: RoadAtlas, crossings: np.ndarray, rng, road: int
 ) -> None:
-    """Where only one of two levels is road, of two cars at one place only that on the other level has left it."""
+    """Where only one of two levels is road, only the car on the other level is off-road."""
     chosen = crossings[rng.integers(0, len(crossings), 400)]
     chosen[..., :2] += rng.uniform(-9.0, 9.0, (400, 1, 2))
     chosen[:, 1, :2] = chosen[:, 0, :2]
@@ -139,6 +139,6 @@ def test_a_step_judges_the_road_of_ones_own_level(
     places = chosen[(room[road] > 3.5) & (room[1 - road] < -1.0)][:5]
     assert len(places) > 0
     for pair in places:
-        events = _coasted(_standing(somewhere, town, pair), atlas)
+        events = _coasted(_at_pair(somewhere, town, pair), atlas)
         assert events.offroad.tolist() == [road == 1, road == 0]
         assert not events.collision.any()

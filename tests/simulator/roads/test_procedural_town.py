@@ -1,4 +1,4 @@
-"""Made towns: the same one for a number, roads that lead on and keep clear of each other, the shapes they are for."""
+"""Procedural towns are a function of their number; lanes are connected, roads keep apart, bends turn both ways."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def strip(town: RoadMap, lane: int) -> shapely.Polygon:
 
 
 def curvature(line: np.ndarray) -> np.ndarray:
-    """Signed, 1/m, over stretches of about two metres."""
+    """Signed curvature, 1/m, over pieces of about two metres."""
     arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
     even = np.linspace(0, arc[-1], max(3, int(arc[-1] / 2)))
     xy = np.stack([np.interp(even, arc, line[:, axis]) for axis in (0, 1)], axis=1)
@@ -45,13 +45,13 @@ def curvature(line: np.ndarray) -> np.ndarray:
     return np.diff(yaw) / (even[1] - even[0])
 
 
-def test_a_number_makes_one_town(town: RoadMap) -> None:
+def test_a_town_is_a_function_of_its_number(town: RoadMap) -> None:
     again = generate_town(int(town.name.removeprefix("Made-")))
     assert all(np.array_equal(getattr(town, name), getattr(again, name)) for name in vars(town))
     assert not np.array_equal(town.point_xyz, generate_town(99).point_xyz)
 
 
-def test_from_every_lane_every_other_can_be_reached(town: RoadMap) -> None:
+def test_every_lane_can_be_reached_from_every_other(town: RoadMap) -> None:
     seen, waiting = {0}, deque([0])
     while waiting:
         for after in town.lane_successors[waiting.popleft()]:
@@ -65,8 +65,8 @@ def test_from_every_lane_every_other_can_be_reached(town: RoadMap) -> None:
     )  # every lane is somebody's predecessor, so the way is open in both senses
 
 
-def test_roads_keep_clear_of_each_other(town: RoadMap) -> None:
-    """Lanes outside crossings share sides at most; a box of 2 m in the middle of any lane is on the road."""
+def test_roads_do_not_overlap(town: RoadMap) -> None:
+    """Lanes outside intersections share boundaries at most; a box of 2 m in the middle of any lane is on the road."""
     outside = [strip(town, lane) for lane in range(town.num_lanes) if town.lane_junction[lane] < 0]
     shared = shapely.union_all(outside).area
     assert shared == pytest.approx(sum(one.area for one in outside), rel=0.01)
@@ -79,7 +79,7 @@ def test_roads_keep_clear_of_each_other(town: RoadMap) -> None:
         assert road.covers(shapely.LineString(points(town, lane)).buffer(1.0, cap_style="flat"))
 
 
-def test_bends_are_as_tight_as_promised_and_turn_both_ways(town: RoadMap) -> None:
+def test_bends_keep_the_least_radius_and_turn_both_ways(town: RoadMap) -> None:
     bends = [curvature(points(town, lane)) for lane in range(town.num_lanes)]
     half = WIDTH_M[1] / 2
     for lane, bend in enumerate(bends):
@@ -90,7 +90,7 @@ def test_bends_are_as_tight_as_promised_and_turn_both_ways(town: RoadMap) -> Non
     assert len(winding) > 0.1 * town.num_lanes
 
 
-def test_made_towns_are_cached_maps_like_others() -> None:
+def test_procedural_towns_are_cached_like_other_maps() -> None:
     first, again = (load_maps(["Made-1"])[0] for _ in range(2))
     assert np.array_equal(first.point_xyz, again.point_xyz)
     assert first.importer == "made town 1"

@@ -1,4 +1,4 @@
-"""A road map keeps what was put in, and refuses what it cannot be."""
+"""Road maps survive saving and loading unchanged; invalid maps and files are refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_load_returns_what_save_wrote(town: RoadMap, tmp_path: Path) -> None:
             assert before.dtype == after.dtype, field.name
 
 
-def test_pieces_come_back_as_they_went_in() -> None:
+def test_packed_pieces_are_returned_unchanged() -> None:
     lines = [np.array([[0.0, 0, 0], [1, 0, 0]]), np.array([[5.0, 5, 1], [6, 5, 1], [7, 5, 1]])]
     points, start, count = pack_pieces(lines)
     assert points.shape == (5, 3)
@@ -51,7 +51,7 @@ def test_pad_indices() -> None:
 
 @pytest.mark.parametrize("name", ["Town02", "Town03", "Town07"])
 def test_lane_geometry(name: str) -> None:
-    """Points are close together, yaw follows them, the left boundary lies on the left."""
+    """Points are dense, yaw is the direction of the line, and the left boundary is on the left."""
     road_map = load_maps([name])[0]
     for lane in range(road_map.num_lanes):
         start, count = road_map.lane_start[lane], road_map.lane_count[lane]
@@ -145,13 +145,13 @@ def test_nan_points_are_refused(town: RoadMap, tmp_path: Path) -> None:
         ("edge_count", 1, "edge_start and edge_count must tile"),
     ],
 )
-def test_impossible_values_are_refused(town: RoadMap, field: str, value: float, sentence: str) -> None:
+def test_invalid_values_are_refused(town: RoadMap, field: str, value: float, sentence: str) -> None:
     array = getattr(town, field).copy()
     array.flat[0] = value
     assert sentence in _refusal(town, **{field: array})
 
 
-def test_impossible_shapes_are_refused(town: RoadMap) -> None:
+def test_wrong_shapes_are_refused(town: RoadMap) -> None:
     assert "lane_width_m has 3 rows" in _refusal(town, lane_width_m=town.lane_width_m[:3])
     assert "point_xyz has shape" in _refusal(town, point_xyz=town.point_xyz[:, :2])
     assert "lane_left has type float32; expected int32" in _refusal(
