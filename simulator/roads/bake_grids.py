@@ -32,7 +32,7 @@ from simulator.roads.road_map import RoadMap
 MARGIN_M = 15.0  # width of the band of cells around all geometry
 NEAR_ROAD_M = 25.0  # cells whose centre is this close to a lane, a road edge or drivable ground get a row
 EDGE_SEGMENT_M = 5.0  # longest road edge segment
-EDGE_TOLERANCE_M = 0.1  # segments stay this close to the original edge
+SEGMENT_TOLERANCE_M = 0.1  # segments stay this close to the original edge
 EDGE_SIDE_M = 0.5  # lateral distance from an edge at which the side of the road is determined
 _CHUNK = 4096  # cells handled at a time
 
@@ -125,7 +125,7 @@ def edge_segments(
     """Road edges as straight segments (x0, y0, x1, y1; m) of at most EDGE_SEGMENT_M, and their heights (m)."""
     starts, ends = [], []
     for line in road_map.pieces("edge"):
-        points = simplified(line.astype(np.float64), EDGE_SEGMENT_M, EDGE_TOLERANCE_M)
+        points = simplified(line.astype(np.float64), EDGE_SEGMENT_M, SEGMENT_TOLERANCE_M)
         starts.append(points[:-1])
         ends.append(points[1:])
     if not starts:

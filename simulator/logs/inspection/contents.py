@@ -31,7 +31,7 @@ class SourceSummary:
     repairs: dict[str, tuple[int, int]] = field(default_factory=dict)  # count, scenes
 
 
-def summarise(scenes: Iterable[LoggedScene]) -> dict[str, SourceSummary]:
+def summarise_sources(scenes: Iterable[LoggedScene]) -> dict[str, SourceSummary]:
     """The summary of every source, by name."""
     result: dict[str, SourceSummary] = {}
     for scene in scenes:
@@ -58,7 +58,7 @@ def summarise(scenes: Iterable[LoggedScene]) -> dict[str, SourceSummary]:
 def summary_lines(scenes: Iterable[LoggedScene]) -> list[str]:
     """The summaries as lines of text, one source after the other."""
     lines = []
-    for source, mine in summarise(scenes).items():
+    for source, mine in summarise_sources(scenes).items():
         kinds = ", ".join(f"{count} {name}s" for name, count in zip(KIND_NAMES, mine.tracks, strict=True))
         steps = (
             f"{min(mine.steps)}"

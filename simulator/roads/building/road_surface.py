@@ -25,7 +25,7 @@ KERB_REACH_M = 12.0
 """A kerb this near bounds the drivable area beside a lane: a lane, a parking bay and a bus bay are not wider."""
 LANE_REACH_M = 12.0
 """The ground between two centrelines this near, with no kerb between them, is drivable."""
-SEAM_M = 0.3
+SEAM_HALF_WIDTH_M = 0.3
 """Gaps narrower than twice this are closed."""
 LARGEST_GAP_M2 = 2500.0
 """Holes up to this size may be drivable: two rows of parking bays between aisles 70 m long have less."""
@@ -114,9 +114,9 @@ def level_masks(stations: SampledLines) -> list[Bool[np.ndarray, " stations"]]:
 
 
 def close_seams(area: shapely.Geometry) -> shapely.Geometry:
-    """The area with gaps narrower than 2 SEAM_M closed."""
-    grown = shapely.buffer(area, SEAM_M, join_style="mitre")
-    return shapely.simplify(shapely.buffer(grown, -SEAM_M, join_style="mitre"), TOLERANCE_M)
+    """The area with gaps narrower than 2 SEAM_HALF_WIDTH_M closed."""
+    grown = shapely.buffer(area, SEAM_HALF_WIDTH_M, join_style="mitre")
+    return shapely.simplify(shapely.buffer(grown, -SEAM_HALF_WIDTH_M, join_style="mitre"), TOLERANCE_M)
 
 
 def with_open_gaps(area: shapely.Geometry, edges: Sequence[np.ndarray]) -> shapely.Geometry:
@@ -126,7 +126,9 @@ def with_open_gaps(area: shapely.Geometry, edges: Sequence[np.ndarray]) -> shape
     kerbs = np.array([shapely.LineString(edge[:, :2]) for edge in edges], dtype=object)
     tree = shapely.STRtree(kerbs)
     opened = [
-        part for gap in gaps for part in _open_parts(gap, kerbs[tree.query(gap, "dwithin", 2 * SEAM_M)])
+        part
+        for gap in gaps
+        for part in _open_parts(gap, kerbs[tree.query(gap, "dwithin", 2 * SEAM_HALF_WIDTH_M)])
     ]
     # The parts were cut along kerbs; buffered a little, they touch the area again.
     grown = [shapely.buffer(part, 0.02, join_style="mitre") for part in opened]
@@ -137,7 +139,7 @@ def _open_parts(gap: shapely.Polygon, kerbs: np.ndarray) -> list[shapely.Geometr
     """The parts of a gap, divided by kerbs, that are open to the road around."""
     walls = shapely.union_all(kerbs)
     parts = shapely.get_parts(shapely.difference(gap, shapely.buffer(walls, 0.01)))
-    near_walls = shapely.buffer(walls, 2 * SEAM_M)
+    near_walls = shapely.buffer(walls, 2 * SEAM_HALF_WIDTH_M)
     around = shapely.boundary(parts)
     free = shapely.length(shapely.difference(around, near_walls)) / np.maximum(shapely.length(around), 1e-9)
     return list(parts[free >= OPEN_SHARE])

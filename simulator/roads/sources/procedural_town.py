@@ -46,7 +46,7 @@ LIMIT_KMH = (30.0, 65.0)
 LEAST_RADIUS_M, LEAST_TURN_RADIUS_M = 8.0, 4.5
 CIRCLE_M, CIRCLE_AHEAD = (6.5, 9.5), (1.6, 2.0)
 """Radius of a turning circle, and the distance of its centre from the end of the road, in radii."""
-POINT_M = 0.5
+POINT_SPACING_M = 0.5
 CORNER_M = 2.0
 """Radius of the kerbs between two arms of an intersection."""
 CONTROL_SHARES: dict[StopKind | None, float] = {
@@ -186,7 +186,7 @@ def _spline(points: np.ndarray, first: np.ndarray, last: np.ndarray) -> Line:
     """A cubic spline through points [n, 2] m with these unit tangents at its ends, at height 0."""
     arc = arc_length(points)
     curve = CubicSpline(arc, points, bc_type=((1, first), (1, last)))
-    xy = curve(np.linspace(0, arc[-1], max(8, int(arc[-1] / POINT_M))))
+    xy = curve(np.linspace(0, arc[-1], max(8, int(arc[-1] / POINT_SPACING_M))))
     return np.column_stack([xy, np.zeros(len(xy))])
 
 
@@ -224,7 +224,7 @@ def _heading(pair: np.ndarray) -> np.ndarray:
 
 def _bezier(control: np.ndarray) -> Line:
     """A cubic Bezier curve with control points [4, 2] m, at height 0."""
-    share = np.linspace(0, 1, max(8, int(np.linalg.norm(control[3] - control[0]) / POINT_M)))[:, None]
+    share = np.linspace(0, 1, max(8, int(np.linalg.norm(control[3] - control[0]) / POINT_SPACING_M)))[:, None]
     basis = [(1 - share) ** 3, 3 * share * (1 - share) ** 2, 3 * share**2 * (1 - share), share**3]
     xy = np.sum([weight * point for weight, point in zip(basis, control, strict=True)], axis=0)
     return np.column_stack([xy, np.zeros(len(xy))])
