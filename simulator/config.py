@@ -129,18 +129,18 @@ class SimulatorConfig:
             "always_green_share",
             "all_way_stop_share",
             "inactive_reset_share",
-            *ROLE_SHARES,
+            *CONTROLLER_SHARES,
         )
         for name in names:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} must lie in [0, 1]")
         if self.mixed_share > 1:
-            raise ValueError(f"{' + '.join(ROLE_SHARES)} is {self.mixed_share:g}; it must not exceed 1")
+            raise ValueError(f"{' + '.join(CONTROLLER_SHARES)} is {self.mixed_share:g}; it must not exceed 1")
 
     @property
     def mixed_share(self) -> float:
         """Share of agents that are anything but a plain policy-driven agent."""
-        return sum(getattr(self, name) for name in ROLE_SHARES)
+        return sum(getattr(self, name) for name in CONTROLLER_SHARES)
 
     @property
     def episode_steps(self) -> int:
@@ -155,5 +155,5 @@ class SimulatorConfig:
 
 ROUTE_SPACING_M = 2.0
 """Distance between two stations of a route."""
-ROLE_SHARES = ("idm_share", "parked_share", "crashed_share", "blind_share", "braker_share")
+CONTROLLER_SHARES = ("idm_share", "parked_share", "crashed_share", "blind_share", "braker_share")
 """Settings that say which share of a town's agents has another role than to drive by policy."""

@@ -1,6 +1,7 @@
-"""The batch edge: the only place where one world becomes many (``vmap``) and one step becomes an episode (``scan``)."""
+"""The batch edge: one world becomes many (``vmap``), and one step becomes an episode (`rollout`, the only ``scan``)."""
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +9,24 @@ from jaxtyping import Array, Bool, Int, Key
 
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
+from simulator.dynamics.action_model import ActionModel
+from simulator.dynamics.jerk_actions import JERK_ACTIONS
 from simulator.reset.spawn import reset
 from simulator.state import Events, WorldState
 from simulator.step import step
 
-Choose = Callable[[WorldState, Array], Array]
-"""Picks actions [worlds, agents] from batched states and a key (consumed)."""
+PolicyFn = Callable[[WorldState, Array], Any]
+"""Actions of batched worlds, leaves [worlds, agents, ...], from their state and a key (consumed)."""
+StepFn = Callable[[WorldState, Any], tuple[WorldState, Events]]
+
+
+class Step(NamedTuple):
+    """One step of a `rollout`, as its recorder sees it."""
+
+    state: Any  # before the step
+    action: Any  # what the policy gave
+    next_state: Any
+    outcome: Any  # what the step gave besides the next state: `Events` of worlds
 
 
 def reset_worlds(
@@ -35,10 +48,14 @@ def reset_anywhere(keys: Key[Array, " worlds"], atlas: RoadAtlas, config: Simula
 
 
 def step_worlds(
-    state: WorldState, action: Int[Array, "worlds agents"], atlas: RoadAtlas, config: SimulatorConfig
+    state: WorldState,
+    action: Any,
+    atlas: RoadAtlas,
+    config: SimulatorConfig,
+    model: ActionModel = JERK_ACTIONS,
 ) -> tuple[WorldState, Events]:
-    """One step of every world."""
-    return jax.vmap(step, (0, 0, None, None))(state, action, atlas, config)
+    """One step of every world; ``action`` has leaves [worlds, agents, ...], see `simulator.step.step`."""
+    return jax.vmap(lambda world, act: step(world, act, atlas, config, model))(state, action)
 
 
 def needs_reset(state: WorldState, config: SimulatorConfig) -> Bool[Array, " worlds"]:
@@ -56,9 +73,9 @@ def is_over(state: WorldState, config: SimulatorConfig) -> Bool[Array, " worlds"
 
 def has_ended(state: WorldState) -> Bool[Array, " worlds"]:
     """Worlds whose recording is over: nothing is known of what its agents did next. Never worlds in towns."""
-    if state.scenario.logged is None:
+    if state.scenario.log is None:
         return jnp.zeros(state.step.shape, bool)
-    return state.step >= state.scenario.logged.last_step
+    return state.step >= state.scenario.log.last_step
 
 
 def select_worlds(which: Bool[Array, " worlds"], new: WorldState, old: WorldState) -> WorldState:
@@ -70,21 +87,69 @@ def select_worlds(which: Bool[Array, " worlds"], new: WorldState, old: WorldStat
     return jax.tree.map(pick, new, old)
 
 
-def roll(
+def rollout(
+    policy_fn: Callable[[Any, Any], Any],
+    step_fn: Callable[[Any, Any], tuple[Any, Any]],
+    state: Any,
+    inputs: Any,
+    record: Callable[[Step], Any] | None = None,
+) -> tuple[Any, Any]:
+    """Acts and steps once for every entry of ``inputs``; the only loop over time.
+
+    ``policy_fn(state, input)`` gives the action from the state and that step's entry of ``inputs`` (a pytree whose
+    leaves have a leading [steps] axis: PRNG keys, logged poses, ...), ``step_fn(state, action)`` the next state and an
+    outcome. State, action and outcome may be any pytrees; worlds are advanced by `step_fn_of`.
+
+    Returns the last state and what ``record`` made of every `Step`, with a leading [steps] axis (None without one).
+    """
+
+    def one(state: Any, step_input: Any) -> tuple[Any, Any]:
+        action = policy_fn(state, step_input)
+        next_state, outcome = step_fn(state, action)
+        kept = None if record is None else record(Step(state, action, next_state, outcome))
+        return next_state, kept
+
+    return jax.lax.scan(one, state, inputs)
+
+
+def step_fn_of(
+    atlas: RoadAtlas,
+    config: SimulatorConfig,
+    model: ActionModel = JERK_ACTIONS,
+    stop: Callable[[WorldState], Bool[Array, " worlds"]] | None = None,
+) -> StepFn:
+    """`step_worlds` as a function of batched worlds and their actions alone, for `rollout`.
+
+    Worlds for which ``stop`` holds before the step stay as they are.
+    """
+
+    def step_fn(state: WorldState, action: Any) -> tuple[WorldState, Events]:
+        next_state, events = step_worlds(state, action, atlas, config, model)
+        if stop is not None:
+            goes_on = ~stop(state)
+            next_state = select_worlds(goes_on, next_state, state).replace(scenario=state.scenario)
+        return next_state, events
+
+    return step_fn
+
+
+def rollout_worlds(
+    policy_fn: PolicyFn,
     key: Key[Array, ""],
     state: WorldState,
-    choose: Choose,
     atlas: RoadAtlas,
     config: SimulatorConfig,
     num_steps: int,
 ) -> tuple[WorldState, Int[Array, ""]]:
-    """Drives batched worlds for ``num_steps`` without resets; returns the last state and the agent-steps taken."""
+    """Drives batched worlds for ``num_steps`` without resets; the key is consumed.
 
-    def one(carry: tuple[WorldState, Array], step_key: Array) -> tuple[tuple[WorldState, Array], None]:
-        world, taken = carry
-        following, _ = step_worlds(world, choose(world, step_key), atlas, config)
-        return (following, taken + (world.active & world.spawned).sum()), None
+    Returns the last state and the agent-steps taken by agents that count in metrics.
+    """
+    keys = jax.random.split(key, num_steps)
+    state, taken = rollout(policy_fn, step_fn_of(atlas, config), state, keys, count_agent_steps)
+    return state, taken.sum()
 
-    start = (state, jnp.zeros((), jnp.int32))
-    (state, taken), _ = jax.lax.scan(one, start, jax.random.split(key, num_steps))
-    return state, taken
+
+def count_agent_steps(step: Step) -> Int[Array, ""]:
+    """Agents of all worlds that count in metrics and acted in this step; a recorder for `rollout`."""
+    return (step.state.active & step.state.spawned).sum()

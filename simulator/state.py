@@ -12,28 +12,29 @@ from flax import struct
 from simulator.array_field import ArrayField
 from simulator.config import ROUTE_SPACING_M
 from simulator.conventions import WHEELBASE_RATIO
+from simulator.poses import rear_axle_pose
 
 ROUTE_WIDTH = 6
 """Columns of `Scenario.route`."""
 
 POLICY, LOG, IDM, PARKED = range(4)
 CONTROL_NAMES = ("policy", "log", "idm", "parked")
-"""Who drives an agent: a policy's actions, its own recorded track, `simulator.agents.idm`, or nobody."""
-NO_NOISE, BLIND, BRAKER = range(3)
-NOISE_NAMES = ("none", "blind", "braker")
-"""What is wrong with an agent that a policy drives; see `simulator.agents.faulty_agents`."""
+"""Controller of an agent: a policy's actions, its logged track, `simulator.agents.idm`, or none."""
+NO_FAULT, BLIND, SUDDEN_BRAKING = range(3)
+FAULT_NAMES = ("none", "blind", "sudden braking")
+"""Fault of an agent that a policy drives; see `simulator.agents.faulty_agents`."""
 
 
 @struct.dataclass
-class Logged:
-    """The recorded traffic of one world from the step at which its episode starts, at the simulator's own step."""
+class LogReplay:
+    """The logged traffic of one world, at the simulator's step."""
 
     position: ArrayField  # [agents, steps, 3] m, world; the last one holds beyond the end
     yaw: ArrayField  # [agents, steps] rad
     speed: ArrayField  # [agents, steps] m/s, signed, along the heading
-    valid: ArrayField  # [agents, steps] bool: was seen
+    valid: ArrayField  # [agents, steps] bool: the log has a state
     light_state: ArrayField  # [stops, steps] int32: per stop line of the world's own map
-    last_step: ArrayField  # [] int32: the last recorded step; what follows is padding
+    last_step: ArrayField  # [] int32: the last logged step; what follows is padding
 
 
 @struct.dataclass
@@ -55,11 +56,11 @@ class Scenario:
     lights_on: ArrayField  # [] bool: False in worlds without any traffic light
     map_matrix: ArrayField  # [2, 2] world from map; see `simulator.atlas.affine_variants`
     map_inverse: ArrayField  # [2, 2] map from world
-    control: ArrayField  # [agents] int32: index into CONTROL_NAMES, who drives
-    noise: ArrayField  # [agents] int32: index into NOISE_NAMES
-    logged: Any = None  # Logged where the world replays recorded traffic, else None: no leaves at all
+    control: ArrayField  # [agents] int32: index into CONTROL_NAMES
+    fault: ArrayField  # [agents] int32: index into FAULT_NAMES
+    log: Any = None  # LogReplay where the world replays a log, else None: no leaves at all
     has_idm: bool = struct.field(pytree_node=False, default=False)  # compiled in only where agents may be IDM
-    has_noise: bool = struct.field(pytree_node=False, default=False)  # ... may be BLIND or BRAKER
+    has_faults: bool = struct.field(pytree_node=False, default=False)  # ... may be BLIND or SUDDEN_BRAKING
     baseline: str = struct.field(
         pytree_node=False, default=""
     )  # stands in for the policy: `simulator.agents.baselines`
@@ -73,11 +74,6 @@ class Scenario:
     def route_yaw(self) -> ArrayField:
         """[agents, stations] rad."""
         return jnp.arctan2(self.route[..., 3], self.route[..., 2])
-
-    @property
-    def route_limit_mps(self) -> ArrayField:
-        """[agents, stations] m/s: speed limit along the route."""
-        return self.route[..., 5]
 
 
 @struct.dataclass
@@ -100,14 +96,14 @@ class WorldState:
     spawned: ArrayField  # [agents] bool: placed at reset to drive by policy, without faults; only these count
     stopped_s: ArrayField  # [agents] s at a standstill
     collisions: ArrayField  # [agents] int32 so far
-    offroads: ArrayField  # [agents] int32 departures from the drivable area so far
+    offroads: ArrayField  # [agents] int32 off-road events so far
     red_lights: ArrayField  # [agents] int32 red lights run so far
     stop_signs: ArrayField  # [agents] int32 stop signs run so far
-    halted: ArrayField  # [agents] bool: stood still before the stop sign whose line is just ahead
+    has_stopped_at_sign: ArrayField  # [agents] bool: made a full stop before the sign whose line is just ahead
     distance_m: ArrayField  # [agents] m driven so far
     best_route_m: ArrayField  # [agents] m: farthest point of the route reached
     scenario: Scenario
-    conduct: Any = None  # `simulator.metrics.driving_quality.Conduct` where detailed metrics are on
+    driving_quality: Any = None  # `metrics.driving_quality.DrivingQuality` where detailed metrics are on
 
 
 @struct.dataclass
@@ -121,7 +117,7 @@ class Events:
     goal: ArrayField  # [agents] bool: reached the goal it was heading for
     arrived: ArrayField  # [agents] bool: that goal was its last
     progress_m: ArrayField  # [agents] m gained along the route; negative when backing up
-    conduct: Any = None  # `simulator.metrics.driving_quality.ConductEvents` where detailed metrics are on
+    driving_quality: Any = None  # `metrics.driving_quality.DrivingQualityEvents` where detailed metrics are on
 
 
 def route_table(xyz: ArrayField, yaw: ArrayField, limit_mps: ArrayField) -> ArrayField:
@@ -163,7 +159,6 @@ def wheelbase(size: ArrayField) -> ArrayField:
 
 
 def rear_axle(position: ArrayField, yaw: ArrayField, size: ArrayField) -> ArrayField:
-    """Rear-axle centre [..., 3] in world metres: half a wheelbase behind the centre of the box."""
-    back = 0.5 * wheelbase(size)
-    offset = jnp.stack([back * jnp.cos(yaw), back * jnp.sin(yaw), jnp.zeros_like(yaw)], axis=-1)
-    return position - offset
+    """Centre of the rear axle [..., 3] in world metres, at the height of ``position``."""
+    pose = rear_axle_pose(position[..., 0], position[..., 1], yaw, wheelbase(size))
+    return jnp.concatenate([pose[..., :2], position[..., 2:]], axis=-1)

@@ -1,19 +1,23 @@
 """One step of one world: move, follow the route, and notice what went wrong."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool
 
 from simulator import collision
 from simulator.agents import baselines, faulty_agents
-from simulator.agents.controllers import drive_others
-from simulator.atlas.edge_distance import corner_room
+from simulator.agents.controllers import advance_other_controllers
+from simulator.atlas.edge_distance import corner_edge_distance
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.conventions import STANDSTILL_MPS
 from simulator.dynamics import bicycle
-from simulator.metrics.driving_quality import judge
-from simulator.metrics.stop_lines import watch_stop_lines
+from simulator.dynamics.action_model import ActionModel
+from simulator.dynamics.jerk_actions import JERK_ACTIONS
+from simulator.metrics.driving_quality import update_driving_quality
+from simulator.metrics.stop_line_infractions import detect_stop_line_infractions
 from simulator.state import IDM, LOG, Events, WorldState, nearest_station, route_rows
 
 # Stations searched for the nearest, and how many of them lie behind the last one: at 20 m/s and 0.5 s an agent passes
@@ -22,22 +26,30 @@ _WINDOW, _BEHIND = 10, 2
 
 
 def step(
-    state: WorldState, action: Int[Array, " agents"], atlas: RoadAtlas, config: SimulatorConfig
+    state: WorldState,
+    action: Any,
+    atlas: RoadAtlas,
+    config: SimulatorConfig,
+    model: ActionModel = JERK_ACTIONS,
 ) -> tuple[WorldState, Events]:
-    """Advances one world by ``config.timestep_s``.
+    """Advances one world by ``config.timestep_s``; returns the next state and what happened.
 
-    ``action`` [agents] indexes ``dynamics.ACTIONS``; agents that are not active ignore theirs. An agent that collides
-    or leaves the drivable area stops there and stays as an obstacle; one that reaches its last goal vanishes.
+    ``action`` has leaves [agents, ...] and means what ``model`` says: indices of jerks by default, controls, or
+    trajectories to follow (`simulator.dynamics.action_model`). Agents that are not active ignore theirs. An agent
+    that collides or leaves the drivable area stops there and stays as an obstacle; one that reaches its last goal
+    vanishes.
     """
-    moved = move(state, action, config)
+    moved = move(state, action, config, model)
     moved = _follow_route(moved)
-    moved = drive_others(state, moved, atlas, config)
-    lines = watch_stop_lines(state, moved, atlas, config)
+    moved = advance_other_controllers(state, moved, atlas, config)
+    lines = detect_stop_line_infractions(state, moved, atlas, config)
     touching = collision.colliding_pairs(moved.position, moved.yaw, state.scenario.size, moved.present)
     collision_now = touching.any(axis=1) & state.active
-    conduct, noticed = state.conduct, None
+    driving_quality, noticed = state.driving_quality, None
     if config.detailed_metrics:
-        conduct, noticed = judge(state, moved, touching, lines.yield_line, atlas, config)
+        driving_quality, noticed = update_driving_quality(
+            state, moved, touching, lines.yield_line, atlas, config
+        )
     offroad = _leaves_road(moved, atlas, config) & state.active
     goal, arrived = _reaches_goal(moved)
     crashed = collision_now | offroad
@@ -50,21 +62,23 @@ def step(
         goal=goal,
         arrived=arrived,
         progress_m=jnp.where(state.active, moved.route_m - state.route_m, 0.0),
-        conduct=noticed,
+        driving_quality=noticed,
     )
-    moved = moved.replace(halted=lines.halted, conduct=conduct)
+    moved = moved.replace(has_stopped_at_sign=lines.has_stopped_at_sign, driving_quality=driving_quality)
     return _record(state, moved, events, config), events
 
 
-def move(state: WorldState, action: Int[Array, " agents"], config: SimulatorConfig) -> WorldState:
-    """The dynamics alone: active agents move on their plane, nothing is noticed.
+def move(
+    state: WorldState, action: Any, config: SimulatorConfig, model: ActionModel = JERK_ACTIONS
+) -> WorldState:
+    """The state after the dynamics alone: active agents have moved in the plane, nothing else is updated.
 
-    Agents that are driven by the intelligent driver model or by their log move later (`roles.drive_others`).
+    Agents driven by IDM or by their log move later (`controllers.advance_other_controllers`).
     """
-    if state.scenario.has_noise:
-        action = faulty_agents.override(state, action, config)
+    if state.scenario.has_faults:
+        action = faulty_agents.apply_sudden_braking(state, action, model, config)
     motion = bicycle.motion_of(state)
-    moved = bicycle.advance(motion, bicycle.jerks_of(action), bicycle.vehicle_of(state), config.timestep_s)
+    moved = model.forward(motion, action, bicycle.vehicle_of(state), config.timestep_s)
     moved = jax.tree.map(lambda new, old: jnp.where(state.active, new, old), moved, motion)
     after = state.replace(
         position=jnp.stack([moved.x, moved.y, state.position[:, 2]], axis=-1),
@@ -74,8 +88,8 @@ def move(state: WorldState, action: Int[Array, " agents"], config: SimulatorConf
         lateral_acceleration=moved.lateral_acceleration,
         steering=moved.steering,
     )
-    if state.scenario.has_noise:
-        after = faulty_agents.hold(state, after, config)
+    if state.scenario.has_faults:
+        after = faulty_agents.hold_at_standstill(state, after, config)
     if state.scenario.baseline == baselines.CONSTANT_VELOCITY:
         after = baselines.keep_velocity(state, after, config)
     return after
@@ -104,7 +118,7 @@ def _follow_route(state: WorldState) -> WorldState:
 
 
 def _leaves_road(state: WorldState, atlas: RoadAtlas, config: SimulatorConfig) -> Bool[Array, " agents"]:
-    return (corner_room(state, atlas, config) < -config.offroad_margin_m).any(axis=1)
+    return (corner_edge_distance(state, atlas, config) < -config.offroad_margin_m).any(axis=1)
 
 
 def _reaches_goal(state: WorldState) -> tuple[Bool[Array, " agents"], Bool[Array, " agents"]]:

@@ -1,4 +1,4 @@
-"""What an action is, three ways: jerks, acceleration and steering rate, or a whole plan. One interface for all."""
+"""What an action means: one interface for jerks, acceleration and steering rate, trajectories, and mixtures of them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from simulator.dynamics.bicycle import Motion, Vehicle
 from simulator.dynamics.jerk_actions import JerkActions
 from simulator.dynamics.log_window import Ahead
 from simulator.dynamics.steering_rate_actions import ContinuousSteeringRate, SteeringRateActions
-from simulator.dynamics.trajectory_actions import PlanActions
+from simulator.dynamics.trajectory_actions import TrajectoryActions
 
 
 @runtime_checkable
 class ActionModel(Protocol):
     """How an action moves a vehicle, and which action explains how a vehicle moved.
 
-    All methods are pure, keep any leading axes [...] of motions, actions and vehicles, and can be compiled and
-    mapped. ``num_actions`` is how many actions there are, or None where they are continuous; discrete actions are
-    int32 indices [...]. ``horizon_s`` is how far ahead `toward` wants to look.
+    Models are hashable (an argument of `simulator.step.step` that `jit` holds static), and their methods are pure:
+    they keep any leading axes [...] of motions, actions and vehicles. An action is an array or a pytree of arrays.
+    ``num_actions`` is how many actions there are, or None where they are continuous; discrete actions are int32
+    indices [...]. ``horizon_s`` is how far ahead `toward` looks.
     """
 
     @property
@@ -33,28 +34,31 @@ class ActionModel(Protocol):
     def inverse(self, before: Motion, after: Motion, vehicle: Vehicle, timestep_s: float) -> Any:
         """The action that explains one transition best.
 
-        For the models with jerks or controls ``forward(before, inverse(before, after))`` is ``after`` whenever some
-        action leads there.
+        For jerks and controls ``forward(before, inverse(before, after))`` is ``after`` whenever some action leads
+        there.
         """
 
     def toward(self, motion: Motion, ahead: Ahead, vehicle: Vehicle, timestep_s: float) -> Any:
         """The action that leads from ``motion`` nearest to the next poses of a log."""
 
+    def hardest_braking(self, action: Any) -> Any:
+        """Actions of the shape of ``action`` that brake as hard as the model can."""
 
-_MODELS: dict[str, Callable[..., ActionModel]] = {
+
+ACTION_MODELS: dict[str, Callable[..., ActionModel]] = {
     "jerk": JerkActions,
     "steering_rate": SteeringRateActions,
     "steering_rate_continuous": ContinuousSteeringRate,
-    "plan": PlanActions,
+    "trajectory": TrajectoryActions,
 }
 
 
 def action_model(name: str, **settings: Any) -> ActionModel:
-    """The model of a name, with its own settings: "jerk", "steering_rate", "steering_rate_continuous" or "plan".
+    """The model of a name in ACTION_MODELS, with its own settings.
 
     Raises:
         ValueError: No model has that name.
     """
-    if name not in _MODELS:
-        raise ValueError(f"action model {name!r} is unknown; known are {', '.join(sorted(_MODELS))}")
-    return _MODELS[name](**settings)
+    if name not in ACTION_MODELS:
+        raise ValueError(f"action model {name!r} is unknown; known are {', '.join(sorted(ACTION_MODELS))}")
+    return ACTION_MODELS[name](**settings)

@@ -20,7 +20,7 @@ from simulator.dynamics.log_to_actions import actions_of_track
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog
 
-MODELS = ("steering_rate_continuous", "steering_rate", "jerk", "plan")
+MODELS = ("steering_rate_continuous", "steering_rate", "jerk", "trajectory")
 NEAR_M = 0.3
 MOVES_M = 3.0
 """A vehicle moves if its first and last positions are farther apart than this."""

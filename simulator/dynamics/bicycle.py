@@ -18,8 +18,10 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from simulator.angles import wrap_angle
 from simulator.array_field import ArrayField
 from simulator.conventions import LATERAL_JERKS_MPS3, LONGITUDINAL_JERKS_MPS3
+from simulator.poses import rear_axle_pose
 from simulator.state import WorldState, wheelbase
 
 ACTIONS = np.array([(a, b) for a in LONGITUDINAL_JERKS_MPS3 for b in LATERAL_JERKS_MPS3], dtype=np.float32)
@@ -97,20 +99,12 @@ def logged_vehicle(size: Float[Array, "*agents 3"], max_speed_mps: float = 60.0)
 
 def rear_pose(motion: Motion, vehicle: Vehicle) -> Float[Array, "*agents 3"]:
     """The rear axle's x, y (m) and yaw (rad) in the world frame."""
-    half = 0.5 * vehicle.wheelbase
-    x, y = motion.x - half * jnp.cos(motion.yaw), motion.y - half * jnp.sin(motion.yaw)
-    return jnp.stack([x, y, motion.yaw], axis=-1)
+    return rear_axle_pose(motion.x, motion.y, motion.yaw, vehicle.wheelbase)
 
 
-def to_rear_axle_frame(
-    poses: Float[Array, "*poses 3"], origin: Float[Array, "*#poses 3"]
-) -> Float[Array, "*poses 3"]:
-    """World poses (x, y, yaw) as seen from the pose ``origin``; both broadcast."""
-    cos, sin = jnp.cos(origin[..., 2]), jnp.sin(origin[..., 2])
-    dx, dy = poses[..., 0] - origin[..., 0], poses[..., 1] - origin[..., 1]
-    return jnp.stack(
-        [dx * cos + dy * sin, -dx * sin + dy * cos, wrap_angle(poses[..., 2] - origin[..., 2])], axis=-1
-    )
+def rear_poses(state: WorldState) -> Float[Array, "*worlds agents 3"]:
+    """World pose (x, y m, yaw rad) of every agent's rear axle."""
+    return rear_pose(motion_of(state), vehicle_of(state))
 
 
 def snap(before: Array, after: Array) -> Array:
@@ -177,11 +171,6 @@ def heading(yaw: Float[Array, "*n"]) -> tuple[Float[Array, "*n"], Float[Array, "
     """
     cos_sin = jax.lax.map(lambda shift: jnp.cos(yaw - shift), jnp.array([0.0, 0.5 * jnp.pi], yaw.dtype))
     return cos_sin[0], cos_sin[1]
-
-
-def wrap_angle(angle: Array) -> Array:
-    """The same angle in [-pi, pi)."""
-    return jnp.mod(angle + jnp.pi, 2 * jnp.pi) - jnp.pi
 
 
 def jerks_of(action: Int[Array, "*agents"]) -> Float[Array, "*agents 2"]:

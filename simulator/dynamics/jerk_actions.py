@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from simulator.conventions import COAST, NUM_JERK_ACTIONS
-from simulator.dynamics.bicycle import ACTIONS, Motion, Vehicle, advance, jerks_of, wrap_angle
+from simulator.angles import wrap_angle
+from simulator.conventions import COAST, HARDEST_BRAKING, NUM_JERK_ACTIONS
+from simulator.dynamics.bicycle import ACTIONS, Motion, Vehicle, advance, jerks_of
 from simulator.dynamics.log_window import Ahead
 
 _CALM_FIRST = np.argsort(np.abs(ACTIONS).sum(axis=1), kind="stable").astype(np.int32)
@@ -89,7 +90,15 @@ class JerkActions:
         cost = each_ahead.misfit(x, y, yaw) + self.effort * effort
         return jnp.asarray(_CALM_FIRST)[jnp.argmin(cost, axis=-1)]
 
+    def hardest_braking(self, action: Int[Array, "*agents"]) -> Int[Array, "*agents"]:
+        """The hardest braking, straight ahead, for every agent."""
+        return jnp.full_like(action, HARDEST_BRAKING)
+
     def _try_all(self, motion: Motion, vehicle: Vehicle, timestep_s: float) -> Motion:
         """Where every action leads, fields [..., 12], in the order of `_CALM_FIRST`."""
         motion, vehicle = jax.tree.map(lambda field: field[..., None], (motion, vehicle))
         return advance(motion, jnp.asarray(ACTIONS[_CALM_FIRST]), vehicle, timestep_s)
+
+
+JERK_ACTIONS = JerkActions()
+"""What `simulator.step.step` takes unless told otherwise."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -11,17 +13,16 @@ from simulator.array_field import ArrayField
 from simulator.dynamics.action_model import ActionModel
 from simulator.dynamics.bicycle import Motion, logged_vehicle
 from simulator.dynamics.log_window import LoggedTrack, logged_motion, starts, windows
+from simulator.dynamics.trajectory_actions import TrajectoryAction
 
 
 @struct.dataclass
 class TrackActions:
     """One logged vehicle as actions, and where they lead when they are driven."""
 
-    action: ArrayField  # [time - 1, ...] of the model; means nothing where not ``acts``
+    action: Any  # leaves [time - 1, ...], of the model; means nothing where not ``acts``
     acts: ArrayField  # [time - 1] bool: the log is valid before and after this step
-    motion: (
-        Motion  # [time] the simulated vehicle before each action; means nothing where the log is not valid
-    )
+    motion: Motion  # [time] simulated, before each action; means nothing where the log is not valid
 
     @property
     def pose(self) -> Float[Array, "*agents time 3"]:
@@ -64,7 +65,9 @@ def actions_of_track(
     first = jax.tree.map(lambda field: field[0], log)
     _, (action, driven) = jax.lax.scan(step, first, (log, starts(valid), ahead, acts))
     driven = driven.replace(x=driven.x + origin[0], y=driven.y + origin[1])
-    return TrackActions(action[:-1], acts[:-1], driven)
+    if isinstance(action, TrajectoryAction):
+        action = action.replace(start=action.start.at[:, :2].add(origin))
+    return TrackActions(jax.tree.map(lambda field: field[:-1], action), acts[:-1], driven)
 
 
 def _choose(condition: Array, yes: Motion, no: Motion) -> Motion:

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
+from simulator.angles import wrap_angle
 from simulator.array_field import ArrayField
-from simulator.dynamics.bicycle import MAX_STEERING, Motion, Vehicle, rear_pose, wrap_angle
+from simulator.dynamics.bicycle import MAX_STEERING, Motion, Vehicle, rear_pose
 
 _HEADING_M = 1.5
 """A radian of heading weighs as much as this many metres: about the distance from the rear axle to the box centre."""

@@ -1,207 +1,175 @@
-"""Follow a plan by a linear-quadratic regulator on the kinematic bicycle, as NAVSIM and nuPlan drive their plans.
+"""NAVSIM's trajectory tracker: profiles of speed and curvature from a trajectory, and a one-step LQR on them.
 
-A plan is turned into profiles of speed and curvature (`simulator.dynamics.trajectory_profile`). Two small problems
-follow, each with ONE unknown, an input held over the tracking horizon of T = ``horizon_steps * spacing_s``, and a cost
-on the state at its end only: a one-step LQR. If the state then is ``free + gain * u``, the least of ``(free + gain u)'
-Q (free + gain u) + r u^2`` is ``u = -(gain' Q free) / (gain' Q gain + r)``.
+NAVSIM v2 (nuPlan's tracker) at STEP_S. A trajectory of N poses and the pose it starts from are interpolated linearly
+to poses p_k every STEP_S; interval k joins p_k and p_(k+1). Two least squares give one speed and one curvature per
+interval, with a_k = (v_(k+1) - v_k) / dt and k'_k = (kappa_(k+1) - kappa_k) / dt:
 
-    along      v(T) = v + T a, compared with the plan's speed in T: ``a = T q (v_plan(T) - v) / (T^2 q + r)``
-    across     with e the rear axle's distance to the left of where the plan is now and h its heading error,
-                   e'     = v h
-                   h'     = v (delta - delta_plan) / wheelbase,    delta_plan = atan(wheelbase * curvature_plan)
-                   delta' = rate
-               rolled out by Euler steps along the speeds that ``a`` leads to, once freely and once for a unit rate
+    speed      sum_k (dt v_k - d_k)^2 + JERK_PENALTY sum_k (a_(k+1) - a_k)^2,   d_k = displacement . heading of p_k
+    curvature  sum_k (dt v_k kappa_k - w_k)^2 + CURVATURE_RATE_PENALTY sum_k k'_k^2
+                   + INITIAL_CURVATURE_PENALTY kappa_0^2
 
-Near a standstill, of the vehicle and of the plan, the wheels rest and the acceleration is proportional to the error
-of speed. As in nuPlan there is no feedback of the distance along the plan. What is ours: the errors are taken about
-the plan's steering angle rather than its curvature (no lasting offset in a tight bend), and near a standstill means
-in either direction. All horizons are static, so the whole maps over any leading axes.
+with w_k the change of heading. An input is held over the horizon of HORIZON_STEPS steps, and the state at its end is
+weighted: with state ``free + gain * u`` there, ``u = -(gain' Q free) / (gain' Q gain + R)``.
+
+    longitudinal  v(T) = v + T a against the profile's speed HORIZON_STEPS ahead
+    lateral       e += dt v h,   h += dt v (delta / wheelbase - kappa),   delta += dt u,   with v along the constant a
+                  e: distance left of the trajectory's pose now, h: heading error, delta: steering angle
+
+Below STOP_SPEED_MPS, of the vehicle and of the profile ahead, a = -STOP_GAIN (v - v_ref) and the steering rate is 0.
+Ours: between profile samples values are interpolated, because a simulator step need not be STEP_S; at multiples of
+STEP_S this is NAVSIM's index. All functions keep any leading axes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 from jaxtyping import Array, Float
 
-from simulator.conventions import POSE_SPACING_S
-from simulator.dynamics.bicycle import (
-    MAX_ACCELERATION,
-    MAX_STEERING,
-    MAX_STEERING_RATE,
-    MIN_ACCELERATION,
-    Motion,
-    Vehicle,
-    rear_pose,
-    snap,
-    wrap_angle,
-)
-from simulator.dynamics.trajectory_profile import PlanProfile, profile_of
+from simulator.angles import wrap_angle
+from simulator.array_field import ArrayField
+from simulator.conventions import NUM_POSES, POSE_SPACING_S
+from simulator.dynamics.bicycle import Motion, Vehicle, rear_pose
+from simulator.poses import to_frame
+
+STEP_S = 0.1
+"""Spacing of the profiles and of the tracker's model, s."""
+HORIZON_STEPS = 10
+Q_SPEED, R_ACCELERATION = 10.0, 1.0
+"""Weights of the squared speed error, (m/s)2, and of the squared acceleration, (m/s2)2."""
+Q_LATERAL, Q_HEADING, Q_STEERING, R_STEERING_RATE = 1.0, 10.0, 0.0, 1.0
+"""Weights of the squared lateral error (m2), heading error (rad2), steering angle (rad2) and steering rate."""
+JERK_PENALTY, CURVATURE_RATE_PENALTY, INITIAL_CURVATURE_PENALTY = 1e-4, 1e-2, 1e-10
+STOP_SPEED_MPS, STOP_GAIN = 0.2, 0.5
+_PIVOT_FLOOR = 1e-5
+"""Least pivot of the curvature's normal equations (ours: float32 has no more to say about plans below 1 cm/s)."""
 
 
-@dataclass(frozen=True)
-class LqrSettings:
-    """Gains and horizons. All defaults but the lags are as nuPlan's.
+@struct.dataclass
+class Profile:
+    """A trajectory sampled every STEP_S from the moment it was made."""
 
-    Attributes:
-        q_speed, r_acceleration: Weights of the squared speed error at the horizon and of the squared acceleration.
-        q_lateral, q_heading, q_steering, r_rate: Likewise across: metres, radians, radians, and rad/s.
-        spacing_s: Spacing of the profiles and of the controller's own steps. Must divide 0.5 s.
-        horizon_steps: Steps of that length to the tracking horizon.
-        jerk_penalty, curvature_rate_penalty: How smooth the profiles are, see `simulator.dynamics.trajectory_profile`.
-        stopping_speed_mps: Below it, plan and vehicle are stopping.
-        stopping_gain: Acceleration per error of speed while stopping, 1/s.
-        acceleration_lag_s, steering_lag_s: Time constants with which `simulator.dynamics.trajectory_actions` lets the
-        vehicle
-            answer; 0 answers at once (nuPlan: 0.2 and 0.05).
-    """
-
-    q_speed: float = 10.0
-    r_acceleration: float = 1.0
-    q_lateral: float = 1.0
-    q_heading: float = 10.0
-    q_steering: float = 0.0
-    r_rate: float = 1.0
-    spacing_s: float = 0.1
-    horizon_steps: int = 10
-    jerk_penalty: float = 1e-4
-    curvature_rate_penalty: float = 1e-2
-    stopping_speed_mps: float = 0.2
-    stopping_gain: float = 0.5
-    acceleration_lag_s: float = 0.0
-    steering_lag_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        steps = POSE_SPACING_S / self.spacing_s if self.spacing_s > 0 else 0.0
-        if steps < 1 or abs(steps - round(steps)) > 1e-6:
-            raise ValueError(
-                f"spacing_s={self.spacing_s} must divide {POSE_SPACING_S} s, a plan's spacing; try 0.1"
-            )
-        if self.horizon_steps < 1:
-            raise ValueError(f"horizon_steps={self.horizon_steps} must be at least 1")
-        for name in ("r_acceleration", "r_rate", "jerk_penalty", "curvature_rate_penalty"):
-            if not getattr(self, name) > 0:
-                raise ValueError(
-                    f"{name}={getattr(self, name)} must be greater than 0, or the fit has no one answer"
-                )
-        for name in (
-            "q_speed",
-            "q_lateral",
-            "q_heading",
-            "q_steering",
-            "stopping_speed_mps",
-            "stopping_gain",
-            "acceleration_lag_s",
-            "steering_lag_s",
-        ):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}={getattr(self, name)} must not be negative")
+    pose: ArrayField  # [..., intervals + 1, 3] x, y m, yaw rad (not wrapped), rear axle, in the frame of its start
+    speed: ArrayField  # [..., intervals] m/s
+    curvature: ArrayField  # [..., intervals] 1/m
 
 
-AS_NUPLAN = LqrSettings()
+def profile_of(poses: Float[Array, "*agents poses 3"]) -> Profile:
+    """Speed and curvature along trajectories whose poses (x, y m, yaw rad) lie POSE_SPACING_S apart and begin
+    POSE_SPACING_S after their start, in the rear-axle frame of that start."""
+    yaw = jnp.cumsum(wrap_angle(jnp.diff(poses[..., 2], prepend=0.0, axis=-1)), axis=-1)
+    known = jnp.concatenate([poses[..., :2], yaw[..., None]], axis=-1)
+    known = jnp.concatenate([jnp.zeros_like(known[..., :1, :]), known], axis=-2)
+    pose = jnp.einsum("sp,...pc->...sc", _interpolation(), known)
+    move, heading = jnp.diff(pose, axis=-2), pose[..., :-1, 2]
+    along = move[..., 0] * jnp.cos(heading) + move[..., 1] * jnp.sin(heading)
+    speed = along @ _speed_smoother(along.shape[-1]).T
+    arc = speed * STEP_S
+    initial = np.zeros(along.shape[-1], np.float32)
+    initial[0] = INITIAL_CURVATURE_PENALTY
+    curvature = _solve_smoothed(arc**2 + initial, CURVATURE_RATE_PENALTY / STEP_S**2, arc * move[..., 2])
+    return Profile(pose, speed, curvature)
 
 
 def track(
-    plan_world: Float[Array, "*agents poses 3"],
-    time_since_plan_s: Float[Array, "*#agents"] | float,
+    profile: Profile,
+    start: Float[Array, "*agents 3"],
+    age_s: Float[Array, "*#agents"] | float,
     motion: Motion,
     vehicle: Vehicle,
-    timestep_s: float,
-    settings: LqrSettings = AS_NUPLAN,
-    start_world: Float[Array, "*agents 3"] | None = None,
 ) -> tuple[Float[Array, "*agents"], Float[Array, "*agents"]]:
-    """Acceleration (m/s2) and steering rate (rad/s), both [...], that follow a plan for the next ``timestep_s``.
-
-    ``plan_world`` holds rear-axle poses (x, y m, yaw rad) in the world frame at 0.5, 1.0 ... 4.0 s after the plan was
-    made, which was ``time_since_plan_s`` ago. ``start_world`` is the rear axle's pose when it was made; without it
-    the plan is continued backwards. Fields of ``motion`` and ``vehicle`` are [...]. The controls keep the limits of
-    `simulator.dynamics.bicycle`, among them that the steering angle stays within its own during the step.
-    """
-    profile = profile_of(
-        start_world, plan_world, settings.spacing_s, settings.jerk_penalty, settings.curvature_rate_penalty
-    )
-    now = jnp.broadcast_to(jnp.asarray(time_since_plan_s, jnp.float32), motion.x.shape) / settings.spacing_s
-    wanted_speed = _sample(profile.speed, now[..., None] + settings.horizon_steps - 0.5)[..., 0]
-    acceleration = _along(motion, wanted_speed, settings)
-    rate = _across(motion, vehicle, profile, now, acceleration, settings)
-
-    slow = settings.stopping_speed_mps
-    stopping = (jnp.abs(wanted_speed) <= slow) & (jnp.abs(motion.speed) <= slow)
-    acceleration = jnp.where(stopping, settings.stopping_gain * (wanted_speed - motion.speed), acceleration)
-    rate = jnp.where(stopping, 0.0, rate)
-    return _limited(acceleration, rate, motion, vehicle, timestep_s)
+    """Commanded acceleration (m/s2) and steering rate (rad/s), both [...], of a trajectory that was made ``age_s``
+    ago, when the rear axle was at ``start`` (x, y m, yaw rad, world)."""
+    index = jnp.broadcast_to(jnp.asarray(age_s, jnp.float32), motion.x.shape)[..., None] / STEP_S
+    wanted_speed = _sample(profile.speed, index + HORIZON_STEPS)[..., 0]
+    horizon_s = HORIZON_STEPS * STEP_S
+    gain = horizon_s * Q_SPEED / (horizon_s**2 * Q_SPEED + R_ACCELERATION)
+    acceleration = gain * (wanted_speed - motion.speed)
+    rate = _steering_rate(profile, start, index, acceleration, motion, vehicle)
+    stopping = (wanted_speed <= STOP_SPEED_MPS) & (motion.speed <= STOP_SPEED_MPS)
+    acceleration = jnp.where(stopping, -STOP_GAIN * (motion.speed - wanted_speed), acceleration)
+    return acceleration, jnp.where(stopping, 0.0, rate)
 
 
-def _along(motion: Motion, wanted_speed: Array, settings: LqrSettings) -> Array:
-    horizon_s = settings.horizon_steps * settings.spacing_s
-    gain = horizon_s * settings.q_speed / (horizon_s**2 * settings.q_speed + settings.r_acceleration)
-    return gain * (wanted_speed - motion.speed)
-
-
-def _across(
-    motion: Motion,
-    vehicle: Vehicle,
-    profile: PlanProfile,
-    now: Array,
-    acceleration: Array,
-    settings: LqrSettings,
-) -> Array:
-    """The steering rate of the lateral problem; ``now`` [...] is the time since the plan in units of the spacing."""
-    steps = np.arange(settings.horizon_steps, dtype=np.float32)
-    speed = motion.speed[..., None] + acceleration[..., None] * (steps * settings.spacing_s)
-    speed = snap(motion.speed[..., None], speed)
-    step_m = speed * settings.spacing_s
-    curvature = _sample(profile.curvature, now[..., None] + steps)
-    planned = jnp.arctan(curvature * vehicle.wheelbase[..., None])
-
-    lateral, heading = _errors(motion, vehicle, profile, now)
-    steering = motion.steering
-    by_lateral, by_heading, by_steering = (jnp.zeros_like(steering) for _ in range(3))
-    for k in range(settings.horizon_steps):
-        turn = step_m[..., k] / vehicle.wheelbase
-        lateral, by_lateral = lateral + step_m[..., k] * heading, by_lateral + step_m[..., k] * by_heading
-        heading, by_heading = heading + turn * (steering - planned[..., k]), by_heading + turn * by_steering
-        by_steering = by_steering + settings.spacing_s
-    pull = (
-        settings.q_lateral * by_lateral * lateral
-        + settings.q_heading * by_heading * heading
-        + settings.q_steering * by_steering * steering
-    )
-    stiffness = (
-        settings.q_lateral * by_lateral**2
-        + settings.q_heading * by_heading**2
-        + settings.q_steering * by_steering**2
-        + settings.r_rate
-    )
-    return -pull / stiffness
-
-
-def _errors(motion: Motion, vehicle: Vehicle, profile: PlanProfile, now: Array) -> tuple[Array, Array]:
-    """The rear axle's distance to the left of the plan (m) and its heading minus the plan's (rad), both [...]."""
-    planned = _sample(jnp.moveaxis(profile.pose, -1, 0), jnp.broadcast_to(now[..., None], (3, *now.shape, 1)))
-    x, y, yaw = planned[..., 0]
-    rear = rear_pose(motion, vehicle)
-    lateral = (rear[..., 1] - y) * jnp.cos(yaw) - (rear[..., 0] - x) * jnp.sin(yaw)
-    return lateral, wrap_angle(rear[..., 2] - yaw)
+def _steering_rate(
+    profile: Profile, start: Array, index: Array, acceleration: Array, motion: Motion, vehicle: Vehicle
+) -> Float[Array, "*agents"]:
+    """Solution of the lateral problem; ``index`` [..., 1] is the age of the trajectory in steps of the profile."""
+    steps = np.arange(HORIZON_STEPS, dtype=np.float32)
+    arc = STEP_S * (motion.speed[..., None] + acceleration[..., None] * (steps * STEP_S))
+    curvature = _sample(profile.curvature, index + steps)
+    planned = _sample(jnp.moveaxis(profile.pose, -1, 0), jnp.broadcast_to(index, (3, *index.shape)))[..., 0]
+    now = to_frame(rear_pose(motion, vehicle), start)
+    dx, dy = now[..., 0] - planned[0], now[..., 1] - planned[1]
+    lateral = dy * jnp.cos(planned[2]) - dx * jnp.sin(planned[2])
+    heading, steering = wrap_angle(now[..., 2] - planned[2]), motion.steering
+    by_lateral = by_heading = by_steering = jnp.zeros_like(steering)  # derivatives by the steering rate
+    for k in range(HORIZON_STEPS):
+        step_m = arc[..., k]
+        lateral, by_lateral = lateral + step_m * heading, by_lateral + step_m * by_heading
+        turn = step_m / vehicle.wheelbase
+        heading = heading + turn * steering - step_m * curvature[..., k]
+        by_heading, by_steering = by_heading + turn * by_steering, by_steering + STEP_S
+    heading, steering = wrap_angle(heading), wrap_angle(steering)
+    pull = Q_LATERAL * by_lateral * lateral + Q_HEADING * by_heading * heading
+    pull += Q_STEERING * by_steering * steering
+    stiffness = Q_LATERAL * by_lateral**2 + Q_HEADING * by_heading**2 + Q_STEERING * by_steering**2
+    return -pull / (stiffness + R_STEERING_RATE)
 
 
 def _sample(
-    profile: Float[Array, "*agents samples"], place: Float[Array, "*agents moments"]
-) -> Float[Array, "*agents moments"]:
-    """Values between samples, linearly; beyond the ends the last one."""
-    last = profile.shape[-1] - 1
-    place = jnp.clip(place, 0.0, last)
-    below = jnp.minimum(jnp.floor(place).astype(jnp.int32), last - 1)
-    first = jnp.take_along_axis(profile, below, axis=-1)
-    return first + (place - below) * (jnp.take_along_axis(profile, below + 1, axis=-1) - first)
+    values: Float[Array, "*agents samples"], index: Float[Array, "*agents n"]
+) -> Float[Array, "*agents n"]:
+    """``values`` at fractional indices, linearly; beyond the ends the first or the last one."""
+    last = values.shape[-1] - 1
+    index = jnp.clip(index, 0.0, last)
+    below = jnp.minimum(jnp.floor(index).astype(jnp.int32), last - 1)
+    first = jnp.take_along_axis(values, below, axis=-1)
+    return first + (index - below) * (jnp.take_along_axis(values, below + 1, axis=-1) - first)
 
 
-def _limited(
-    acceleration: Array, rate: Array, motion: Motion, vehicle: Vehicle, timestep_s: float
-) -> tuple[Array, Array]:
-    acceleration = jnp.clip(acceleration, MIN_ACCELERATION, MAX_ACCELERATION * vehicle.acceleration_gain)
-    rate = jnp.clip(rate, -MAX_STEERING_RATE, MAX_STEERING_RATE)
-    low, high = (-MAX_STEERING - motion.steering) / timestep_s, (MAX_STEERING - motion.steering) / timestep_s
-    return acceleration, jnp.clip(rate, low, high)
+@lru_cache
+def _interpolation() -> np.ndarray:
+    """[samples, NUM_POSES + 1]: linear interpolation of the start and the poses, as weights."""
+    place = np.arange(round(NUM_POSES * POSE_SPACING_S / STEP_S) + 1) * (STEP_S / POSE_SPACING_S)
+    below = np.minimum(np.floor(place + 1e-9).astype(int), NUM_POSES - 1)
+    share = (place - below)[:, None]
+    value = np.eye(NUM_POSES + 1)
+    return ((1 - share) * value[below] + share * value[below + 1]).astype(np.float32)
+
+
+@lru_cache
+def _speed_smoother(intervals: int) -> np.ndarray:
+    """[intervals, intervals] 1/s: displacements (m) to speeds (m/s), the solution of the first least squares."""
+    bend = np.diff(np.eye(intervals), n=2, axis=0) / STEP_S
+    normal = STEP_S**2 * np.eye(intervals) + JERK_PENALTY * bend.T @ bend
+    return (STEP_S * np.linalg.inv(normal)).astype(np.float32)
+
+
+def _solve_smoothed(
+    weight: Float[Array, "*agents intervals"], coupling: float, right: Float[Array, "*agents intervals"]
+) -> Float[Array, "*agents intervals"]:
+    """Solves (diag(weight) + coupling * D'D) k = right, D being the difference of neighbours: a tridiagonal system,
+    eliminated forwards and substituted backwards."""
+    neighbours = np.full(weight.shape[-1], 2.0, np.float32)
+    neighbours[[0, -1]] = 1.0
+
+    def eliminate(carry: tuple[Array, Array], row: tuple[Array, Array]) -> tuple[tuple[Array, Array], tuple]:
+        ratio, value = carry
+        pivot = jnp.maximum(row[0] - coupling * ratio, _PIVOT_FLOOR)
+        now = (coupling / pivot, (row[1] + coupling * value) / pivot)
+        return now, now
+
+    def substitute(after: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
+        now = row[1] + row[0] * after
+        return now, now
+
+    zero = jnp.zeros_like(weight[..., 0])
+    rows = jnp.moveaxis(weight + coupling * neighbours, -1, 0), jnp.moveaxis(right, -1, 0)
+    _, eliminated = jax.lax.scan(eliminate, (zero, zero), rows)
+    _, solution = jax.lax.scan(substitute, zero, eliminated, reverse=True)
+    return jnp.moveaxis(solution, 0, -1)

@@ -145,6 +145,10 @@ class SteeringRateActions:
         second = jnp.argmin(across, axis=-1)
         return (first * self.num_rates + second).astype(jnp.int32)
 
+    def hardest_braking(self, action: Int[Array, "*agents"]) -> Int[Array, "*agents"]:
+        """The hardest braking with the steering held, for every agent."""
+        return jnp.full_like(action, self.num_rates // 2)
+
 
 @dataclass(frozen=True)
 class ContinuousSteeringRate:
@@ -196,6 +200,10 @@ class ContinuousSteeringRate:
         tries = jnp.linspace(-self.max_rate_radps, self.max_rate_radps, 21)
         rate = vertex(tries, across_cost(motion, ahead, acceleration, tries, vehicle, timestep_s))
         return jnp.stack([acceleration, rate], axis=-1)
+
+    def hardest_braking(self, action: Float[Array, "*agents 2"]) -> Float[Array, "*agents 2"]:
+        """The hardest braking with the steering held, for every agent."""
+        return jnp.broadcast_to(jnp.array([self.min_acceleration_mps2, 0.0], action.dtype), action.shape)
 
     def _limited(self, acceleration: Array, rate: Array) -> tuple[Array, Array]:
         acceleration = jnp.clip(acceleration, self.min_acceleration_mps2, self.max_acceleration_mps2)

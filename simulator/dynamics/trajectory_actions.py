@@ -1,58 +1,76 @@
-"""A whole plan as an action: 8 poses in the rear-axle frame of now, driven for one step by `simulator.dynamics.lqr`."""
+"""A trajectory as an action: followed by NAVSIM's LQR on its kinematic bicycle, as the paper's student drives.
+
+The bicycle (NAVSIM v2, nuPlan) answers commands with first-order lags and moves its rear axle by Euler steps:
+
+    a'      = a + dt / (dt + ACCELERATION_LAG_S) (a_command - a)
+    delta'  = delta + dt / (dt + STEERING_LAG_S) (dt * rate_command), clipped to +-MAX_STEERING_RAD
+    x, y, yaw advance at the OLD speed, heading and steering angle;   v' = v + a' dt
+
+Gains and limits of the jerk actions play no part. Ours: a simulator step longer than STEP_S is divided into equal
+parts that are not.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import jax.numpy as jnp
+from flax import struct
 from jaxtyping import Array, Float
 
-from simulator.conventions import NUM_POSES, POSE_SPACING_S
-from simulator.dynamics.bicycle import Motion, Vehicle, rear_pose, snap, to_rear_axle_frame, wrap_angle
+from simulator.angles import wrap_angle
+from simulator.array_field import ArrayField
+from simulator.conventions import HORIZON_S, NUM_POSES, POSE_SPACING_S
+from simulator.dynamics.bicycle import Motion, Vehicle, rear_pose, snap
 from simulator.dynamics.log_window import Ahead
-from simulator.dynamics.lqr import AS_NUPLAN, LqrSettings, track
+from simulator.dynamics.lqr import STEP_S, profile_of, track
 from simulator.dynamics.steering_rate_actions import move
+from simulator.poses import to_frame
+
+ACCELERATION_LAG_S, STEERING_LAG_S = 0.2, 0.05
+MAX_STEERING_RAD = math.pi / 3
+
+
+@struct.dataclass
+class TrajectoryAction:
+    """Trajectories to follow, made ``age_s`` ago."""
+
+    poses: ArrayField  # [..., poses, 3] x, y m, yaw rad of the rear axle, in the frame of ``start``
+    start: ArrayField  # [..., 3] x, y m, yaw rad of the rear axle in the world when the trajectory was made
+    age_s: ArrayField  # [...] s since then
 
 
 @dataclass(frozen=True)
-class PlanActions:
-    """Plans as actions, made anew at every step; promises are in `simulator.dynamics.action_model.ActionModel`.
+class TrajectoryActions:
+    """Trajectories as actions; `simulator.dynamics.action_model.ActionModel` documents the methods."""
 
-    An action is a trajectory [..., 8, 3]: x, y (m) and yaw (rad) of the rear axle every 0.5 s, in the rear-axle frame
-    of the moment of the step.
-
-    Attributes:
-        settings: The regulator's.
-        starts_here: The plan begins at the vehicle itself, as a planner's does. Otherwise it is continued backwards
-            from its first poses, and the regulator sees how far aside of it the vehicle is: better for logs.
-    """
-
-    settings: LqrSettings = AS_NUPLAN
-    starts_here: bool = True
     num_actions: ClassVar[None] = None
-    horizon_s: ClassVar[float] = NUM_POSES * POSE_SPACING_S
+    horizon_s: ClassVar[float] = HORIZON_S
 
     def forward(
-        self, motion: Motion, action: Float[Array, "*agents poses 3"], vehicle: Vehicle, timestep_s: float
+        self, motion: Motion, action: TrajectoryAction, vehicle: Vehicle, timestep_s: float
     ) -> Motion:
-        """One step towards a plan; the vehicle answers with the lags of the settings, of first order."""
-        start = rear_pose(motion, vehicle)
-        plan = to_world(action, start)
-        begins = start if self.starts_here else None
-        acceleration, rate = track(plan, 0.0, motion, vehicle, timestep_s, self.settings, begins)
-        lag = timestep_s / (timestep_s + self.settings.acceleration_lag_s)
-        acceleration = motion.acceleration + lag * (acceleration - motion.acceleration)
-        rate = rate * (timestep_s / (timestep_s + self.settings.steering_lag_s))
-        return move(motion, acceleration, rate, vehicle, timestep_s)
+        """Motion one step along the trajectories."""
+        if action.poses.shape[-2:] != (NUM_POSES, 3):
+            raise ValueError(
+                f"a trajectory has shape {tuple(action.poses.shape[-2:])}; expected ({NUM_POSES}, 3): {NUM_POSES} "
+                f"poses (x, y, yaw), one every {POSE_SPACING_S} s"
+            )
+        profile = profile_of(action.poses)
+        parts = max(1, math.ceil(timestep_s / STEP_S - 1e-6))
+        for part in range(parts):
+            age_s = action.age_s + part * timestep_s / parts
+            acceleration, rate = track(profile, action.start, age_s, motion, vehicle)
+            motion = advance_lagged(motion, acceleration, rate, vehicle, timestep_s / parts)
+        return motion
 
-    def inverse(
-        self, before: Motion, after: Motion, vehicle: Vehicle, timestep_s: float
-    ) -> Float[Array, "*agents poses 3"]:
-        """The plan [..., 8, 3] that goes on as the transition began: its acceleration and its steering angle held.
+    def inverse(self, before: Motion, after: Motion, vehicle: Vehicle, timestep_s: float) -> TrajectoryAction:
+        """The trajectory that continues a transition with its acceleration and its steering angle held.
 
-        A vehicle that brakes comes to rest and stays. `forward` of it does not repeat the transition exactly: a
-        regulator that pays for its input does a share of what is asked.
+        A vehicle that brakes comes to rest and stays. `forward` of it does not repeat the transition exactly: the
+        tracker does a share of what is asked.
         """
         pose = before.replace(steering=after.steering)
         acceleration = (after.speed - before.speed) / timestep_s
@@ -68,32 +86,55 @@ class PlanActions:
                 POSE_SPACING_S,
             )
             poses.append(rear_pose(pose, vehicle))
-        return to_rear_axle_frame(jnp.stack(poses, axis=-2), rear_pose(before, vehicle)[..., None, :])
+        return new_trajectory(jnp.stack(poses, axis=-2), rear_pose(before, vehicle))
 
-    def toward(
-        self, motion: Motion, ahead: Ahead, vehicle: Vehicle, timestep_s: float
-    ) -> Float[Array, "*agents poses 3"]:
-        """The plan [..., 8, 3] that a logged track is: its own next poses at 0.5 s, seen from ``motion``."""
+    def toward(self, motion: Motion, ahead: Ahead, vehicle: Vehicle, timestep_s: float) -> TrajectoryAction:
+        """The trajectory that a logged track is: its own next poses, seen from ``motion``."""
         every = round(POSE_SPACING_S / timestep_s)
         poses = Motion(
             *(field[..., every - 1 :: every] for field in (ahead.x, ahead.y, ahead.yaw)), *[jnp.zeros(())] * 4
         )
         wide = vehicle.replace(wheelbase=vehicle.wheelbase[..., None])
-        return to_rear_axle_frame(rear_pose(poses, wide), rear_pose(motion, vehicle)[..., None, :])
+        return new_trajectory(rear_pose(poses, wide), rear_pose(motion, vehicle))
+
+    def hardest_braking(self, action: TrajectoryAction) -> TrajectoryAction:
+        """Trajectories that stand where they start."""
+        return action.replace(poses=jnp.zeros_like(action.poses))
 
 
-def to_world(
-    plan: Float[Array, "*agents poses 3"], frame: Float[Array, "*agents 3"]
-) -> Float[Array, "*agents poses 3"]:
-    """Poses of a rear-axle frame in the world, where that rear axle's pose is ``frame``: undoes
-    `simulator.dynamics.bicycle.to_rear_axle_frame`."""
-    x, y, yaw = (frame[..., None, i] for i in range(3))
-    cos, sin = jnp.cos(yaw), jnp.sin(yaw)
-    return jnp.stack(
-        [
-            x + cos * plan[..., 0] - sin * plan[..., 1],
-            y + sin * plan[..., 0] + cos * plan[..., 1],
-            wrap_angle(yaw + plan[..., 2]),
-        ],
-        axis=-1,
+TRAJECTORY_ACTIONS = TrajectoryActions()
+
+
+def new_trajectory(poses_world: Float[Array, "*n poses 3"], start: Float[Array, "*n 3"]) -> TrajectoryAction:
+    """Trajectories made now, at rear-axle poses ``start``, from poses in the world."""
+    return TrajectoryAction(
+        to_frame(poses_world, start[..., None, :]), start, jnp.zeros(start.shape[:-1], start.dtype)
+    )
+
+
+def advance_lagged(
+    motion: Motion,
+    acceleration: Float[Array, "*agents"],
+    steering_rate: Float[Array, "*agents"],
+    vehicle: Vehicle,
+    timestep_s: float,
+) -> Motion:
+    """Motion after one step of NAVSIM's bicycle under commands (m/s2, rad/s); see the equations above."""
+    answered = motion.acceleration + timestep_s / (timestep_s + ACCELERATION_LAG_S) * (
+        acceleration - motion.acceleration
+    )
+    steering = motion.steering + timestep_s / (timestep_s + STEERING_LAG_S) * (timestep_s * steering_rate)
+    steering = jnp.clip(steering, -MAX_STEERING_RAD, MAX_STEERING_RAD)
+    half = 0.5 * vehicle.wheelbase
+    arc = motion.speed * timestep_s
+    yaw = wrap_angle(motion.yaw + arc * jnp.tan(motion.steering) / vehicle.wheelbase)
+    speed = motion.speed + answered * timestep_s
+    return Motion(
+        x=motion.x + (arc - half) * jnp.cos(motion.yaw) + half * jnp.cos(yaw),
+        y=motion.y + (arc - half) * jnp.sin(motion.yaw) + half * jnp.sin(yaw),
+        yaw=yaw,
+        speed=speed,
+        acceleration=answered,
+        lateral_acceleration=speed**2 * jnp.tan(steering) / vehicle.wheelbase,
+        steering=steering,
     )

@@ -7,21 +7,25 @@ import json
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from simulator.conventions import COAST
+from simulator.angles import wrap_angle
+from simulator.conventions import COAST, HARDEST_BRAKING
 from simulator.dynamics.action_model import ActionModel, action_model
-from simulator.dynamics.bicycle import MAX_STEERING, Motion, Vehicle, rear_pose, wrap_angle
+from simulator.dynamics.bicycle import MAX_STEERING, Motion, Vehicle, rear_pose
 from simulator.dynamics.log_to_actions import TrackActions, actions_of_track
 from simulator.dynamics.log_window import Ahead, LoggedTrack, joining_arc, windows
+from simulator.dynamics.mixed_actions import MixedAction, MixedActions
 from simulator.dynamics.steering_rate_actions import SteeringRateActions
+from simulator.dynamics.trajectory_actions import TrajectoryAction
 
 FIELDS = ("x", "y", "yaw", "speed", "acceleration", "lateral_acceleration", "steering")
-NAMES = ("jerk", "steering_rate", "steering_rate_continuous", "plan")
+NAMES = ("jerk", "steering_rate", "steering_rate_continuous", "trajectory")
 SIZE = (4.8, 1.9, 1.6)
 
 
@@ -100,12 +104,13 @@ def test_motion_does_not_depend_on_where_the_world_points(name: str, rng: np.ran
     body = jax.tree.map(lambda value: jnp.broadcast_to(value, (6,)), vehicle())
 
     @jax.jit
-    def explain(before: Motion, after: Motion) -> tuple[jax.Array, Motion]:
+    def explain(before: Motion, after: Motion) -> tuple[Any, Motion]:
         action = model.inverse(before, after, body, 0.1)
         return action, model.forward(before, action, body, 0.1)
 
     (plain, here), (other, there) = explain(before, after), explain(turned(before), turned(after))
-    np.testing.assert_allclose(plain, other, atol=1e-4)
+    # A trajectory's poses are seen from where it starts.
+    np.testing.assert_allclose(getattr(plain, "poses", plain), getattr(other, "poses", other), atol=1e-4)
     assert difference(there, turned(here)).max() < 1e-3
 
 
@@ -185,16 +190,41 @@ def test_the_nearest_action_explains_what_no_action_does() -> None:
     np.testing.assert_allclose(controls, (0.3, 0.12), atol=1e-6)
 
 
-def test_a_plan_that_goes_on_as_a_transition_began_repeats_most_of_it() -> None:
-    # The regulator does 10 / 11 of an acceleration; see the hand arithmetic in test_lqr.py.
-    model, free = action_model("plan"), action_model("steering_rate_continuous")
+def test_a_trajectory_that_continues_a_transition_repeats_most_of_it() -> None:
+    """10 / 11 of the change of speed a second ahead, through a lag of 0.2 s; see the hand arithmetic in test_lqr.py."""
+    model, free = action_model("trajectory"), action_model("steering_rate_continuous")
 
     @jax.jit
     def again(before: Motion) -> Motion:
         after = free.forward(before, jnp.array([-1.1, 0.0]), vehicle(), 0.1)
         return model.forward(before, model.inverse(before, after, vehicle(), 0.1), vehicle(), 0.1)
 
-    np.testing.assert_allclose(again(motion(speed=8.0)).acceleration, -1.0, atol=0.01)
+    wanted = 10 / 11 * -1.1 * 1.05  # the speed of the interval from 1.0 to 1.1 s
+    for begun in (0.0, -1.1):
+        found = again(motion(speed=8.0, acceleration=begun)).acceleration
+        np.testing.assert_allclose(found, begun + (wanted - begun) / 3, atol=0.02)
+
+
+def test_agents_of_one_world_use_different_models(rng: np.random.Generator) -> None:
+    """Each agent moves exactly as its own model alone would move it, and only the braking of that model counts."""
+    before = random_motions(rng, (6,)).replace(speed=jnp.linspace(1.0, 18.0, 6))
+    body = jax.tree.map(lambda value: jnp.broadcast_to(value, (6,)), vehicle())
+    jerks, trajectories = action_model("jerk"), action_model("trajectory")
+    index = jnp.array([0, 3, 5, 7, 9, 11])
+    moves = rng.uniform(-1, 1, (6, 8, 3)) + np.array([4.0, 0.0, 0.0])
+    poses = jnp.asarray(moves, jnp.float32).cumsum(axis=1)
+    action = TrajectoryAction(poses * jnp.array([1.0, 1.0, 0.1]), rear_pose(before, body), jnp.full(6, 0.3))
+    which = jnp.array([0, 1, 1, 0, 1, 0])
+    mixed = MixedActions((jerks, trajectories))
+    together = MixedAction(which, (index, action))
+    forward = jax.jit(lambda model, action: model.forward(before, action, body, 0.1), static_argnums=0)
+    alone = [stacked(forward(jerks, index)), stacked(forward(trajectories, action))]
+    found = stacked(forward(mixed, together))
+    np.testing.assert_allclose(found, np.choose(np.asarray(which)[:, None], alone), rtol=1e-6, atol=1e-6)
+    braked = forward(mixed, mixed.hardest_braking(together)).speed
+    assert (np.asarray(braked) <= np.asarray(before.speed) + 0.26).all()
+    hardest = forward(jerks, jnp.full(6, HARDEST_BRAKING)).speed
+    np.testing.assert_allclose(braked[which == 0], hardest[which == 0], rtol=1e-6)
 
 
 # --- acceleration and steering rate --------------------------------------------------------------------------------
@@ -316,7 +346,7 @@ def drive(
     ]
     whole = jax.tree.map(lambda *fields: np.concatenate(fields)[:logs], *parts)
     return TrackActions(
-        action=whole.action[:, : time - 1],
+        action=jax.tree.map(lambda field: field[:, : time - 1], whole.action),
         acts=whole.acts[:, : time - 1],
         motion=jax.tree.map(lambda field: field[:, :time], whole.motion),
     )
@@ -329,7 +359,7 @@ def distance(result: TrackActions, poses: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("name", "bound_m"),
-    [("steering_rate_continuous", 0.08), ("steering_rate", 0.15), ("jerk", 0.6), ("plan", 3.0)],
+    [("steering_rate_continuous", 0.08), ("steering_rate", 0.15), ("jerk", 0.6), ("trajectory", 3.0)],
 )
 def test_a_log_is_driven_again(name: str, bound_m: float) -> None:
     poses, speeds = drives()
@@ -431,7 +461,7 @@ def vehicles(real_data: Path) -> tuple[np.ndarray, ...]:
         ("steering_rate_continuous", 0.98, 0.96),
         ("steering_rate", 0.98, 0.94),
         ("jerk", 0.97, 0.92),
-        ("plan", 0.80, 0.30),
+        ("trajectory", 0.80, 0.30),
     ],
 )
 def test_real_traffic_is_driven_again_within_30_cm(

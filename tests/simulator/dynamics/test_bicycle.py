@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from simulator.angles import wrap_angle
 from simulator.conventions import COAST, NUM_JERK_ACTIONS
 from simulator.dynamics.bicycle import (
     ACTIONS,
@@ -18,7 +19,6 @@ from simulator.dynamics.bicycle import (
     limit_speed,
     logged_vehicle,
     rear_pose,
-    wrap_angle,
 )
 
 
