@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.dynamics.bicycle import ACTIONS
-from simulator.metrics.summary import agent_figures
+from simulator.metrics.summary import agent_metrics
 from simulator.rollout import needs_reset, reset_anywhere
 from simulator.state import Scenario, WorldState
 from simulator.step import step
@@ -115,4 +115,4 @@ def finished_metrics(state: WorldState) -> dict[str, jax.Array]:
     """What became of each agent, [worlds, agents] f32: the figures of `simulator.metrics` and the metres driven;
     NaN in slots where no agent was placed."""
     driven = jnp.where(state.spawned, state.distance_m, jnp.nan)
-    return agent_figures(state) | {"distance_m": driven}
+    return {name: metric.or_nan() for name, metric in agent_metrics(state).items()} | {"distance_m": driven}

@@ -21,7 +21,7 @@ def all_finite(stage: str, tree: Any) -> dict[str, jax.Array]:
     }
 
 
-def first_broken(finite: dict[str, Any]) -> str | None:
+def first_not_finite(finite: dict[str, Any]) -> str | None:
     """Name of the first tensor, in the order of STAGES, that holds a number which is not finite."""
     broken = [name for name, fine in finite.items() if not fine]
     return min(broken, key=lambda name: (STAGES.index(name.split("/")[0]), name), default=None)

@@ -18,23 +18,23 @@ from simulator.state import WorldState
 from teacher.config import TeacherConfig
 from teacher.ppo.environment import Environment, Transition, make_environment
 
-OVER = 1 << 30
+AFTER_EPISODE = 1 << 30
 """A step after the end of every episode."""
 
 
 @struct.dataclass
-class LoggedData:
+class LogData:
     """What the worlds of a batch share."""
 
     atlas: Any  # of its scenes
     first: WorldState  # the states that their episodes begin with, leaves [worlds, ...]
 
 
-def make_logged_environment(config: TeacherConfig) -> Environment:
-    """Recorded scenes as PPO sees them; `data` is a `LoggedData`."""
+def make_log_environment(config: TeacherConfig) -> Environment:
+    """Recorded scenes as PPO sees them; `data` is a `LogData`."""
     town = make_environment(config)
 
-    def reset(data: LoggedData, keys: jax.Array) -> WorldState:
+    def reset(data: LogData, keys: jax.Array) -> WorldState:
         def one(key: jax.Array) -> WorldState:
             pick_key, traits_key = jax.random.split(key)
             number = jax.random.randint(pick_key, (), 0, data.first.step.shape[0])
@@ -44,7 +44,7 @@ def make_logged_environment(config: TeacherConfig) -> Environment:
 
         return jax.vmap(one)(keys)
 
-    def step(data: LoggedData, state: WorldState, action: jax.Array) -> Transition:
+    def step(data: LogData, state: WorldState, action: jax.Array) -> Transition:
         return town.step(data.atlas, state, action)
 
     return dataclasses.replace(
@@ -52,6 +52,6 @@ def make_logged_environment(config: TeacherConfig) -> Environment:
     )
 
 
-def retired(worlds: WorldState) -> WorldState:
+def ended(worlds: WorldState) -> WorldState:
     """The worlds with their episodes over, so that the next update begins new ones, in another batch."""
-    return worlds.replace(step=jnp.full_like(worlds.step, OVER))
+    return worlds.replace(step=jnp.full_like(worlds.step, AFTER_EPISODE))

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from teacher.ppo.sharding import ALONE, Shards
+from teacher.ppo.sharding import ONE_SHARD, Shards
 
 SCHEDULES = ("constant", "linear", "cosine")
 SELECTIONS = ("largest", "random")
@@ -176,7 +176,7 @@ def update_scale(
     advantage: Float[Array, "*batch"],
     valid: Bool[Array, "*batch"],
     decay: float,
-    shards: Shards = ALONE,
+    shards: Shards = ONE_SHARD,
 ) -> Float[Array, ""]:
     """Exponentially weighted average of max |advantage|; 0 means "no batch seen yet" and is replaced outright."""
     largest = shards.max(jnp.max(jnp.where(valid, jnp.abs(advantage), jnp.zeros_like(advantage))))
@@ -215,7 +215,7 @@ def normalise(
     valid: Bool[Array, "samples"],
     index: Int[Array, "keep"],
     passes: Bool[Array, "keep"],
-    shards: Shards = ALONE,
+    shards: Shards = ONE_SHARD,
 ) -> Float[Array, "keep"]:
     """The kept advantages, centred on the mean of ALL valid samples and scaled to root mean square 1.
 

@@ -13,7 +13,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 
-def join(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
+def initialize(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
     """Join the other processes; to be called before anything else asks for a device.
 
     `coordinator` is the first process's HOST:PORT, or `auto` where the launcher (Slurm, a cloud's TPU pods, Open MPI)
@@ -50,7 +50,7 @@ def any_of(flag: bool) -> bool:
     return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
 
 
-def meet(place: str) -> None:
+def barrier(place: str) -> None:
     """Wait until all processes are here."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(place)
@@ -61,7 +61,7 @@ def is_key(leaf: Any) -> bool:
     return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def spread(tree: Any, places: Any) -> Any:
+def distribute(tree: Any, places: Any) -> Any:
     """A tree that every process holds whole, as global arrays that lie as `places` (a prefix of it) says."""
     raw = jax.tree.map(lambda leaf: np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf), tree)
 
@@ -73,7 +73,7 @@ def spread(tree: Any, places: Any) -> Any:
     return jax.jit(wrap, out_shardings=places)(raw)
 
 
-def collect(tree: Any, whole: jax.sharding.NamedSharding) -> Any:
+def gather(tree: Any, whole: jax.sharding.NamedSharding) -> Any:
     """Global arrays as every process can read them: whole on its own devices. `whole` is a sharding that says so."""
     if jax.process_count() == 1:
         return tree

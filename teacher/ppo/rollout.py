@@ -1,4 +1,4 @@
-"""Experience: reset the worlds whose episode is over, then drive every agent with the current policy."""
+"""The data of one update: reset the worlds whose episode is over, then drive every agent with the acting policy."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from simulator.array_field import ArrayField
+from simulator.rollout import Step, rollout
 from teacher.network.actor_critic import TeacherNetwork, sample_actions
 from teacher.ppo.environment import Environment, Transition
 from teacher.ppo.finite_checks import all_finite
-from teacher.ppo.sharding import ALONE, Shards
+from teacher.ppo.sharding import ONE_SHARD, Shards
 
 Metrics = dict[str, Any]
 
@@ -30,13 +31,23 @@ class Trajectories(NamedTuple):
     valid: ArrayField  # bool
 
 
+class Acted(NamedTuple):
+    """What the policy gives at one step; leaves [worlds, agents, ...]."""
+
+    action: ArrayField  # i32
+    observation: Any
+    logits: ArrayField  # [..., actions] f32
+    value: ArrayField  # f32
+    log_prob: ArrayField  # f32, of the action
+
+
 def reset_finished(
     environment: Environment,
     data: Any,
     worlds: Any,
     blank: jax.Array,
     key: jax.Array,
-    shards: Shards = ALONE,
+    shards: Shards = ONE_SHARD,
 ) -> tuple[Any, Metrics]:
     """Start new episodes in the worlds that need one, a few worlds at a time; the key is consumed.
 
@@ -53,15 +64,15 @@ def reset_finished(
             )
 
     fresh = partial(environment.reset, data)
-    return renewed(worlds, needed | blank, fresh, key, environment.reset_chunk), metrics
+    return auto_reset(worlds, needed | blank, fresh, key, environment.reset_chunk), metrics
 
 
-def renewed(
+def auto_reset(
     worlds: Any, needed: jax.Array, fresh: Callable[[jax.Array], Any], key: jax.Array, chunk: int
 ) -> Any:
-    """Worlds with those that are `needed` [worlds] made anew, `chunk` at a time; the key is consumed.
+    """Worlds in which those that are `needed` [worlds] are reset, `chunk` at a time; the key is consumed.
 
-    `fresh` makes as many worlds as it gets keys.
+    `fresh` gives as many new worlds as it gets keys.
     """
     chunk = min(chunk, needed.shape[0])
 
@@ -80,7 +91,7 @@ def renewed(
     return jax.lax.while_loop(lambda carry: jnp.any(carry[0]), reset_some, (needed, worlds, key))[1]
 
 
-def roll_out(
+def collect_rollout(
     environment: Environment,
     network: TeacherNetwork,
     steps: int,
@@ -96,21 +107,34 @@ def roll_out(
     tensors held finite numbers only.
     """
 
-    def act(worlds: Any, key: jax.Array) -> tuple[Any, tuple[Trajectories, Metrics, dict[str, jax.Array]]]:
+    def policy_fn(worlds: Any, key: jax.Array) -> Acted:
         observation = environment.observe(data, worlds)
         logits, value = network.apply(params, observation)
         action = sample_actions(logits, key)
-        log_prob = log_prob_of(logits, action)
-        transition = environment.step(data, worlds, action)
-        seen = observation if keep_observations else environment.split(worlds)[1]
-        step = Trajectories(
-            seen, action, log_prob, value, transition.reward, transition.terminated, transition.valid
-        )
-        finite = all_finite("observation", observation) | all_finite("reward", transition.reward_terms)
-        finite |= all_finite("policy", {"logits": logits, "value": value})
-        return transition.state, (step, count_events(transition), finite)
+        return Acted(action, observation, logits, value, log_prob_of(logits, action))
 
-    worlds, (trajectories, sums, finite) = jax.lax.scan(act, worlds, jax.random.split(key, steps))
+    def step_fn(worlds: Any, acted: Acted) -> tuple[Any, Transition]:
+        transition = environment.step(data, worlds, acted.action)
+        return transition.state, transition
+
+    def record(step: Step) -> tuple[Trajectories, Metrics, dict[str, jax.Array]]:
+        acted, transition = step.action, step.outcome
+        seen = acted.observation if keep_observations else environment.split(step.state)[1]
+        row = Trajectories(
+            seen,
+            acted.action,
+            acted.log_prob,
+            acted.value,
+            transition.reward,
+            transition.terminated,
+            transition.valid,
+        )
+        finite = all_finite("observation", acted.observation) | all_finite("reward", transition.reward_terms)
+        finite |= all_finite("policy", {"logits": acted.logits, "value": acted.value})
+        return row, count_events(transition), finite
+
+    worlds, kept = rollout(policy_fn, step_fn, worlds, jax.random.split(key, steps), record)
+    trajectories, sums, finite = kept
     logs = {name: jnp.sum(values) for name, values in sums.items()}
     return worlds, trajectories, logs, {name: jnp.all(values) for name, values in finite.items()}
 

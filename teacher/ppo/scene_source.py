@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
+from simulator.atlas.load import load_atlas
 from simulator.reset.scene_stream import SceneStream, StreamConfig
 from simulator.reset.spawn import check_capacity
-from simulator.roads.sources.map_cache import load_atlas
 from teacher.config import TeacherConfig
 from teacher.ppo.environment import Environment, make_environment
-from teacher.ppo.log_environment import LoggedData, make_logged_environment
+from teacher.ppo.log_environment import LogData, make_log_environment
 
 
 @runtime_checkable  # tests check argument types at run time
-class Source(Protocol):
+class SceneSource(Protocol):
     """The `data` of an environment's functions, batch by batch."""
 
     position: (
@@ -30,7 +30,7 @@ class Source(Protocol):
         """Let go of files and threads."""
 
 
-class Fixed:
+class FixedMaps:
     """One batch for the whole run."""
 
     position = 0
@@ -50,7 +50,7 @@ class Fixed:
         """Nothing to do."""
 
 
-class LogSource:
+class LogScenes:
     """Batches of recorded scenes, in an order that follows from the seed alone.
 
     Args:
@@ -71,11 +71,11 @@ class LogSource:
         self._updates_per_batch = logs.updates_per_batch
         self.position = self._after = position
 
-    def next(self) -> LoggedData:
+    def next(self) -> LogData:
         """The next batch; waits where it is not ready yet."""
         batch = next(self._stream)
         self.position, self._after = self._after, batch.position
-        return LoggedData(batch.atlas, batch.worlds)
+        return LogData(batch.atlas, batch.worlds)
 
     def is_due(self, update: int) -> bool:
         """After every `updates_per_batch` updates."""
@@ -86,13 +86,13 @@ class LogSource:
         self._stream.close()
 
 
-def open_source(config: TeacherConfig, position: int) -> tuple[Environment, Source]:
+def open_source(config: TeacherConfig, position: int) -> tuple[Environment, SceneSource]:
     """The environment that a configuration asks for, and its batches from `position` on.
 
     Raises OSError or ValueError for towns and packs that cannot be read or are too small.
     """
     if config.logs.packs:
-        return make_logged_environment(config), LogSource(config, position)
+        return make_log_environment(config), LogScenes(config, position)
     atlas = load_atlas(config.maps)
     check_capacity(atlas, config.simulator.num_agents)
-    return make_environment(config), Fixed(atlas)
+    return make_environment(config), FixedMaps(atlas)

@@ -57,7 +57,7 @@ class Shards:
         return jax.random.fold_in(key, jax.lax.axis_index(self.axes)) if self.axes else key
 
 
-ALONE = Shards()
+ONE_SHARD = Shards()
 """One shard: collectives do nothing."""
 
 
@@ -76,7 +76,7 @@ def training_mesh(num_shards: int) -> Mesh:
     return jax.make_mesh((used,), (DEVICES,), (jax.sharding.AxisType.Auto,), devices=devices[:used])
 
 
-def deal(
+def shard(
     function: Callable[[Shards, Any, Any], tuple[Any, Any]], layout: Any, num_shards: int, mesh: Mesh
 ) -> Callable[[Any, Any], tuple[Any, Any]]:
     """(state, data) -> (state, metrics) over all shards, from a function of one shard's (shards, state, data).
@@ -112,10 +112,10 @@ def _regroup(state: Any, layout: Any, reshape: Callable[[jax.Array], jax.Array])
 
 
 def shardings(layout: Any, mesh: Mesh) -> Any:
-    """Where the leaves of a state lie (a prefix of it): dealt over the mesh, or whole on each device."""
+    """Where the leaves of a state lie (a prefix of it): dealt over the mesh, or replicated on each device."""
     return jax.tree.map(lambda dealt: NamedSharding(mesh, Spec(DEVICES) if dealt else Spec()), layout)
 
 
-def whole(mesh: Mesh) -> NamedSharding:
-    """Where arrays lie that are whole on each device of the mesh."""
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Where arrays lie that are replicated on each device of the mesh."""
     return NamedSharding(mesh, Spec())

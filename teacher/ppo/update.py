@@ -19,11 +19,11 @@ from simulator.array_field import ArrayField
 from teacher.network.actor_critic import TeacherNetwork, init_params
 from teacher.ppo.environment import Environment
 from teacher.ppo.finite_checks import all_finite
-from teacher.ppo.learner import estimate, learn, make_optimiser
+from teacher.ppo.learner import Learner, make_optimiser
 from teacher.ppo.losses import PPOConfig, learning_rate_factor, update_scale
-from teacher.ppo.multihost import spread
-from teacher.ppo.rollout import Metrics, reset_finished, roll_out
-from teacher.ppo.sharding import Shards, deal, shardings, training_mesh, whole
+from teacher.ppo.multihost import distribute
+from teacher.ppo.rollout import Metrics, collect_rollout, reset_finished
+from teacher.ppo.sharding import Shards, replicated, shard, shardings, training_mesh
 
 MEGA = 1 << 20
 
@@ -34,7 +34,7 @@ class TrainState:
 
     worlds: Any  # environment state, leaves [worlds, ...]
     params: Any  # weights of actor and critic
-    acting: Any  # older weights that act, where actors are refreshed now and then; else None
+    acting: Any  # older weights that act, where actors are synced_actor now and then; else None
     optimiser: Any  # AdamW's moments and step count
     advantage_scale: ArrayField  # [] f32: moving average of max |advantage|, 0 before the first batch
     key: ArrayField  # typed PRNG key
@@ -52,7 +52,7 @@ LAYOUT = TrainState(
     update=False,
     experience=False,
 )
-"""What is dealt over the shards."""
+"""True: leaves have a leading `worlds` axis, which is divided among the shards; False: every shard holds all."""
 
 
 def agent_steps(experience: Any) -> int:
@@ -69,7 +69,7 @@ def init_state(
     seed: int,
     mesh: Mesh | None = None,
 ) -> TrainState:
-    """The first state of a run, a function of the seed alone; dealt over `mesh` (default: one device).
+    """The first state of a run, a function of the seed alone; sharded over `mesh` (default: one device).
 
     Its worlds are blank: the first update resets them all, so that resetting is compiled once, not twice.
     """
@@ -91,17 +91,17 @@ def init_state(
             experience=jnp.zeros((2,), jnp.int32),
         )
 
-    places = state_places(config, mesh or training_mesh(1))
+    places = state_shardings(config, mesh or training_mesh(1))
     return jax.jit(build, out_shardings=places)(np.uint32(seed))
 
 
 def with_weights(state: TrainState, params: Any, place: NamedSharding) -> TrainState:
     """The state with other weights, the actors' own copy included where there is one."""
-    params = spread(params, place)
+    params = distribute(params, place)
     return state.replace(params=params, acting=None if state.acting is None else params)
 
 
-def state_places(config: PPOConfig, mesh: Mesh) -> TrainState:
+def state_shardings(config: PPOConfig, mesh: Mesh) -> TrainState:
     """Where the parts of a state lie, as `jit` takes it: a prefix of the state without branches that it lacks."""
     places = shardings(LAYOUT, mesh)
     return places if config.actor_refresh > 1 else places.replace(acting=None)
@@ -126,8 +126,8 @@ def make_update(
         return update(environment, network, config, float(total_agent_steps), shards, state, data)
 
     mesh = mesh or training_mesh(num_shards)
-    dealt = deal(one_shard, LAYOUT, num_shards, mesh)
-    return jax.jit(dealt, donate_argnums=0, out_shardings=(state_places(config, mesh), whole(mesh)))
+    dealt = shard(one_shard, LAYOUT, num_shards, mesh)
+    return jax.jit(dealt, donate_argnums=0, out_shardings=(state_shardings(config, mesh), replicated(mesh)))
 
 
 def update(
@@ -139,7 +139,7 @@ def update(
     state: TrainState,
     data: Any,
 ) -> tuple[TrainState, Metrics]:
-    """Gather one rollout with the acting policy and learn from it, as one of the `shards`."""
+    """Collect one rollout with the acting policy and learn from it, as one of the `shards`."""
     key, reset_key, rollout_key, learn_key = jax.random.split(state.key, 4)
     acting = state.params if state.acting is None else state.acting
     worlds, episode_metrics = reset_finished(
@@ -147,7 +147,7 @@ def update(
     )
     fixed = environment.split(worlds)[0]
     keep_observations = not config.recompute_observations
-    worlds, trajectories, sums, finite = roll_out(
+    worlds, trajectories, sums, finite = collect_rollout(
         environment,
         network,
         config.rollout_steps,
@@ -157,26 +157,17 @@ def update(
         shards.own(rollout_key),
         keep_observations,
     )
-    judge = state.params if config.v_trace else acting
+    learner = Learner(environment, network, config, shards)
+    critic = state.params if config.v_trace else acting
     last = environment.observe(data, worlds)
-    experience = estimate(environment, network, config, data, judge, trajectories, fixed, last)
+    experience = learner.estimate(data, critic, trajectories, fixed, last)
     finite |= all_finite("advantage", {"advantage": experience.advantage, "target": experience.target})
     valid = trajectories.valid
     scale = update_scale(state.advantage_scale, experience.advantage, valid, config.filter_decay, shards)
     progress = jnp.dot(state.experience.astype(jnp.float32), jnp.asarray([MEGA, 1.0])) / total_agent_steps
     learning_rate = config.learning_rate * learning_rate_factor(config.schedule, progress)
-    params, optimiser, losses, finite_learning = learn(
-        environment,
-        network,
-        config,
-        shards,
-        data,
-        state.params,
-        state.optimiser,
-        experience,
-        scale,
-        learning_rate,
-        shards.own(learn_key),
+    params, optimiser, losses, finite_learning = learner.learn(
+        data, state.params, state.optimiser, experience, scale, learning_rate, shards.own(learn_key)
     )
     gathered = shards.sum(jnp.sum(valid.astype(jnp.int32)))
     logs = {name: value / jnp.maximum(gathered, 1) for name, value in shards.sum(sums).items()}
@@ -193,32 +184,32 @@ def update(
     following = TrainState(
         worlds=worlds,
         params=params,
-        acting=refreshed(state, params, config.actor_refresh),
+        acting=synced_actor(state, params, config.actor_refresh),
         optimiser=optimiser,
         advantage_scale=scale,
         key=key,
         update=state.update + 1,
-        experience=add_experience(state.experience, gathered),
+        experience=add_agent_steps(state.experience, gathered),
     )
     return following, metrics
 
 
-def refreshed(state: TrainState, params: Any, every: int) -> Any:
-    """The weights that act in the next update: new ones after every `every` updates."""
+def synced_actor(state: TrainState, params: Any, every: int) -> Any:
+    """The weights that act in the next update: the learner's after every `every` updates, else the same as before."""
     if state.acting is None:
         return None
     now = (state.update + 1) % every == 0
     return jax.tree.map(lambda new, old: jnp.where(now, new, old), params, state.acting)
 
 
-def add_experience(experience: jax.Array, gathered: jax.Array) -> jax.Array:
-    """Carry-over addition in base 2^20, because float32 and int32 both lose count in a long run."""
+def add_agent_steps(experience: jax.Array, gathered: jax.Array) -> jax.Array:
+    """`TrainState.experience` after another `gathered` agent steps, in base 2^20: int32 overflows in a long run."""
     remainder = experience[1] + gathered
     return jnp.stack([experience[0] + remainder // MEGA, remainder % MEGA])
 
 
 def explained_variance(value: jax.Array, target: jax.Array, valid: jax.Array, shards: Shards) -> jax.Array:
-    """Share of the targets' variance that the critic foresaw, over valid samples: 1 is perfect, 0 is a constant."""
+    """Share of the targets' variance explained by the critic, over valid samples: 1 is perfect, 0 a constant."""
     weight = valid.astype(jnp.float32)
     total = jnp.maximum(shards.sum(jnp.sum(weight)), 1.0)
 

@@ -16,7 +16,7 @@ from teacher.network.actor_critic import NetworkConfig
 from teacher.observation.observe import ObservationConfig
 from teacher.ppo.log_config import LogConfig
 from teacher.ppo.losses import PPOConfig
-from teacher.ppo.scene_source import LogSource
+from teacher.ppo.scene_source import LogScenes
 from teacher.ppo.update import make_update
 from teacher.run.checkpoint import list_checkpoints, read_progress
 from teacher.run.fit import fit
@@ -57,11 +57,11 @@ def scenes_of(data, make_scene):
 
 
 def test_batches_hold_training_scenes_in_an_order_that_can_be_resumed(config, make_scene):
-    source = LogSource(config, 0)
+    source = LogScenes(config, 0)
     first, second = source.next(), source.next()
     position = source.position
     source.close()
-    again = LogSource(config, position)
+    again = LogScenes(config, position)
     same = again.next()
     again.close()
     held_out = [f"scene {number}" for number in range(SCENES) if is_held_out(f"scene {number}")]

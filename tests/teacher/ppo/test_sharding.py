@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from teacher.ppo.multihost import join
-from teacher.ppo.sharding import Shards, deal, training_mesh
+from teacher.ppo.multihost import initialize
+from teacher.ppo.sharding import Shards, shard, training_mesh
 from teacher.run.checkpoint import list_checkpoints
 
 TIMINGS = ("wall_s", "teacher/agent_steps_per_s")
@@ -89,7 +89,7 @@ def test_shards_side_by_side_see_their_own_worlds_and_the_same_sums():
 
     layout = {"worlds": True, "total": False}
     state = {"worlds": jnp.arange(6.0), "total": jnp.zeros(())}
-    dealt = deal(count, layout, 3, training_mesh(1))
+    dealt = shard(count, layout, 3, training_mesh(1))
     following, found = jax.jit(dealt)(state, jnp.asarray(10.0))
     np.testing.assert_array_equal(following["worlds"], 10.0 + np.arange(6))
     assert following["total"] == 15.0
@@ -111,4 +111,4 @@ def test_shards_side_by_side_see_their_own_worlds_and_the_same_sums():
 )
 def test_incomplete_addresses_are_refused(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
-        join(*arguments)
+        initialize(*arguments)

@@ -13,7 +13,7 @@ import pytest
 from teacher.network.actor_critic import NetworkConfig, TeacherNetwork
 from teacher.ppo.losses import PPOConfig
 from teacher.ppo.rollout import reset_finished
-from teacher.ppo.update import MEGA, add_experience, agent_steps, init_state, make_update
+from teacher.ppo.update import MEGA, add_agent_steps, agent_steps, init_state, make_update
 
 NETWORK = NetworkConfig(flat_widths=(16,), set_widths=(8,), trunk_widths=(16,))
 CONFIG = PPOConfig(
@@ -185,4 +185,4 @@ def test_only_finished_worlds_are_reset(make_probe, getkey):
 
 def test_experience_is_counted_beyond_32_bits():
     experience = jnp.asarray([4095, MEGA - 5], jnp.int32)  # 2^32 - 5
-    assert agent_steps(add_experience(experience, jnp.asarray(2_000_000, jnp.int32))) == 2**32 - 5 + 2_000_000
+    assert agent_steps(add_agent_steps(experience, jnp.asarray(2_000_000, jnp.int32))) == 2**32 - 5 + 2_000_000

@@ -17,8 +17,8 @@ from simulator.config import SimulatorConfig
 from teacher.config import TeacherConfig
 from teacher.network.actor_critic import NetworkConfig
 from teacher.ppo.losses import PPOConfig
-from teacher.ppo.multihost import join
-from teacher.ppo.scene_source import Fixed
+from teacher.ppo.multihost import initialize
+from teacher.ppo.scene_source import FixedMaps
 from teacher.run.fit import Run
 
 
@@ -33,7 +33,7 @@ def probe_conftest():
 
 def main(folder, devices, coordinator=None, processes=None, process=None):
     jax.config.update("jax_num_cpu_devices", int(devices))
-    join(coordinator, processes and int(processes), process and int(process))
+    initialize(coordinator, processes and int(processes), process and int(process))
     probes = probe_conftest()
     config = TeacherConfig(
         name="probe",
@@ -48,7 +48,7 @@ def main(folder, devices, coordinator=None, processes=None, process=None):
     )
     environment = probes.Probe(num_worlds=8, num_agents=4, world_age=12).build()
     data = probes.Choice(jax.numpy.asarray(4, jax.numpy.int32), jax.numpy.asarray(False))
-    run = Run(config, environment, Fixed(data), None)
+    run = Run(config, environment, FixedMaps(data), None)
     run.train()
     print(len(jax.devices()), len(run.state.worlds.signal.sharding.device_set))
 
