@@ -90,8 +90,8 @@ def _read_sensor_log(folder: Path) -> LoggedScene:
     tracks = _with_ego(tracks, rotation, position, repairs)
     road = _map_objects(folder / "map", repairs)
     files = [boxes_path, poses_path, *sorted((folder / "map").glob("log_map_archive_*.json"))]
-    origins = Provenance(folder.name, boxes_path.name, source_digest(files), _importer(), "av2")
-    return build_scene(tracks, road, origins, timestep_s, EGO_ID, LIMIT_MPS, repairs)
+    provenance = Provenance(folder.name, boxes_path.name, source_digest(files), _importer(), "av2")
+    return build_scene(tracks, road, provenance, timestep_s, EGO_ID, LIMIT_MPS, repairs)
 
 
 def _importer() -> str:
@@ -202,8 +202,8 @@ def _read_scenario(folder: Path, path: Path) -> LoggedScene:
         rows["heading"][used], np.full((len(used), 3), np.nan), steps, _columns(rows, "velocity_x", "velocity_y")[used],
     )  # fmt: skip
     files = [path, *sorted(folder.glob("log_map_archive_*.json"))]
-    origins = Provenance(folder.name, path.name, source_digest(files), _importer(), "av2")
-    return build_scene(tracks, road, origins, FORECAST_TIMESTEP_S, EGO_ID, LIMIT_MPS, repairs)
+    provenance = Provenance(folder.name, path.name, source_digest(files), _importer(), "av2")
+    return build_scene(tracks, road, provenance, FORECAST_TIMESTEP_S, EGO_ID, LIMIT_MPS, repairs)
 
 
 def _heights(road: RawMap, xy: np.ndarray) -> np.ndarray:

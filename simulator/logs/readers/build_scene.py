@@ -33,7 +33,7 @@ def source_digest(paths: list[Path]) -> str:
 def build_scene(
     tracks: RawTracks,
     source_map: RawMap,
-    origins: Provenance,
+    provenance: Provenance,
     timestep_s: float | int,
     ego_id: str | None,
     default_limit_mps: float | int,
@@ -44,7 +44,7 @@ def build_scene(
     Args:
         tracks: Raw tracks, in the frame of the source; changed in place.
         source_map: Raw map, in the same frame; changed in place.
-        origins: Name and source of the scene.
+        provenance: Name and source of the scene.
         timestep_s: Length of a step.
         ego_id: Identifier of the ego's track, or None where the source does not name it.
         default_limit_mps: Speed limit of lanes for which the source gives none.
@@ -61,7 +61,7 @@ def build_scene(
         steps = tracks.valid.shape[1]
         road_map, light_state = build_log_map(
             source_map,
-            origins,
+            provenance,
             origin,
             float(default_limit_mps),
             steps,
@@ -70,14 +70,14 @@ def build_scene(
         )
         if ego_id not in tracks.ids:
             repairs.add("self-driving car not named by the source", 1)
-        log = _log(tracks, speed, origins, origin, float(timestep_s), ego_id, light_state, repairs)
+        log = _log(tracks, speed, provenance, origin, float(timestep_s), ego_id, light_state, repairs)
         log = _without_states_beyond_map(LoggedScene(road_map, log), repairs)
         return LoggedScene(road_map, log).validate()
     except ValueError as error:
         message = str(error)
-        if message.startswith(origins.file):
+        if message.startswith(provenance.file):
             raise
-        raise ValueError(f"{origins.file}: {message}") from error
+        raise ValueError(f"{provenance.file}: {message}") from error
 
 
 def _parked_footprints(tracks: RawTracks, origin: np.ndarray) -> list[shapely.Polygon]:
@@ -131,14 +131,14 @@ def _origin(tracks: RawTracks) -> np.ndarray:
 
 
 def _log(
-    tracks: RawTracks, speed: np.ndarray, origins: Provenance, origin: np.ndarray, timestep_s: float,
+    tracks: RawTracks, speed: np.ndarray, provenance: Provenance, origin: np.ndarray, timestep_s: float,
     ego_id: str | None, light_state: np.ndarray, repairs: Repairs,
 ) -> TrafficLog:  # fmt: skip
     seen = tracks.valid
     position = np.where(seen[..., None], tracks.position - origin, 0.0)
     return TrafficLog(
-        name=origins.name, source=origins.source, source_file=origins.file, source_sha256=origins.sha256,
-        importer=origins.importer, origin=origin, timestep_s=timestep_s,
+        name=provenance.name, source=provenance.source, source_file=provenance.file, source_sha256=provenance.sha256,
+        importer=provenance.importer, origin=origin, timestep_s=timestep_s,
         track_ids=np.array(tracks.ids, dtype=np.str_), kind=tracks.kind.astype(np.int32),
         size=tracks.size.astype(np.float32), position=position.astype(np.float32),
         yaw=np.where(seen, tracks.yaw, 0.0).astype(np.float32), speed=np.where(seen, speed, 0.0).astype(np.float32),

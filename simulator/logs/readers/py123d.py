@@ -58,8 +58,8 @@ def read_py123d(folder: Path) -> list[LoggedScene]:
     for number, steps in enumerate(parts):
         name = log.log_name if len(parts) == 1 else f"{log.log_name}-{number:03d}"
         importer = f"gigapixel py123d {IMPORTER_VERSION}, py123d {importlib.metadata.version('py123d')}"
-        origins = Provenance(name, folder.name, digest, importer, f"py123d:{log.dataset}")
-        scenes.append(_read_part(folder, log, steps, origins, timestep_s))
+        provenance = Provenance(name, folder.name, digest, importer, f"py123d:{log.dataset}")
+        scenes.append(_read_part(folder, log, steps, provenance, timestep_s))
     return scenes
 
 
@@ -90,12 +90,14 @@ def _parts(steps: int, timestep_s: float) -> list[range]:
     return [range(a, b) for a, b in zip(starts, [*starts[1:], steps], strict=True)]
 
 
-def _read_part(folder: Path, log: Any, steps: range, origins: Provenance, timestep_s: float) -> LoggedScene:
+def _read_part(
+    folder: Path, log: Any, steps: range, provenance: Provenance, timestep_s: float
+) -> LoggedScene:
     repairs = Repairs()
     tracks = _tracks(folder, log, steps, repairs)
     road = _road(folder, log, tracks, repairs)
     road.signals += _signals(log, steps)
-    return build_scene(tracks, road, origins, timestep_s, EGO_ID, LIMIT_MPS, repairs)
+    return build_scene(tracks, road, provenance, timestep_s, EGO_ID, LIMIT_MPS, repairs)
 
 
 def _tracks(folder: Path, log: Any, steps: range, repairs: Repairs) -> RawTracks:

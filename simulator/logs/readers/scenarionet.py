@@ -48,8 +48,8 @@ def read_scenarionet(path: Path) -> LoggedScene:
         road = nuscenes_map(path, contents["map_features"])
         source, limit = "nuscenes", LIMIT_MPS
     importer = f"gigapixel scenarionet {IMPORTER_VERSION}"
-    origins = Provenance(str(contents.get("id")), path.name, source_digest([path]), importer, source)
-    return build_scene(tracks, road, origins, timestep_s, ego_id, limit, repairs)
+    provenance = Provenance(str(contents.get("id")), path.name, source_digest([path]), importer, source)
+    return build_scene(tracks, road, provenance, timestep_s, ego_id, limit, repairs)
 
 
 def _check(path: Path, contents: Any) -> None:

@@ -44,9 +44,13 @@ def read_womd(path: Path) -> LoggedScene:
     if any(element.kind == "road_line" and element.number is None for element in elements):
         repairs.add("scene without types of lanes and paint")
     name = str(contents.get("scenario_id") or path.name.split(".json")[0])
-    origins = Provenance(name, path.name, source_digest([path]), f"gigapixel womd {IMPORTER_VERSION}", "womd")
+    provenance = Provenance(
+        name, path.name, source_digest([path]), f"gigapixel womd {IMPORTER_VERSION}", "womd"
+    )
     road = waymo_map(elements, signals, repairs)
-    return build_scene(tracks, road, origins, TIMESTEP_S, _ego(contents, tracks), SURFACE_STREET_MPS, repairs)
+    return build_scene(
+        tracks, road, provenance, TIMESTEP_S, _ego(contents, tracks), SURFACE_STREET_MPS, repairs
+    )
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class _Lanes:
 
 def build_log_map(
     source: RawMap,
-    origins: Provenance,
+    provenance: Provenance,
     origin: np.ndarray,
     default_limit_mps: float,
     steps: int,
@@ -52,7 +52,7 @@ def build_log_map(
 
     Args:
         source: The map as its source describes it; changed in place.
-        origins: Name and origin of the scene, for the map's metadata and for error messages.
+        provenance: Name and source of the scene, for the map's metadata and for error messages.
         origin: [3] m, in the frame of the source.
         default_limit_mps: Speed limit of lanes for which the source gives none.
         steps: Number of time steps of the scene, for the light states.
@@ -66,7 +66,7 @@ def build_log_map(
     source.lanes = _long_enough(source.lanes, repairs)
     if not source.lanes:
         raise ValueError(
-            f"{origins.file}: scene {origins.name} has no lane; expected at least one centreline"
+            f"{provenance.file}: scene {provenance.name} has no lane; expected at least one centreline"
         )
     lanes = _derive_lanes(source, repairs)
     stations = [resample_lane(*lines) for lines in zip(lanes.centres, lanes.left, lanes.right, strict=True)]
@@ -75,8 +75,9 @@ def build_log_map(
     )
     repairs.add("signals without an approach left out", lost)
     road_map = RoadMap(
-        name=origins.name, source_file=origins.file, source_sha256=origins.sha256, importer=origins.importer,
-        lane_speed_limit_mps=_limits(lanes.sources, default_limit_mps, repairs), lane_junction=lane_junction,
+        name=provenance.name, source_file=provenance.file, source_sha256=provenance.sha256,
+        importer=provenance.importer, lane_junction=lane_junction,
+        lane_speed_limit_mps=_limits(lanes.sources, default_limit_mps, repairs),
         **_lane_fields(lanes, stations), **stops,
         **map_feature_fields(source, (lanes.centres, lanes.left, lanes.right), parked, repairs),
     )  # fmt: skip

@@ -77,8 +77,8 @@ def generate_town(number: int) -> RoadMap:
         kind = list(CONTROL_SHARES)[chosen]
         if kind is not None and len(arms) > 2:
             source.signals += [Signal(kind, [link.name]) for link in links]
-    origins = Provenance(name, name, procedural_sha256(name), f"made town {PROCEDURAL_VERSION}", "made")
-    return build_log_map(source, origins, np.zeros(3), LIMIT_KMH[0] / 3.6, 1, Repairs())[0]
+    provenance = Provenance(name, name, procedural_sha256(name), f"made town {PROCEDURAL_VERSION}", "made")
+    return build_log_map(source, provenance, np.zeros(3), LIMIT_KMH[0] / 3.6, 1, Repairs())[0]
 
 
 @dataclass(frozen=True)
