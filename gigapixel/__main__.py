@@ -22,7 +22,7 @@ ROOMS = ("simulator", "teacher", "renderer", "student", "adaptation", "gigapixel
 
 
 @dataclass(frozen=True)
-class Command:
+class SubCommand:
     """One sub-command."""
 
     module: str  # its `main(argv) -> int` runs the command
@@ -31,34 +31,34 @@ class Command:
 
 
 COMMANDS = {
-    "demo": Command(
+    "demo": SubCommand(
         "gigapixel.demo", "run the whole pipeline at a small scale on the CPU, with a report", "--output DIR"
     ),
-    "scenes": Command(
+    "scenes": SubCommand(
         "simulator.__main__",
         "import road maps and traffic logs into scene packs, check packs",
         "towns|womd|check ...",
     ),
-    "teacher": Command(
+    "teacher": SubCommand(
         "teacher.__main__", "train and evaluate the privileged policy", "fit|evaluate|probe|sweep ..."
     ),
-    "render": Command(
+    "render": SubCommand(
         "gigapixel.pictures.render_command",
         "draw all cameras of one agent, or real images beside their renderings",
         "--map M|--frame F --output PNG",
     ),
-    "film": Command(
+    "film": SubCommand(
         "gigapixel.pictures.filmstrip",
         "draw one episode driven by a student and by the teacher",
         "--weights PT --output PNG",
     ),
-    "student": Command(
+    "student": SubCommand(
         "student.__main__", "train the policy that drives from pixels", "fit|validate|test|predict ..."
     ),
-    "adapt": Command(
+    "adapt": SubCommand(
         "adaptation.__main__", "adapt the student to real cameras", "fit|validate|test|predict ..."
     ),
-    "bench": Command(
+    "bench": SubCommand(
         "gigapixel.bench.command",
         "measure the speed of one room",
         "simulator|renderer|teacher|student --output JSON",

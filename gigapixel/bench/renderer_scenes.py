@@ -18,7 +18,7 @@ from simulator.rollout import step_worlds
 
 LANE_QUADS, LANES_WITHIN_M = 2_000, 300.0
 BOXES_WITHIN_M = 50.0
-CAMERA_HEIGHT_M = 1.6
+LANES_CAMERA_HEIGHT_M = 1.6
 STEPS_PER_EPISODE = 50  # of random driving before the worlds are set back to their initial state
 
 
@@ -60,8 +60,8 @@ class SteppedWorlds:
 def lanes_scene(worlds: int, boxes: int, seed: int, rig: CameraRig) -> tuple[Scene, CameraRig]:
     """A synthetic scene of `worlds` worlds of `boxes` boxes and LANE_QUADS lane quads each, with one viewer per world.
 
-    Returns the scene and `rig` with all cameras raised to CAMERA_HEIGHT_M. Renderers for CPUs are compared on scenes of
-    this kind, see `benchmarks/README.md`.
+    Returns the scene and `rig` with all cameras raised to LANES_CAMERA_HEIGHT_M. Renderers for CPUs are compared on
+    scenes of this kind, see `benchmarks/README.md`.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -98,5 +98,5 @@ def lanes_scene(worlds: int, boxes: int, seed: int, rig: CameraRig) -> tuple[Sce
         draw_distance_m=LANES_WITHIN_M,
     )
     mount = rig.rig_from_camera.clone()
-    mount[:, 2, 3] = CAMERA_HEIGHT_M
+    mount[:, 2, 3] = LANES_CAMERA_HEIGHT_M
     return scene, dataclasses.replace(rig, rig_from_camera=mount)

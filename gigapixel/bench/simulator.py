@@ -18,7 +18,7 @@ from gigapixel.bench.device_info import jax_device
 from gigapixel.bench.harness import Workload
 from simulator.cores import core_count
 
-VARIANTS = ("dynamics", "step_reward", "observation")
+BENCH_STAGES = ("dynamics", "step_reward", "observation")
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def simulator_workload(settings: SimulatorSettings) -> Workload:
         device=f"{jax_device()}, {devices} devices" if devices > 1 else jax_device(),
         settings=asdict(settings),
         call=bench.calls["observation"],
-        variants={name: bench.calls[name] for name in VARIANTS[:-1]},
+        variants={name: bench.calls[name] for name in BENCH_STAGES[:-1]},
         extra_metrics=lambda _: bench.extra_metrics(),
     )
 
@@ -123,7 +123,7 @@ class _Bench:
         self.key = jax.random.key(settings.seed)
         keys = jax.random.split(self.key, settings.worlds)
         self.worlds = jax.jit(self._on_worlds(self.environment.reset))(self.atlas, keys)
-        self.calls = {name: self._call(name) for name in VARIANTS}
+        self.calls = {name: self._call(name) for name in BENCH_STAGES}
 
     def _on_worlds(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function of (atlas, arrays with a leading worlds axis ...), sharded over the devices."""
@@ -189,11 +189,12 @@ class _Bench:
         import jax
         import jax.numpy as jnp
 
+        from simulator.rollout import rollout
         from simulator.step import move
 
         environment, config = self.environment, self.config.simulator
 
-        def one(carry: tuple[Any, ...], action: Any) -> tuple[tuple[Any, ...], None]:
+        def step_fn(carry: tuple[Any, ...], action: Any) -> tuple[tuple[Any, ...], None]:
             worlds, taken, total, seen = carry
             taken = taken + worlds.active.sum(axis=1)
             if variant == "dynamics":
@@ -209,7 +210,7 @@ class _Bench:
         start = (worlds, jnp.zeros(self.chunk, jnp.int32), jnp.zeros(worlds.yaw.shape), seen)
         shape = (self.settings.steps, *worlds.yaw.shape)
         actions = jax.random.randint(key, shape, 0, environment.num_actions)
-        (worlds, taken, total, seen), _ = jax.lax.scan(one, start, actions)
+        (worlds, taken, total, seen), _ = rollout(lambda carry, action: action, step_fn, start, actions)
         names = [entry.name for entry in fields(worlds) if entry.name != "scenario"]
         used = sum((leaf.sum(dtype=jnp.float32) for leaf in jax.tree.leaves(seen)), jnp.zeros(()))
         return {name: getattr(worlds, name) for name in names}, taken, total, jnp.full(self.chunk, used)

@@ -106,11 +106,11 @@ class _Bench:
 
         slots = self.config.samples_per_update * len(self.spent_s)
         agents_driving = self.gathered / slots
-        simulate, collect_rollout = self._program(self._simulate), self._program(self._roll_out)
+        simulate, collect = self._program(self._simulate), self._program(self._collect)
         simulation_s = rollout_s = 0.0
         for _ in range(PROFILED_UPDATES):
             simulation_s += self._time(simulate)
-            rollout_s += self._time(collect_rollout)
+            rollout_s += self._time(collect)
             self.update()
         update_s = sum(self.spent_s[-PROFILED_UPDATES:])
         return {
@@ -145,6 +145,7 @@ class _Bench:
         import jax
         import jax.numpy as jnp
 
+        from simulator.rollout import rollout
         from teacher.ppo.rollout import reset_finished
 
         environment = self.environment
@@ -153,20 +154,21 @@ class _Bench:
             environment, atlas, state.worlds, state.update == 0, shards.own(reset_key), shards
         )
 
-        def one(worlds: Any, key: Any) -> tuple[Any, Any]:
+        def policy_fn(worlds: Any, key: Any) -> tuple[Any, Any]:
             observation = environment.observe(atlas, worlds)
             shape = observation.ego.shape[:2]
-            transition = environment.step(
-                atlas, worlds, jax.random.randint(key, shape, 0, environment.num_actions)
-            )
-            return transition.state, (observation, transition.reward)
+            return jax.random.randint(key, shape, 0, environment.num_actions), observation
+
+        def step_fn(worlds: Any, chosen: tuple[Any, Any]) -> tuple[Any, Any]:
+            transition = environment.step(atlas, worlds, chosen[0])
+            return transition.state, transition.reward
 
         keys = jax.random.split(shards.own(drive_key), self.config.ppo.rollout_steps)
-        _, made = jax.lax.scan(one, worlds, keys)
+        _, made = rollout(policy_fn, step_fn, worlds, keys, lambda step: (step.action[1], step.outcome))
         used = [jnp.sum(leaf.astype(jnp.float32)) for leaf in jax.tree.leaves(made)]
         return state, shards.sum(sum(used))
 
-    def _roll_out(self, shards: Any, state: Any, atlas: Any) -> tuple[Any, Any]:
+    def _collect(self, shards: Any, state: Any, atlas: Any) -> tuple[Any, Any]:
         """Resets and a rollout, without the gradient steps."""
         import jax
         import jax.numpy as jnp

@@ -25,12 +25,13 @@ from simulator.conventions import CAR
 from simulator.draw_state import agents_to_draw, lights_to_draw, world_of
 from simulator.drawing.top_down import draw_world
 from simulator.drawing.viewport import Viewport
+from simulator.dynamics.bicycle import rear_poses
 from simulator.reset.log_scenario import ReplayConfig
 from simulator.reset.map_set import MapSet, load_map_set, single_map_entry
 from simulator.reset.mixed_reset import load_log_initial_states, reset_mixed_worlds
 from simulator.roads.road_map import RoadMap
 from simulator.rollout import rollout_worlds
-from simulator.state import WorldState, rear_axle
+from simulator.state import WorldState
 from student.bridge.ground import ground_library
 from student.bridge.scene import light_table, render_inputs, scene_of_worlds
 from teacher.evaluation.episodes import with_default_traits
@@ -170,25 +171,19 @@ def draw_top_down(
     agents = agents_to_draw(state)
     picture = draw(agents, lights_to_draw(state, snapshot.atlas, snapshot.config))
     view = Viewport.of(snapshot.road_map, centre, TOP_DOWN_EXTENT_M, size)
-    areas = [view.pixels(area) for area in fields_of_view(rig, rear_pose(state, agent))]
+    areas = [view.pixels(area) for area in fields_of_view(rig, np.asarray(rear_poses(state))[agent])]
     picture = shade_areas(picture, areas, accents)
     ego = {name: values[agent : agent + 1] for name, values in agents.items()}
     ego["colour"] = np.array([EGO_COLOUR])
     return draw(ego, background=picture)
 
 
-def rear_pose(state: WorldState, agent: int) -> tuple[float, float, float]:
-    """World x, y (m) and yaw (rad) of one agent's rear axle."""
-    x, y, _ = np.asarray(rear_axle(state.position, state.yaw, state.scenario.size))[agent].tolist()
-    return x, y, float(state.yaw[agent])
-
-
-def fields_of_view(rig: CameraRig, pose: tuple[float, float, float]) -> list[Float[np.ndarray, "points 2"]]:
+def fields_of_view(rig: CameraRig, pose: Float[np.ndarray, " 3"]) -> list[Float[np.ndarray, "points 2"]]:
     """Per camera the polygon, in world metres, that it covers on the ground, up to FIELD_OF_VIEW_M from it.
 
     `pose` is the rear axle's x, y (m) and yaw (rad).
     """
-    x, y, yaw = pose
+    x, y, yaw = pose.tolist()
     world_from_rig = np.array([[math.cos(yaw), -math.sin(yaw)], [math.sin(yaw), math.cos(yaw)]])
     columns = np.linspace(0, rig.width, 9)
     areas = []

@@ -60,7 +60,7 @@ def test_fields_of_view_point_where_the_cameras_look():
     from gigapixel.pictures.world_snapshot import FIELD_OF_VIEW_M, fields_of_view
 
     rig = CameraRig.nuplan().select(["front", "back"])
-    front, back = fields_of_view(rig, (10.0, 20.0, math.pi / 2))  # facing north
+    front, back = fields_of_view(rig, np.array([10.0, 20.0, math.pi / 2]))  # facing north
     assert front[0] == pytest.approx([10.01, 21.66], abs=1e-5)
     reach = np.linalg.norm(front[1:] - front[0], axis=1)
     assert reach == pytest.approx(np.full(9, FIELD_OF_VIEW_M), rel=1e-5)
