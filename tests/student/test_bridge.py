@@ -1,8 +1,12 @@
-"""JAX and torch share memory; a town becomes ground, lights and pictures that a driver can use."""
+"""JAX and torch share memory; a town becomes ground, traffic lights and images that an agent can drive by."""
 
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +15,16 @@ import pytest
 import torch
 
 from renderer import CameraRig, ClassId, render
+from renderer.palette import BOX_CLASSES, LightState
+from simulator.atlas.load import load_atlas
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
-from simulator.roads.sources.map_cache import load_atlas, load_maps
+from simulator.conventions import CAR, CYCLIST, GREEN, KIND_NAMES, OFF, PEDESTRIAN, RED, STATIC, TRUCK, YELLOW
+from simulator.roads.sources.map_cache import load_maps
 from simulator.state import WorldState
-from student import bridge
+from student.bridge.dlpack import to_jax, to_torch
+from student.bridge.ground import ground_library
+from student.bridge.scene import ego_inputs, heading_change, light_table, render_inputs, scene_of_worlds
 
 TOWN = "Town02"
 RULES = SimulatorConfig(timestep_s=0.25, num_agents=6, no_lights_share=0.0, removed_light_share=0.0)
@@ -38,29 +47,27 @@ def worlds(atlas: RoadAtlas) -> WorldState:
 
 def test_memory_is_shared_both_ways() -> None:
     for array in (jnp.arange(12, dtype=jnp.float32), jnp.ones((3, 4), bool), jnp.arange(6, dtype=jnp.int32)):
-        tensor = bridge.to_torch(array)
+        tensor = to_torch(array)
         assert tensor.data_ptr() == array.unsafe_buffer_pointer()
         np.testing.assert_array_equal(tensor.numpy(), np.asarray(array))
     tensor = torch.arange(24.0).reshape(2, 3, 4)
-    array = bridge.to_jax(tensor)
+    array = to_jax(tensor)
     assert array.unsafe_buffer_pointer() == tensor.data_ptr()
     np.testing.assert_array_equal(np.asarray(array), tensor.numpy())
 
 
 def test_heading_change_by_hand() -> None:
-    """A left quarter turn that begins 20 m ahead, seen from before it, within it and after it."""
+    """A left quarter turn that begins 20 m ahead, measured before it, within it and after it."""
     yaw = jnp.concatenate([jnp.full(20, 3.0), jnp.full(20, 3.0 + math.pi / 2 - 2 * math.pi)])
     turn_m = 20 * ROUTE_SPACING_M
-    change = [
-        float(bridge.heading_change(yaw, jnp.float32(at))) for at in (turn_m - 50, turn_m - 20, turn_m + 2)
-    ]
+    change = [float(heading_change(yaw, jnp.float32(at))) for at in (turn_m - 50, turn_m - 20, turn_m + 2)]
     np.testing.assert_allclose(change, [0.0, math.pi / 2, 0.0], atol=1e-5)
-    assert math.isnan(float(bridge.heading_change(yaw, jnp.float32(39 * ROUTE_SPACING_M))))
+    assert math.isnan(float(heading_change(yaw, jnp.float32(39 * ROUTE_SPACING_M))))
 
 
-def test_a_light_is_in_view_of_whoever_waits_at_its_line(atlas: RoadAtlas) -> None:
+def test_a_light_is_in_view_of_a_car_that_waits_at_its_line(atlas: RoadAtlas) -> None:
     """Front bumper 1 m before the line, in the lane next to the line's right end, whatever the car's length."""
-    table = bridge.light_table(atlas)
+    table = light_table(atlas)
     rig = CameraRig.nuplan(54, 96).select(["front"])
     assert (table.stops >= 0).sum() > 10
     for stop, light in zip(np.asarray(table.stops[0]), table.position[0].numpy(), strict=True):
@@ -71,36 +78,40 @@ def test_a_light_is_in_view_of_whoever_waits_at_its_line(atlas: RoadAtlas) -> No
         right_end = np.asarray(atlas.stop_xyz)[stop, 1]
         for length in (3.8, 9.0):
             axle = right_end[:2] - 1.7 * right - (1.0 + 0.8 * length) * forward
-            seen = light - np.array([*axle, right_end[2]])
-            point = torch.tensor([[seen[:2] @ forward, -seen[:2] @ right, seen[2]]], dtype=torch.float32)
+            offset = light - np.array([*axle, right_end[2]])
+            point = torch.tensor(
+                [[offset[:2] @ forward, -offset[:2] @ right, offset[2]]], dtype=torch.float32
+            )
             pixel, depth = rig.project(point)
             assert depth > 0
             assert 0 < pixel[0, 0, 0] < 96
             assert 0 < pixel[0, 0, 1] < 54
 
 
-def test_who_drives_on_the_road_sees_road(atlas: RoadAtlas, worlds: WorldState) -> None:
-    """The middle of the bottom row of the front camera shows paint or asphalt; a box never shows its own car."""
-    table = bridge.light_table(atlas)
-    seen = bridge.drawable(worlds, table.stops, atlas, RULES)
+def test_an_agent_on_the_road_sees_road(atlas: RoadAtlas, worlds: WorldState) -> None:
+    """The centre of the bottom row of the front camera shows paint or asphalt; no camera shows its own car."""
+    table = light_table(atlas)
+    inputs = render_inputs(worlds, table.stops, atlas, RULES)
     viewers = torch.from_numpy(np.flatnonzero(np.asarray(worlds.active)))
-    scene = bridge.scene(worlds, seen, table, bridge.ground_library(load_maps([TOWN])), viewers)
+    scene = scene_of_worlds(worlds, inputs, table, ground_library(load_maps([TOWN])), viewers)
     scene.validate()
     assert (scene.light_state > 0).sum() > 10
     frame = render(scene, CameraRig.nuplan(54, 96))
     bottom = frame.class_id[:, 0, -1, 48]
     assert ((bottom >= ClassId.DRIVABLE) & (bottom <= ClassId.STOP_LINE)).float().mean() > 0.9
     nearest = frame.depth[:, 0].flatten(1).amin(1)
-    assert (nearest > 0.5).all(), "the own body would be in front of the camera"
+    assert (nearest > 0.5).all(), "the agent's own box would be in front of its camera"
 
 
-def test_a_scene_shares_what_moves_and_keeps_what_does_not(atlas: RoadAtlas, worlds: WorldState) -> None:
-    """Boxes are the state's own memory; lights are picked from the table; JAX and the host exchange nothing."""
-    table, ground = bridge.light_table(atlas), bridge.ground_library(load_maps([TOWN]))
+def test_a_scene_shares_boxes_and_picks_lights_without_a_transfer(
+    atlas: RoadAtlas, worlds: WorldState
+) -> None:
+    """Boxes share memory with the state; lights come from the table; JAX and the host exchange nothing."""
+    table, ground = light_table(atlas), ground_library(load_maps([TOWN]))
     viewers = torch.tensor([7, 2])
     with jax.transfer_guard("disallow"):
-        seen = jax.jit(bridge.drawable, static_argnums=3)(worlds, table.stops, atlas, RULES)
-        scene = bridge.scene(worlds, seen, table, ground, viewers)
+        inputs = jax.jit(render_inputs, static_argnums=3)(worlds, table.stops, atlas, RULES)
+        scene = scene_of_worlds(worlds, inputs, table, ground, viewers)
     for shared, array in (
         (scene.box_position, worlds.position),
         (scene.box_size, worlds.scenario.size),
@@ -113,17 +124,50 @@ def test_a_scene_shares_what_moves_and_keeps_what_does_not(atlas: RoadAtlas, wor
     for world in range(2):
         assert torch.equal(scene.light_position[world], table.position[0])
         assert torch.equal(scene.light_yaw[world], table.yaw[0])
-    poses = np.asarray(seen.world_from_rig).reshape(12, 4, 4)[[7, 2]]
+    poses = np.asarray(inputs.world_from_rig).reshape(12, 4, 4)[[7, 2]]
     np.testing.assert_array_equal(scene.world_from_rig.numpy(), poses)
 
 
 def test_command_follows_the_route(atlas: RoadAtlas, worlds: WorldState) -> None:
     """Over both worlds the one-hot command agrees with the sign of the route's bend."""
-    table = bridge.light_table(atlas)
-    seen = bridge.drawable(worlds, table.stops, atlas, RULES)
-    ego, command, conditioning = bridge.ego_inputs(worlds, seen)
-    change = np.degrees(np.asarray(seen.heading_change)).ravel()
+    table = light_table(atlas)
+    inputs = render_inputs(worlds, table.stops, atlas, RULES)
+    ego, command, conditioning = ego_inputs(worlds, inputs)
+    change = np.degrees(np.asarray(inputs.heading_change)).ravel()
     expected = np.where(change > 25, 0, np.where(change < -25, 2, 1))
     np.testing.assert_array_equal(command.argmax(1).numpy(), expected)
     np.testing.assert_allclose(ego[:, 0].numpy() * 10, np.asarray(worlds.speed).ravel(), rtol=1e-5)
     assert conditioning.abs().max() <= 1
+
+
+def test_simulator_and_renderer_number_kinds_and_lights_alike() -> None:
+    """The bridge hands over integers as they are: kinds index BOX_CLASSES, a light's colours are LightState."""
+    names = {CAR: "car", TRUCK: "truck", CYCLIST: "cyclist", PEDESTRIAN: "pedestrian", STATIC: "static"}
+    assert [names[kind] for kind in range(len(BOX_CLASSES))] == [one.name.lower() for one in BOX_CLASSES]
+    assert tuple(names[kind] for kind in range(len(KIND_NAMES))) == KIND_NAMES
+    assert {state.name: int(state) for state in LightState} == {
+        "NONE": OFF, "GREEN": GREEN, "YELLOW": YELLOW, "RED": RED,
+    }  # fmt: skip
+
+
+def test_ground_is_cached_per_map_content_and_a_damaged_entry_is_rebuilt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (town,) = load_maps([TOWN])
+    monkeypatch.setenv("GIGAPIXEL_CACHE", str(tmp_path))
+    first = ground_library([town])
+    (entry,) = tmp_path.glob("ground-*.pt")
+    written = entry.stat().st_mtime_ns
+    assert torch.equal(ground_library([town]).quads, first.quads)
+    assert entry.stat().st_mtime_ns == written, "the second call should read the entry"
+    entry.write_bytes(b"damaged")
+    assert torch.equal(ground_library([town]).quads, first.quads)
+    raised = ground_library([replace(town, edge_points=town.edge_points + np.float32(0.5))])
+    assert len(list(tmp_path.glob("ground-*.pt"))) == 2
+    assert not torch.equal(raised.quads, first.quads)
+
+
+def test_ground_meshes_are_made_without_jax() -> None:
+    program = "import sys, student.bridge.ground; sys.exit('jax' in sys.modules or 'flax' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,140 @@
+"""What is painted on the ground, as meshes for the renderer: of whole maps, and of single edges and markings.
+
+Torch and NumPy only: nothing here loads JAX, so that real camera frames are drawn by the same code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import pickle
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from gigapixel.run_folder.atomic import atomic_write
+from renderer import (
+    ClassId,
+    GroundLibrary,
+    GroundMesh,
+    dashed_quads,
+    ground_quads,
+    polygon_quads,
+    ribbon_quads,
+    strip_quads,
+    zebra_quads,
+)
+from simulator.roads.road_map import MarkingType, RoadMap
+from simulator.roads.sources.map_cache import cache_folder
+
+logger = logging.getLogger(__name__)
+
+MARKING_WIDTH_M = 0.15
+DOUBLE_GAP_M = 0.20  # between the centres of the two lines of a double marking
+DASH_M, DASH_GAP_M = 3.0, 6.0
+EDGE_WIDTH_M = 0.25
+STOP_LINE_WIDTH_M = 0.5
+ZEBRA_M = 0.5  # width of a crosswalk's bars and of the gaps between them
+
+
+def ground_mesh(road_map: RoadMap) -> GroundMesh:
+    """The ground of one map in world metres: lanes and other asphalt, edges, markings, crosswalks and stop lines."""
+    meshes = _asphalt(road_map)
+    meshes += edge_meshes(road_map.pieces("edge"))
+    markings = zip(road_map.pieces("marking"), road_map.marking_type, strict=True)
+    meshes += marking_meshes((line, MarkingType(int(kind))) for line, kind in markings)
+    for ring in road_map.pieces("crosswalk"):
+        zebra = partial(zebra_quads, ring, ZEBRA_M, ZEBRA_M, ClassId.CROSSWALK)
+        meshes.append(_unless_crossed(zebra, "crosswalk", road_map.name))
+    meshes += [strip_quads(ends, STOP_LINE_WIDTH_M, ClassId.STOP_LINE) for ends in road_map.stop_line_xyz]
+    return GroundMesh.concatenate(meshes)
+
+
+def edge_meshes(edges: Iterable[Float[np.ndarray, "_ 3"]]) -> list[GroundMesh]:
+    """Road edges (polylines, m) as strips EDGE_WIDTH_M wide, one mesh per edge."""
+    return [strip_quads(edge, EDGE_WIDTH_M, ClassId.ROAD_EDGE) for edge in edges]
+
+
+def marking_meshes(markings: Iterable[tuple[Float[np.ndarray, "_ 3"], MarkingType]]) -> list[GroundMesh]:
+    """Painted lines (polylines, m) in their colour and pattern: solid, dashed or double."""
+    meshes = []
+    for line, kind in markings:
+        pattern, _, colour = kind.name.partition("_")
+        class_id = ClassId.MARKING_YELLOW if colour == "YELLOW" else ClassId.MARKING_WHITE
+        if pattern == "DASHED":
+            meshes.append(dashed_quads(line, MARKING_WIDTH_M, DASH_M, DASH_GAP_M, class_id))
+        elif pattern == "DOUBLE":
+            along = np.gradient(line[:, :2].astype(np.float64), axis=0)
+            along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
+            left = np.stack([-along[:, 1], along[:, 0], np.zeros(len(line))], axis=1)
+            offset = left * DOUBLE_GAP_M / 2
+            meshes += [strip_quads(line + side * offset, MARKING_WIDTH_M, class_id) for side in (1, -1)]
+        else:
+            meshes.append(strip_quads(line, MARKING_WIDTH_M, class_id))
+    return meshes
+
+
+def ground_library(maps: Sequence[RoadMap]) -> GroundLibrary:
+    """The ground of several maps, in the order of an atlas made of the same list, on the CPU."""
+    return GroundLibrary([_cached_ground(road_map) for road_map in maps])
+
+
+def _cached_ground(road_map: RoadMap) -> GroundMesh:
+    """`ground_mesh`, kept in the map cache, because it takes seconds for a large town.
+
+    The entry is named by a digest of the map's arrays and of the code that makes the mesh, so that it is never stale.
+    """
+    digest = hashlib.sha256(
+        b"".join(Path(source).read_bytes() for source in (__file__, ground_quads.__file__))
+    )
+    for field in fields(road_map):
+        value = getattr(road_map, field.name)
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fi":
+            digest.update(f"{field.name}{value.dtype}{value.shape}".encode())
+            digest.update(np.ascontiguousarray(value).tobytes())
+    entry = cache_folder() / f"ground-{digest.hexdigest()[:32]}.pt"
+    if entry.is_file():
+        try:
+            held = torch.load(entry, weights_only=True)
+            return GroundMesh(held["quads"], held["class_id"])
+        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+            logger.warning("rebuilding damaged cache entry %s (%s)", entry, type(error).__name__)
+    mesh = ground_mesh(road_map)
+    with atomic_write(entry) as temporary:
+        torch.save({"quads": mesh.quads, "class_id": mesh.class_id}, temporary)
+    return mesh
+
+
+def _asphalt(road_map: RoadMap) -> list[GroundMesh]:
+    """Lanes as ribbons between their boundaries, and the other drivable polygons, which a map lists after the outlines
+    of its lanes.
+
+    Adjacent lanes are simplified independently, so each is widened by the tolerance, to leave no gap between them.
+    """
+    meshes = []
+    for start, count in zip(road_map.lane_start, road_map.lane_count, strict=True):
+        points = slice(start, start + count)
+        left, right = road_map.point_left_xyz[points], road_map.point_right_xyz[points]
+        across = left - right
+        widening = across * (
+            ground_quads.ROAD_TOLERANCE_M / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 0.1)
+        )
+        left, right = left + widening, right - widening
+        meshes.append(ribbon_quads(left, right, ClassId.DRIVABLE))
+    rings = road_map.pieces("drivable")[road_map.num_lanes :]
+    fills = [partial(polygon_quads, ring, ClassId.DRIVABLE) for ring in rings]
+    return meshes + [_unless_crossed(fill, "drivable polygon", road_map.name) for fill in fills]
+
+
+def _unless_crossed(build: Callable[[], GroundMesh], what: str, name: str) -> GroundMesh:
+    """The mesh that `build` returns, or an empty one, with a message in the log, for an outline that crosses itself."""
+    try:
+        return build()
+    except ValueError as error:
+        logger.debug("map %s: a %s is not drawn: %s", name, what, error)
+        return GroundMesh.empty()
