@@ -3,8 +3,9 @@
 1. The shipped teacher drives in a town that is in no training set.
 2. An untrained student drives the same episodes from four camera images.
 3. The student is trained by a few minutes of self-play DAgger in other towns and drives the same episodes again.
-4. Its perception is adapted to a stand-in for real cameras (our renderer with shifted appearance), and it drives once
-   more from stand-in images only, before and after. With GIGAPIXEL_DATA set, the report shows real frames as well.
+4. Its perception is adapted to a surrogate domain that stands in for real cameras (our renderer with shifted
+   appearance), and it drives once more from surrogate images only, before and after. With GIGAPIXEL_DATA set, the
+   report shows real frames as well.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ class DemoConfig:
         epochs: DAgger rounds; each drives ``decisions`` plans in every world and takes ``batches`` gradient steps.
         beta_share: Share of the expected environment steps after which the student drives alone.
         test_worlds, test_seconds: Number and length of the closed-loop episodes, the same for all drivers.
-        adaptation_epochs: Passes over the stand-in pairs.
+        adaptation_epochs: Passes over the surrogate pairs.
         batch_size, learning_rate: Batch size and learning rate of DAgger.
-        adaptation_pairs: Number of stand-in pairs, including those held out.
+        adaptation_pairs: Number of surrogate pairs, including those held out.
         film_seconds: Length of the filmstrip.
     """
 
@@ -210,19 +211,19 @@ def train_student(config: DemoConfig, data: Any, module: Any, folder: Path) -> N
 def adapt_perception(
     config: DemoConfig, data: Any, policy: StudentPolicy, episode: Episode, seed: int
 ) -> tuple[dict[str, Any], list[Pair]]:
-    """Adapt perception to the stand-in domain.
+    """Adapt perception to the surrogate domain.
 
-    Returns the closed-loop metrics with stand-in images before and after, and the held-out pairs.
+    Returns the closed-loop metrics with surrogate images before and after, and the held-out pairs.
     """
     import lightning
 
     from adaptation.data import AdaptationData
     from adaptation.module import AdaptationModule
-    from gigapixel.stand_in_driver import StandInDriver
+    from gigapixel.surrogate_driver import SurrogateDriver
     from student.module import OptimiserConfig
 
     print_progress("adapting perception to the stand-in for real cameras")
-    training, held_out = collect_stand_in_pairs(data, config.adaptation_pairs, seed)
+    training, held_out = collect_surrogate_pairs(data, config.adaptation_pairs, seed)
     pairs = AdaptationData(
         source="stand_in",
         batch_size=32,
@@ -242,14 +243,16 @@ def adapt_perception(
     trainer.fit(module, datamodule=pairs)
     trainer.test(module, datamodule=pairs, verbose=False)
     errors = module.test_errors
-    unadapted = evaluate_driver(episode, StandInDriver(policy), "unadapted student, seeing the stand-in,")
-    adapted = evaluate_driver(episode, StandInDriver(module.adapted), "adapted student, seeing the stand-in,")
+    unadapted = evaluate_driver(episode, SurrogateDriver(policy), "unadapted student, seeing the stand-in,")
+    adapted = evaluate_driver(
+        episode, SurrogateDriver(module.adapted), "adapted student, seeing the stand-in,"
+    )
     unadapted["trajectory_error_m"] = sum(row.unadapted_m for row in errors) / len(errors)
     adapted["trajectory_error_m"] = sum(row.adapted_m for row in errors) / len(errors)
     return {"domain": "stand-in", "unadapted": unadapted, "adapted": adapted}, held_out
 
 
-def collect_stand_in_pairs(data: Any, count: int, seed: int) -> tuple[list[Pair], list[Pair]]:
+def collect_surrogate_pairs(data: Any, count: int, seed: int) -> tuple[list[Pair], list[Pair]]:
     """At least `count` pairs from the training worlds, driven by the teacher; those of the last world are held out."""
     from adaptation.surrogate import pairs_of_observation
 
