@@ -32,6 +32,7 @@ from simulator.config import SimulatorConfig
 from simulator.dynamics.bicycle import MAX_ACCELERATION, MAX_SPEED, MAX_STEERING, MIN_ACCELERATION, MIN_SPEED
 from simulator.reset.spawn import check_capacity
 from simulator.roads.sources.map_cache import load_maps
+from simulator.rollout import rollout
 from simulator.state import WorldState
 from teacher.config import TeacherConfig
 from teacher.observation.observe import OBSERVATIONS
@@ -207,9 +208,8 @@ def _drive_block(
     Returns the worlds, [agent-steps, finished episodes], and the checks that failed in any of the steps.
     """
 
-    def one(carry: tuple[Any, ...], step_key: Array) -> tuple[tuple[Any, ...], None]:
-        worlds, blank, counts, failed = carry
-        action_key, reset_key = jax.random.split(step_key)
+    def step_fn(carry: tuple[Any, ...], keys: tuple[Array, Array]) -> tuple[tuple[Any, ...], None]:
+        (worlds, blank, counts, failed), (action_key, reset_key) = carry, keys
         worlds, metrics = reset_finished(environment, atlas, worlds, blank, reset_key)
         action = jax.random.randint(action_key, worlds.active.shape, 0, environment.num_actions)
         counts = counts + jnp.stack([worlds.active.sum(), metrics["episode/finished"]])
@@ -221,7 +221,12 @@ def _drive_block(
     names = jax.eval_shape(lambda: checks(worlds, environment.observe(atlas, worlds), bounds))
     none_failed = {name: jnp.zeros((), bool) for name in names}
     start = (worlds, blank, jnp.zeros(2, jnp.int32), none_failed)
-    (worlds, _, counts, failed), _ = jax.lax.scan(one, start, jax.random.split(key, block))
+    (worlds, _, counts, failed), _ = rollout(
+        lambda carry, step_key: tuple(jax.random.split(step_key)),
+        step_fn,
+        start,
+        jax.random.split(key, block),
+    )
     return worlds, counts, failed
 
 
