@@ -1,1 +1,1 @@
-"""Real cameras: paired renderings of real frames, and fine-tuning the student's eyes on them (torch + Lightning)."""
+"""Domain adaptation: real camera frames paired with renderings, and fine-tuning of the student's image encoder."""

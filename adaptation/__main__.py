@@ -1,7 +1,7 @@
 """`gigapixel adapt fit|validate|test|predict`: a LightningCLI over `AdaptationModule` and `AdaptationData`.
 
 gigapixel adapt fit     --config configs/adaptation/cpu.yaml            one adapted student per seed, in RUN/seed-N
-gigapixel adapt fit     --config configs/adaptation/cpu.yaml --resume   go on where the run stopped
+gigapixel adapt fit     --config configs/adaptation/cpu.yaml --resume   continue the run
 gigapixel adapt test    --config configs/adaptation/cpu.yaml --output a.json
 gigapixel adapt predict --config configs/adaptation/cpu.yaml --output FOLDER
 """
@@ -12,7 +12,7 @@ import copy
 import json
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from adaptation.data import AdaptationData
 from adaptation.module import AdaptationModule
-from adaptation.pairs.contact_sheet import pair_sheet
-from adaptation.report import MomentErrors, sentence, summarise
+from adaptation.pairs.pair_grid import pair_grid
+from adaptation.report import SampleErrors, summarise_errors, summary_line
 from gigapixel.run_folder.atomic import write_json
 from gigapixel.run_folder.exit_codes import run_command
 from gigapixel.run_folder.figure import write_image
@@ -38,7 +38,7 @@ ADAPTED = "adapted.pt"
 
 
 class AdaptationCLI(LightningCLI):
-    """Adds a run folder with one sub-folder per seed, early stopping, resume, and an output for every sub-command."""
+    """A LightningCLI with a run folder of one sub-folder per seed, early stopping, resume, and outputs."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """`--run`, `--seeds`, `--patience`, `--resume`, `--checkpoint_every`, `--output`."""
@@ -50,7 +50,7 @@ class AdaptationCLI(LightningCLI):
             default=20,
             help="fit: epochs without a better validation error before a seed ends",
         )
-        parser.add_argument("--resume", action="store_true", help="fit: go on where the run stopped")
+        parser.add_argument("--resume", action="store_true", help="fit: continue where the run stopped")
         parser.add_argument(
             "--checkpoint_every",
             type=int,
@@ -61,12 +61,12 @@ class AdaptationCLI(LightningCLI):
             "--output",
             type=str | None,
             default=None,
-            help="validate, test: metrics as JSON; predict: folder for plans and pictures (default RUN)",
+            help="validate, test: metrics as JSON; predict: folder for plans and images (default RUN)",
         )
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Checkpoints are found through the run folder and the seeds."""
+        """The sub-commands, and the Lightning arguments that each leaves out; checkpoints follow from run and seeds."""
         skipped = {
             "model",
             "datamodule",
@@ -80,47 +80,49 @@ class AdaptationCLI(LightningCLI):
         return {"fit": fit, "validate": skipped, "test": skipped, "predict": skipped}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse what `main` was given; Lightning would warn that a program and not a shell calls."""
+        """Parse the arguments of `main`, without Lightning's warning that they do not come from a shell."""
         self.config = parser.parse_args(args)
 
     @property
-    def chosen(self) -> Any:
-        """Settings of the sub-command."""
+    def settings(self) -> Any:
+        """The parsed arguments of the sub-command."""
         return self.config[self.subcommand]
 
     def folder(self, seed: int) -> Path:
-        """Where one seed's run lives."""
-        return Path(self.chosen.run) / f"seed-{seed}"
+        """The run folder of one seed."""
+        return Path(self.settings.run) / f"seed-{seed}"
 
     def before_instantiate_classes(self) -> None:
-        """Refuse settings that cannot work, before anything is read or written."""
-        seeds = self.chosen.seeds
+        """Raise ValueError or OSError for settings that cannot work, before anything is read or written."""
+        seeds = self.settings.seeds
         if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-            raise ValueError(f"seeds={seeds} must be at least one whole number from 0, none twice")
-        if self.chosen.patience < 1:
-            raise ValueError(f"patience={self.chosen.patience} must be at least 1 epoch")
-        if self.chosen.checkpoint_every < 1:
-            raise ValueError(f"checkpoint_every={self.chosen.checkpoint_every} must be at least 1")
+            raise ValueError(f"seeds={seeds} must be at least one integer from 0, none twice")
+        if self.settings.patience < 1:
+            raise ValueError(f"patience={self.settings.patience} must be at least 1 epoch")
+        if self.settings.checkpoint_every < 1:
+            raise ValueError(f"checkpoint_every={self.settings.checkpoint_every} must be at least 1")
         for seed in seeds:
             folder = self.folder(seed)
             if self.subcommand != "fit" and not (folder / ADAPTED).is_file():
                 raise FileNotFoundError(
                     f"{folder / ADAPTED}: no such adapted student; run `gigapixel adapt fit` first"
                 )
-            if self.subcommand == "fit" and not self.chosen.resume and (folder / "checkpoints").exists():
+            if self.subcommand == "fit" and not self.settings.resume and (folder / "checkpoints").exists():
                 raise ValueError(f"{folder} already holds a run; give --resume, or another --run folder")
 
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
-        """A trainer that leaves no files; `trainer_for` makes the ones that do."""
-        settings = {**self._get(self.config_init, "trainer", default={}), **kwargs}
-        self.save_config_callback = None  # the trainers of `trainer_for` save it, each into its seed's folder
-        return self._instantiate_trainer(settings | {"logger": False, "enable_checkpointing": False}, [])
+        """A trainer that writes no files, for `validate`, `test` and `predict`; `trainer_for` makes those of `fit`."""
+        arguments = {**self._get(self.config_init, "trainer", default={}), **kwargs}
+        self.save_config_callback = (
+            None  # saved by the trainers of `trainer_for`, each into its seed's folder
+        )
+        return self._instantiate_trainer(arguments | {"logger": False, "enable_checkpointing": False}, [])
 
     def trainer_for(self, seed: int, validated: bool) -> lightning.Trainer:
-        """A trainer that logs and saves into the folder of one seed."""
+        """A trainer that writes metrics and checkpoints into the folder of one seed."""
         folder = self.folder(seed)
-        settings = {**self._get(self.config_init, "trainer", default={}), "default_root_dir": str(folder)}
-        settings["logger"] = [
+        arguments = {**self._get(self.config_init, "trainer", default={}), "default_root_dir": str(folder)}
+        arguments["logger"] = [
             MetricsCsv(str(folder)),
             TensorBoardLogger(str(folder), name="", version="tensorboard"),
         ]
@@ -133,16 +135,16 @@ class AdaptationCLI(LightningCLI):
                 enable_version_counter=False,
             )
         )
-        callbacks.append(EpochCheckpoint(folder / "checkpoints", LAST, self.chosen.checkpoint_every))
+        callbacks.append(EpochCheckpoint(folder / "checkpoints", LAST, self.settings.checkpoint_every))
         if validated:
-            callbacks.append(EarlyStopping(MONITOR, patience=self.chosen.patience))
+            callbacks.append(EarlyStopping(MONITOR, patience=self.settings.patience))
         self.save_config_callback = SaveConfigCallback
-        return self._instantiate_trainer(settings, callbacks)
+        return self._instantiate_trainer(arguments, callbacks)
 
     def fit(self, model: AdaptationModule, datamodule: AdaptationData, **_: Any) -> None:
-        """Adapt one copy of the student per seed; the pairs are made once."""
+        """Adapt one copy of the student per seed; all seeds share the pairs."""
         datamodule.setup("fit")
-        for seed in self.chosen.seeds:
+        for seed in self.settings.seeds:
             folder = self.folder(seed)
             if (folder / ADAPTED).is_file():
                 continue  # finished before the run was interrupted
@@ -157,14 +159,14 @@ class AdaptationCLI(LightningCLI):
             adapting.load_state_dict(best["state_dict"])
             save_policy(adapting.adapted, folder / ADAPTED)
 
-    def _each_seed(self, model: AdaptationModule) -> Any:
-        """The module with each seed's adapted weights, in turn."""
-        for seed in self.chosen.seeds:
+    def _each_seed(self, model: AdaptationModule) -> Iterator[int]:
+        """Load the adapted weights of each seed in turn; yields the seed."""
+        for seed in self.settings.seeds:
             load_weights(model.adapted, self.folder(seed) / ADAPTED)
             yield seed
 
     def validate(self, model: AdaptationModule, datamodule: AdaptationData, **_: Any) -> None:
-        """Errors on the last moments of the training scenes (what early stopping looked at)."""
+        """Errors on the last samples of the training scenes, which early stopping used."""
         report: dict[str, float] = {}
         for seed in self._each_seed(model):
             for metrics in self.trainer.validate(model, datamodule=datamodule, verbose=False):
@@ -174,40 +176,42 @@ class AdaptationCLI(LightningCLI):
         self._report(report)
 
     def test(self, model: AdaptationModule, datamodule: AdaptationData, **_: Any) -> None:
-        """Errors on the held-out scenes, over all seeds."""
+        """Errors on the held-out scenes over all seeds, as printed JSON and one line of text."""
         datamodule.setup("fit")
         model.set_constant(list(datamodule.training_in_order()))
-        seeds: dict[int, list[MomentErrors]] = {}
+        seeds: dict[int, list[SampleErrors]] = {}
         for seed in self._each_seed(model):
             self.trainer.test(model, datamodule=datamodule, verbose=False)
             seeds[seed] = model.test_errors
-        report = summarise(seeds) | {"source": datamodule.source.replace("_", "-")}
+        report = summarise_errors(seeds) | {"source": datamodule.source.replace("_", "-")}
         self._report(report)
-        print(sentence(report))
+        print(summary_line(report))
 
     def predict(self, model: AdaptationModule, datamodule: AdaptationData, **_: Any) -> None:
-        """Plans on the held-out scenes as JSON, and the pairs as a picture."""
+        """Plans on the held-out scenes as JSON, and the pairs as an image grid."""
         plans: dict[str, Any] = {}
         for seed in self._each_seed(model):
             for batch in self.trainer.predict(model, datamodule=datamodule) or []:
                 for row, name in enumerate(batch["names"]):
                     poses = {key: value[row].tolist() for key, value in batch.items() if key != "names"}
                     plans.setdefault(name, {})[f"seed_{seed}"] = poses
-        folder = Path(self.chosen.output or self.chosen.run)
+        folder = Path(self.settings.output or self.settings.run)
         write_json(folder / "predictions.json", plans)
         title = "real" if datamodule.source == "real" else "stand-in"
-        sheet = pair_sheet(datamodule.held_out or [], datamodule.rig.names, real_title=title)
-        write_image(folder / "pairs.png", sheet)
+        grid = pair_grid(datamodule.held_out or [], datamodule.rig.names, real_title=title)
+        write_image(folder / "pairs.png", grid)
 
     def _report(self, metrics: dict[str, Any]) -> None:
         print(json.dumps(metrics, indent=2))
-        if self.chosen.output is not None:
-            write_json(self.chosen.output, metrics)
+        if self.settings.output is not None:
+            write_json(self.settings.output, metrics)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; returns its exit code."""
-    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # what is frozen
+    warnings.filterwarnings(
+        "ignore", message=".*in eval mode at the start of training.*"
+    )  # the frozen student
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of a torch function
     AdaptationCLI(
         AdaptationModule,

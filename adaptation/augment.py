@@ -1,10 +1,9 @@
-"""Making few real pictures count for many: changes of look on the real side, changes of view on both sides.
+"""Data augmentation of pairs: geometric on both sides, photometric on the real side.
 
-Whatever moves things in the picture (mirror, zoom, shift) is done alike to the real picture and to the rendering,
-and the frozen student is asked again about the changed rendering, so a pair stays a pair; so is the mixing of two
-pairs by rectangles. Whatever only changes how
-the world looks (exposure, colour, blur, noise) is done to the real picture alone. Randomness is torch's global
-generator, which Lightning seeds.
+Geometric changes (mirror, zoom, shift) and the mixing of two pairs by rectangles are applied alike to the real images
+and to the renderings, and the frozen student plans on the changed rendering, so the two sides still correspond.
+Photometric changes (exposure, colour, blur, noise) are applied to the real images only. Random numbers come from
+torch's global generator, which Lightning seeds.
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ from torch.nn import functional
 from student.observation import EGO_SCALES, Command, Observation
 
 LATERAL = ("lateral_acceleration_mps2", "steering_rad")
-"""Ego inputs that change sign in a mirror."""
-GREY = (0.299, 0.587, 0.114)
+"""Ego inputs whose sign changes when the world is mirrored."""
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How strongly training pairs are varied; all zero leaves them as they are."""
+    """Strength of the augmentation of training pairs; all zero switches it off."""
 
     mirror: float = 0.5  # probability of a mirrored world
     zoom: float = 0.15  # both sides: magnified by a factor in exp(+-zoom)
-    shift: float = 0.10  # both sides: moved by up to this share of the picture, per camera
+    shift: float = 0.10  # both sides: translated by up to this share of the image, per view
     cut: float = 0.5  # both sides: probability per view that a rectangle comes from another view of the batch
     paste: float = 0.3  # real side: probability per view that a rectangle is replaced by the rendering
     exposure: float = 0.5  # real side: brightness factor in exp(+-exposure)
     contrast: float = 0.4  # real side: contrast factor in exp(+-contrast)
-    saturation: float = 0.7  # real side: mixed with its grey picture by a factor in 1 +- saturation
+    saturation: float = 0.7  # real side: saturation factor in 1 +- saturation
     tint: float = 0.15  # real side: each channel by a factor in exp(+-tint)
     noise: float = 0.04  # real side: standard deviation of pixel noise, of full scale
     blur: float = 0.3  # real side: probability of a 3 x 3 blur
@@ -52,7 +51,10 @@ class AugmentConfig:
 
 
 def mirrored_order(names: Sequence[str]) -> list[int]:
-    """For each camera the one that takes its place in a mirrored world: left and right change names."""
+    """For each camera the index of its mirror image: the camera with `left` and `right` swapped in its name.
+
+    Raises ValueError where the rig has no such camera.
+    """
     swapped = [name.replace("left", "\0").replace("right", "left").replace("\0", "right") for name in names]
     missing = [name for name in swapped if name not in names]
     if missing:
@@ -63,7 +65,7 @@ def mirrored_order(names: Sequence[str]) -> list[int]:
 
 
 def mirror(observation: Observation, order: Sequence[int]) -> Observation:
-    """The observation of the mirrored world: pictures, camera order, command and sideways motion."""
+    """The observation of the mirrored world: images, order of the cameras, command and lateral ego inputs change."""
     sign = torch.ones(len(EGO_SCALES), device=observation.ego.device)
     sign[[list(EGO_SCALES).index(name) for name in LATERAL]] = -1
     commands = list(range(len(Command)))
@@ -77,8 +79,8 @@ def mirror(observation: Observation, order: Sequence[int]) -> Observation:
     )
 
 
-def choose(use: Tensor, first: Observation, second: Observation) -> Observation:
-    """Rows of `first` where `use` [batch] holds, else of `second`."""
+def select_rows(use: Tensor, first: Observation, second: Observation) -> Observation:
+    """Rows of `first` where `use` [batch] is True, else of `second`."""
     picked = {}
     for name in ("images", "camera_mask", "ego", "command", "conditioning"):
         a, b = getattr(first, name), getattr(second, name)
@@ -87,27 +89,27 @@ def choose(use: Tensor, first: Observation, second: Observation) -> Observation:
 
 
 def zoom_and_shift(
-    pictures: Sequence[Float[Tensor, "views 3 height width"]], config: AugmentConfig
+    images: Sequence[Float[Tensor, "views 3 height width"]], config: AugmentConfig
 ) -> list[Float[Tensor, "views 3 height width"]]:
-    """The same random magnification and displacement per view for every picture set; borders repeat."""
-    views = pictures[0].shape[0]
-    device = pictures[0].device
+    """Random magnification and translation per view, the same in every set of images; the border is repeated."""
+    views = images[0].shape[0]
+    device = images[0].device
     scale = torch.exp(-_uniform(views, config.zoom, device))
-    moved = torch.stack([_uniform(views, 2 * config.shift, device) for _ in range(2)], dim=-1)
+    translation = torch.stack([_uniform(views, 2 * config.shift, device) for _ in range(2)], dim=-1)
     affine = torch.zeros(views, 2, 3, device=device)
     affine[:, 0, 0] = affine[:, 1, 1] = scale
-    affine[:, :, 2] = moved
-    grid = functional.affine_grid(affine, list(pictures[0].shape), align_corners=False)
+    affine[:, :, 2] = translation
+    grid = functional.affine_grid(affine, list(images[0].shape), align_corners=False)
     return [
-        functional.grid_sample(picture, grid, mode="bilinear", padding_mode="border", align_corners=False)
-        for picture in pictures
+        functional.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        for image in images
     ]
 
 
 def rectangles(
     views: int, height: int, width: int, device: torch.device
 ) -> Bool[Tensor, "views 1 height width"]:
-    """A random rectangle per view: True inside; sides between a fifth and the whole of the picture."""
+    """A random rectangle per view: True inside; sides are 0.2 to 1 times those of the image."""
 
     def span(size: int) -> Bool[Tensor, "views size"]:
         length = size * (0.2 + 0.8 * torch.rand(views, 1, device=device))
@@ -119,48 +121,49 @@ def rectangles(
 
 
 def cut_between_views(
-    pictures: Sequence[Float[Tensor, "views 3 height width"]],
+    images: Sequence[Float[Tensor, "views 3 height width"]],
     present: Bool[Tensor, " views"],
     config: AugmentConfig,
 ) -> list[Float[Tensor, "views 3 height width"]]:
-    """Rectangles of other views put into views, alike in every picture set.
+    """Random rectangles replaced by those of other views of the batch, the same in every set of images (CutMix on both
+    sides).
 
-    Pairs agree pixel by pixel, so a mixture of two pairs is a pair; few scenes make many mixtures, and nothing in a
-    mixture tells which scene, and hence which trajectory, it came from.
+    Pairs correspond pixel by pixel, so a mixture of two pairs is a pair. This multiplies the data of few scenes, and
+    keeps the encoder from recognising a scene and recalling its trajectory.
     """
-    views, _, height, width = pictures[0].shape
+    views, _, height, width = images[0].shape
     device = present.device
     donors = torch.nonzero(present).flatten()
     donor = donors[torch.randint(len(donors), (views,), device=device)]
     chosen = (torch.rand(views, device=device) < config.cut) & present
     inside = rectangles(views, height, width, device) & chosen.view(-1, 1, 1, 1)
-    return [torch.where(inside, picture[donor], picture) for picture in pictures]
+    return [torch.where(inside, image[donor], image) for image in images]
 
 
-def change_look(
-    picture: Float[Tensor, "views 3 height width"], config: AugmentConfig
+def change_appearance(
+    image: Float[Tensor, "views 3 height width"], config: AugmentConfig
 ) -> Float[Tensor, "views 3 height width"]:
     """Random exposure, contrast, saturation, tint, blur and noise per view; values in [0, 1]."""
-    views, device = picture.shape[0], picture.device
+    views, device = image.shape[0], image.device
 
     def factor(width: float) -> Tensor:
         return torch.exp(_uniform(views, width, device)).view(-1, 1, 1, 1)
 
-    grey_weights = torch.tensor(GREY, device=device).view(1, 3, 1, 1)
-    picture = (
-        picture
+    grey_weights = torch.tensor(LUMA_WEIGHTS, device=device).view(1, 3, 1, 1)
+    image = (
+        image
         * factor(config.exposure)
         * torch.exp(config.tint * (2 * torch.rand(views, 3, 1, 1, device=device) - 1))
     )
-    mean = picture.mean((1, 2, 3), keepdim=True)
-    picture = mean + (picture - mean) * factor(config.contrast)
-    grey = (picture * grey_weights).sum(1, keepdim=True)
+    mean = image.mean((1, 2, 3), keepdim=True)
+    image = mean + (image - mean) * factor(config.contrast)
+    grey = (image * grey_weights).sum(1, keepdim=True)
     keep = 1 + _uniform(views, config.saturation, device).view(-1, 1, 1, 1)
-    picture = grey + (picture - grey) * keep
-    blurred = functional.avg_pool2d(functional.pad(picture, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    image = grey + (image - grey) * keep
+    blurred = functional.avg_pool2d(functional.pad(image, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     blur = (torch.rand(views, device=device) < config.blur).view(-1, 1, 1, 1)
-    picture = torch.where(blur, blurred, picture)
-    return (picture + config.noise * torch.randn_like(picture)).clamp(0, 1)
+    image = torch.where(blur, blurred, image)
+    return (image + config.noise * torch.randn_like(image)).clamp(0, 1)
 
 
 def _uniform(count: int, width: float, device: torch.device) -> Float[Tensor, " count"]:
@@ -170,35 +173,40 @@ def _uniform(count: int, width: float, device: torch.device) -> Float[Tensor, " 
 def augment_pair(
     real: Observation, rendering: Observation, names: Sequence[str], config: AugmentConfig
 ) -> tuple[Observation, Observation]:
-    """Both sides of a batch of pairs, varied; camera masks, command and ego stay equal on both sides."""
+    """Both sides of a batch, augmented; camera mask, command and ego stay equal on both sides.
+
+    `names` are the cameras of the rig, which mirroring needs.
+    """
     if config.mirror > 0:
         order = mirrored_order(names)
         use = torch.rand(len(real), device=real.images.device) < config.mirror
-        real = choose(use, mirror(real, order), real)
-        rendering = choose(use, mirror(rendering, order), rendering)
-    real_pictures, rendered = _planes(real.images), _planes(rendering.images)
+        real = select_rows(use, mirror(real, order), real)
+        rendering = select_rows(use, mirror(rendering, order), rendering)
+    real_images, rendered_images = _channels_first(real.images), _channels_first(rendering.images)
     if config.zoom > 0 or config.shift > 0:
-        real_pictures, rendered = zoom_and_shift([real_pictures, rendered], config)
+        real_images, rendered_images = zoom_and_shift([real_images, rendered_images], config)
     present = real.camera_mask.flatten()
     if config.cut > 0 and bool(present.any()):
-        real_pictures, rendered = cut_between_views([real_pictures, rendered], present, config)
-    real_pictures = change_look(real_pictures, config)
+        real_images, rendered_images = cut_between_views([real_images, rendered_images], present, config)
+    real_images = change_appearance(real_images, config)
     if config.paste > 0:
-        views, _, height, width = rendered.shape
-        chosen = torch.rand(views, device=rendered.device) < config.paste
-        inside = rectangles(views, height, width, rendered.device) & chosen.view(-1, 1, 1, 1)
-        real_pictures = torch.where(inside, rendered, real_pictures)
+        views, _, height, width = rendered_images.shape
+        chosen = torch.rand(views, device=rendered_images.device) < config.paste
+        inside = rectangles(views, height, width, rendered_images.device) & chosen.view(-1, 1, 1, 1)
+        real_images = torch.where(inside, rendered_images, real_images)
     return (
-        replace(real, images=_pixels(real_pictures, real.images)),
-        replace(rendering, images=_pixels(rendered, rendering.images)),
+        replace(real, images=_channels_last(real_images, real.images)),
+        replace(rendering, images=_channels_last(rendered_images, rendering.images)),
     )
 
 
-def _planes(images: UInt8[Tensor, "batch cameras height width 3"]) -> Float[Tensor, "views 3 height width"]:
+def _channels_first(
+    images: UInt8[Tensor, "batch cameras height width 3"],
+) -> Float[Tensor, "views 3 height width"]:
     return images.flatten(0, 1).permute(0, 3, 1, 2).float() / 255.0
 
 
-def _pixels(
-    planes: Float[Tensor, "views 3 height width"], like: UInt8[Tensor, "batch cameras height width 3"]
+def _channels_last(
+    image: Float[Tensor, "views 3 height width"], like: UInt8[Tensor, "batch cameras height width 3"]
 ) -> UInt8[Tensor, "batch cameras height width 3"]:
-    return torch.round(planes * 255.0).to(torch.uint8).permute(0, 2, 3, 1).reshape(like.shape)
+    return torch.round(image * 255.0).to(torch.uint8).permute(0, 2, 3, 1).reshape(like.shape)

@@ -1,8 +1,7 @@
 """Pairs for training, for early stopping and for the report, split by scene.
 
-Held-out scenes are whole scenes, named in the config; nothing of them is seen in fitting. Early stopping looks at the
-last part of every training scene only, so it never looks at what is reported. Scenes whose boxes are not ground truth
-may train but are never held out.
+Whole scenes, named in the config, are held out for the report and used for nothing else. Early stopping uses the last
+part of every training scene. Scenes whose boxes are not ground truth may be trained on but not held out.
 """
 
 from __future__ import annotations
@@ -20,33 +19,34 @@ from adaptation.augment import AugmentConfig, augment_pair
 from adaptation.frames.camera_log import CameraLog
 from adaptation.pairs.pair import Pair, PairBatch, collate
 from adaptation.pairs.paired_frames import MIN_COVERAGE, PairedFrames
-from adaptation.stand_in import StandInConfig, scene_name, stand_in_pairs
+from adaptation.surrogate import SurrogateConfig, scene_name, surrogate_pairs
 from renderer.camera import CameraRig
 
 log = logging.getLogger(__name__)
 
 MIN_SCENE_FOR_VALIDATION = 5
-"""Scenes with fewer moments give all of them to training."""
+"""Scenes with fewer samples are used for training entirely."""
 
 
 class AdaptationData(lightning.LightningDataModule):
     """Batches of pairs.
 
     Args:
-        source: `real` reads the camera log; `stand_in` draws made-up moments under a shifted look.
+        source: `real` reads the camera log; `stand_in` renders synthetic scenes, with an appearance shift as the real
+            side (see `adaptation.surrogate`).
         root: Folder of the real data; default: the environment variable GIGAPIXEL_DATA.
-        rig: `nuplan`, or a YAML file of cameras; the student's.
-        height_px: Height of the student's pictures.
-        width_px: Width of the student's pictures.
-        held_out: Scenes (`dataset/seq`) that only `test` and `predict` see. Ignored for the stand-in.
+        rig: The student's cameras: `nuplan`, or a YAML file.
+        height_px: Height of the student's images.
+        width_px: Width of the student's images.
+        held_out: Scenes (`dataset/seq`) that only `test` and `predict` use. Ignored for `stand_in`.
         train: Scenes to train on; default: all that are not held out.
-        validation_share: Share of every training scene, its last moments, kept for early stopping.
-        min_coverage: A camera of which no real picture sees this share is masked.
+        validation_share: Share of every training scene, its last samples, kept for early stopping.
+        min_coverage: A camera is masked where no real image covers this share of its pixels.
         batch_size: Pairs per batch.
         pairs_per_epoch: Pairs drawn, with repetition, per epoch.
-        scene_balance: 0 draws every moment, 1 every scene, equally often; in between in between.
-        augment: Variation of training pairs.
-        stand_in: The stand-in's moments.
+        scene_balance: 0 draws all samples equally often, 1 all scenes; values between interpolate.
+        augment: Augmentation of training pairs.
+        stand_in: Size of the surrogate domain.
         backend: Renderer backend.
     """
 
@@ -65,7 +65,7 @@ class AdaptationData(lightning.LightningDataModule):
         pairs_per_epoch: int = 128,
         scene_balance: float = 0.5,
         augment: AugmentConfig = AugmentConfig(),  # noqa: B008  frozen
-        stand_in: StandInConfig = StandInConfig(),  # noqa: B008
+        stand_in: SurrogateConfig = SurrogateConfig(),  # noqa: B008
         backend: str = "auto",
     ) -> None:
         super().__init__()
@@ -75,10 +75,10 @@ class AdaptationData(lightning.LightningDataModule):
         for name, share in (("validation_share", validation_share), ("scene_balance", scene_balance)):
             if not 0 <= share <= 1:
                 raise ValueError(f"data.{name}={share} must lie in [0, 1]")
-        both = sorted(set(held_out) & set(train or ()))
-        if both:
+        on_both_sides = sorted(set(held_out) & set(train or ()))
+        if on_both_sides:
             raise ValueError(
-                f"data.held_out and data.train both name {both[0]!r}; a scene is on one side only"
+                f"data.held_out and data.train both name {on_both_sides[0]!r}; a scene is on one side only"
             )
         if source == "real" and not held_out:
             raise ValueError("data.held_out is empty; name the scenes (dataset/seq) to report on")
@@ -95,7 +95,7 @@ class AdaptationData(lightning.LightningDataModule):
         self.held_out: list[Pair] | None = None
 
     def use(self, training: Sequence[Pair], held_out: Sequence[Pair]) -> AdaptationData:
-        """Take these pairs instead of making any; a scene may be on one side only."""
+        """Use these pairs instead of making any; returns itself. Raises ValueError for a scene on both sides."""
         shared = {pair.scene for pair in training} & {pair.scene for pair in held_out}
         if shared:
             raise ValueError(f"the scene {sorted(shared)[0]!r} is both trained on and held out")
@@ -104,10 +104,10 @@ class AdaptationData(lightning.LightningDataModule):
         return self
 
     def setup(self, stage: str) -> None:
-        """Make the pairs that the stage needs, once."""
+        """Make the pairs that the stage needs, once. Raises ValueError for scenes that cannot be used as configured."""
         if self.source == "stand_in":
             if self.training is None:
-                pairs = stand_in_pairs(self.stand_in_config, self.rig, self.backend)
+                pairs = surrogate_pairs(self.stand_in_config, self.rig, self.backend)
                 held = {scene_name(i) for i in range(self.stand_in_config.held_out_scenes)}
                 self.use([p for p in pairs if p.scene not in held], [p for p in pairs if p.scene in held])
         elif stage in ("fit", "validate") and self.training is None:
@@ -131,39 +131,39 @@ class AdaptationData(lightning.LightningDataModule):
             for scene in scenes:
                 if scene not in camera_log.scenes:
                     raise ValueError(f"data.{name} names {scene!r}; the camera log has {camera_log.scenes}")
-        for moment in camera_log.of_scenes(self.held_out_scenes):
-            if moment.pseudo_labels:
+        for sample in camera_log.samples_of_scenes(self.held_out_scenes):
+            if sample.pseudo_labels:
                 raise ValueError(
-                    f"data.held_out names {moment.scene!r}, whose boxes are not ground truth; it may only train"
+                    f"data.held_out names {sample.scene!r}, whose boxes are not ground truth; it may only train"
                 )
 
     def train_dataloader(self) -> DataLoader[Pair]:
-        """Pairs drawn at random; drawing follows torch's global seed and the epoch."""
+        """Batches of random training pairs, which depend on torch's global seed and the epoch."""
         assert self.training is not None, "setup('fit') comes first"
         weights = scene_weights([pair.scene for pair in self.training], self.scene_balance)
         sampler = SceneSampler(weights, self.pairs_per_epoch, torch.initial_seed())
         return self._loader(self.training, sampler)
 
     def training_in_order(self) -> DataLoader[Pair]:
-        """The training pairs, each once, in order."""
+        """Batches of all training pairs, each once, in order."""
         assert self.training is not None, "setup('fit') comes first"
         return self._loader(self.training)
 
     def val_dataloader(self) -> DataLoader[Pair]:
-        """The last moments of the training scenes, in order."""
+        """Batches of the last samples of the training scenes, in order."""
         assert self.validation is not None, "setup('fit') comes first"
         return self._loader(self.validation)
 
     def test_dataloader(self) -> DataLoader[Pair]:
-        """The held-out scenes, in order."""
+        """Batches of the held-out scenes, in order."""
         assert self.held_out is not None, "setup('test') comes first"
         return self._loader(self.held_out)
 
     predict_dataloader = test_dataloader
 
     def _loader(self, pairs: Sequence[Pair], sampler: Sampler[int] | None = None) -> DataLoader[Pair]:
-        """Batches of pairs. Its own generator keeps a new iteration from drawing out of the global one, which a
-        resumed run would notice in its augmentation."""
+        """Batches of pairs. Has a generator of its own, because a new iteration would otherwise advance the global one,
+        and the augmentation of a resumed run would differ."""
         return DataLoader(
             pairs,  # type: ignore[arg-type]
             batch_size=self.batch_size,
@@ -173,7 +173,7 @@ class AdaptationData(lightning.LightningDataModule):
         )
 
     def on_after_batch_transfer(self, batch: PairBatch, dataloader_idx: int) -> PairBatch:
-        """Vary training pairs, on the device they are on."""
+        """Augment training pairs, on their device."""
         if self.trainer is None or not self.trainer.training:
             return batch
         real, rendering = augment_pair(batch.real, batch.rendering, self.rig.names, self.augment_config)
@@ -181,8 +181,8 @@ class AdaptationData(lightning.LightningDataModule):
 
 
 class SceneSampler(Sampler[int]):
-    """Draws indices with repetition by weight. What an epoch draws depends on seed and epoch only, so that a run
-    that goes on after a stop draws what it would have drawn; Lightning calls `set_epoch`.
+    """Draws `count` indices per epoch with replacement, by weight. The draw depends on seed and epoch only, so that a
+    resumed run continues exactly; Lightning calls `set_epoch`.
     """
 
     def __init__(self, weights: Sequence[float], count: int, seed: int) -> None:
@@ -190,7 +190,7 @@ class SceneSampler(Sampler[int]):
         self.count, self.seed, self.epoch = count, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch."""
+        """Set the epoch whose indices are drawn next."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -202,12 +202,12 @@ class SceneSampler(Sampler[int]):
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
-    """A seed for one epoch of a run."""
+    """The seed of one epoch of a run."""
     return (seed * 1_000_003 + epoch) % 2**63
 
 
 def split_tails(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
-    """(training, validation): the last `share` of every scene with enough moments is kept for validation."""
+    """(training, validation): the last `share` of every scene with MIN_SCENE_FOR_VALIDATION samples is validation."""
     training: list[Pair] = []
     validation: list[Pair] = []
     for scene in dict.fromkeys(pair.scene for pair in pairs):
@@ -219,5 +219,5 @@ def split_tails(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[P
 
 
 def scene_weights(scenes: Sequence[str], balance: float) -> list[float]:
-    """Sampling weight per moment: 1 / (moments of its scene) ** balance."""
+    """Sampling weight per sample: 1 / (samples of its scene) ** balance."""
     return [1.0 / scenes.count(scene) ** balance for scene in scenes]

@@ -1,9 +1,10 @@
-"""`AdaptationModule`: the student's perception learns to see real pictures as it saw renderings; its planner is frozen.
+"""`AdaptationModule`: fine-tuning of the student's image encoder, so that real images give the features and trajectory
+of their renderings; the planner is frozen.
 
 Loss (after Gigapixel's appendix B.3, for one proposal):
     feature_weight * |E_real - E_sim|^2  +  trajectory_weight * mean L1(trajectory_real, trajectory_sim)
-E_sim and trajectory_sim come from the frozen simulation student on the rendering; E_real and trajectory_real from the
-adapted student on the real picture. E are the tokens of the cameras that are there.
+E_sim and trajectory_sim come from the frozen student on the rendering; E_real and trajectory_real from the adapted
+student on the real images. E are the tokens of the cameras that are not masked.
 """
 
 from __future__ import annotations
@@ -22,23 +23,25 @@ from torch import Tensor
 import student
 from adaptation.data import epoch_seed
 from adaptation.pairs.pair import PairBatch
-from adaptation.report import MomentErrors
+from adaptation.report import SampleErrors
 from student.checkpoint import load_policy
 from student.losses import pose_l1
 from student.module import OptimiserConfig, learning_rate_share
 from student.network.policy import Plan, StudentPolicy
 from student.trajectory import displacement_m
 
-PRETRAINED = "pretrained"
+PRETRAINED_STUDENT = "pretrained"
 
 
 @dataclass(frozen=True)
 class AdaptationLoss:
-    """Weights of the two terms. The paper does not give its value of lambda, here `feature_weight`."""
+    """Weights of the two terms. The paper does not state its value of lambda, here `feature_weight`."""
 
-    feature_weight: float = 1.0  # of the squared token difference, averaged over features and present cameras
+    feature_weight: float = (
+        1.0  # of the squared token difference, averaged over features and unmasked cameras
+    )
     trajectory_weight: float = 1.0  # of the L1 trajectory difference
-    yaw_weight_m: float = 3.0  # metres that one radian of heading difference counts as
+    yaw_weight_m: float = 3.0  # metres that are equivalent to one radian of heading
 
     def __post_init__(self) -> None:
         for name in ("feature_weight", "trajectory_weight", "yaw_weight_m"):
@@ -46,19 +49,19 @@ class AdaptationLoss:
                 raise ValueError(f"loss.{name}={getattr(self, name)} must be 0 or more")
         if self.feature_weight == 0 and self.trajectory_weight == 0:
             raise ValueError(
-                "loss.feature_weight and loss.trajectory_weight are both 0: nothing would be learnt"
+                "loss.feature_weight and loss.trajectory_weight are both 0; at least one must be above 0"
             )
 
 
 def pretrained_path() -> Path:
-    """Where the student that comes with the package lies."""
+    """The file of the student that is shipped with the package."""
     return Path(next(iter(student.__path__))) / "pretrained" / "student.pt"
 
 
 def load_student(source: str) -> StudentPolicy:
-    """A student by path, or the one that comes with the package by the name `pretrained`."""
-    path = pretrained_path() if source == PRETRAINED else Path(source)
-    if source == PRETRAINED and not path.is_file():
+    """A student by path, or by the name `pretrained` the one that is shipped with the package. Raises OSError."""
+    path = pretrained_path() if source == PRETRAINED_STUDENT else Path(source)
+    if source == PRETRAINED_STUDENT and not path.is_file():
         raise FileNotFoundError(
             f"student=pretrained: {path} is not there; train a student (`gigapixel student fit` or "
             "`gigapixel demo`) and give its path as model.student"
@@ -71,7 +74,7 @@ def feature_loss(
     target: Float[Tensor, "batch cameras features"],
     camera_mask: Tensor,
 ) -> Float[Tensor, ""]:
-    """Mean squared difference over the features of cameras that are there; camera_mask [batch, cameras] bool."""
+    """Mean squared difference over the features of unmasked cameras; camera_mask [batch, cameras] bool."""
     squared = (tokens - target).square().mean(-1)
     return (squared * camera_mask).sum() / camera_mask.sum().clamp(min=1)
 
@@ -79,7 +82,7 @@ def feature_loss(
 def adaptation_loss(
     adapted: Plan, frozen: Plan, camera_mask: Tensor, config: AdaptationLoss
 ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-    """The loss and its named terms; `frozen` is the target and takes no gradient."""
+    """The loss and its named terms; `frozen` is the target and gets no gradient."""
     features = feature_loss(adapted.tokens, frozen.tokens.detach(), camera_mask)
     trajectory = pose_l1(adapted.trajectory, frozen.trajectory, config.yaw_weight_m).mean()
     loss = config.feature_weight * features + config.trajectory_weight * trajectory
@@ -87,7 +90,7 @@ def adaptation_loss(
 
 
 class AdaptationModule(lightning.LightningModule):
-    """Fine-tunes a copy of the student's picture encoder on pairs.
+    """Fine-tunes a copy of the student's image encoder on pairs.
 
     Args:
         student: File of the simulation-trained student, or `pretrained`.
@@ -99,7 +102,7 @@ class AdaptationModule(lightning.LightningModule):
 
     def __init__(
         self,
-        student: str | StudentPolicy = PRETRAINED,
+        student: str | StudentPolicy = PRETRAINED_STUDENT,
         loss: AdaptationLoss = AdaptationLoss(),
         optimiser: OptimiserConfig = OptimiserConfig(),  # noqa: B008
     ) -> None:
@@ -107,60 +110,60 @@ class AdaptationModule(lightning.LightningModule):
         policy = load_student(student) if isinstance(student, str) else student
         self.frozen = copy.deepcopy(policy).eval().requires_grad_(False)
         self.adapted = copy.deepcopy(policy).requires_grad_(False)
-        # Only the encoder sees pictures. The token of a missing camera stays what the frozen planner knows.
+        # Only the encoder depends on images; the token of a missing camera stays, as the frozen planner expects it.
         self.adapted.perception.encoder.requires_grad_(True).train()
         self.loss_config = loss
         self.optimiser_config = optimiser
-        self.test_errors: list[MomentErrors] = []
+        self.test_errors: list[SampleErrors] = []
         self.run_seed = 0
         tokens = (policy.config.num_cameras, policy.config.encoder.features)
         self.register_buffer("constant", torch.zeros(tokens), persistent=False)
 
     def train(self, mode: bool = True) -> AdaptationModule:
-        """The frozen student and the frozen planner stay in evaluation mode."""
+        """Sets the mode of the encoder; the frozen student and the planner stay in evaluation mode."""
         super().train(mode)
         self.frozen.eval()
         self.adapted.planner.eval()
         return self
 
     def forward(self, batch: PairBatch) -> tuple[Plan, Plan]:
-        """(adapted student on the real pictures, frozen student on the renderings)."""
+        """Plans of (adapted student on the real images, frozen student on the renderings)."""
         with torch.no_grad():
             target = self.frozen(batch.rendering)
         return self.adapted(batch.real), target
 
     def on_fit_start(self) -> None:
-        """Remember the run's seed."""
+        """Store the seed of the run."""
         self.run_seed = torch.initial_seed()
 
     def on_train_epoch_start(self) -> None:
-        """Augmentation depends on seed and epoch only, so that a resumed run goes on exactly."""
+        """Seed the augmentation by run seed and epoch, so that a resumed run continues exactly."""
         torch.manual_seed(epoch_seed(self.run_seed, self.current_epoch))
 
     def training_step(self, batch: PairBatch, batch_index: int) -> Tensor:
-        """Match features and trajectory."""
+        """The loss of one batch; logs its terms under adaptation/train."""
         adapted, frozen = self(batch)
         loss, terms = adaptation_loss(adapted, frozen, batch.real.camera_mask, self.loss_config)
         self._log_all("adaptation/train", terms, len(batch))
         return loss
 
     def validation_step(self, batch: PairBatch, batch_index: int) -> None:
-        """The same, and the trajectory error in metres."""
+        """Log the loss terms and the mean displacement error (ADE, m) under adaptation/validate."""
         adapted, frozen = self(batch)
         _, terms = adaptation_loss(adapted, frozen, batch.real.camera_mask, self.loss_config)
         terms["error_m"] = displacement_m(adapted.trajectory, frozen.trajectory).mean()
         self._log_all("adaptation/validate", terms, len(batch))
 
     def on_test_epoch_start(self) -> None:
-        """Forget earlier tests."""
+        """Clear `test_errors`."""
         self.test_errors = []
 
     def test_step(self, batch: PairBatch, batch_index: int) -> None:
-        """Collect the errors of every moment in `test_errors`."""
+        """Append the errors of every sample to `test_errors`."""
         self.test_errors += self.errors(batch)
 
     def predict_step(self, batch: PairBatch, batch_index: int) -> dict[str, Any]:
-        """Trajectories of both students, as tensors on the CPU."""
+        """Names of the samples, and poses [batch, poses, 3] on the CPU of each combination of student and input."""
         adapted, frozen = self(batch)
         unadapted = self.frozen(batch.real)
         return {
@@ -172,31 +175,31 @@ class AdaptationModule(lightning.LightningModule):
 
     @torch.no_grad()
     def set_constant(self, batches: Sequence[PairBatch]) -> None:
-        """Prepare the control that sees nothing (see `MomentErrors.constant_m`) from renderings of training scenes:
-        each camera's mean token over those in which the camera is there.
+        """Compute the image-independent baseline (see `SampleErrors.constant_m`): each camera's mean token over the
+        renderings of the training scenes in which it is not masked.
         """
         tokens = torch.cat([self.frozen(batch.rendering).tokens for batch in batches])
         present = torch.cat([batch.rendering.camera_mask for batch in batches])[..., None].to(tokens.dtype)
         self.constant = (tokens * present).sum(0) / present.sum(0).clamp(min=1)
 
     @torch.no_grad()
-    def errors(self, batch: PairBatch) -> list[MomentErrors]:
-        """Trajectory errors of each moment against the frozen student on the rendering."""
+    def errors(self, batch: PairBatch) -> list[SampleErrors]:
+        """Trajectory errors of each sample against the frozen student on the rendering."""
         target = self.frozen(batch.rendering)
         mask = batch.real.camera_mask[..., None]
-        blind = self.frozen.planner(torch.where(mask, self.constant, target.tokens), batch.real)
-        plans = (self.frozen(batch.real), self.adapted(batch.real), blind)
+        baseline = self.frozen.planner(torch.where(mask, self.constant, target.tokens), batch.real)
+        plans = (self.frozen(batch.real), self.adapted(batch.real), baseline)
         weight = self.loss_config.yaw_weight_m
         columns = [displacement_m(plan.trajectory, target.trajectory).mean(-1) for plan in plans]
         columns += [pose_l1(plan.trajectory, target.trajectory, weight) for plan in plans[:2]]
         rows = torch.stack(columns, dim=1).tolist()
         return [
-            MomentErrors(name, scene, *row)
+            SampleErrors(name, scene, *row)
             for name, scene, row in zip(batch.names, batch.scenes, rows, strict=True)
         ]
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW on the encoder; warm-up, then a cosine over the whole run."""
+        """AdamW on the encoder; warm-up, then cosine decay over the run."""
         config = self.optimiser_config
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)

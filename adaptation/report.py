@@ -1,4 +1,4 @@
-"""Errors of single moments to the numbers that are reported: per seed, with the spread, and per scene."""
+"""Errors of single samples, and the reported metrics: means per seed and scene, and standard deviations over seeds."""
 
 from __future__ import annotations
 
@@ -8,55 +8,54 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class MomentErrors:
-    """How far one moment's trajectories on the real pictures are from the frozen student's on the rendering."""
+class SampleErrors:
+    """Errors of one sample: trajectories planned on the real images against the frozen student's on the rendering."""
 
-    name: str
-    scene: str
+    name: str  # dataset/seq/frame
+    scene: str  # dataset/seq
     unadapted_m: float  # m, mean distance over the 8 poses (ADE), student before adaptation
     adapted_m: float  # m, the same after adaptation
-    constant_m: (
-        float  # m, the same for the frozen planner fed the mean tokens of the training scenes' renderings
-    )
+    constant_m: float  # m, the same for the frozen planner on mean tokens of the training renderings
     unadapted_l1_m: float  # m, mean over poses of |x| + |y| + weighted |yaw| difference
     adapted_l1_m: float  # m
 
 
-COLUMNS = ("unadapted_m", "adapted_m", "constant_m", "unadapted_l1_m", "adapted_l1_m")
+ERROR_COLUMNS = ("unadapted_m", "adapted_m", "constant_m", "unadapted_l1_m", "adapted_l1_m")
 
 
-def mean_errors(moments: Sequence[MomentErrors]) -> dict[str, float]:
-    """Means over moments, each moment counting once."""
-    if not moments:
-        raise ValueError("there are no held-out moments to report on; name some in data.held_out")
-    return {name: statistics.fmean(getattr(moment, name) for moment in moments) for name in COLUMNS}
+def mean_errors(samples: Sequence[SampleErrors]) -> dict[str, float]:
+    """Unweighted means over samples. Raises ValueError for none."""
+    if not samples:
+        raise ValueError("there are no held-out samples to report on; name scenes in data.held_out")
+    return {name: statistics.fmean(getattr(sample, name) for sample in samples) for name in ERROR_COLUMNS}
 
 
-def summarise(seeds: Mapping[int, Sequence[MomentErrors]]) -> dict[str, float | int | str]:
-    """One flat object: means over seeds, sample standard deviations over seeds, every seed, every scene.
+def summarise_errors(seeds: Mapping[int, Sequence[SampleErrors]]) -> dict[str, float | int | str]:
+    """Metrics by name, in one flat dictionary: means and sample standard deviations over seeds, each seed, each scene.
 
-    `unadapted_error_m`, `adapted_error_m`: mean distance (ADE) between the trajectory planned on the real pictures and
-    the one that the frozen student plans on the paired rendering. `ratio`: adapted over unadapted. `constant_error_m`:
-    the error of the frozen planner fed the mean tokens of the training scenes' renderings, which sees nothing: an
-    adapted student well below it has learnt to see, one beside it has only learnt not to be misled.
+    `unadapted_error_m`, `adapted_error_m`: mean displacement error (ADE) between the trajectory planned on the real
+    images and the one that the frozen student plans on the paired rendering. `ratio`: adapted over unadapted.
+    `constant_error_m`: the error of the frozen planner on the mean tokens of the training scenes' renderings, a
+    baseline that does not depend on the images. An adapted student well below it uses the images; one close to it
+    only ignores them. `moments` is the number of samples.
     """
-    per_seed = {seed: mean_errors(moments) for seed, moments in seeds.items()}
+    per_seed = {seed: mean_errors(samples) for seed, samples in seeds.items()}
     ratios = [_ratio(row["adapted_m"], row["unadapted_m"]) for row in per_seed.values()]
     adapted = [row["adapted_m"] for row in per_seed.values()]
     first = next(iter(seeds.values()))
     report: dict[str, float | int | str] = {
         "unadapted_error_m": statistics.fmean(row["unadapted_m"] for row in per_seed.values()),
         "adapted_error_m": statistics.fmean(adapted),
-        "adapted_error_m_std": _spread(adapted),
+        "adapted_error_m_std": _standard_deviation(adapted),
         "ratio": statistics.fmean(ratios),
-        "ratio_std": _spread(ratios),
+        "ratio_std": _standard_deviation(ratios),
         "reduction": 1.0 - statistics.fmean(ratios),
         "constant_error_m": statistics.fmean(row["constant_m"] for row in per_seed.values()),
         "unadapted_l1_m": statistics.fmean(row["unadapted_l1_m"] for row in per_seed.values()),
         "adapted_l1_m": statistics.fmean(row["adapted_l1_m"] for row in per_seed.values()),
         "seeds": len(per_seed),
         "moments": len(first),
-        "scenes": len({moment.scene for moment in first}),
+        "scenes": len({sample.scene for sample in first}),
     }
     for (seed, row), ratio in zip(per_seed.items(), ratios, strict=True):
         report |= {
@@ -64,14 +63,14 @@ def summarise(seeds: Mapping[int, Sequence[MomentErrors]]) -> dict[str, float | 
             f"seed_{seed}/adapted_error_m": row["adapted_m"],
             f"seed_{seed}/ratio": ratio,
         }
-    for scene in dict.fromkeys(moment.scene for moment in first):
-        rows = [mean_errors([m for m in moments if m.scene == scene]) for moments in seeds.values()]
+    for scene in dict.fromkeys(sample.scene for sample in first):
+        rows = [mean_errors([m for m in samples if m.scene == scene]) for samples in seeds.values()]
         report |= {
             f"scene_{scene}/unadapted_error_m": statistics.fmean(row["unadapted_m"] for row in rows),
             f"scene_{scene}/adapted_error_m": statistics.fmean(row["adapted_m"] for row in rows),
-            f"scene_{scene}/adapted_error_m_std": _spread([row["adapted_m"] for row in rows]),
+            f"scene_{scene}/adapted_error_m_std": _standard_deviation([row["adapted_m"] for row in rows]),
             f"scene_{scene}/constant_error_m": statistics.fmean(row["constant_m"] for row in rows),
-            f"scene_{scene}/moments": sum(moment.scene == scene for moment in first),
+            f"scene_{scene}/moments": sum(sample.scene == scene for sample in first),
         }
     return report
 
@@ -79,18 +78,18 @@ def summarise(seeds: Mapping[int, Sequence[MomentErrors]]) -> dict[str, float | 
 def _ratio(adapted: float, unadapted: float) -> float:
     if unadapted <= 0:
         raise ValueError(
-            "the unadapted student makes no error on the held-out moments, so there is nothing to adapt"
+            "the unadapted student has no error on the held-out samples, so the ratio is not defined"
         )
     return adapted / unadapted
 
 
-def _spread(values: Sequence[float]) -> float:
+def _standard_deviation(values: Sequence[float]) -> float:
     """Sample standard deviation; 0 for a single value."""
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def sentence(report: Mapping[str, float | int | str]) -> str:
-    """The result in words."""
+def summary_line(report: Mapping[str, float | int | str]) -> str:
+    """The result in one line of text."""
     return (
         f"trajectory error on {report['moments']} held-out moments of {report['scenes']} scenes: "
         f"{report['unadapted_error_m']:.3f} m unadapted, {report['adapted_error_m']:.3f} +- "

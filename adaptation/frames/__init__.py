@@ -1,1 +1,1 @@
-"""Real camera frames: logs of them, calibration, ego motion."""
+"""Real camera frames: reading logs of them, calibrated rigs, ego motion."""

@@ -1,9 +1,9 @@
-"""Rigs out of real calibrations: names, intrinsics and poses of a moment's cameras as the data set gives them.
+"""Camera rigs from real calibrations: names, intrinsics and poses of a sample's cameras as the data set gives them.
 
-A rig draws all its cameras at one size. Each camera is scaled to it by its own factors along x and y, as
-`CameraRig.from_cameras` does: it keeps its whole field of view, nothing is cropped or turned, and the real picture
-resized to the same size covers its rendering pixel by pixel. A camera of another aspect than the size is stretched,
-the same on both sides. Rotations are rounded in the files and made exact here; nothing else is changed.
+A rig renders all its cameras at one size. Each camera is scaled to it along x and y independently, as
+`CameraRig.from_cameras` does: it keeps its full field of view, nothing is cropped or rotated, and the real image,
+resized to the same size, corresponds to the rendering pixel by pixel. Where the aspect differs, both are stretched.
+Rotations are rounded in the files and made orthonormal here; nothing else is changed.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from adaptation.frames.camera_frame import CameraFrame, Moment
+from adaptation.frames.camera_frame import CameraFrame, CameraSample
 from adaptation.frames.camera_log import ROTATION_TOLERANCE
 from renderer.camera import CameraRig
 
 
-def moment_rig(moment: Moment, size: tuple[int, int] | None = None) -> CameraRig:
-    """Every camera of a moment, in its order and under its name, in the frame of the rear axle.
+def sample_rig(sample: CameraSample, size: tuple[int, int] | None = None) -> CameraRig:
+    """The cameras of a sample, in its order and with its names, in the rig frame.
 
     Args:
-        moment: What was photographed.
-        size: (height, width) of the rig's pictures in pixels; default: that of the real ones.
+        sample: The images with their calibration.
+        size: (height, width) of the rig's images in pixels; default: that of the real ones.
 
     Raises:
-        ValueError: The real pictures have several sizes and none was chosen, or a calibration is not that of a
-            pinhole camera.
+        ValueError: The real images have several sizes and `size` is None, or a calibration is not that of a pinhole
+            camera.
     """
-    sizes = dict.fromkeys((frame.height, frame.width) for frame in moment.cameras)
+    sizes = dict.fromkeys((frame.height, frame.width) for frame in sample.cameras)
     if size is None and len(sizes) > 1:
         listed = " and ".join(f"{width} x {height}" for height, width in sizes)
-        raise ValueError(f"{moment.name}: its pictures are {listed} px, and a rig draws one size; choose one")
+        raise ValueError(f"{sample.name}: its images are {listed} px, and a rig has one size; choose one")
     height, width = size or next(iter(sizes))
-    rigs = [_one_camera(frame, height, width) for frame in moment.cameras]
+    rigs = [_scaled_rig(frame, height, width) for frame in sample.cameras]
     rig = CameraRig(
-        names=tuple(frame.camera for frame in moment.cameras),
+        names=tuple(frame.camera for frame in sample.cameras),
         intrinsics=torch.cat([one.intrinsics for one in rigs]),
         rig_from_camera=torch.cat([one.rig_from_camera for one in rigs]),
         height=height,
@@ -45,13 +45,13 @@ def moment_rig(moment: Moment, size: tuple[int, int] | None = None) -> CameraRig
     return rig
 
 
-def own_rig(frame: CameraFrame, width_px: int) -> CameraRig:
-    """The picture's own camera, as a rig of one, drawn at another width."""
-    return _one_camera(frame, max(1, round(frame.height * width_px / frame.width)), width_px)
+def rig_of_frame(frame: CameraFrame, width_px: int) -> CameraRig:
+    """The camera of a real image as a rig of one, `width_px` wide with the image's aspect."""
+    return _scaled_rig(frame, max(1, round(frame.height * width_px / frame.width)), width_px)
 
 
-def turned_rig(frame: CameraFrame, rig: CameraRig, index: int) -> CameraRig:
-    """Camera `index` of the student's rig moved to the optical centre of the picture's camera."""
+def virtual_camera_rig(frame: CameraFrame, rig: CameraRig, index: int) -> CameraRig:
+    """Camera `index` of the student's rig, moved to the optical centre of the real camera: a rig of one."""
     pose = rig.rig_from_camera[index].double().numpy().copy()
     pose[:3, 3] = frame.rig_from_camera()[:3, 3]
     return CameraRig(
@@ -63,12 +63,12 @@ def turned_rig(frame: CameraFrame, rig: CameraRig, index: int) -> CameraRig:
     )
 
 
-def _one_camera(frame: CameraFrame, height: int, width: int) -> CameraRig:
+def _scaled_rig(frame: CameraFrame, height: int, width: int) -> CameraRig:
     scale = np.diag([width / frame.width, height / frame.height, 1.0])
     rig = CameraRig(
         names=(frame.camera,),
         intrinsics=torch.tensor(scale @ frame.intrinsics, dtype=torch.float32)[None],
-        rig_from_camera=torch.tensor(_exact_pose(frame), dtype=torch.float32)[None],
+        rig_from_camera=torch.tensor(_orthonormal_pose(frame), dtype=torch.float32)[None],
         height=height,
         width=width,
     )
@@ -79,8 +79,8 @@ def _one_camera(frame: CameraFrame, height: int, width: int) -> CameraRig:
     return rig
 
 
-def _exact_pose(frame: CameraFrame) -> Float[np.ndarray, "4 4"]:
-    """rig_from_camera with the rotation nearest to the rounded one of the file."""
+def _orthonormal_pose(frame: CameraFrame) -> Float[np.ndarray, "4 4"]:
+    """rig_from_camera with the rotation that is nearest to the rounded one of the file."""
     pose = frame.rig_from_camera().copy()
     left, _, right = np.linalg.svd(np.nan_to_num(pose[:3, :3]))
     rotation = left @ right

@@ -1,10 +1,12 @@
-"""The nouns of real camera data: one calibrated picture with boxes, and the pictures of one moment.
+"""The types of real camera data: `CameraFrame`, one calibrated image with boxes, and `CameraSample`, the images of one
+instant.
 
-Frames used here, all right-handed:
-    camera  optical frame of the picture: x right, y down, z forward
+Coordinate frames used here, all right-handed:
+    camera  optical frame of the image: x right, y down, z forward
     ego     the vehicle frame in which the data set gives its calibration (x forward, y left, z up)
-    rig     rear axle at ground level, axes of ego (what the student's cameras are mounted on)
-    level   rig turned so that z is against gravity and x is the horizontal part of forward (boxes stand upright in it)
+    rig     rear axle at ground level, axes of ego; the student's cameras are mounted in it
+    level   rig without roll and pitch: z is opposite to gravity, x the horizontal part of forward; boxes are upright
+            in it
     world   the data set's own map frame, where it gives poses
 """
 
@@ -19,7 +21,7 @@ from PIL import Image
 
 from simulator.conventions import CAR, CYCLIST, PEDESTRIAN, STATIC, TRUCK
 
-BOX_CLASSES = {
+KIND_OF_CLASS_NAME = {
     "car": CAR,
     "van": CAR,
     "truck": TRUCK,
@@ -38,13 +40,13 @@ BOX_CLASSES = {
     "traffic_cone": STATIC,
     "movable_object": STATIC,
 }
-"""Class names of the data sets, in lower case, to the renderer's classes. Names not in here are refused."""
+"""Class names of the data sets, in lower case, and the kind of box that each is drawn as. Other names are errors."""
 
 RIG_FROM_EGO_M = {
     "rear_axle": (0.0, 0.0, 0.0),
     # KITTI calibrates in the lidar's frame: 1.73 m above the road (published), and about 0.76 m ahead of the rear
-    # axle (0.27 m behind the colour camera, which configs/cameras/kitti.yaml puts 1.03 m ahead). The 0.76 m is good to
-    # about 0.2 m; it moves the rig's name for a place, not the picture.
+    # axle (0.27 m behind the colour camera, which configs/cameras/kitti.yaml puts 1.03 m ahead). The 0.76 m is accurate
+    # to about 0.2 m; an error shifts the rig and everything in it alike, so no image changes.
     "velodyne": (0.76, 0.0, 1.73),
 }
 """Origin of each known ego frame in the rig frame, metres. Files without `ego_frame` mean `rear_axle`."""
@@ -54,11 +56,10 @@ RIG_FROM_EGO_M = {
 class Boxes:
     """3D boxes seen by one camera, as the data set gives them."""
 
-    corners_camera: Float[
-        np.ndarray, "boxes 8 3"
-    ]  # m; bottom: two front, two rear corners; then the top four
+    corners_camera: Float[np.ndarray, "boxes 8 3"]
+    """m, camera frame; bottom: two front, two rear corners; then the four of the top in the same order"""
     size: Float[np.ndarray, "boxes 3"]  # length, width, height in metres
-    class_id: Int[np.ndarray, " boxes"]  # CAR ... STATIC
+    kind: Int[np.ndarray, " boxes"]  # CAR ... STATIC of simulator.conventions
 
     def __len__(self) -> int:
         return len(self.size)
@@ -66,7 +67,7 @@ class Boxes:
 
 @dataclass(frozen=True, eq=False)
 class CameraFrame:
-    """One real picture with its calibration, pose and boxes."""
+    """One real image with its calibration, pose and boxes."""
 
     dataset: str
     seq: str
@@ -81,24 +82,27 @@ class CameraFrame:
     world_from_ego: Float[np.ndarray, "4 4"] | None  # None where the data set gives no pose
     boxes: Boxes
     ego_frame: str  # key of RIG_FROM_EGO_M
-    ground_plane_ego: (
-        Float[np.ndarray, " 4"] | None
-    )  # n . p + d = 0 in ego, n upwards; None: flat under the rig
+    ground_plane_ego: Float[np.ndarray, " 4"] | None  # (n, d): n . p + d = 0, n up; None: z = 0 of the rig
     pseudo_labels: bool  # boxes are not ground truth: never evaluate against them
-    where: str  # file and line, for refusals
+    where: str  # file and line, for error messages
 
     @property
     def scene(self) -> str:
-        """Name of the scene the picture belongs to; scenes are what is held out."""
+        """`dataset/seq`: name of the scene that the image belongs to. Whole scenes are held out."""
         return f"{self.dataset}/{self.seq}"
 
-    def picture(self) -> UInt8[np.ndarray, "height width 3"]:
-        """The RGB picture; refuses one that cannot be decoded or has another size than declared."""
+    def load_image(self) -> UInt8[np.ndarray, "height width 3"]:
+        """The RGB image from its file.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: It cannot be decoded, or has another size than the index says.
+        """
         try:
             with Image.open(self.image) as opened:
                 pixels = np.asarray(opened.convert("RGB"))
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"{self.where}: image: there is no picture {self.image}") from error
+            raise FileNotFoundError(f"{self.where}: image: there is no file {self.image}") from error
         except OSError as error:
             raise ValueError(f"{self.where}: image: {self.image} cannot be decoded ({error})") from error
         if pixels.shape[:2] != (self.height, self.width):
@@ -109,7 +113,7 @@ class CameraFrame:
         return pixels
 
     def rig_from_ego(self) -> Float[np.ndarray, "4 4"]:
-        """Ego frame to rig frame: a shift, down to the ground plane where one is given."""
+        """Ego frame to rig frame: a translation, in z down to the ground plane where one is given."""
         transform = np.eye(4)
         transform[:3, 3] = RIG_FROM_EGO_M[self.ego_frame]
         if self.ground_plane_ego is not None:
@@ -121,13 +125,13 @@ class CameraFrame:
         return self.rig_from_ego() @ self.ego_from_camera
 
     def level_from_rig(self) -> Float[np.ndarray, "4 4"]:
-        """Rig frame to level frame: undoes the pose's roll and pitch; without a pose the two are the same.
+        """Rig frame to level frame: removes the roll and pitch of the pose; without a pose, the identity.
 
-        World z is taken to be against gravity. Yaw is left out: level x is the horizontal part of forward.
+        World z is assumed to be opposite to gravity. Yaw is kept: level x is the horizontal part of forward.
         """
         transform = np.eye(4)
         if self.world_from_ego is not None:
-            up = self.world_from_ego[2, :3]  # the world's z axis seen from ego
+            up = self.world_from_ego[2, :3]  # the world's z axis in the ego frame
             forward = np.array([1.0, 0.0, 0.0]) - up[0] * up
             forward /= np.linalg.norm(forward)
             transform[:3, :3] = np.stack([forward, np.cross(up, forward), up])
@@ -138,11 +142,11 @@ class CameraFrame:
         return self.level_from_rig() @ self.rig_from_camera()
 
     def level_boxes(self) -> tuple[Float[np.ndarray, "boxes 3"], Float[np.ndarray, " boxes"]]:
-        """Ground point under each box centre [boxes, 3] and yaw [boxes] in the level frame.
+        """Position (m), below each box centre at the bottom of the box, and yaw (rad), in the level frame.
 
-        Data sets disagree on which of the two front corners comes first, so only the midpoints of the front
-        and of the rear are used. A box that leans in the file (nuScenes' stand along their camera's y axis) is
-        set upright about its centre, which moves top and bottom alike.
+        Data sets disagree on which of the two front corners comes first, so only the centres of front and rear are
+        used. A box that is tilted in the file (nuScenes aligns boxes with the y axis of their camera) is rotated
+        upright about its centre.
         """
         level_from_camera = self.level_from_camera()
         corners = self.boxes.corners_camera @ level_from_camera[:3, :3].T + level_from_camera[:3, 3]
@@ -154,8 +158,8 @@ class CameraFrame:
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
-    """Everything that was photographed at one instant: one to six cameras."""
+class CameraSample:
+    """The images of one instant: one to six cameras."""
 
     dataset: str
     seq: str
@@ -164,25 +168,25 @@ class Moment:
 
     @property
     def scene(self) -> str:
-        """Name of its scene."""
+        """`dataset/seq`."""
         return f"{self.dataset}/{self.seq}"
 
     @property
     def name(self) -> str:
-        """Unique name of the moment."""
+        """`dataset/seq/frame`, unique."""
         return f"{self.scene}/{self.frame}"
 
     @property
     def pseudo_labels(self) -> bool:
-        """Whether any of its boxes are not ground truth."""
+        """Whether boxes of any of its cameras are not ground truth."""
         return any(camera.pseudo_labels for camera in self.cameras)
 
     @property
     def timestamp_s(self) -> float | None:
-        """Time of its first camera."""
+        """Time of the first camera, or None where the data set gives none."""
         return self.cameras[0].timestamp_s
 
     @property
     def world_from_ego(self) -> Float[np.ndarray, "4 4"] | None:
-        """Pose at its first camera."""
+        """Pose at the time of the first camera, or None where the data set gives none."""
         return self.cameras[0].world_from_ego

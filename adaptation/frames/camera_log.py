@@ -1,6 +1,6 @@
-"""Reading `camera/frames.jsonl`: one JSON object per picture, checked field by field, grouped into moments.
+"""Read `camera/frames.jsonl`: one JSON object per image, checked field by field, grouped into samples.
 
-Nothing is repaired: whatever does not fit is refused in a sentence that names file, line, field and value.
+Nothing is repaired: an invalid field is an error that names file, line, field and value.
 """
 
 from __future__ import annotations
@@ -18,42 +18,56 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from adaptation.frames.camera_frame import BOX_CLASSES, RIG_FROM_EGO_M, Boxes, CameraFrame, Moment
+from adaptation.frames.camera_frame import (
+    KIND_OF_CLASS_NAME,
+    RIG_FROM_EGO_M,
+    Boxes,
+    CameraFrame,
+    CameraSample,
+)
 
 log = logging.getLogger(__name__)
 
-ENVIRONMENT = "GIGAPIXEL_DATA"
+DATA_VARIABLE = "GIGAPIXEL_DATA"
 MAX_CAMERAS = 6
 ROTATION_TOLERANCE = 0.01
-"""Largest departure of R R^T from the identity; the files round to five digits."""
+"""Largest deviation of R R^T from the identity; the files round to five digits."""
 SIZE_TOLERANCE_M = 0.05
 """Largest difference between a box's stated size and its corners."""
 
 
 def data_folder(root: str | Path | None = None) -> Path:
-    """The folder of real data: `root`, else $GIGAPIXEL_DATA; refused in a sentence when there is none."""
-    value = root or os.environ.get(ENVIRONMENT)
+    """The folder of real data: `root`, else $GIGAPIXEL_DATA.
+
+    Raises:
+        ValueError: Neither is set.
+        FileNotFoundError: The folder has no camera/frames.jsonl.
+    """
+    value = root or os.environ.get(DATA_VARIABLE)
     if not value:
         raise ValueError(
-            f"real camera frames are read from the folder in {ENVIRONMENT}, which is not set; set it, "
+            f"real camera frames are read from the folder in {DATA_VARIABLE}, which is not set; set it, "
             "or use configs/adaptation/stand_in.yaml, which needs no real data"
         )
     folder = Path(value)
     if not (folder / "camera" / "frames.jsonl").is_file():
-        raise FileNotFoundError(f"{ENVIRONMENT}={value} has no camera/frames.jsonl")
+        raise FileNotFoundError(f"{DATA_VARIABLE}={value} has no camera/frames.jsonl")
     return folder
 
 
 @dataclass(frozen=True)
 class CameraLog:
-    """Every real picture of a data folder, by moment, in the order of the file."""
+    """All real images of a data folder, grouped into samples, in the order of the file."""
 
     root: Path  # the folder that holds camera/ and logs/
-    moments: tuple[Moment, ...]
+    samples: tuple[CameraSample, ...]
 
     @classmethod
     def load(cls, root: str | Path | None = None, datasets: Sequence[str] | None = None) -> CameraLog:
-        """Read and check the index; `datasets` keeps only those (None: all)."""
+        """Read and check the index of a data folder, see `data_folder`; `datasets` selects data sets (None: all).
+
+        Raises ValueError or OSError for an invalid line, an image that is missing or broken, or no frame at all.
+        """
         folder = data_folder(root)
         index = folder / "camera" / "frames.jsonl"
         frames = [
@@ -69,10 +83,10 @@ class CameraLog:
         camera_log = cls(folder, _group(frames))
         camera_log.validate()
         log.info(
-            "%s: %d pictures, %d moments, %d scenes",
+            "%s: %d images, %d samples, %d scenes",
             index,
             len(frames),
-            len(camera_log.moments),
+            len(camera_log.samples),
             len(camera_log.scenes),
         )
         return camera_log
@@ -80,26 +94,29 @@ class CameraLog:
     @property
     def scenes(self) -> list[str]:
         """Names of the scenes, in order of appearance."""
-        return list(dict.fromkeys(moment.scene for moment in self.moments))
+        return list(dict.fromkeys(sample.scene for sample in self.samples))
 
-    def of_scenes(self, scenes: Sequence[str]) -> list[Moment]:
-        """The moments of these scenes."""
-        return [moment for moment in self.moments if moment.scene in scenes]
+    def samples_of_scenes(self, scenes: Sequence[str]) -> list[CameraSample]:
+        """The samples of these scenes, in the order of the log."""
+        return [sample for sample in self.samples if sample.scene in scenes]
 
     def validate(self) -> None:
-        """Check the pictures' headers and that no camera appears twice in a moment; reads no pixels."""
-        for moment in self.moments:
-            names = [camera.camera for camera in moment.cameras]
+        """Check the header of every image file and the cameras of every sample; decodes no pixels.
+
+        Raises ValueError or OSError.
+        """
+        for sample in self.samples:
+            names = [camera.camera for camera in sample.cameras]
             if len(set(names)) < len(names):
                 raise ValueError(
-                    f"{moment.cameras[-1].where}: cam: {moment.name} lists a camera twice: {names}"
+                    f"{sample.cameras[-1].where}: cam: {sample.name} lists a camera twice: {names}"
                 )
             if len(names) > MAX_CAMERAS:
                 raise ValueError(
-                    f"{moment.cameras[-1].where}: cam: {moment.name} has {len(names)} cameras; "
+                    f"{sample.cameras[-1].where}: cam: {sample.name} has {len(names)} cameras; "
                     f"at most {MAX_CAMERAS} are accepted"
                 )
-            for camera in moment.cameras:
+            for camera in sample.cameras:
                 _check_header(camera)
 
 
@@ -111,12 +128,12 @@ def _read_lines(index: Path) -> list[str]:
 
 
 def _check_header(frame: CameraFrame) -> None:
-    """Refuse a missing picture or one whose header states another size."""
+    """Raises for a missing image file, and for one whose header states another size."""
     try:
         with Image.open(frame.image) as opened:
             size = opened.size
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{frame.where}: image: there is no picture {frame.image}") from error
+        raise FileNotFoundError(f"{frame.where}: image: there is no file {frame.image}") from error
     except OSError as error:
         raise ValueError(f"{frame.where}: image: {frame.image} cannot be decoded ({error})") from error
     if size != (frame.width, frame.height):
@@ -126,21 +143,21 @@ def _check_header(frame: CameraFrame) -> None:
         )
 
 
-def _group(frames: list[CameraFrame]) -> tuple[Moment, ...]:
-    moments: dict[tuple[str, str, int], list[CameraFrame]] = {}
+def _group(frames: list[CameraFrame]) -> tuple[CameraSample, ...]:
+    samples: dict[tuple[str, str, int], list[CameraFrame]] = {}
     for frame in frames:
-        moments.setdefault((frame.dataset, frame.seq, frame.frame), []).append(frame)
-    return tuple(Moment(*key, cameras=tuple(cameras)) for key, cameras in moments.items())
+        samples.setdefault((frame.dataset, frame.seq, frame.frame), []).append(frame)
+    return tuple(CameraSample(*key, cameras=tuple(cameras)) for key, cameras in samples.items())
 
 
 @dataclass(frozen=True)
 class _Line:
-    """One parsed line and where it stands; reads fields and refuses them by name."""
+    """One parsed line; every reader raises a ValueError that names file, line and field."""
 
     fields: dict[str, Any]
     where: str
 
-    def refuse(self, field: str, value: object, wanted: str) -> ValueError:
+    def error(self, field: str, value: object, wanted: str) -> ValueError:
         shown = repr(value)
         shown = shown if len(shown) <= 80 else shown[:77] + "..."
         return ValueError(f"{self.where}: {field}={shown}; expected {wanted}")
@@ -153,13 +170,13 @@ class _Line:
     def text(self, field: str) -> str:
         value = self.required(field)
         if not isinstance(value, str) or not value:
-            raise self.refuse(field, value, "a name")
+            raise self.error(field, value, "a name")
         return value
 
-    def whole(self, field: str, least: int) -> int:
+    def integer(self, field: str, least: int) -> int:
         value = self.required(field)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise self.refuse(field, value, f"a whole number of at least {least}")
+            raise self.error(field, value, f"a whole number of at least {least}")
         return value
 
     def array(self, field: str, shape: tuple[int, ...], value: Any = None) -> Float[np.ndarray, "..."]:
@@ -168,17 +185,21 @@ class _Line:
         try:
             numbers = np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError) as error:
-            raise self.refuse(field, value, wanted) from error
+            raise self.error(field, value, wanted) from error
         if numbers.shape != shape or not np.isfinite(numbers).all():
-            raise self.refuse(field, value, wanted)
+            raise self.error(field, value, wanted)
         return numbers
 
-    def rigid(self, field: str) -> Float[np.ndarray, "4 4"]:
+    def rigid_transform(self, field: str) -> Float[np.ndarray, "4 4"]:
         transform = self.array(field, (4, 4))
         rotation = transform[:3, :3]
-        turned = np.abs(rotation @ rotation.T - np.eye(3)).max() <= ROTATION_TOLERANCE
-        if not turned or np.linalg.det(rotation) < 0 or not np.allclose(transform[3], (0, 0, 0, 1)):
-            raise self.refuse(field, self.fields[field], "a rigid transform: a rotation, a shift and 0 0 0 1")
+        orthogonal = np.abs(rotation @ rotation.T - np.eye(3)).max() <= ROTATION_TOLERANCE
+        if not orthogonal or np.linalg.det(rotation) < 0 or not np.allclose(transform[3], (0, 0, 0, 1)):
+            raise self.error(
+                field,
+                self.fields[field],
+                "a rigid transform: a rotation, a translation and the last row 0 0 0 1",
+            )
         return transform
 
 
@@ -190,24 +211,26 @@ def _parse_line(text: str, index: Path, number: int) -> CameraFrame:
         raise ValueError(f"{where}: is not JSON ({error.msg} at column {error.colno})") from error
     if not isinstance(fields, dict):
         raise ValueError(
-            f"{where}: is a JSON {type(fields).__name__}; expected an object with one picture's fields"
+            f"{where}: is a JSON {type(fields).__name__}; expected an object with the fields of one image"
         )
     line = _Line(fields, where)
     ego_frame = fields.get("ego_frame", "rear_axle")
     if ego_frame not in RIG_FROM_EGO_M:
-        raise line.refuse("ego_frame", ego_frame, f"one of {sorted(RIG_FROM_EGO_M)}")
+        raise line.error("ego_frame", ego_frame, f"one of {sorted(RIG_FROM_EGO_M)}")
     return CameraFrame(
         dataset=line.text("dataset"),
         seq=line.text("seq"),
-        frame=line.whole("frame", 0),
+        frame=line.integer("frame", 0),
         camera=line.text("cam"),
         image=index.parent / line.text("image"),
-        width=line.whole("width", 1),
-        height=line.whole("height", 1),
+        width=line.integer("width", 1),
+        height=line.integer("height", 1),
         timestamp_s=_timestamp(line),
         intrinsics=_intrinsics(line),
-        ego_from_camera=line.rigid("cam_to_ego"),
-        world_from_ego=None if line.required("ego_to_world") is None else line.rigid("ego_to_world"),
+        ego_from_camera=line.rigid_transform("cam_to_ego"),
+        world_from_ego=None
+        if line.required("ego_to_world") is None
+        else line.rigid_transform("ego_to_world"),
         boxes=_boxes(line),
         ego_frame=ego_frame,
         ground_plane_ego=_ground_plane(line),
@@ -218,14 +241,14 @@ def _parse_line(text: str, index: Path, number: int) -> CameraFrame:
 
 def _intrinsics(line: _Line) -> Float[np.ndarray, "3 3"]:
     matrix = line.array("K", (3, 3))
-    upper = np.allclose(matrix[[1, 2, 2], [0, 0, 1]], 0) and np.isclose(matrix[2, 2], 1)
-    if not upper or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
-        raise line.refuse("K", line.fields["K"], "a pinhole matrix: positive focal lengths, last row 0 0 1")
+    triangular = np.allclose(matrix[[1, 2, 2], [0, 0, 1]], 0) and np.isclose(matrix[2, 2], 1)
+    if not triangular or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
+        raise line.error("K", line.fields["K"], "a pinhole matrix: positive focal lengths, last row 0 0 1")
     return matrix
 
 
 def _timestamp(line: _Line) -> float | None:
-    """Seconds: text is an ISO date, a whole number counts microseconds, a fraction counts seconds."""
+    """Seconds; in the file text is an ISO date, an integer counts microseconds, and a float seconds."""
     value = line.required("timestamp")
     if value is None:
         return None
@@ -233,9 +256,9 @@ def _timestamp(line: _Line) -> float | None:
         try:
             return datetime.fromisoformat(value).timestamp()
         except ValueError as error:
-            raise line.refuse("timestamp", value, "an ISO date, microseconds, seconds, or null") from error
+            raise line.error("timestamp", value, "an ISO date, microseconds, seconds, or null") from error
     if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-        raise line.refuse("timestamp", value, "an ISO date, microseconds, seconds, or null")
+        raise line.error("timestamp", value, "an ISO date, microseconds, seconds, or null")
     return value / 1e6 if isinstance(value, int) else value
 
 
@@ -245,7 +268,7 @@ def _ground_plane(line: _Line) -> Float[np.ndarray, " 4"] | None:
     plane = line.array("ground_plane_ego", (4,))
     norm = np.linalg.norm(plane[:3])
     if norm < 1e-6 or plane[2] / norm < 0.9:
-        raise line.refuse(
+        raise line.error(
             "ground_plane_ego", line.fields["ground_plane_ego"], "a plane whose normal points up"
         )
     return plane / norm
@@ -254,12 +277,9 @@ def _ground_plane(line: _Line) -> Float[np.ndarray, " 4"] | None:
 def _boxes(line: _Line) -> Boxes:
     items = line.required("boxes")
     if not isinstance(items, list):
-        raise line.refuse("boxes", items, "a list of boxes")
-    corners, sizes, classes = (
-        np.zeros((len(items), 8, 3)),
-        np.zeros((len(items), 3)),
-        np.zeros(len(items), np.int64),
-    )
+        raise line.error("boxes", items, "a list of boxes")
+    corners, sizes = np.zeros((len(items), 8, 3)), np.zeros((len(items), 3))
+    kinds = np.zeros(len(items), np.int64)
     for i, item in enumerate(items):
         name = f"boxes[{i}]"
         for key in ("cls", "lwh", "corners_cam"):
@@ -268,15 +288,15 @@ def _boxes(line: _Line) -> Boxes:
         corners[i] = line.array(f"{name}.corners_cam", (8, 3), item["corners_cam"])
         sizes[i] = line.array(f"{name}.lwh", (3,), item["lwh"])
         if (sizes[i] <= 0).any():
-            raise line.refuse(f"{name}.lwh", item["lwh"], "positive length, width and height in metres")
+            raise line.error(f"{name}.lwh", item["lwh"], "positive length, width and height in metres")
         measured = np.linalg.norm(corners[i, [0, 1]].mean(0) - corners[i, [2, 3]].mean(0))
         if abs(measured - sizes[i, 0]) > SIZE_TOLERANCE_M:
-            raise line.refuse(
+            raise line.error(
                 f"{name}.corners_cam",
                 item["corners_cam"],
                 f"corners in the order front, front, rear, rear, {sizes[i, 0]} m long as lwh says",
             )
-        if str(item["cls"]).lower() not in BOX_CLASSES:
-            raise line.refuse(f"{name}.cls", item["cls"], f"one of {sorted(BOX_CLASSES)} in any case")
-        classes[i] = BOX_CLASSES[str(item["cls"]).lower()]
-    return Boxes(corners, sizes, classes)
+        if str(item["cls"]).lower() not in KIND_OF_CLASS_NAME:
+            raise line.error(f"{name}.cls", item["cls"], f"one of {sorted(KIND_OF_CLASS_NAME)} in any case")
+        kinds[i] = KIND_OF_CLASS_NAME[str(item["cls"]).lower()]
+    return Boxes(corners, sizes, kinds)

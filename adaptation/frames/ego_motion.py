@@ -1,6 +1,6 @@
-"""What the student is told about its own motion at a real moment, where the data set says enough to know it.
+"""The student's inputs beside the images, for real samples: ego motion, command and conditioning.
 
-The same numbers go to both sides of a pair, so they cannot make a difference between them.
+The same numbers go to both sides of a pair, so they cannot cause a difference between them.
 """
 
 from __future__ import annotations
@@ -14,43 +14,44 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from adaptation.frames.camera_frame import Moment
+from adaptation.frames.camera_frame import CameraSample
 from simulator.conventions import NUM_TRAITS
 from student.observation import (
     COMMAND_LOOKAHEAD_M,
-    Command,
     command_from_heading_change,
     ego_features,
     one_hot_command,
 )
 
 DEFAULT_SPEED_MPS = 8.0
-"""Used where no pose or no time is given; an ordinary speed in a town."""
+"""Speed where the log gives no pose or no time (ours: an ordinary urban speed)."""
 EGO_SIZE_M = (4.6, 1.85, 1.6)
-"""Length, width, height of the recording cars, which no file states; an ordinary station wagon."""
+"""Length, width and height of the recording cars, which no file states (ours: an ordinary estate car)."""
 MAX_GAP_S = 1.5
-"""Poses further apart in time than this say nothing about the speed now."""
-MIN_STEP_M = 0.5
-"""Along the future path, headings are taken between points at least this far apart."""
+"""The speed is not taken from poses further apart in time than this."""
+MIN_PATH_STEP_M = 0.5
+"""Headings of the future path are taken between points at least this far apart."""
 
 
 @dataclass(frozen=True)
-class Motion:
-    """The student's inputs beside the pictures, for one moment."""
+class EgoInputs:
+    """The student's inputs beside the images, for one sample."""
 
     ego: Float[Tensor, " ego"]  # student.observation.EGO_SCALES order, scaled
     command: Float[Tensor, " commands"]  # one-hot over Command
-    conditioning: Float[Tensor, " conditioning"]  # driver traits; 0 is the average driver
+    conditioning: Float[
+        Tensor, " conditioning"
+    ]  # reward conditioning in [-1, 1]; 0 is the centre of the range
 
 
-def motion_of(moment: Moment, sequence: Sequence[Moment]) -> Motion:
-    """Motion at a moment, from the poses of its sequence.
+def ego_inputs_of_sample(sample: CameraSample, sequence: Sequence[CameraSample]) -> EgoInputs:
+    """Ego inputs of a sample, from the poses of its sequence.
 
-    Speed: distance to the nearest pose in time over the time between. Command: heading change of the path that
-    was really driven over the next COMMAND_LOOKAHEAD_M. Acceleration and steering are taken as 0.
+    The speed is `speed_mps`, or DEFAULT_SPEED_MPS; acceleration and steering are taken as 0. The command follows from
+    `heading_change_rad`, and is UNKNOWN where that is None.
     """
-    speed = speed_mps(moment, sequence)
-    change = heading_change_rad(moment, sequence)
+    speed = speed_mps(sample, sequence)
+    change = heading_change_rad(sample, sequence)
     zero = torch.zeros(1)
     ego = ego_features(
         torch.tensor([DEFAULT_SPEED_MPS if speed is None else speed]),
@@ -60,59 +61,58 @@ def motion_of(moment: Moment, sequence: Sequence[Moment]) -> Motion:
         torch.tensor([EGO_SIZE_M]),
     )
     command = command_from_heading_change(torch.tensor([math.nan if change is None else change]))
-    return Motion(ego[0], one_hot_command(command)[0], torch.zeros(NUM_TRAITS))
-
-
-def default_motion() -> Motion:
-    """Motion where nothing is known."""
-    zero = torch.zeros(1)
-    ego = ego_features(torch.tensor([DEFAULT_SPEED_MPS]), zero, zero, zero, torch.tensor([EGO_SIZE_M]))
-    return Motion(ego[0], one_hot_command(torch.tensor([int(Command.UNKNOWN)]))[0], torch.zeros(NUM_TRAITS))
+    return EgoInputs(ego[0], one_hot_command(command)[0], torch.zeros(NUM_TRAITS))
 
 
 @dataclass(frozen=True)
-class _Pose:
-    """Where and when, of one moment of a sequence."""
+class _TimedPosition:
+    """Where the ego vehicle was at one sample, and when."""
 
     frame: int
     time_s: float
     xy: Float[np.ndarray, " 2"]  # m, world
 
 
-def _poses(sequence: Sequence[Moment]) -> list[_Pose]:
-    """Every moment with both a pose and a time, by time."""
+def _timed_positions(
+    sample: CameraSample, sequence: Sequence[CameraSample]
+) -> tuple[list[_TimedPosition], int | None]:
+    """The samples of a sequence that have both a pose and a time, sorted by time, and the index of `sample` there."""
     known = [
-        _Pose(moment.frame, moment.timestamp_s, moment.world_from_ego[:2, 3])
-        for moment in sequence
-        if moment.world_from_ego is not None and moment.timestamp_s is not None
+        _TimedPosition(one.frame, one.timestamp_s, one.world_from_ego[:2, 3])
+        for one in sequence
+        if one.world_from_ego is not None and one.timestamp_s is not None
     ]
-    return sorted(known, key=lambda pose: pose.time_s)
+    positions = sorted(known, key=lambda one: one.time_s)
+    return positions, next((i for i, one in enumerate(positions) if one.frame == sample.frame), None)
 
 
-def speed_mps(moment: Moment, sequence: Sequence[Moment]) -> float | None:
-    """Speed from the neighbouring poses of the moment's own sequence (central where there are two), or None."""
-    poses = _poses(sequence)
-    place = next((i for i, pose in enumerate(poses) if pose.frame == moment.frame), None)
-    if place is None:
+def speed_mps(sample: CameraSample, sequence: Sequence[CameraSample]) -> float | None:
+    """Distance over time between the neighbouring poses of the sequence (central where there are two), m/s.
+
+    None without a pose, a time, or a neighbour within MAX_GAP_S.
+    """
+    positions, index = _timed_positions(sample, sequence)
+    if index is None:
         return None
-    near = [
-        p for p in poses[max(0, place - 1) : place + 2] if abs(p.time_s - poses[place].time_s) <= MAX_GAP_S
-    ]
+    time_s = positions[index].time_s
+    near = [p for p in positions[max(0, index - 1) : index + 2] if abs(p.time_s - time_s) <= MAX_GAP_S]
     gap_s = near[-1].time_s - near[0].time_s
     return float(np.linalg.norm(near[-1].xy - near[0].xy) / gap_s) if gap_s > 0 else None
 
 
-def heading_change_rad(moment: Moment, sequence: Sequence[Moment]) -> float | None:
-    """Heading change of the driven path over the look-ahead, or None where it is not recorded that far."""
-    poses = _poses(sequence)
-    place = next((i for i, pose in enumerate(poses) if pose.frame == moment.frame), None)
-    if place is None:
+def heading_change_rad(sample: CameraSample, sequence: Sequence[CameraSample]) -> float | None:
+    """Heading change of the driven path over the next COMMAND_LOOKAHEAD_M, rad, left positive.
+
+    None without a pose or a time, or where the log ends earlier.
+    """
+    positions, index = _timed_positions(sample, sequence)
+    if index is None:
         return None
-    kept = [poses[place].xy]
-    for pose in poses[place + 1 :]:
-        if np.linalg.norm(pose.xy - kept[-1]) >= MIN_STEP_M:
-            kept.append(pose.xy)
-    steps = np.diff(np.array(kept), axis=0)
+    path = [positions[index].xy]
+    for position in positions[index + 1 :]:
+        if np.linalg.norm(position.xy - path[-1]) >= MIN_PATH_STEP_M:
+            path.append(position.xy)
+    steps = np.diff(np.array(path), axis=0)
     driven = np.cumsum(np.linalg.norm(steps, axis=1))
     if len(driven) < 2 or driven[-1] < COMMAND_LOOKAHEAD_M:
         return None

@@ -1,1 +1,1 @@
-"""Pairs of a real picture and the rendering of the same moment."""
+"""Pairs: a real image and the rendering of the same scene through the same camera."""

@@ -1,4 +1,4 @@
-"""A pair: one moment seen twice, by a real (or stand-in) camera and by the renderer, with the same other inputs."""
+"""A pair: one sample as real (or surrogate) images and as renderings, with the same other inputs."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from student.observation import Observation
 
 @dataclass(frozen=True)
 class Pair:
-    """One moment on the student's rig."""
+    """One sample on the student's rig."""
 
-    name: str  # data set / sequence / frame
-    scene: str  # what is held out together
+    name: str  # dataset/seq/frame
+    scene: str  # dataset/seq; whole scenes are held out
     real: UInt8[Tensor, "cameras height width 3"]
     rendering: UInt8[Tensor, "cameras height width 3"]
-    camera_mask: Bool[Tensor, " cameras"]  # False: no source camera sees enough of this view
+    camera_mask: Bool[Tensor, " cameras"]  # False: no source camera covers enough of this view
     ego: Float[Tensor, " ego"]
     command: Float[Tensor, " commands"]
     conditioning: Float[Tensor, " conditioning"]
-    pseudo_labels: bool = False  # the boxes drawn are not ground truth
+    pseudo_labels: bool = False  # the rendered boxes are not ground truth
 
 
 @dataclass(frozen=True)
 class PairBatch:
-    """A batch of pairs; the two observations differ in their pictures only."""
+    """A batch of pairs; the two observations differ in their images only."""
 
     names: tuple[str, ...]
     scenes: tuple[str, ...]
@@ -46,7 +46,7 @@ class PairBatch:
 
 
 def collate(pairs: Sequence[Pair]) -> PairBatch:
-    """Pairs to a batch."""
+    """Stack pairs into a batch."""
     shared = {
         name: torch.stack([getattr(pair, name) for pair in pairs])
         for name in ("camera_mask", "ego", "command", "conditioning")

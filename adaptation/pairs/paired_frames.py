@@ -1,4 +1,4 @@
-"""`PairedFrames`: every real moment beside its own rendering, both on the student's cameras."""
+"""`PairedFrames`: every real sample with its rendering, both on the student's cameras."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from adaptation.frames.calibrated_rig import turned_rig
-from adaptation.frames.camera_frame import CameraFrame, Moment
+from adaptation.frames.calibrated_rig import virtual_camera_rig
+from adaptation.frames.camera_frame import CameraFrame, CameraSample
 from adaptation.frames.camera_log import CameraLog
-from adaptation.frames.ego_motion import motion_of
+from adaptation.frames.ego_motion import ego_inputs_of_sample
 from adaptation.pairs.lanes import LaneMap, lane_map_of
 from adaptation.pairs.pair import Pair
-from adaptation.pairs.reconstruction import ground_normal_rig, scene_of
-from adaptation.pairs.virtual_camera import View, fill
+from adaptation.pairs.reconstruction import ground_normal_rig, scene_of_frame
+from adaptation.pairs.virtual_camera import VirtualView, fill_uncovered
 from renderer.camera import CameraRig
 from renderer.render import render
 
 log = logging.getLogger(__name__)
 
 MIN_COVERAGE = 0.5
-"""A target camera is masked when no source camera sees at least this share of its pixels."""
+"""A target camera is masked where no source camera covers at least this share of its pixels."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """Which real picture stands in for one camera of the student."""
+class FrameSource:
+    """The real image that is resampled to one camera of the student."""
 
     frame: CameraFrame
-    view: View
-    coverage: float  # share of the target's pixels that the picture covers
+    view: VirtualView
+    coverage: float  # share of the target's pixels that the image covers
 
 
-def view_through(frame: CameraFrame, rig: CameraRig, index: int) -> View:
-    """Camera `index` of the rig looked at through the picture's camera."""
+def virtual_view(frame: CameraFrame, rig: CameraRig, index: int) -> VirtualView:
+    """Camera `index` of the rig as a virtual camera of a real image."""
     rig_from_target = rig.rig_from_camera[index, :3, :3].double().numpy()
-    return View(
+    return VirtualView(
         height=rig.height,
         width=rig.width,
         target_intrinsics=rig.intrinsics[index].double().numpy(),
@@ -51,13 +51,13 @@ def view_through(frame: CameraFrame, rig: CameraRig, index: int) -> View:
 
 
 def choose_source(
-    moment: Moment, rig: CameraRig, index: int, min_coverage: float = MIN_COVERAGE
-) -> Source | None:
-    """The picture that sees most of the rig's camera `index`; None if none sees enough of it."""
+    sample: CameraSample, rig: CameraRig, index: int, min_coverage: float = MIN_COVERAGE
+) -> FrameSource | None:
+    """The image that covers most of the rig's camera `index`; None if none covers `min_coverage` of its pixels."""
     candidates = []
-    for frame in moment.cameras:
-        view = view_through(frame, rig, index)
-        candidates.append(Source(frame, view, view.coverage()))
+    for frame in sample.cameras:
+        view = virtual_view(frame, rig, index)
+        candidates.append(FrameSource(frame, view, view.coverage()))
     best = max(candidates, key=lambda source: source.coverage)
     return best if best.coverage >= min_coverage else None
 
@@ -69,20 +69,25 @@ def render_frame(
     lane_map: LaneMap | None = None,
     backend: str = "auto",
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The rendering of one real picture's moment through the (only) camera of `rig`."""
-    drawn = render(scene_of(frame, normal_rig, lane_map), rig, channels=("rgb",), backend=backend)
+    """The scene of one real image rendered through the only camera of `rig`."""
+    drawn = render(scene_of_frame(frame, normal_rig, lane_map), rig, channels=("rgb",), backend=backend)
     return drawn.rgb[0, 0].cpu().numpy()
 
 
 class PairedFrames(Sequence[Pair]):
-    """Pairs of real moments, made once and kept in memory (a moment on four 96 x 54 cameras is 125 kB).
+    """Pairs of real samples, made once and kept in memory (four 96 x 54 cameras take 125 kB).
+
+    Samples of which no image covers enough of any camera are left out, with a warning.
 
     Args:
-        camera_log: The real pictures.
+        camera_log: The real images.
         rig: The student's cameras.
         scenes: Scenes to use; None takes all.
-        min_coverage: A camera of the rig of which no real picture sees this share is masked.
+        min_coverage: A camera of the rig is masked where no real image covers this share of its pixels.
         backend: Renderer backend.
+
+    Raises:
+        ValueError: `min_coverage` is not in (0, 1], or there is no such scene.
     """
 
     def __init__(
@@ -104,11 +109,11 @@ class PairedFrames(Sequence[Pair]):
         if unknown:
             raise ValueError(f"there is no scene {unknown[0]!r}; the camera log has {camera_log.scenes}")
         self._lane_maps: dict[str, LaneMap | None] = {}
-        made = [self._pair(moment) for moment in camera_log.of_scenes(wanted)]
-        self._pairs = [pair for pair in made if bool(pair.camera_mask.any())]
-        if len(self._pairs) < len(made):
+        pairs = [self._pair(sample) for sample in camera_log.samples_of_scenes(wanted)]
+        self._pairs = [pair for pair in pairs if bool(pair.camera_mask.any())]
+        if len(self._pairs) < len(pairs):
             log.warning(
-                "%d moments see none of the rig's cameras and are left out", len(made) - len(self._pairs)
+                "%d samples cover none of the rig's cameras and are left out", len(pairs) - len(self._pairs)
             )
 
     def __len__(self) -> int:
@@ -120,35 +125,35 @@ class PairedFrames(Sequence[Pair]):
     def __iter__(self) -> Iterator[Pair]:
         return iter(self._pairs)
 
-    def lane_map(self, moment: Moment) -> LaneMap | None:
-        """The lane map of the moment's scene, where there is one; read once."""
-        if moment.scene not in self._lane_maps:
-            self._lane_maps[moment.scene] = lane_map_of(self.camera_log.root, moment.dataset, moment.seq)
-        return self._lane_maps[moment.scene]
+    def lane_map(self, sample: CameraSample) -> LaneMap | None:
+        """The lane map of the sample's scene, or None where there is none; read once per scene."""
+        if sample.scene not in self._lane_maps:
+            self._lane_maps[sample.scene] = lane_map_of(self.camera_log.root, sample.dataset, sample.seq)
+        return self._lane_maps[sample.scene]
 
-    def _pair(self, moment: Moment) -> Pair:
+    def _pair(self, sample: CameraSample) -> Pair:
         shape = (self.rig.num_cameras, self.rig.height, self.rig.width, 3)
         real, rendering = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
         mask = np.zeros(self.rig.num_cameras, bool)
-        normal = ground_normal_rig(moment)
+        normal = ground_normal_rig(sample)
         for index in range(self.rig.num_cameras):
-            source = choose_source(moment, self.rig, index, self.min_coverage)
+            source = choose_source(sample, self.rig, index, self.min_coverage)
             if source is None:
                 continue
             mask[index] = True
-            turned = turned_rig(source.frame, self.rig, index)
-            drawn = render_frame(source.frame, turned, normal, self.lane_map(moment), self.backend)
-            rendering[index] = fill(drawn, source.view.covered())
-            real[index] = source.view.resample(source.frame.picture())
-        motion = motion_of(moment, self.camera_log.of_scenes([moment.scene]))
+            virtual_rig = virtual_camera_rig(source.frame, self.rig, index)
+            rendered = render_frame(source.frame, virtual_rig, normal, self.lane_map(sample), self.backend)
+            rendering[index] = fill_uncovered(rendered, source.view.covered())
+            real[index] = source.view.resample(source.frame.load_image())
+        inputs = ego_inputs_of_sample(sample, self.camera_log.samples_of_scenes([sample.scene]))
         return Pair(
-            name=moment.name,
-            scene=moment.scene,
+            name=sample.name,
+            scene=sample.scene,
             real=torch.from_numpy(real),
             rendering=torch.from_numpy(rendering),
             camera_mask=torch.from_numpy(mask),
-            ego=motion.ego,
-            command=motion.command,
-            conditioning=motion.conditioning,
-            pseudo_labels=moment.pseudo_labels,
+            ego=inputs.ego,
+            command=inputs.command,
+            conditioning=inputs.conditioning,
+            pseudo_labels=sample.pseudo_labels,
         )

@@ -1,4 +1,4 @@
-"""A made-up camera log: a forward camera, one car ahead, pictures of plain colour."""
+"""A synthetic camera log: a forward camera, one car ahead, images of one colour."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FORWARD = [
 def box_corners_camera(
     centre_ego: tuple[float, float], size: tuple[float, float, float], yaw: float, ego_from_camera: Any
 ) -> list[list[float]]:
-    """Corners in the file's order of a box that stands on the ground, in the camera frame."""
+    """Corners in the file's order of a box on the ground, in the camera frame."""
     length, width, height = size
     signs = np.array([(1, 1), (1, -1), (-1, -1), (-1, 1)]) / 2
     flat = signs * (length, width)
@@ -39,7 +39,7 @@ def box_corners_camera(
     return (corners @ camera_from_ego[:3, :3].T + camera_from_ego[:3, 3]).tolist()
 
 
-def made_up_line(**changes: Any) -> dict[str, Any]:
+def synthetic_line(**changes: Any) -> dict[str, Any]:
     """One valid line of frames.jsonl."""
     size = (4.0, 2.0, 1.5)
     corners = box_corners_camera((15.0, 1.0), size, 0.3, FORWARD)
@@ -62,21 +62,21 @@ def made_up_line(**changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def line() -> Callable[..., dict[str, Any]]:
-    """Makes a valid line, with the given fields changed; pictures are 320 x 180."""
-    return made_up_line
+    """Makes a valid line, with the given fields changed; images are 320 x 180."""
+    return synthetic_line
 
 
 @pytest.fixture
 def write_log(tmp_path: Path) -> Callable[..., Path]:
-    """Write lines (dicts, or raw text) and their pictures; returns the data folder."""
+    """Write lines (dicts, or raw text) and their images; returns the data folder."""
 
-    def write(*lines: dict[str, Any] | str, pictures: bool = True) -> Path:
+    def write(*lines: dict[str, Any] | str, images: bool = True) -> Path:
         folder = tmp_path / "camera"
         folder.mkdir(exist_ok=True)
         text = [item if isinstance(item, str) else json.dumps(item) for item in lines]
         (folder / "frames.jsonl").write_text("\n".join(text) + "\n")
         for item in lines:
-            if pictures and isinstance(item, dict) and isinstance(item.get("image"), str):
+            if images and isinstance(item, dict) and isinstance(item.get("image"), str):
                 colour = (90 + 7 * int(item.get("frame") or 0) % 100, 110, 130)
                 Image.new("RGB", (WIDTH, HEIGHT), colour).save(folder / item["image"])
         return tmp_path
@@ -85,7 +85,7 @@ def write_log(tmp_path: Path) -> Callable[..., Path]:
 
 
 def untrained_student(seed: int) -> StudentPolicy:
-    """A student of a few thousand weights, for four 32 x 18 cameras, whose plans depend on pictures."""
+    """A student of a few thousand weights, for four 32 x 18 cameras, whose plans depend on the images."""
     state = torch.get_rng_state()
     torch.manual_seed(seed)
     encoder = EncoderConfig(features=16, channels=(8, 8))

@@ -71,6 +71,6 @@ def test_changes_of_look_leave_the_rendering_alone() -> None:
 
 
 @pytest.mark.parametrize("change", [{"mirror": 1.5}, {"zoom": -0.1}, {"noise": 9.0}])
-def test_impossible_strengths_are_refused_by_name(change: dict[str, float]) -> None:
+def test_impossible_strengths_are_rejected_by_name(change: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"augment.{next(iter(change))}="):
         AugmentConfig(**change)

@@ -1,4 +1,4 @@
-"""Reading real frames: what is accepted, and one sentence with file, line and field for what is not."""
+"""Reading real frames: what is accepted, and one summary_line with file, line and field for what is not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Line = Callable[..., dict[str, Any]]
 WriteLog = Callable[..., Path]
 
 
-def test_pictures_of_one_instant_become_one_moment(line: Line, write_log: WriteLog) -> None:
+def test_images_of_one_instant_become_one_sample(line: Line, write_log: WriteLog) -> None:
     root = write_log(
         line(),
         line(cam="back", image="back.png"),
@@ -25,15 +25,15 @@ def test_pictures_of_one_instant_become_one_moment(line: Line, write_log: WriteL
         line(seq="b", image="b.png"),
     )
     camera_log = CameraLog.load(root)
-    assert [moment.name for moment in camera_log.moments] == ["made_up/a/0", "made_up/a/1", "made_up/b/0"]
-    assert [camera.camera for camera in camera_log.moments[0].cameras] == ["front", "back"]
+    assert [sample.name for sample in camera_log.samples] == ["made_up/a/0", "made_up/a/1", "made_up/b/0"]
+    assert [camera.camera for camera in camera_log.samples[0].cameras] == ["front", "back"]
     assert camera_log.scenes == ["made_up/a", "made_up/b"]
-    assert camera_log.moments[0].cameras[0].picture().shape == (180, 320, 3)
-    assert camera_log.moments[0].cameras[0].boxes.class_id.tolist() == [CAR]
+    assert camera_log.samples[0].cameras[0].load_image().shape == (180, 320, 3)
+    assert camera_log.samples[0].cameras[0].boxes.kind.tolist() == [CAR]
 
 
 def test_a_box_comes_back_from_its_corners(line: Line, write_log: WriteLog) -> None:
-    frame = CameraLog.load(write_log(line())).moments[0].cameras[0]
+    frame = CameraLog.load(write_log(line())).samples[0].cameras[0]
     position, yaw = frame.level_boxes()
     np.testing.assert_allclose(position, [[15.0, 1.0, 0.0]], atol=1e-9)
     np.testing.assert_allclose(yaw, [0.3], atol=1e-9)
@@ -43,18 +43,18 @@ def test_a_box_does_not_depend_on_which_front_corner_comes_first(line: Line, wri
     swapped = line()
     corners = swapped["boxes"][0]["corners_cam"]
     swapped["boxes"][0]["corners_cam"] = [corners[i] for i in (1, 0, 3, 2, 5, 4, 7, 6)]
-    position, yaw = CameraLog.load(write_log(swapped)).moments[0].cameras[0].level_boxes()
+    position, yaw = CameraLog.load(write_log(swapped)).samples[0].cameras[0].level_boxes()
     np.testing.assert_allclose(position, [[15.0, 1.0, 0.0]], atol=1e-9)
     np.testing.assert_allclose(yaw, [0.3], atol=1e-9)
 
 
 def test_a_leaning_box_is_set_upright_about_its_centre(line: Line, write_log: WriteLog) -> None:
-    """The car of the made-up log, 1.5 m high, leaning to its left by 0.1 m at the top and to its right below."""
+    """The car of the synthetic log, 1.5 m high, leaning to its left by 0.1 m at the top and to its right below."""
     leaning = line()
     corners = np.array(leaning["boxes"][0]["corners_cam"])
     corners[:, 0] += np.repeat([0.1, -0.1], 4)
     leaning["boxes"][0]["corners_cam"] = corners.tolist()
-    position, yaw = CameraLog.load(write_log(leaning)).moments[0].cameras[0].level_boxes()
+    position, yaw = CameraLog.load(write_log(leaning)).samples[0].cameras[0].level_boxes()
     np.testing.assert_allclose(position, [[15.0, 1.0, 0.0]], atol=1e-9)
     np.testing.assert_allclose(yaw, [0.3], atol=1e-9)
 
@@ -63,7 +63,7 @@ def test_a_pitched_vehicle_sees_an_upright_world(line: Line, write_log: WriteLog
     pitch = 0.05
     pose = np.eye(4)
     pose[:3, :3] = [[np.cos(pitch), 0, np.sin(pitch)], [0, 1, 0], [-np.sin(pitch), 0, np.cos(pitch)]]
-    frame = CameraLog.load(write_log(line(ego_to_world=pose.tolist()))).moments[0].cameras[0]
+    frame = CameraLog.load(write_log(line(ego_to_world=pose.tolist()))).samples[0].cameras[0]
     np.testing.assert_allclose(frame.level_from_rig()[:3, :3], pose[:3, :3], atol=1e-9)
 
 
@@ -84,7 +84,7 @@ def test_a_pitched_vehicle_sees_an_upright_world(line: Line, write_log: WriteLog
         ({"ground_plane_ego": [1.0, 0.0, 0.0, 1.0]}, "ground_plane_ego=.*points up"),
     ],
 )
-def test_a_bad_field_is_refused_by_line_and_name(
+def test_a_bad_field_is_rejected_by_line_and_name(
     line: Line, write_log: WriteLog, changes: dict[str, Any], words: str
 ) -> None:
     root = write_log(line(), line(frame=1, image="second.png") | changes)
@@ -95,14 +95,14 @@ def test_a_bad_field_is_refused_by_line_and_name(
 @pytest.mark.parametrize(
     "field", ["dataset", "cam", "K", "cam_to_ego", "ego_to_world", "boxes", "timestamp", "width"]
 )
-def test_a_missing_field_is_refused_by_name(line: Line, write_log: WriteLog, field: str) -> None:
+def test_a_missing_field_is_rejected_by_name(line: Line, write_log: WriteLog, field: str) -> None:
     broken = line()
     del broken[field]
     with pytest.raises(ValueError, match=f"line 1: the field '{field}' is missing"):
         CameraLog.load(write_log(broken))
 
 
-def test_boxes_of_unknown_class_or_impossible_size_are_refused(line: Line, write_log: WriteLog) -> None:
+def test_boxes_of_unknown_class_or_impossible_size_are_rejected(line: Line, write_log: WriteLog) -> None:
     for change, words in (
         ({"cls": "spaceship"}, "cls='spaceship'"),
         ({"lwh": [4.0, -2.0, 1.5]}, "lwh=.*positive"),
@@ -119,36 +119,36 @@ def test_boxes_of_unknown_class_or_impossible_size_are_refused(line: Line, write
         CameraLog.load(write_log(broken))
 
 
-def test_lines_that_are_not_json_objects_are_refused(line: Line, write_log: WriteLog) -> None:
+def test_lines_that_are_not_json_objects_are_rejected(line: Line, write_log: WriteLog) -> None:
     with pytest.raises(ValueError, match="line 2: is not JSON"):
         CameraLog.load(write_log(line(), '{"dataset": '))
     with pytest.raises(ValueError, match="line 1: is a JSON list"):
         CameraLog.load(write_log("[1, 2]"))
 
 
-def test_missing_and_broken_pictures_are_refused(line: Line, write_log: WriteLog) -> None:
-    with pytest.raises(FileNotFoundError, match=r"line 1: image: there is no picture .*nowhere\.png"):
-        CameraLog.load(write_log(line(image="nowhere.png"), pictures=False))
+def test_missing_and_broken_images_are_rejected(line: Line, write_log: WriteLog) -> None:
+    with pytest.raises(FileNotFoundError, match=r"line 1: image: there is no file .*nowhere\.png"):
+        CameraLog.load(write_log(line(image="nowhere.png"), images=False))
     root = write_log(line())
-    (root / "camera" / "front.png").write_bytes(b"not a picture")
+    (root / "camera" / "front.png").write_bytes(b"not a image")
     with pytest.raises(ValueError, match=r"line 1: image: .*cannot be decoded"):
         CameraLog.load(root)
 
 
-def test_a_picture_that_changes_size_after_loading_is_refused(line: Line, write_log: WriteLog) -> None:
+def test_a_image_that_changes_size_after_loading_is_rejected(line: Line, write_log: WriteLog) -> None:
     root = write_log(line())
     camera_log = CameraLog.load(root)
     Image.new("RGB", (10, 10)).save(root / "camera" / "front.png")
     with pytest.raises(ValueError, match="10 x 10 px"):
-        camera_log.moments[0].cameras[0].picture()
+        camera_log.samples[0].cameras[0].load_image()
 
 
-def test_a_camera_listed_twice_is_refused(line: Line, write_log: WriteLog) -> None:
+def test_a_camera_listed_twice_is_rejected(line: Line, write_log: WriteLog) -> None:
     with pytest.raises(ValueError, match="lists a camera twice"):
         CameraLog.load(write_log(line(), line()))
 
 
-def test_no_data_is_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_data_is_rejected_with_a_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("GIGAPIXEL_DATA", raising=False)
     with pytest.raises(ValueError, match=r"GIGAPIXEL_DATA, which is not set.*stand_in"):
         data_folder()
@@ -164,4 +164,4 @@ def test_times_of_every_kind_become_seconds(line: Line, write_log: WriteLog) -> 
         line(frame=2, image="c.png", timestamp="1970-01-01T00:00:03Z"),
         line(frame=3, image="d.png", timestamp=None),
     )
-    assert [moment.timestamp_s for moment in CameraLog.load(root).moments] == [1.5, 2.25, 3.0, None]
+    assert [sample.timestamp_s for sample in CameraLog.load(root).samples] == [1.5, 2.25, 3.0, None]

@@ -1,4 +1,4 @@
-"""`gigapixel adapt`: the shipped configs, fit -> test -> predict on a stand-in, refusals, and no JAX anywhere."""
+"""`gigapixel adapt`: the shipped configs, fit -> test -> predict on the surrogate domain, errors, and no JAX."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
+from PIL import Image
 
 from adaptation.__main__ import main
 from gigapixel.__main__ import main as gigapixel
@@ -19,7 +22,7 @@ CONFIGS = ("base", "cpu", "debug", "stand_in")
 
 
 def config(folder: Path, student: StudentPolicy, **changes: object) -> str:
-    """A run of seconds on the stand-in with a tiny student."""
+    """The config of a run of seconds on the surrogate domain with a tiny student."""
     save_policy(student, folder / "student.pt")
     settings = {
         "run": str(folder / "run"),
@@ -67,17 +70,33 @@ def test_fit_then_test_then_predict(tmp_path: Path, small_student: StudentPolicy
     assert "seed_1/error_m" in json.loads((tmp_path / "v.json").read_text())
     assert main(["predict", "--config", path, "--output", str(tmp_path / "plans")]) == 0
     plans = json.loads((tmp_path / "plans" / "predictions.json").read_text())
-    assert len(plans["stand-in/000/0"]["seed_0"]["adapted_on_real"]) == 8
-    assert (tmp_path / "plans" / "pairs.png").stat().st_size > 0
+    assert sorted(plans) == [f"stand-in/000/{i}" for i in range(5)]
+    for seed in (0, 1):  # the plans are those that were tested
+        of_seed = [
+            {name: np.array(poses) for name, poses in plan[f"seed_{seed}"].items()} for plan in plans.values()
+        ]
+        for side in ("adapted", "unadapted"):
+            steps = [plan[f"{side}_on_real"] - plan["frozen_on_rendering"] for plan in of_seed]
+            assert steps[0].shape == (8, 3)
+            error_m = np.mean([np.linalg.norm(step[:, :2], axis=-1) for step in steps])
+            assert error_m == pytest.approx(report[f"seed_{seed}/{side}_error_m"], rel=1e-4)
+    with Image.open(tmp_path / "plans" / "pairs.png") as grid:
+        assert grid.width == 3 * (3 * 32 + 4) + 4
+        assert grid.height >= 5 * 4 * 3 * 18  # a row per sample and camera, three times enlarged
 
 
 def test_a_finished_run_is_not_overwritten_and_resuming_it_changes_nothing(
     tmp_path: Path, small_student: StudentPolicy
 ) -> None:
-    path = config(tmp_path, small_student, seeds=[4])
+    path = config(
+        tmp_path, small_student, seeds=[4], checkpoint_every=5
+    )  # the last of two epochs has a checkpoint too
     assert main(["fit", "--config", path]) == 0
     adapted = tmp_path / "run" / "seed-4" / "adapted.pt"
     before = adapted.read_bytes()
+    checkpoints = adapted.parent / "checkpoints"
+    assert {file.name for file in checkpoints.iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert torch.load(checkpoints / "last.ckpt", weights_only=True)["epoch"] == 1
     with pytest.raises(ValueError, match=r"seed-4 already holds a run; give --resume"):
         main(["fit", "--config", path])
     assert main(["fit", "--config", path, "--resume"]) == 0
@@ -89,17 +108,18 @@ def test_a_finished_run_is_not_overwritten_and_resuming_it_changes_nothing(
     [
         ({"seeds": []}, "seeds="),
         ({"patience": 0}, "patience=0 must be at least 1"),
+        ({"checkpoint_every": 0}, "checkpoint_every=0 must be at least 1"),
         ({"run": "nowhere"}, "no such adapted student"),
     ],
 )
-def test_impossible_runs_are_refused(
+def test_impossible_runs_are_errors(
     tmp_path: Path, small_student: StudentPolicy, changes: dict[str, object], words: str
 ) -> None:
     with pytest.raises((ValueError, OSError), match=words):
         main(["test", "--config", config(tmp_path, small_student, **changes)])
 
 
-def test_a_refusal_is_one_sentence_and_exit_code_2(
+def test_an_error_is_one_line_and_exit_code_2(
     tmp_path: Path,
     small_student: StudentPolicy,
     monkeypatch: pytest.MonkeyPatch,
@@ -108,9 +128,9 @@ def test_a_refusal_is_one_sentence_and_exit_code_2(
     monkeypatch.delenv("GIGAPIXEL_DATA", raising=False)
     path = config(tmp_path, small_student, data={"source": "real", "held_out": ["a/b"]})
     assert gigapixel(["adapt", "fit", "--config", path]) == 2
-    complaint = capsys.readouterr().err.strip().splitlines()
-    assert len(complaint) == 1
-    assert "GIGAPIXEL_DATA, which is not set" in complaint[0]
+    message = capsys.readouterr().err.strip().splitlines()
+    assert len(message) == 1
+    assert "GIGAPIXEL_DATA, which is not set" in message[0]
     assert not (tmp_path / "run").exists()
 
 
@@ -122,25 +142,31 @@ def test_an_unknown_key_ends_with_exit_code_2(tmp_path: Path, small_student: Stu
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_shipped_config_is_understood(
+def test_every_shipped_config_is_parsed(
     repository: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Through the real parser, which then prints what it understood instead of running."""
+    """By the real parser, which then prints the resolved config instead of running."""
     path = repository / "configs" / "adaptation" / f"{name}.yaml"
     with pytest.raises(SystemExit) as exit_code:
         main(["fit", "--config", str(path), "--print_config"])
     assert exit_code.value.code == 0
-    understood = yaml.safe_load(capsys.readouterr().out)
-    assert understood["run"] == f"runs/adaptation/{name}"
+    parsed = yaml.safe_load(capsys.readouterr().out)
+    written = yaml.safe_load(path.read_text())
+    assert parsed["run"] == f"runs/adaptation/{name}"
+    for section in ("model", "data", "trainer"):
+        for key, value in written[section].items():
+            if not isinstance(value, dict):
+                assert parsed[section][key] == value, f"{section}.{key}"
 
 
 def test_adaptation_never_loads_jax() -> None:
     program = (
         "import importlib, pkgutil, sys, adaptation\n"
-        "names = [m.name for m in pkgutil.iter_modules(adaptation.__path__)]\n"
-        "assert '__main__' in names and len(names) > 10\n"
-        "for name in names: importlib.import_module(f'adaptation.{name}')\n"
-        "loaded = [m for m in ('jax', 'flax', 'simulator', 'teacher') if m in sys.modules]\n"
+        "names = [m.name for m in pkgutil.walk_packages(adaptation.__path__, 'adaptation.')]\n"
+        "assert {'adaptation.__main__', 'adaptation.pairs.lanes'} <= set(names)\n"
+        "for name in names: importlib.import_module(name)\n"
+        "forbidden = {'jax', 'flax', 'teacher', 'simulator.state', 'student.bridge.scene', 'student.pixel_world'}\n"
+        "loaded = forbidden & set(sys.modules)\n"
         "assert not loaded, loaded\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

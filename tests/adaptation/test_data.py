@@ -60,14 +60,14 @@ def test_tails_are_kept_of_scenes_that_are_long_enough() -> None:
     assert len(training) == 11
 
 
-def test_a_scene_given_for_both_sides_is_refused() -> None:
+def test_a_scene_given_for_both_sides_is_rejected() -> None:
     with pytest.raises(ValueError, match="'x' is both trained on and held out"):
         AdaptationData(source="stand_in").use([pair("x", 0)], [pair("x", 1)])
     with pytest.raises(ValueError, match="both name 'x'"):
         AdaptationData(held_out=["x"], train=["x", "y"])
 
 
-def test_scene_balance_goes_from_moments_to_scenes() -> None:
+def test_scene_balance_goes_from_samples_to_scenes() -> None:
     scenes = ["a"] * 4 + ["b"]
     assert scene_weights(scenes, 0.0) == [1.0] * 5
     assert scene_weights(scenes, 1.0) == [0.25] * 4 + [1.0]
@@ -93,6 +93,6 @@ def test_what_an_epoch_draws_depends_on_seed_and_epoch_only() -> None:
         ({"rig": "nowhere.yaml"}, r"nowhere\.yaml: no such camera file"),
     ],
 )
-def test_impossible_settings_are_refused_by_name(change: dict[str, Any], words: str) -> None:
+def test_impossible_settings_are_rejected_by_name(change: dict[str, Any], words: str) -> None:
     with pytest.raises((ValueError, OSError), match=words):
         AdaptationData(**({"held_out": ["a/b"]} | change))

@@ -1,4 +1,4 @@
-"""Speed and command of real moments, by hand arithmetic."""
+"""Speed and command of real samples, by hand arithmetic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 
 from adaptation.frames.camera_log import CameraLog
-from adaptation.frames.ego_motion import DEFAULT_SPEED_MPS, heading_change_rad, motion_of, speed_mps
+from adaptation.frames.ego_motion import (
+    DEFAULT_SPEED_MPS,
+    ego_inputs_of_sample,
+    heading_change_rad,
+    speed_mps,
+)
 from student.observation import EGO_SCALES, Command
 
 Line = Callable[..., dict[str, Any]]
@@ -30,8 +35,8 @@ def test_speed_is_distance_over_time_between_neighbours(line: Line, write_log: W
         line(frame=i, image=f"{i}.png", ego_to_world=pose(x, y), timestamp=t)
         for i, (x, y, t) in enumerate(path)
     ]
-    moments = CameraLog.load(write_log(*lines)).moments
-    assert [speed_mps(moment, moments) for moment in moments] == pytest.approx([2.0, 3.0, 4.0])
+    samples = CameraLog.load(write_log(*lines)).samples
+    assert [speed_mps(sample, samples) for sample in samples] == pytest.approx([2.0, 3.0, 4.0])
 
 
 def test_without_poses_or_times_or_neighbours_the_default_is_used(line: Line, write_log: WriteLog) -> None:
@@ -44,9 +49,9 @@ def test_without_poses_or_times_or_neighbours_the_default_is_used(line: Line, wr
     ]
     camera_log = CameraLog.load(write_log(*lines))
     for scene in camera_log.scenes:
-        moments = camera_log.of_scenes([scene])
-        assert speed_mps(moments[0], moments) is None
-        motion = motion_of(moments[0], moments)
+        samples = camera_log.samples_of_scenes([scene])
+        assert speed_mps(samples[0], samples) is None
+        motion = ego_inputs_of_sample(samples[0], samples)
         assert float(motion.ego[0]) == pytest.approx(DEFAULT_SPEED_MPS / EGO_SCALES["speed_mps"])
         assert motion.command.argmax() == Command.UNKNOWN
         assert motion.conditioning.abs().max() == 0
@@ -64,9 +69,9 @@ def test_the_driven_path_gives_the_command(line: Line, write_log: WriteLog) -> N
             )
             for i, a in enumerate(angles)
         ]
-        moments = CameraLog.load(write_log(*lines)).moments
-        change = heading_change_rad(moments[0], moments)
+        samples = CameraLog.load(write_log(*lines)).samples
+        change = heading_change_rad(samples[0], samples)
         assert change is not None
         assert change == pytest.approx(side * 28.0 / 20.0, abs=0.1)
-        assert motion_of(moments[0], moments).command.argmax() == command
-        assert heading_change_rad(moments[-1], moments) is None
+        assert ego_inputs_of_sample(samples[0], samples).command.argmax() == command
+        assert heading_change_rad(samples[-1], samples) is None

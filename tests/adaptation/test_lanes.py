@@ -1,8 +1,7 @@
-"""Lane maps: only plain data is unpickled, and what is drivable is what the outlines say."""
+"""Lane maps: drivable area, markings and edges of nuScenes logs, cropped and triangulated."""
 
 from __future__ import annotations
 
-import collections
 import gzip
 import os
 import pickle
@@ -13,7 +12,8 @@ import numpy as np
 import pytest
 import shapely
 
-from adaptation.pairs.lanes import lane_map_of, load_lane_map, load_plain_pickle
+from adaptation.pairs.lanes import CROP_SEGMENT_M, lane_map_of, load_lane_map
+from simulator.roads.road_map import MarkingType
 
 
 def square(side: float, clockwise: bool = False) -> list[tuple[float, float]]:
@@ -21,6 +21,12 @@ def square(side: float, clockwise: bool = False) -> list[tuple[float, float]]:
     half = side / 2
     points = [(-half, -half), (half, -half), (half, half), (-half, half), (-half, -half)]
     return points[::-1] if clockwise else points
+
+
+def lane(polygon: list[tuple[float, float]]) -> dict[str, Any]:
+    """A lane of the file: its surface, and a centreline whose third column is the heading."""
+    centre = [(12.0, 0.0, 0.0), (20.0, 0.0, 0.0)]
+    return {"type": "LANE_SURFACE_STREET", "polyline": centre, "polygon": polygon}
 
 
 def features() -> dict[str, Any]:
@@ -31,7 +37,7 @@ def features() -> dict[str, Any]:
             "polyline": np.array(square(40, clockwise=True)),
         },
         "boundary_1": {"type": "ROAD_LINE_SOLID_SINGLE_WHITE", "polyline": np.array(square(10))},
-        "a": {"type": "LANE_SURFACE_STREET", "polygon": [(12, -3), (20, -3), (20, 3), (12, 3)]},
+        "a": lane([(12, -3), (20, -3), (20, 3), (12, 3)]),
         "b": {"type": "ROAD_LINE_BROKEN_SINGLE_WHITE", "polyline": [(-100.0, 8.0), (100.0, 8.0)]},
         "c": {"type": "ROAD_LINE_SOLID_SINGLE_YELLOW", "polyline": [(-15.0, -8.0), (15.0, -8.0)]},
     }
@@ -43,46 +49,30 @@ def write(path: Path, contents: Any) -> Path:
     return path
 
 
-class Evil:
-    """Runs a command when it is unpickled by a reader that lets it."""
+class RunsCommand:
+    """Runs a command when it is unpickled by Python's own reader."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.system, ("exit 1",)
 
 
-def test_plain_data_is_read(tmp_path: Path) -> None:
-    contents = {"array": np.arange(3.0), "set": {1, 2}, "scalar": np.float64(2)}
-    contents = collections.OrderedDict(contents)
-    read = load_plain_pickle(write(tmp_path / "log.pkl.gz", contents))
-    np.testing.assert_array_equal(read["array"], contents["array"])
-    assert read["set"] == {1, 2}
-    assert read["scalar"] == 2
-
-
-def test_code_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"log\.pkl\.gz: holds (posix|nt|os)\.system; only numpy arrays"):
-        load_plain_pickle(write(tmp_path / "log.pkl.gz", {"map_features": Evil()}))
-    with pytest.raises(ValueError, match="holds pathlib"):
-        load_plain_pickle(write(tmp_path / "path.pkl.gz", tmp_path))
-
-
-def test_broken_files_are_refused(tmp_path: Path) -> None:
-    whole = write(tmp_path / "log.pkl.gz", {"map_features": features()})
-    (tmp_path / "short.pkl.gz").write_bytes(whole.read_bytes()[:100])
-    (tmp_path / "text.pkl.gz").write_bytes(b"hello")
-    (tmp_path / "half.pkl").write_bytes(gzip.decompress(whole.read_bytes())[:100])
-    for name in ("short.pkl.gz", "text.pkl.gz", "half.pkl"):
-        with pytest.raises(ValueError, match=f"{name}: is not a readable pickle"):
-            load_plain_pickle(tmp_path / name)
-    with pytest.raises(FileNotFoundError, match="no such log"):
-        load_plain_pickle(tmp_path / "nothing.pkl")
+def test_a_log_that_names_code_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"log\.pkl\.gz: names (posix|nt|os)\.system; expected nothing but numpy"
+    ):
+        load_lane_map(write(tmp_path / "log.pkl.gz", {"map_features": RunsCommand()}))
 
 
 def test_outlines_bound_the_drivable_area_and_outlines_inside_are_holes(tmp_path: Path) -> None:
     lane_map = load_lane_map(write(tmp_path / "log.pkl.gz", {"map_features": features()}))
     assert lane_map.drivable.area == pytest.approx(40 * 40 - 10 * 10)
     assert len(lane_map.edges) == 2
-    assert sorted((line.dashed, line.yellow) for line in lane_map.markings) == [(False, True), (True, False)]
+    assert sorted(kind for _, kind in lane_map.markings) == [
+        MarkingType.DASHED_WHITE,
+        MarkingType.SOLID_YELLOW,
+    ]
+    for edge, side in zip(lane_map.edges, (20.0, 5.0), strict=True):
+        np.testing.assert_array_equal(np.abs(edge), side)
 
 
 def test_triangles_cover_the_drivable_area_once(tmp_path: Path) -> None:
@@ -94,13 +84,20 @@ def test_triangles_cover_the_drivable_area_once(tmp_path: Path) -> None:
     )
 
 
-def test_only_what_is_near_is_kept(tmp_path: Path) -> None:
+def test_a_crop_keeps_all_lines_within_its_radius_and_nothing_else(tmp_path: Path) -> None:
     lane_map = load_lane_map(write(tmp_path / "log.pkl.gz", {"map_features": features()}))
     near = lane_map.near(np.array([0.0, 8.0]), 20.0)
-    for line in near.markings:
-        assert np.linalg.norm(line.points - (0.0, 8.0), axis=1).max() <= 20.0
+    (dashed, _), (solid, _) = near.markings
+    np.testing.assert_allclose(dashed[[0, -1]], [(-20.0, 8.0), (20.0, 8.0)])  # of 200 m
+    for line in (dashed, solid, *near.edges):
+        assert np.linalg.norm(line - (0.0, 8.0), axis=1).max() <= 20.0 + 1e-9
+    assert np.ptp(solid[:, 0]) == pytest.approx(
+        24.0, abs=2 * CROP_SEGMENT_M
+    )  # the chord 16 m below the centre
     assert lane_map.near(np.array([500.0, 0.0]), 20.0).markings == ()
-    assert near.drivable.area < lane_map.drivable.area
+    assert near.drivable.symmetric_difference(
+        lane_map.drivable.intersection(shapely.Point(0.0, 8.0).buffer(20.0))
+    ).area == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize(
@@ -108,14 +105,14 @@ def test_only_what_is_near_is_kept(tmp_path: Path) -> None:
     [
         ({}, "map_features is missing or empty"),
         (
-            {"a": {"type": "LANE", "polygon": [(0, 0), (1, float("nan")), (2, 2)]}},
-            r"\['a'\]\.polygon has shape",
+            {"a": lane([(0, 0), (1, float("nan")), (2, 2)])},
+            r"\['a\.polygon'\] has points of shape",
         ),
-        ({"b": {"type": "ROAD_LINE_X", "polyline": "long"}}, r"\['b'\]\.polyline is not a list of points"),
+        ({"b": {"type": "ROAD_LINE_X", "polyline": "long"}}, r"\['b'\] is not a list of points"),
         ({"b": {"type": "ROAD_LINE_X", "polyline": [(0.0, 0.0), (1.0, 0.0)]}}, "no lane with a polygon"),
     ],
 )
-def test_unusable_maps_are_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+def test_unusable_maps_are_errors(tmp_path: Path, change: dict[str, Any], words: str) -> None:
     path = write(tmp_path / "log.pkl.gz", {"map_features": change})
     with pytest.raises(ValueError, match=words):
         load_lane_map(path)

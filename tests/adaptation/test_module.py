@@ -17,7 +17,7 @@ from adaptation.data import AdaptationData
 from adaptation.module import AdaptationLoss, AdaptationModule, feature_loss, load_student
 from adaptation.pairs.pair import Pair, collate
 from adaptation.report import mean_errors
-from adaptation.stand_in import StandInConfig, stand_in_pairs
+from adaptation.surrogate import SurrogateConfig, surrogate_pairs
 from renderer.camera import CameraRig
 from student.checkpoint import save_policy
 from student.module import OptimiserConfig
@@ -28,8 +28,8 @@ SIZE = {"height_px": 18, "width_px": 32}
 
 @pytest.fixture(scope="module")
 def pairs() -> list[Pair]:
-    config = StandInConfig(scenes=4, moments_per_scene=6, held_out_scenes=1)
-    return stand_in_pairs(config, CameraRig.nuplan(18, 32), backend="reference")
+    config = SurrogateConfig(scenes=4, moments_per_scene=6, held_out_scenes=1)
+    return surrogate_pairs(config, CameraRig.nuplan(18, 32), backend="reference")
 
 
 def data_of(pairs: Sequence[Pair], **changes: Any) -> AdaptationData:
@@ -75,7 +75,7 @@ def test_before_training_both_students_are_one(pairs: list[Pair], small_student:
         assert row.unadapted_m > 0
 
 
-def test_a_pair_of_equal_pictures_has_no_error(pairs: list[Pair], small_student: StudentPolicy) -> None:
+def test_a_pair_of_equal_images_has_no_error(pairs: list[Pair], small_student: StudentPolicy) -> None:
     module = AdaptationModule(small_student)
     same = [Pair(**{**vars(pair), "real": pair.rendering}) for pair in pairs[:3]]
     assert mean_errors(module.errors(collate(same)))["adapted_m"] == pytest.approx(0, abs=1e-6)
@@ -92,9 +92,9 @@ def test_it_learns_to_see_the_stand_in(make_student: Callable[[int], StudentPoli
 
     One student says little: how far its plans bend with its features is a matter of its random weights.
     """
-    scenes = StandInConfig(scenes=24, moments_per_scene=4, held_out_scenes=1)
+    scenes = SurrogateConfig(scenes=24, moments_per_scene=4, held_out_scenes=1)
     mild = AugmentConfig(zoom=0.0, shift=0.0, exposure=0.1, contrast=0.1, saturation=0.1, tint=0.0)
-    data = data_of(stand_in_pairs(scenes, CameraRig.nuplan(18, 32), backend="reference"), augment=mild)
+    data = data_of(surrogate_pairs(scenes, CameraRig.nuplan(18, 32), backend="reference"), augment=mild)
     falls = []
     for seed in range(4):
         lightning.seed_everything(seed, verbose=False)
@@ -147,6 +147,6 @@ def test_students_come_from_files(
         lambda: AdaptationLoss(feature_weight=0.0, trajectory_weight=0.0),
     ],
 )
-def test_impossible_losses_are_refused(make: Callable[[], AdaptationLoss]) -> None:
+def test_impossible_losses_are_rejected(make: Callable[[], AdaptationLoss]) -> None:
     with pytest.raises(ValueError, match=r"loss\.feature_weight"):
         make()

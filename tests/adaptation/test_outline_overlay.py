@@ -1,4 +1,4 @@
-"""Outlines follow what was drawn, one pixel inside of it, and leave the rest of the picture alone."""
+"""Outlines follow what was drawn, one pixel inside of it, and leave the rest of the image alone."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptation.frames.calibrated_rig import own_rig
+from adaptation.frames.calibrated_rig import rig_of_frame
 from adaptation.frames.camera_log import CameraLog
-from adaptation.pairs.outline_overlay import BOX_RGB, BRIGHTNESS, FINER, box_edges, traced
-from adaptation.pairs.reconstruction import scene_of
+from adaptation.pairs.outline_overlay import BOX_RGB, BRIGHTNESS, SUPERSAMPLING, box_edges, overlay_outlines
+from adaptation.pairs.reconstruction import scene_of_frame
 from renderer.palette import ClassId
 
 Line = Callable[..., dict[str, Any]]
@@ -20,16 +20,16 @@ WriteLog = Callable[..., Path]
 LEVEL = np.array([0.0, 0.0, 1.0])
 
 
-def test_a_silhouette_lies_inside_its_box_and_not_along_the_border_of_the_picture() -> None:
+def test_a_silhouette_lies_inside_its_box_and_not_along_the_border_of_the_image() -> None:
     box = np.full((20, 30), -1, np.int32)
-    box[5:, 4:20] = 0  # goes on below the picture
+    box[5:, 4:20] = 0  # goes on below the image
     box[8:, 12:26] = 1  # in front of it
     flat = np.zeros((20, 30, 3), np.uint8)
     silhouette, faces = box_edges(flat, box)
     inner = np.zeros((20, 30), bool)
-    inner[5 + FINER :, 4 + FINER : 12 - FINER] = True
-    inner[8 + FINER :, 12 + FINER : 26 - FINER] = True
-    inner[5 + FINER : 8 - FINER, 4 + FINER : 20 - FINER] = True
+    inner[5 + SUPERSAMPLING :, 4 + SUPERSAMPLING : 12 - SUPERSAMPLING] = True
+    inner[8 + SUPERSAMPLING :, 12 + SUPERSAMPLING : 26 - SUPERSAMPLING] = True
+    inner[5 + SUPERSAMPLING : 8 - SUPERSAMPLING, 4 + SUPERSAMPLING : 20 - SUPERSAMPLING] = True
     assert ((box >= 0) & ~silhouette == inner).all()
     assert not faces.any()
 
@@ -41,25 +41,27 @@ def test_faces_of_one_box_are_told_apart_and_haze_is_not_a_face() -> None:
     rgb[:, 25:] += 60
     silhouette, faces = box_edges(rgb, box)
     assert not silhouette.any()
-    assert sorted(set(np.nonzero(faces)[1])) == list(range(25 - FINER, 25))
+    assert sorted(set(np.nonzero(faces)[1])) == list(range(25 - SUPERSAMPLING, 25))
 
 
 def test_a_car_is_traced_in_its_colour_and_the_sky_stays_as_it_was(line: Line, write_log: WriteLog) -> None:
-    frame = CameraLog.load(write_log(line())).moments[0].cameras[0]
-    rig = own_rig(frame, 160)
+    frame = CameraLog.load(write_log(line())).samples[0].cameras[0]
+    rig = rig_of_frame(frame, 160)
     grey = np.full((90, 160, 3), 100, np.uint8)
-    picture = traced(grey, scene_of(frame, LEVEL), rig, backend="reference")
-    changed = (picture != round(BRIGHTNESS * 100)).any(-1)
+    image = overlay_outlines(grey, scene_of_frame(frame, LEVEL), rig, backend="reference")
+    changed = (image != round(BRIGHTNESS * 100)).any(-1)
     pixels = frame.boxes.corners_camera[0] @ frame.intrinsics.T
     pixels = pixels[:, :2] / pixels[:, 2:] / 2
     rows, columns = np.nonzero(changed)
     np.testing.assert_allclose([columns.min(), rows.min()], pixels.min(0), atol=1.0)
     np.testing.assert_allclose([columns.max() + 1, rows.max() + 1], pixels.max(0), atol=1.0)
-    strongest = picture[changed][np.abs(picture[changed].astype(int) - 75).sum(-1).argmax()]
+    strongest = image[changed][np.abs(image[changed].astype(int) - 75).sum(-1).argmax()]
     assert tuple(strongest) == BOX_RGB[ClassId.CAR]
 
 
-def test_a_picture_of_another_size_is_refused(line: Line, write_log: WriteLog) -> None:
-    frame = CameraLog.load(write_log(line())).moments[0].cameras[0]
-    with pytest.raises(ValueError, match="the real picture is 20 x 10 px and the rig's 160 x 90"):
-        traced(np.zeros((10, 20, 3), np.uint8), scene_of(frame, LEVEL), own_rig(frame, 160))
+def test_a_image_of_another_size_is_rejected(line: Line, write_log: WriteLog) -> None:
+    frame = CameraLog.load(write_log(line())).samples[0].cameras[0]
+    with pytest.raises(ValueError, match="the real image is 20 x 10 px and the rig's 160 x 90"):
+        overlay_outlines(
+            np.zeros((10, 20, 3), np.uint8), scene_of_frame(frame, LEVEL), rig_of_frame(frame, 160)
+        )

@@ -1,7 +1,8 @@
-"""On the real frames, where a machine has them: calibration, pairing and the split hold up."""
+"""On the real frames, where a machine has them: calibration, pairs and split."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,17 +11,17 @@ import pytest
 import yaml
 from PIL import Image
 
-from adaptation.frames.calibrated_rig import own_rig
-from adaptation.frames.camera_frame import BOX_CLASSES, CameraFrame, Moment
+from adaptation.frames.calibrated_rig import rig_of_frame
+from adaptation.frames.camera_frame import KIND_OF_CLASS_NAME, CameraFrame, CameraSample
 from adaptation.frames.camera_log import CameraLog
 from adaptation.pairs.lanes import lane_map_of
 from adaptation.pairs.paired_frames import PairedFrames
-from adaptation.pairs.reconstruction import ground_normal_rig, scene_of
+from adaptation.pairs.reconstruction import ground_normal_rig, scene_of_frame
 from renderer.camera import CameraRig
 from renderer.palette import ClassId
 from renderer.render import render
 from renderer.scene import Scene
-from simulator.conventions import CAR, TRUCK
+from simulator.conventions import CAR, CYCLIST, PEDESTRIAN, TRUCK
 
 NUSCENES = "nuscenes_mini/scene-0103"
 
@@ -30,17 +31,19 @@ def camera_log(real_data: Path) -> CameraLog:
     return CameraLog.load(real_data)
 
 
-def test_every_moment_is_there(camera_log: CameraLog) -> None:
-    assert len(camera_log.moments) == 100
-    assert sum(len(moment.cameras) for moment in camera_log.moments) == 125
-    assert max(len(moment.cameras) for moment in camera_log.moments) == 6
+def test_every_sample_of_the_data_is_read(camera_log: CameraLog) -> None:
+    assert len(camera_log.samples) == 100
+    assert sum(len(sample.cameras) for sample in camera_log.samples) == 125
+    assert max(len(sample.cameras) for sample in camera_log.samples) == 6
     assert {
-        scene for scene in camera_log.scenes if any(m.pseudo_labels for m in camera_log.of_scenes([scene]))
+        scene
+        for scene in camera_log.scenes
+        if any(m.pseudo_labels for m in camera_log.samples_of_scenes([scene]))
     } == {"kitti_sfnd78/2011_09_26_drive_unknown"}
 
 
 def nearest_box(frame: CameraFrame) -> tuple[int, np.ndarray, np.ndarray] | None:
-    """Index and projected bounds (px) of the nearest box that is wholly in front of the camera and in the picture."""
+    """Index and projected bounds (px) of the nearest box that lies completely in the image."""
     found = None
     for i in np.argsort(frame.boxes.corners_camera[..., 2].mean(1)):
         corners = frame.boxes.corners_camera[i]
@@ -54,17 +57,17 @@ def nearest_box(frame: CameraFrame) -> tuple[int, np.ndarray, np.ndarray] | None
 
 
 def test_boxes_are_drawn_where_the_calibration_puts_them(camera_log: CameraLog) -> None:
-    """The nearest whole box of one picture per scene: drawn and projected outlines differ by a pixel or two."""
+    """The nearest complete box of one image per scene: rendered and projected bounds differ by a pixel or two."""
     checked = 0
     for scene in camera_log.scenes:
-        moment = camera_log.of_scenes([scene])[0]
-        found = nearest_box(moment.cameras[0])
+        sample = camera_log.samples_of_scenes([scene])[0]
+        found = nearest_box(sample.cameras[0])
         if found is None:
             continue
-        frame, (index, low, high) = moment.cameras[0], found
-        alone = scene_of(frame, ground_normal_rig(moment))
+        frame, (index, low, high) = sample.cameras[0], found
+        alone = scene_of_frame(frame, ground_normal_rig(sample))
         alone.box_class[0, [i for i in range(len(frame.boxes)) if i != index]] = -1
-        rig = own_rig(frame, frame.width // 2)
+        rig = rig_of_frame(frame, frame.width // 2)
         seen = render(alone, rig, backend="reference").class_id[0, 0].numpy() >= 10
         rows, columns = np.nonzero(seen)
         np.testing.assert_allclose([columns.min(), rows.min()], low / 2, atol=2.5)
@@ -75,11 +78,11 @@ def test_boxes_are_drawn_where_the_calibration_puts_them(camera_log: CameraLog) 
 
 LEAST_SIDE_PX = 12
 DRAWN_M = 90.0
-"""Boxes further away are lost in haze, smaller ones say little about where they are."""
+"""Boxes further away are faded by fog; smaller ones give no accurate bounds."""
 
 
 def data_bounds(frame: CameraFrame, box: int, rig: CameraRig) -> np.ndarray | None:
-    """Left, top, right, bottom (px) of the data set's own corners in the rig's picture; None where they say little."""
+    """Left, top, right, bottom (px) of the data set's corners in the rig's image; None for boxes not to check."""
     corners = frame.boxes.corners_camera[box]
     if corners[:, 2].min() < 0.5 or corners[:, 2].max() > DRAWN_M:
         return None
@@ -90,7 +93,7 @@ def data_bounds(frame: CameraFrame, box: int, rig: CameraRig) -> np.ndarray | No
 
 
 def drawn_bounds(scene: Scene, box: int, rig: CameraRig) -> np.ndarray:
-    """The same of the pixels that the box covers when no other box hides it."""
+    """Left, top, right, bottom (px) of the pixels that the box covers when it is rendered alone."""
     others = scene.box_class.clone()
     others[:, :box], others[:, box + 1 :] = -1, -1
     seen = render(replace(scene, box_class=others), rig, channels=("instance_id",)).instance_id[0, 0].numpy()
@@ -106,17 +109,17 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def test_drawn_boxes_lie_where_the_data_set_has_them(camera_log: CameraLog) -> None:
-    """Two moments per scene, every camera, ground and lanes included; no side of the boxes is off on average.
+    """Two samples per scene, every camera, with ground and lanes; no side of the boxes is biased.
 
-    nuScenes' boxes are 0.4 px wider than in the files, where they lean with their camera: ours stand upright.
+    nuScenes' boxes are 0.4 px wider than in the files, where they are tilted with their camera; ours are upright.
     """
     for scene in camera_log.scenes:
         overlaps, sides = [], []
-        for moment in camera_log.of_scenes([scene])[:2]:
-            lanes = lane_map_of(camera_log.root, moment.dataset, moment.seq)
-            for frame in moment.cameras:
-                rig = own_rig(frame, frame.width // 2)
-                drawn = scene_of(frame, ground_normal_rig(moment), lanes)
+        for sample in camera_log.samples_of_scenes([scene])[:2]:
+            lanes = lane_map_of(camera_log.root, sample.dataset, sample.seq)
+            for frame in sample.cameras:
+                rig = rig_of_frame(frame, frame.width // 2)
+                drawn = scene_of_frame(frame, ground_normal_rig(sample), lanes)
                 for box in range(len(frame.boxes)):
                     expected = data_bounds(frame, box, rig)
                     if expected is not None:
@@ -128,29 +131,33 @@ def test_drawn_boxes_lie_where_the_data_set_has_them(camera_log: CameraLog) -> N
         assert np.abs(np.mean(sides, axis=0)).max() < 0.6, scene
 
 
-def road_cars(moment: Moment) -> np.ndarray:
+def road_cars(sample: CameraSample) -> np.ndarray:
     """[cars, 3] m: points under cars and trucks on the road within 45 m, rig frame."""
     found = []
-    for frame in moment.cameras:
+    for frame in sample.cameras:
         pose = frame.rig_from_camera()
         bottoms = frame.boxes.corners_camera[:, :4].mean(axis=1) @ pose[:3, :3].T + pose[:3, 3]
-        on_road = np.isin(frame.boxes.class_id, (CAR, TRUCK)) & (np.abs(bottoms[:, 1]) < 10)
+        on_road = np.isin(frame.boxes.kind, (CAR, TRUCK)) & (np.abs(bottoms[:, 1]) < 10)
         found.append(bottoms[on_road & (np.linalg.norm(bottoms[:, :2], axis=1) < 45)])
     return np.concatenate(found)
 
 
-def test_real_cars_stand_on_the_ground_that_is_drawn(camera_log: CameraLog) -> None:
+def test_real_cars_stand_on_the_rendered_ground(camera_log: CameraLog) -> None:
     for scene in camera_log.scenes:
-        heights = [road_cars(moment) @ ground_normal_rig(moment) for moment in camera_log.of_scenes([scene])]
+        heights = [
+            road_cars(sample) @ ground_normal_rig(sample) for sample in camera_log.samples_of_scenes([scene])
+        ]
         assert np.median(np.abs(np.concatenate(heights))) < 0.08, scene
 
 
-def paint_offsets_m(moment: Moment, frame: CameraFrame, root: Path) -> np.ndarray:
-    """[rows, 2] m: distance of a picture's row, and how far right of the real yellow line the drawn one is in it."""
-    rig = own_rig(frame, frame.width // 2)
-    lanes = lane_map_of(root, moment.dataset, moment.seq)
-    drawn = render(scene_of(frame, ground_normal_rig(moment), lanes), rig, channels=("class_id", "depth"))
-    image = Image.fromarray(frame.picture()).resize((rig.width, rig.height), Image.Resampling.BOX)
+def paint_offsets_m(sample: CameraSample, frame: CameraFrame, root: Path) -> np.ndarray:
+    """[rows, 2] m: distance of an image row, and how far the rendered yellow line is right of the real one in it."""
+    rig = rig_of_frame(frame, frame.width // 2)
+    lanes = lane_map_of(root, sample.dataset, sample.seq)
+    drawn = render(
+        scene_of_frame(frame, ground_normal_rig(sample), lanes), rig, channels=("class_id", "depth")
+    )
+    image = Image.fromarray(frame.load_image()).resize((rig.width, rig.height), Image.Resampling.BOX)
     hue, saturation, value = np.moveaxis(np.asarray(image.convert("HSV")).astype(int), -1, 0)
     real = (hue > 18) & (hue < 38) & (saturation > 60) & (value > 110)
     offsets = []
@@ -165,13 +172,13 @@ def paint_offsets_m(moment: Moment, frame: CameraFrame, root: Path) -> np.ndarra
 
 
 def test_drawn_lanes_lie_by_the_real_paint(camera_log: CameraLog) -> None:
-    """The yellow line of nuScenes' map lies 0.4 to 0.5 m to the vehicle's right of the paint: so much the map or the
-    poses are off, ahead and behind alike. A wrong pitch, roll or height of the ground would grow with distance."""
-    for moment in camera_log.of_scenes([NUSCENES]):
-        for frame in moment.cameras:
+    """The yellow line of nuScenes' map is 0.4 to 0.5 m right of the paint, ahead and behind alike: an error of the map or
+    the poses. The error of a wrong pitch, roll or height of the ground would grow with distance."""
+    for sample in camera_log.samples_of_scenes([NUSCENES]):
+        for frame in sample.cameras:
             if frame.camera not in ("CAM_FRONT", "CAM_BACK"):
                 continue
-            depth, right = paint_offsets_m(moment, frame, camera_log.root).T
+            depth, right = paint_offsets_m(sample, frame, camera_log.root).T
             right = right if frame.camera == "CAM_FRONT" else -right
             near, far = right[depth < 7], right[depth > 9]
             assert min(len(near), len(far)) > 20
@@ -185,9 +192,9 @@ def test_nuscenes_has_lanes_under_its_wheels(camera_log: CameraLog, real_data: P
     lane_map = lane_map_of(real_data, *NUSCENES.split("/"))
     assert lane_map is not None
     assert lane_map.markings
-    for moment in camera_log.of_scenes([NUSCENES]):
-        assert moment.world_from_ego is not None
-        assert lane_map.drivable.contains(shapely.Point(moment.world_from_ego[:2, 3]))
+    for sample in camera_log.samples_of_scenes([NUSCENES]):
+        assert sample.world_from_ego is not None
+        assert lane_map.drivable.contains(shapely.Point(sample.world_from_ego[:2, 3]))
 
 
 def test_four_cameras_where_there_are_six_and_one_where_there_is_one(camera_log: CameraLog) -> None:
@@ -207,10 +214,17 @@ def test_the_shipped_split_holds_out_whole_scenes_with_true_boxes(
         ]
         assert held
         for scene in held:
-            assert not any(moment.pseudo_labels for moment in camera_log.of_scenes([scene]))
-        assert len(camera_log.of_scenes(held)) >= 5
+            assert not any(sample.pseudo_labels for sample in camera_log.samples_of_scenes([scene]))
+        assert len(camera_log.samples_of_scenes(held)) >= 5
 
 
-def test_every_class_name_of_the_data_is_known(camera_log: CameraLog) -> None:
-    used = {int(i) for moment in camera_log.moments for frame in moment.cameras for i in frame.boxes.class_id}
-    assert used <= set(BOX_CLASSES.values())
+def test_every_box_of_the_file_is_read_as_the_kind_of_its_class_name(camera_log: CameraLog) -> None:
+    lines = (camera_log.root / "camera" / "frames.jsonl").read_text().splitlines()
+    names = [box["cls"].lower() for line in lines for box in json.loads(line)["boxes"]]
+    read = [
+        int(kind) for sample in camera_log.samples for frame in sample.cameras for kind in frame.boxes.kind
+    ]
+    assert sorted(read) == sorted(KIND_OF_CLASS_NAME[name] for name in names)
+    for name, kind in (("car", CAR), ("truck", TRUCK), ("cyclist", CYCLIST), ("pedestrian", PEDESTRIAN)):
+        assert name in names
+        assert KIND_OF_CLASS_NAME[name] == kind

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from adaptation.report import MomentErrors, sentence, summarise
+from adaptation.report import SampleErrors, summarise_errors, summary_line
 
 
-def moment(scene: str, unadapted: float, adapted: float) -> MomentErrors:
-    return MomentErrors(f"{scene}/0", scene, unadapted, adapted, 5.0, 2 * unadapted, 2 * adapted)
+def sample_errors(scene: str, unadapted: float, adapted: float) -> SampleErrors:
+    return SampleErrors(f"{scene}/0", scene, unadapted, adapted, 5.0, 2 * unadapted, 2 * adapted)
 
 
 def test_means_spread_and_ratio_over_seeds() -> None:
-    report = summarise(
-        {0: [moment("a", 2.0, 1.0), moment("b", 4.0, 2.0)], 1: [moment("a", 2.0, 2.0), moment("b", 4.0, 2.5)]}
+    report = summarise_errors(
+        {
+            0: [sample_errors("a", 2.0, 1.0), sample_errors("b", 4.0, 2.0)],
+            1: [sample_errors("a", 2.0, 2.0), sample_errors("b", 4.0, 2.5)],
+        }
     )
     assert report["unadapted_error_m"] == pytest.approx(3.0)
     assert report["adapted_error_m"] == pytest.approx((1.5 + 2.25) / 2)
@@ -24,13 +27,13 @@ def test_means_spread_and_ratio_over_seeds() -> None:
     assert report["scene_b/adapted_error_m"] == pytest.approx(2.25)
     assert report["constant_error_m"] == 5.0
     assert (report["seeds"], report["moments"], report["scenes"]) == (2, 2, 2)
-    assert "38 % lower" in sentence(report)
+    assert "38 % lower" in summary_line(report)
 
 
 def test_one_seed_has_no_spread() -> None:
-    assert summarise({7: [moment("a", 2.0, 1.0)]})["adapted_error_m_std"] == 0.0
+    assert summarise_errors({7: [sample_errors("a", 2.0, 1.0)]})["adapted_error_m_std"] == 0.0
 
 
-def test_nothing_held_out_is_refused() -> None:
-    with pytest.raises(ValueError, match="no held-out moments"):
-        summarise({0: []})
+def test_nothing_held_out_is_rejected() -> None:
+    with pytest.raises(ValueError, match="no held-out samples"):
+        summarise_errors({0: []})

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adaptation.pairs.virtual_camera import View, fill
+from adaptation.pairs.virtual_camera import VirtualView, fill_uncovered
 
 
-def view(yaw: float = 0.0, focal: float = 40.0, height: int = 18, width: int = 32) -> View:
+def view(yaw: float = 0.0, focal: float = 40.0, height: int = 18, width: int = 32) -> VirtualView:
     """A small target looked at through a 320 x 180 source of the same centre, turned by `yaw` to the right."""
     turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
-    return View(
+    return VirtualView(
         height=height,
         width=width,
         target_intrinsics=np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]),
@@ -26,16 +26,16 @@ def view(yaw: float = 0.0, focal: float = 40.0, height: int = 18, width: int = 3
 
 def test_the_same_camera_at_a_tenth_of_the_size_averages_blocks_of_ten() -> None:
     rng = np.random.default_rng(0)
-    picture = rng.integers(0, 256, (18, 32, 3)).astype(np.uint8).repeat(10, axis=0).repeat(10, axis=1)
+    image = rng.integers(0, 256, (18, 32, 3)).astype(np.uint8).repeat(10, axis=0).repeat(10, axis=1)
     assert view().coverage() == 1.0
-    np.testing.assert_array_equal(view().resample(picture), picture[::10, ::10])
+    np.testing.assert_array_equal(view().resample(image), image[::10, ::10])
 
 
 def test_a_stripe_is_averaged_by_its_share_of_the_pixel() -> None:
-    picture = np.zeros((180, 320, 3), np.uint8)
-    picture[:, 100:105] = 240  # half of one target column
-    np.testing.assert_allclose(view().resample(picture)[:, 10, 0], 120, atol=1)
-    assert view().resample(picture)[:, [9, 11]].max() == 0
+    image = np.zeros((180, 320, 3), np.uint8)
+    image[:, 100:105] = 240  # half of one target column
+    np.testing.assert_allclose(view().resample(image)[:, 10, 0], 120, atol=1)
+    assert view().resample(image)[:, [9, 11]].max() == 0
 
 
 def test_a_point_lands_where_the_two_projections_say() -> None:
@@ -43,10 +43,10 @@ def test_a_point_lands_where_the_two_projections_say() -> None:
     ray = np.array([0.1, -0.05, 1.0])  # in the target camera
     u, v = (turned.target_intrinsics @ ray)[:2]
     seen = turned.source_intrinsics @ turned.source_from_target @ ray
-    picture = np.zeros((180, 320, 3), np.uint8)
+    image = np.zeros((180, 320, 3), np.uint8)
     column, row = int(seen[0] / seen[2]), int(seen[1] / seen[2])
-    picture[row - 4 : row + 5, column - 4 : column + 5] = 255
-    brightest = np.unravel_index(turned.resample(picture)[..., 0].argmax(), (18, 32))
+    image[row - 4 : row + 5, column - 4 : column + 5] = 255
+    brightest = np.unravel_index(turned.resample(image)[..., 0].argmax(), (18, 32))
     assert abs(brightest[0] + 0.5 - v) <= 1
     assert abs(brightest[1] + 0.5 - u) <= 1
 
@@ -60,8 +60,8 @@ def test_coverage_falls_as_the_camera_turns_away() -> None:
 def test_what_is_not_seen_repeats_the_nearest_pixel_that_is() -> None:
     wide = replace(view(), target_intrinsics=np.array([[20.0, 0, 16], [0, 20.0, 9], [0, 0, 1]]))
     rng = np.random.default_rng(1)
-    picture = rng.integers(0, 256, (180, 320, 3)).astype(np.uint8)
-    resampled, covered = wide.resample(picture), wide.covered()
+    image = rng.integers(0, 256, (180, 320, 3)).astype(np.uint8)
+    resampled, covered = wide.resample(image), wide.covered()
     rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
     np.testing.assert_array_equal(resampled[0, columns], resampled[rows[0], columns])
     np.testing.assert_array_equal(resampled[rows, 0], resampled[rows, columns[0]])
@@ -69,5 +69,5 @@ def test_what_is_not_seen_repeats_the_nearest_pixel_that_is() -> None:
 
 @pytest.mark.parametrize("value", [True, False])
 def test_filling_changes_nothing_where_all_or_nothing_is_seen(value: bool) -> None:
-    picture = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
-    np.testing.assert_array_equal(fill(picture, np.full((2, 3), value)), picture)
+    image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    np.testing.assert_array_equal(fill_uncovered(image, np.full((2, 3), value)), image)

@@ -6,27 +6,27 @@ import pytest
 import torch
 
 from adaptation.pairs.pair import Pair
-from adaptation.stand_in import StandInConfig, pairs_of_observation, stand_in_look, stand_in_pairs
+from adaptation.surrogate import SurrogateConfig, pairs_of_observation, shift_appearance, surrogate_pairs
 from renderer.camera import CameraRig
 from simulator.conventions import NUM_TRAITS
 from student.observation import EGO_FEATURES, Observation, one_hot_command
 
 RIG = CameraRig.nuplan(18, 32)
-CONFIG = StandInConfig(scenes=2, moments_per_scene=2, held_out_scenes=1)
+CONFIG = SurrogateConfig(scenes=2, moments_per_scene=2, held_out_scenes=1)
 
 
 @pytest.fixture(scope="module")
 def pairs() -> list[Pair]:
-    return stand_in_pairs(CONFIG, RIG, backend="reference")
+    return surrogate_pairs(CONFIG, RIG, backend="reference")
 
 
 def test_the_look_is_fixed_and_does_not_touch_random_state() -> None:
-    pictures = torch.randint(0, 256, (3, 18, 32, 3), dtype=torch.uint8)
+    images = torch.randint(0, 256, (3, 18, 32, 3), dtype=torch.uint8)
     state = torch.get_rng_state()
-    first, second = stand_in_look(pictures), stand_in_look(pictures)
+    first, second = shift_appearance(images), shift_appearance(images)
     assert torch.equal(first, second)
     assert torch.equal(state, torch.get_rng_state())
-    assert torch.equal(stand_in_look(pictures[1:2], number=[1])[0], first[1])
+    assert torch.equal(shift_appearance(images[1:2], number=[1])[0], first[1])
 
 
 def test_the_look_is_far_from_the_rendering_but_not_unrelated(pairs: list[Pair]) -> None:
@@ -39,7 +39,7 @@ def test_the_look_is_far_from_the_rendering_but_not_unrelated(pairs: list[Pair])
         assert correlation > 0.3
 
 
-def test_every_scene_has_its_moments_and_a_name_of_its_own(pairs: list[Pair]) -> None:
+def test_every_scene_has_its_samples_and_a_name_of_its_own(pairs: list[Pair]) -> None:
     assert [pair.name for pair in pairs] == [
         "stand-in/000/0",
         "stand-in/000/1",
@@ -51,8 +51,8 @@ def test_every_scene_has_its_moments_and_a_name_of_its_own(pairs: list[Pair]) ->
     assert not torch.equal(pairs[0].rendering, pairs[1].rendering)
 
 
-def test_the_same_seed_gives_the_same_pictures(pairs: list[Pair]) -> None:
-    again = stand_in_pairs(CONFIG, RIG, backend="reference")
+def test_the_same_seed_gives_the_same_images(pairs: list[Pair]) -> None:
+    again = surrogate_pairs(CONFIG, RIG, backend="reference")
     assert all(
         torch.equal(a.real, b.real) and torch.equal(a.rendering, b.rendering) for a, b in zip(pairs, again)
     )
@@ -76,6 +76,6 @@ def test_any_rendered_observation_can_be_paired() -> None:
 @pytest.mark.parametrize(
     "change", [{"moments_per_scene": 0}, {"held_out_scenes": 24}, {"held_out_scenes": 0}]
 )
-def test_impossible_counts_are_refused_by_name(change: dict[str, int]) -> None:
+def test_impossible_counts_are_rejected_by_name(change: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=f"stand_in.{next(iter(change))}="):
-        StandInConfig(**change)
+        SurrogateConfig(**change)
