@@ -68,8 +68,8 @@ def shift_to_road_edge(
     cos, sin = jnp.cos(state.yaw)[:, None, None], jnp.sin(state.yaw)[:, None, None]
     x = state.position[:, 0, None, None] + offset * cos + side * sin
     y = state.position[:, 1, None, None] + offset * sin - side * cos
-    room = edge_distance(state, jnp.stack([x, y], axis=-1), atlas, config)
-    outside = room < 0.0
+    distance = edge_distance(state, jnp.stack([x, y], axis=-1), atlas, config)
+    outside = distance < 0.0
     edge = jnp.where(outside.any(axis=2), shifts[jnp.argmax(outside, axis=2)], jnp.inf) - SEARCH_M
     near, far = edge.min(axis=1), edge.max(axis=1)
     straight = jnp.isfinite(far) & (far - near <= STRAIGHT_M)

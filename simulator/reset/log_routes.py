@@ -165,8 +165,8 @@ def _continuation(end: np.ndarray, heading: float, lanes: Lanes, length_m: float
     count = int(_length_m(line) / ROUTE_SPACING_M) + 1
     line = _resampled(line, count)
     ahead = (line[:, :2] - end[:2]) @ np.array([np.cos(heading), np.sin(heading)])
-    begin = int(np.argmax(ahead > 0)) if (ahead > 0).any() else len(line)
-    line = line[begin:]
+    first = int(np.argmax(ahead > 0)) if (ahead > 0).any() else len(line)
+    line = line[first:]
     if len(line) == 0:
         return line
     shift = end - line[0]

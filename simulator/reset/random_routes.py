@@ -103,9 +103,9 @@ def _rows_along(
     hop = jnp.minimum(
         jnp.searchsorted(walk.end_m, position, side="right", method="compare_all"), ROUTE_LANES - 1
     )
-    begin = jnp.where(hop > 0, walk.end_m[hop - 1], 0.0)
-    length = jnp.maximum(walk.end_m[hop] - begin, 1e-3)
-    share = jnp.clip((position - begin) / length, 0.0, 1.0)
+    start_m = jnp.where(hop > 0, walk.end_m[hop - 1], 0.0)
+    length = jnp.maximum(walk.end_m[hop] - start_m, 1e-3)
+    share = jnp.clip((position - start_m) / length, 0.0, 1.0)
     ramp = jnp.clip((share - 0.2) / 0.6, 0.0, 1.0)
     weight = (ramp * ramp * (3 - 2 * ramp))[:, None]
     rows = (

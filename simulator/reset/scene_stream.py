@@ -248,10 +248,10 @@ class SceneStream:
 
     def _number(self, position: int) -> int:
         """Index of the scene at a position of the endless order."""
-        turn, place = divmod(position, len(self._reader))
+        turn, index = divmod(position, len(self._reader))
         if not self.config.shuffle:
-            return place
-        return int(np.random.default_rng([self.config.seed, turn, 0]).permutation(len(self._reader))[place])
+            return index
+        return int(np.random.default_rng([self.config.seed, turn, 0]).permutation(len(self._reader))[index])
 
 
 class _Reader:

@@ -165,7 +165,7 @@ def test_a_crash_stops_it_for_as_long_as_the_boxes_overlap(field: Build, advance
 def test_it_slows_down_for_a_bend(field: Build, small: SimulatorConfig) -> None:
     """A quarter circle of 10 m radius: at most sqrt(2 * 10) m/s in it, more before it."""
     state = field([0.0], [0.0], [0.0])
-    along = 2.0 * np.arange(101) - 40.0
+    along = 2.0 * np.arange(state.scenario.route.shape[1]) - 40.0
     turn = np.clip(along / 10.0, 0.0, np.pi / 2)
     straight = state.scenario
     bent = route_table(

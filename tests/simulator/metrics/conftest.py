@@ -141,7 +141,7 @@ CONFIG = SimulatorConfig(
 
 
 @pytest.fixture(scope="session")
-def place_at() -> Callable[[float], Crossing]:
+def junction_at() -> Callable[[float], Crossing]:
     """The crossing turned by an angle (rad)."""
     built: dict[float, Crossing] = {}
 
@@ -158,6 +158,6 @@ def place_at() -> Callable[[float], Crossing]:
 
 
 @pytest.fixture(scope="session")
-def place(place_at: Callable[[float], Crossing]) -> Crossing:
+def junction(junction_at: Callable[[float], Crossing]) -> Crossing:
     """The crossing as drawn in ``LANES`` and ``STOPS``."""
-    return place_at(0.0)
+    return junction_at(0.0)

@@ -52,13 +52,13 @@ def test_jerk_is_the_slope_of_the_magnitude(slope: float, accepted: bool) -> Non
     assert judged(0.0, sides * slope * (TIME_S - TIME_S[0])) is accepted
 
 
-def test_a_smooth_stop_is_comfortable_and_a_slam_is_not(place: Any) -> None:
+def test_a_smooth_stop_is_comfortable_and_a_slam_is_not(junction: Any) -> None:
     """15 m/s in a straight line: braking at 2 m/s2 with -4 m/s3 for half a second, or -15 m/s3 until -5 m/s2."""
 
     def drive(actions: list[int]) -> Any:
-        state = place.world((-60.0, -5.25, 0.0, 15.0))
+        state = junction.world((-60.0, -5.25, 0.0, 15.0))
         for action in actions:
-            state, _ = place.advance(state, jnp.full(state.active.shape, action, jnp.int32))
+            state, _ = junction.advance(state, jnp.full(state.active.shape, action, jnp.int32))
         return state.driving_quality
 
     brake, slam = 4, 1  # -4 and -15 m/s3, no lateral jerk
@@ -68,8 +68,8 @@ def test_a_smooth_stop_is_comfortable_and_a_slam_is_not(place: Any) -> None:
     assert 0 < int(hard.comfortable_steps[0]) < int(hard.judged_steps[0])
 
 
-def test_nothing_is_judged_before_the_window_is_full(place: Any) -> None:
-    state, events = place.coast(place.world((-60.0, -5.25, 0.0, 8.0)), STEPS)
+def test_nothing_is_judged_before_the_window_is_full(junction: Any) -> None:
+    state, events = junction.coast(junction.world((-60.0, -5.25, 0.0, 8.0)), STEPS)
     assert int(state.driving_quality.judged_steps[0]) == 1
     assert not any(bool(step.driving_quality.uncomfortable[0]) for step in events)
     assert history_steps(0.1) == STEPS

@@ -37,11 +37,11 @@ def actions() -> jax.Array:
     return jnp.asarray(steps, jnp.int32)
 
 
-def drive(place: Any, situation: int) -> tuple[Any, list[dict[str, np.ndarray]]]:
+def drive(junction: Any, situation: int) -> tuple[Any, list[dict[str, np.ndarray]]]:
     """The last state, and every event of every step."""
-    state, noted = place.world(*SITUATIONS[situation]), []
+    state, noted = junction.world(*SITUATIONS[situation]), []
     for action in actions():
-        state, events = place.advance(state, action)
+        state, events = junction.advance(state, action)
         flags = {
             name: value for part in (events, events.driving_quality) for name, value in vars(part).items()
         }
@@ -56,10 +56,10 @@ def known_metrics(final: Any) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def test_the_situations_hold_every_event(place: Any) -> None:
+def test_the_situations_hold_every_event(junction: Any) -> None:
     seen: set[str] = set()
     for situation in range(len(SITUATIONS)):
-        _, noted = drive(place, situation)
+        _, noted = drive(junction, situation)
         seen |= {name for step in noted for name, value in step.items() if value.any()}
     assert seen >= {
         "collision", "offroad", "red_light", "stop_sign", "at_fault", "failed_to_yield", "wrong_way", "ttc_violation",
@@ -69,11 +69,11 @@ def test_the_situations_hold_every_event(place: Any) -> None:
 
 @pytest.mark.parametrize("angle", [0.7, -2.4])
 def test_a_turned_world_gives_the_same_events_and_metrics(
-    place: Any, place_at: Callable[[float], Any], angle: float
+    junction: Any, junction_at: Callable[[float], Any], angle: float
 ) -> None:
-    turned = place_at(angle)
+    turned = junction_at(angle)
     for situation in range(len(SITUATIONS)):
-        straight_end, straight = drive(place, situation)
+        straight_end, straight = drive(junction, situation)
         turned_end, other = drive(turned, situation)
         for step, (one, two) in enumerate(zip(straight, other, strict=True)):
             for name in one:
@@ -81,15 +81,15 @@ def test_a_turned_world_gives_the_same_events_and_metrics(
         assert known_metrics(turned_end) == pytest.approx(known_metrics(straight_end), rel=1e-4)
 
 
-def test_worlds_of_a_batch_never_touch_each_other(place: Any) -> None:
+def test_worlds_of_a_batch_never_touch_each_other(junction: Any) -> None:
     """Each world comes out of a batch as it does alone, wherever in the batch it is."""
-    worlds = [place.world(*situation) for situation in SITUATIONS]
+    worlds = [junction.world(*situation) for situation in SITUATIONS]
     together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *reversed(worlds))
-    advance = jax.jit(lambda state, action: step_worlds(state, action, place.atlas, place.config))
+    advance = jax.jit(lambda state, action: step_worlds(state, action, junction.atlas, junction.config))
     for action in actions():
         together, _ = advance(together, jnp.broadcast_to(action, (len(worlds), 4)))
     for number in range(len(SITUATIONS)):
-        alone, _ = drive(place, number)
+        alone, _ = drive(junction, number)
         within = jax.tree.map(lambda leaf, number=number: leaf[len(worlds) - 1 - number], together)
         for path, value in jax.tree_util.tree_leaves_with_path(alone):
             other = np.asarray(dict(jax.tree_util.tree_leaves_with_path(within))[path])

@@ -16,20 +16,20 @@ EAST, WEST = 0.0, np.pi
 INNER, OUTER, ONCOMING = -1.75, -5.25, 1.75
 
 
-def against(place: Any, *agents: tuple[float, float, float, float]) -> list[bool]:
-    return np.asarray(lane_use(place.world(*agents), place.atlas, place.config).against_traffic).tolist()[
-        : len(agents)
-    ]
+def against(junction: Any, *agents: tuple[float, float, float, float]) -> list[bool]:
+    return np.asarray(
+        lane_use(junction.world(*agents), junction.atlas, junction.config).against_traffic
+    ).tolist()[: len(agents)]
 
 
-def test_against_is_a_matter_of_heading(place: Any) -> None:
-    assert against(place, (30, ONCOMING, EAST, 5), (30, INNER, EAST, 5)) == [True, False]
-    assert against(place, (30, INNER, WEST, 5), (30, ONCOMING, WEST, 5)) == [True, False]
-    assert against(place, (30, 40, EAST, 5)) == [False], "no lane there, no direction"
+def test_against_is_a_matter_of_heading(junction: Any) -> None:
+    assert against(junction, (30, ONCOMING, EAST, 5), (30, INNER, EAST, 5)) == [True, False]
+    assert against(junction, (30, INNER, WEST, 5), (30, ONCOMING, WEST, 5)) == [True, False]
+    assert against(junction, (30, 40, EAST, 5)) == [False], "no lane there, no direction"
 
 
-def test_the_middle_of_the_road_decides(place: Any) -> None:
-    assert against(place, (30, -0.1, EAST, 5), (30, 0.1, EAST, 5)) == [False, True]
+def test_the_middle_of_the_road_decides(junction: Any) -> None:
+    assert against(junction, (30, -0.1, EAST, 5), (30, 0.1, EAST, 5)) == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -43,34 +43,36 @@ def test_the_middle_of_the_road_decides(place: Any) -> None:
         (40.0, EAST, True),
     ],
 )
-def test_between_lanes(place: Any, y: float, yaw: float, outside_lane: bool) -> None:
+def test_between_lanes(junction: Any, y: float, yaw: float, outside_lane: bool) -> None:
     assert (
-        bool(lane_use(place.world((30, y, yaw, 5)), place.atlas, place.config).outside_lane[0])
+        bool(lane_use(junction.world((30, y, yaw, 5)), junction.atlas, junction.config).outside_lane[0])
         is outside_lane
     )
 
 
-def test_metres_against_the_lanes_by_hand(place: Any) -> None:
+def test_metres_against_the_lanes_by_hand(junction: Any) -> None:
     """1.5 m/s makes 1.5 m a second: no violation, however long. 3 m/s makes 2 m within 0.7 s."""
-    state, events = place.coast(place.world((20, ONCOMING, EAST, 1.5)), 40)
+    state, events = junction.coast(junction.world((20, ONCOMING, EAST, 1.5)), 40)
     assert float(state.driving_quality.wrong_way_m[0]) == pytest.approx(6.0, rel=1e-4)
     assert float(state.driving_quality.worst_second_m[0]) == pytest.approx(1.5, rel=1e-4)
     assert not any(bool(step.driving_quality.wrong_way[0]) for step in events)
-    state, events = place.coast(place.world((20, ONCOMING, EAST, 3.0)), 20)
+    state, events = junction.coast(junction.world((20, ONCOMING, EAST, 3.0)), 20)
     assert [bool(step.driving_quality.wrong_way[0]) for step in events] == [False] * 6 + [True] * 14
     assert float(state.driving_quality.worst_second_m[0]) == pytest.approx(3.0, rel=1e-4)
 
 
-def test_backing_up_is_no_driving_against_the_lanes(place: Any) -> None:
+def test_reversing_is_no_driving_against_the_lanes(junction: Any) -> None:
     for lane in (INNER, ONCOMING):
-        state, _ = place.coast(place.world((40, lane, EAST, -2.0)), 15)
+        state, _ = junction.coast(junction.world((40, lane, EAST, -2.0)), 15)
         assert float(state.driving_quality.wrong_way_m[0]) == 0.0
 
 
-def test_real_lanes_hold_whoever_follows_them(place: Any, towns: RoadAtlas, rng: np.random.Generator) -> None:
+def test_real_lanes_contain_agents_that_follow_them(
+    junction: Any, towns: RoadAtlas, rng: np.random.Generator
+) -> None:
     """Cars on lanes of two towns, bends and junctions included: inside a lane that way round, against it the other."""
 
-    car = place.world((0.0, 0.0, 0.0, 5.0))
+    car = junction.world((0.0, 0.0, 0.0, 5.0))
     everyone = jnp.ones(len(car.yaw), bool)
 
     @jax.jit
@@ -83,16 +85,16 @@ def test_real_lanes_hold_whoever_follows_them(place: Any, towns: RoadAtlas, rng:
             yaw=jnp.where(everyone, towns.point_yaw[point] + turn, 0.0),
             speed=jnp.full_like(car.speed, 5.0),
         )
-        return jax.tree.map(lambda leaf: leaf[0], lane_use(state, towns, place.config)), towns.lane_junction[
-            lane
-        ] >= 0
+        return jax.tree.map(
+            lambda leaf: leaf[0], lane_use(state, towns, junction.config)
+        ), towns.lane_junction[lane] >= 0
 
     wide = np.asarray(towns.lane_width_m)[np.asarray(towns.point_lane)] > 2.5
     points = jnp.asarray(rng.choice(np.flatnonzero(wide), 2000))
-    along, junction = look(points, jnp.zeros(2000))
+    along, in_junction = look(points, jnp.zeros(2000))
     assert not along.against_traffic.any()
     assert along.outside_lane.mean() < 0.01
-    assert (along.in_junction | ~junction).mean() > 0.99
+    assert (along.in_junction | ~in_junction).mean() > 0.99
     opposite, _ = look(points, jnp.full(2000, np.pi))
     assert opposite.outside_lane.mean() > 0.95
-    assert opposite.against_traffic[~junction].mean() > 0.95
+    assert opposite.against_traffic[~in_junction].mean() > 0.95

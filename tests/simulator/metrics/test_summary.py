@@ -17,9 +17,9 @@ from teacher.ppo.environment import finished_metrics
 
 
 @pytest.fixture(scope="module")
-def final(place: Any) -> WorldState:
+def final(junction: Any) -> WorldState:
     """Four agents: arrived; halfway with one collision; arrived after a red light and a stop sign; never moved."""
-    state = place.world(*[(float(x), -1.75, 0.0, 0.0) for x in (-40, -20, 0, 20)])
+    state = junction.world(*[(float(x), -1.75, 0.0, 0.0) for x in (-40, -20, 0, 20)])
     scenario = state.scenario.replace(
         goal_m=jnp.tile(jnp.array([50.0, 100.0]), (4, 1)), num_goals=jnp.full(4, 2, jnp.int32)
     )
@@ -73,8 +73,8 @@ def test_what_is_not_known_is_null(final: WorldState) -> None:
     assert {name for name, value in values.items() if value is None} == {*DETAILED_METRICS, "progress_ratio"}
 
 
-def test_detailed_metrics_by_hand(place: Any, final: WorldState) -> None:
-    quality = initial_driving_quality(place.config).replace(
+def test_detailed_metrics_by_hand(junction: Any, final: WorldState) -> None:
+    quality = initial_driving_quality(junction.config).replace(
         at_fault=jnp.array([0, 1, 0, 0]),
         failures_to_yield=jnp.array([0, 0, 1, 1]),
         worst_second_m=jnp.array([1.9, 2.0, 6.0, 0.0]),
@@ -100,11 +100,11 @@ def test_progress_ratio_by_hand(final: WorldState) -> None:
     assert summarise(final, 1, 1.0, np.zeros(4, np.float32)).progress_ratio is None
 
 
-def test_training_and_evaluation_report_the_same_metrics(place: Any, final: WorldState) -> None:
+def test_training_and_evaluation_report_the_same_metrics(junction: Any, final: WorldState) -> None:
     """Under jit, from numpy arrays, and summed up: one definition."""
     worlds = jax.tree.map(
         lambda leaf: jnp.stack([leaf, leaf]),
-        final.replace(driving_quality=initial_driving_quality(place.config)),
+        final.replace(driving_quality=initial_driving_quality(junction.config)),
     )
     worlds = worlds.replace(spawned=worlds.spawned.at[1, 0].set(False))
     in_training = jax.jit(finished_metrics)(worlds)

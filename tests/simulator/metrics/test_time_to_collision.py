@@ -15,44 +15,44 @@ EAST, WEST, NORTH = 0.0, np.pi, np.pi / 2
 LENGTH = 4.0
 
 
-def soon(place: Any, *agents: tuple[float, float, float, float], aside: bool = False) -> list[bool]:
+def soon(junction: Any, *agents: tuple[float, float, float, float], aside: bool = False) -> list[bool]:
     """Agents that violate the rule; ``aside``: others beside them count too."""
-    state = place.world(*agents)
+    state = junction.world(*agents)
     touching = jnp.zeros((len(state.yaw), len(state.yaw)), bool)
     found = violates_time_to_collision(state, touching, jnp.full(len(state.yaw), aside))
     return np.asarray(found).tolist()[: len(agents)]
 
 
 @pytest.mark.parametrize(("gap_m", "violated"), [(8.9, True), (9.1, False)])
-def test_two_cars_closing_at_ten_metres_per_second(place: Any, gap_m: float, violated: bool) -> None:
+def test_two_cars_closing_at_ten_metres_per_second(junction: Any, gap_m: float, violated: bool) -> None:
     """In 0.9 s they close 9 m."""
     behind, ahead = (0.0, LANE, EAST, 14.0), (LENGTH + gap_m, LANE, EAST, 4.0)
-    assert soon(place, behind, ahead) == [violated, False], "the one in front sees nobody ahead"
+    assert soon(junction, behind, ahead) == [violated, False], "the one in front sees nobody ahead"
     oncoming = (LENGTH + gap_m, LANE, WEST, 5.0)
-    assert soon(place, (0.0, LANE, EAST, 5.0), oncoming) == [violated, violated]
+    assert soon(junction, (0.0, LANE, EAST, 5.0), oncoming) == [violated, violated]
 
 
-def test_between_two_moments_nobody_looks(place: Any) -> None:
+def test_between_two_moments_nobody_looks(junction: Any) -> None:
     """A crossing car is in the way for 0.5 s around 0.45 s from now, when a second car is still 3 m short of it."""
     crossing = (7.0, LANE - 8.0, NORTH, 20.0)
-    assert soon(place, (0.0, LANE, EAST, 8.0), crossing) == [False, False]
+    assert soon(junction, (0.0, LANE, EAST, 8.0), crossing) == [False, False]
     slower = (9.0, LANE - 8.0, NORTH, 9.0)  # there at 0.9 s
-    assert soon(place, (0.0, LANE, EAST, 8.0), slower)[0]
+    assert soon(junction, (0.0, LANE, EAST, 8.0), slower)[0]
 
 
-def test_who_stands_violates_nothing(place: Any) -> None:
-    assert soon(place, (0.0, LANE, EAST, 0.0), (10.0, LANE, WEST, 10.0)) == [False, True]
+def test_who_stands_violates_nothing(junction: Any) -> None:
+    assert soon(junction, (0.0, LANE, EAST, 0.0), (10.0, LANE, WEST, 10.0)) == [False, True]
 
 
-def test_neighbours_count_for_whoever_is_between_lanes_or_in_a_junction(place: Any) -> None:
+def test_neighbours_count_for_whoever_is_between_lanes_or_in_a_junction(junction: Any) -> None:
     drift = np.deg2rad(10.0)  # 1.7 m/s to the left at 10 m/s: the flanks touch within 0.6 s
     pair = (0.0, LANE, EAST, 10.0), (0.0, LANE - 2.8, drift, 10.0)
-    assert soon(place, *pair) == [False, False]
-    assert soon(place, *pair, aside=True) == [True, True]
+    assert soon(junction, *pair) == [False, False]
+    assert soon(junction, *pair, aside=True) == [True, True]
 
 
-def test_other_levels_and_absent_agents_are_nobody(place: Any) -> None:
-    state = place.world((0.0, LANE, EAST, 10.0), (10.0, LANE, EAST, 0.0))
+def test_other_levels_and_absent_agents_are_nobody(junction: Any) -> None:
+    state = junction.world((0.0, LANE, EAST, 10.0), (10.0, LANE, EAST, 0.0))
     none = jnp.zeros((4, 4), bool)
     aside = jnp.zeros(4, bool)
     assert violates_time_to_collision(state, none, aside)[0]
@@ -62,9 +62,9 @@ def test_other_levels_and_absent_agents_are_nobody(place: Any) -> None:
     assert not violates_time_to_collision(gone, none, aside)[0]
 
 
-def test_the_step_counts_it(place: Any) -> None:
+def test_the_step_counts_it(junction: Any) -> None:
     """From 12 m behind at 10 m/s: 1 m a step, so 2.9 m or more are to go, violated from 8.9 m until the crash."""
-    state, events = place.coast(place.world((0.0, LANE, EAST, 10.0), (16.0, LANE, EAST, 0.0)), 15)
+    state, events = junction.coast(junction.world((0.0, LANE, EAST, 10.0), (16.0, LANE, EAST, 0.0)), 15)
     noted = [bool(step.driving_quality.ttc_violation[0]) for step in events]
     # After step n the gap is 12 - n; 9 m and less is reached by step 3, up to rounding, and 0 m by step 12.
     assert noted[3:11] == [True] * 8
