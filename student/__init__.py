@@ -1,23 +1,23 @@
-"""The student: drives from pictures alone, taught by the privileged teacher in self-play.
+"""The student: plans from camera images, trained by DAgger with the privileged teacher as expert.
 
-Importing this package loads torch and never JAX; `student.pixel_world`, `student.bridge` and what builds on them
-(`student.dagger.data`) do.
+Importing this package loads torch and never JAX; importing `student.pixel_world`, `student.bridge.scene` or
+`student.dagger.data` loads both.
 """
 
+from student.batch import Batch, Label
 from student.checkpoint import load_policy, save_policy
 from student.network.policy import Plan, PolicyConfig, StudentPolicy
 from student.observation import Command, Observation
-from student.targets import Batch, Targets
 from student.trajectory import Trajectory
 
 __all__ = [
     "Batch",
     "Command",
+    "Label",
     "Observation",
     "Plan",
     "PolicyConfig",
     "StudentPolicy",
-    "Targets",
     "Trajectory",
     "load_policy",
     "save_policy",

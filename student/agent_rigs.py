@@ -1,4 +1,4 @@
-"""Which cameras every agent of a `PixelWorld` has: the nominal rig, or one of a few cars that differ from it."""
+"""The camera rig of every agent of a `PixelWorld`: the nominal one, or one of a few perturbed ones."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from renderer import CalibrationNoise, CameraRig, Frame, Scene, draw_rigs, render_each
+from renderer import CalibrationNoise, CameraRig, Frame, Scene, render_each, sample_rigs
 
 
 class AgentRigs:
-    """`num_rigs` cars are drawn around a nominal rig by a seed, and shared by the agents: whenever a world begins an
-    episode, each of its agents gets one of them anew. Without noise every agent has the nominal rig.
+    """Rigs with calibration noise: `num_rigs` are sampled around a nominal rig by a seed, and each agent gets a random
+    one of them at the start of every episode of its world. Without noise every agent has the nominal rig.
 
-    It has its own generator, so that noise changes what is seen and not what happens.
+    The random numbers come from a generator of its own, so that noise changes the images and not the traffic.
     """
 
     def __init__(
@@ -26,28 +26,28 @@ class AgentRigs:
         self.reset(0)
 
     def reset(self, seed: int) -> None:
-        """Other cars, drawn by `seed`; every agent has the first one until its world begins an episode."""
+        """Sample new rigs by `seed`; every agent has the first one until its world begins an episode."""
         self._seed = seed
         self._generator = torch.Generator().manual_seed(seed)
         self.choice = torch.zeros(self._shape, dtype=torch.int64)  # [worlds, agents] which of `rigs`
         if self._noise.is_none:
             self.rigs: tuple[CameraRig, ...] = (self._nominal,)
         else:
-            self.rigs = draw_rigs(self._nominal, self._noise, self._num_rigs, self._generator)
+            self.rigs = sample_rigs(self._nominal, self._noise, self._num_rigs, self._generator)
 
     def begin_episode(self, world: int) -> None:
-        """Choose a car anew for every agent of one world."""
+        """Choose a random rig for every agent of one world."""
         self.choice[world] = torch.randint(len(self.rigs), self._shape[1:], generator=self._generator)
 
     def render(
         self, scene: Scene, viewers: Int[Tensor, " viewers"], channels: tuple[str, ...], backend: str
     ) -> Frame:
-        """What each viewer of the scene sees through its own cameras; `viewers` are flat indices world * agents +
-        agent, in the order of the scene's."""
+        """Images of each viewer through its own rig; `viewers` are flat indices world * agents + agent, in the order of
+        the scene's."""
         return render_each(scene, self.rigs, self.choice.flatten()[viewers], channels, backend)
 
     def state_dict(self) -> dict[str, Any]:
-        """What the agents have and which they will get, as tensors and numbers; nothing without noise."""
+        """Seed, choice of rigs and generator, as tensors and numbers; empty without noise."""
         if self._noise.is_none:
             return {}
         return {
@@ -58,7 +58,7 @@ class AgentRigs:
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue where `state_dict` was taken, with the same noise and number of rigs."""
+        """Continue where `state_dict` was taken. Raises ValueError for another noise or number of rigs."""
         if bool(state_dict) is self._noise.is_none:
             kept, asked = ("with", "without") if state_dict else ("without", "with")
             raise ValueError(

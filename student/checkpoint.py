@@ -1,4 +1,4 @@
-"""A trained student as one file: its architecture and its weights.
+"""A trained student as one file: its architecture, its weights, and the conventions it was trained under.
 
 Reads both the small files that `save_policy` writes and whole Lightning checkpoints of `StudentModule`.
 """
@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from gigapixel.run_folder.atomic import atomic_write
+from simulator.conventions import refuse_other, stamp
 from student.network.encoders import EncoderConfig
 from student.network.planner import PlannerConfig
 from student.network.policy import PolicyConfig, StudentPolicy
@@ -21,18 +23,19 @@ from student.network.policy import PolicyConfig, StudentPolicy
 logger = logging.getLogger(__name__)
 CONFIG_KEY = "student_policy_config"
 WEIGHTS_KEY = "student_policy"
+CONVENTIONS_KEY = "student_policy_conventions"
+"""`simulator.conventions.stamp()`; files of older versions have none and are accepted."""
 MODULE_PREFIX = "policy."
-"""`StudentModule` holds the policy under this attribute."""
+"""Prefix of the policy's weights in a checkpoint of `StudentModule`."""
 
 
 def save_policy(policy: StudentPolicy, path: str | os.PathLike[str]) -> None:
-    """Write architecture and weights; the file appears whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write architecture, weights and conventions to one file, atomically."""
     weights = {name: tensor.detach().cpu() for name, tensor in policy.state_dict().items()}
-    temporary = path.with_name(path.name + ".part")
-    torch.save({CONFIG_KEY: asdict(policy.config), WEIGHTS_KEY: weights}, temporary)
-    os.replace(temporary, path)
+    contents = {CONFIG_KEY: asdict(policy.config), WEIGHTS_KEY: weights, CONVENTIONS_KEY: stamp()}
+    # Through a file object: torch would otherwise store the temporary file's name, which differs between processes.
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        torch.save(contents, file)
 
 
 def load_policy(path: str | os.PathLike[str]) -> StudentPolicy:
@@ -45,16 +48,19 @@ def load_policy(path: str | os.PathLike[str]) -> StudentPolicy:
 
 
 def load_weights(policy: StudentPolicy, path: str | os.PathLike[str]) -> None:
-    """Put a file's weights into a policy that exists; refuses another architecture."""
+    """Load a file's weights into an existing policy. Raises ValueError for another architecture or other
+    conventions."""
     contents = _read(Path(path))
     check_architecture(contents, policy.config, Path(path))
     _load_weights(policy, _weights(contents, Path(path)), Path(path))
 
 
 def check_architecture(contents: dict[str, Any], wanted: PolicyConfig, path: Path) -> None:
-    """Refuse a file whose student is built differently from `wanted`."""
+    """Raises ValueError where a file's architecture differs from `wanted`, or where its conventions differ from
+    ours."""
     if CONFIG_KEY not in contents:
         raise ValueError(f"{path} is not a student checkpoint: it has no field {CONFIG_KEY}")
+    _check_conventions(contents, path)
     differences = _differences(asdict(config_from_dict(contents[CONFIG_KEY], path)), asdict(wanted))
     if differences:
         raise ValueError(
@@ -83,7 +89,13 @@ def _read(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(contents, dict) or CONFIG_KEY not in contents:
         raise ValueError(f"{path} is not a student policy file: it has no field {CONFIG_KEY}")
+    _check_conventions(contents, path)
     return contents
+
+
+def _check_conventions(contents: dict[str, Any], path: Path) -> None:
+    if CONVENTIONS_KEY in contents:
+        refuse_other(contents[CONVENTIONS_KEY], str(path))
 
 
 def _weights(contents: dict[str, Any], path: Path) -> dict[str, torch.Tensor]:
@@ -105,7 +117,7 @@ def _load_weights(policy: StudentPolicy, weights: dict[str, torch.Tensor], path:
 
 
 def _differences(stored: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
-    """Names and values that differ, ignoring where the backbone's first weights came from."""
+    """Names and values that differ; `pretrained` and `freeze_backbone` do not change the architecture."""
     found: list[str] = []
     for name, value in stored.items():
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Imitation losses and the errors reported beside them."""
+"""Imitation losses and the open-loop errors that are reported beside them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from simulator.angles import wrap_angle
+from student.batch import Label
 from student.network.policy import Plan
-from student.targets import Targets
-from student.trajectory import Trajectory, displacement_m, wrap_angle
+from student.trajectory import Trajectory, displacement_m
 
 
 @dataclass(frozen=True)
@@ -49,23 +50,23 @@ def action_cross_entropy(
 
 
 def imitation_loss(
-    plan: Plan, targets: Targets, config: LossConfig
+    plan: Plan, label: Label, weight: Float[Tensor, " batch"], config: LossConfig
 ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-    """The weighted loss and its named terms (each a weighted mean over the batch)."""
-    trajectory = weighted_mean(
-        pose_l1(plan.trajectory, targets.trajectory, config.yaw_weight_m), targets.weight
-    )
-    action = weighted_mean(action_cross_entropy(plan.action_logits, targets.action), targets.weight)
+    """The loss and its named terms, each a mean over the valid labels by `weight`; 0 where no label is valid."""
+    weight = weight * label.valid
+    trajectory = weighted_mean(pose_l1(plan.trajectory, label.trajectory, config.yaw_weight_m), weight)
+    action = weighted_mean(action_cross_entropy(plan.action_logits, label.action), weight)
     loss = trajectory + config.action_weight * action
     return loss, {"loss": loss, "loss_trajectory": trajectory, "loss_action": action}
 
 
 @torch.no_grad()
-def plan_errors(plan: Plan, targets: Targets) -> dict[str, Float[Tensor, ""]]:
-    """Unweighted errors: ADE and FDE in metres and the share of actions that match the teacher's."""
-    distance = displacement_m(plan.trajectory, targets.trajectory)
+def plan_errors(plan: Plan, label: Label) -> dict[str, Float[Tensor, ""]]:
+    """Unweighted errors over all labels of the batch, which must be valid: ADE and FDE in metres and the share of
+    actions that match the teacher's."""
+    distance = displacement_m(plan.trajectory, label.trajectory)
     return {
         "ade_m": distance.mean(),
         "fde_m": distance[:, -1].mean(),
-        "action_accuracy": (plan.actions() == targets.action).float().mean(),
+        "action_accuracy": (plan.actions() == label.action).float().mean(),
     }

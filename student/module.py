@@ -1,4 +1,4 @@
-"""The LightningModule: which loss, which optimiser, which numbers are logged. The mathematics is elsewhere."""
+"""The LightningModule: connects policy, loss, optimiser and logging."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import lightning
 import torch
 from torch import Tensor
 
-from student.checkpoint import CONFIG_KEY, check_architecture, load_weights
+from simulator.conventions import stamp
+from student.batch import Batch
+from student.checkpoint import CONFIG_KEY, CONVENTIONS_KEY, check_architecture, load_weights
 from student.losses import LossConfig, imitation_loss, plan_errors
 from student.network.policy import Plan, PolicyConfig, StudentPolicy
 from student.observation import Observation
-from student.targets import Batch
 
 ON_PROGRESS_BAR = ("student/train/ade_m", "student/data/beta", "student/data/agent_steps_per_s")
 
@@ -42,15 +43,15 @@ class OptimiserConfig:
 
 @runtime_checkable
 class Episode(Protocol):
-    """Something a policy can drive through, see `student.dagger.closed_loop.Episode`."""
+    """A closed-loop evaluation; `student.dagger.closed_loop.Episode` without loading JAX."""
 
     def drive(self, policy: StudentPolicy | None) -> dict[str, float | None]:
-        """Drive with this policy and return the flat metrics."""
+        """Evaluate the policy (None: the teacher) and return the flat metrics."""
         ...
 
 
 class StudentModule(lightning.LightningModule):
-    """Trains a `StudentPolicy` on the batches of `OnPolicyData`; validates and tests it by driving.
+    """Trains a `StudentPolicy` on the batches of `OnPolicyData`; validates and tests it in closed loop.
 
     Args:
         policy: Architecture of the student.
@@ -75,19 +76,19 @@ class StudentModule(lightning.LightningModule):
             load_weights(self.policy, weights)
 
     def forward(self, observation: Observation) -> Plan:
-        """The student's plan."""
+        """The policy's plan."""
         return self.policy(observation)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Imitate the teacher's trajectory and action."""
         plan = self.policy(batch.observation)
-        loss, terms = imitation_loss(plan, batch.targets, self.loss_config)
-        terms |= plan_errors(plan, batch.targets)
+        loss, terms = imitation_loss(plan, batch.label, batch.weight, self.loss_config)
+        terms |= plan_errors(plan, batch.label)
         self._log_all("student/train", {name: term.detach() for name, term in terms.items()}, len(batch))
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Log what the data module says of its collecting: beta, agent-steps, buffer, speed."""
+        """Log the data module's statistics: beta, agent-steps, buffer, speed."""
         statistics = getattr(getattr(self.trainer, "datamodule", None), "statistics", dict)()
         self._log_all("student/data", statistics, 1)
 
@@ -101,13 +102,13 @@ class StudentModule(lightning.LightningModule):
         self._log_all("student/test", self.test_results, 1)
 
     def predict_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
-        """What the student plans beside what the teacher would do, as tensors on the CPU."""
+        """The student's plans, the teacher's labels, and the command and ego inputs, as tensors on the CPU."""
         plan = self.policy(batch.observation)
         predictions = {
             "trajectory": plan.trajectory.poses,
             "action": plan.actions(),
-            "teacher_trajectory": batch.targets.trajectory.poses,
-            "teacher_action": batch.targets.action,
+            "teacher_trajectory": batch.label.trajectory.poses,
+            "teacher_action": batch.label.action,
             "command": batch.observation.command,
             "ego": batch.observation.ego,
         }
@@ -123,11 +124,13 @@ class StudentModule(lightning.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the architecture beside the weights, so that `load_policy` reads the checkpoint."""
+        """Add architecture and conventions, so that `load_policy` reads the checkpoint."""
         checkpoint[CONFIG_KEY] = asdict(self.policy.config)
+        checkpoint[CONVENTIONS_KEY] = stamp()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another architecture before its weights are tried."""
+        """Raises ValueError for a checkpoint of another architecture or other conventions, before its weights are
+        loaded."""
         check_architecture(checkpoint, self.policy.config, Path(str(self.trainer.ckpt_path)))
 
     def _log_all(self, prefix: str, values: dict[str, Any], batch_size: int) -> None:

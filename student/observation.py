@@ -1,13 +1,13 @@
-"""What the student sees: camera pictures, its own motion, a navigation command, and how it should behave.
+"""The student's input: camera images, ego motion, a navigation command and the reward conditioning.
 
-Every constant that scales a physical quantity into a network input lives in this file, so that the
-simulator bridge and the real-data reader cannot disagree about them.
+Every constant that scales a physical quantity into a network input is defined here, for the simulator bridge and the
+reader of real data alike.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import IntEnum
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from simulator.conventions import NUM_TRAITS, STANDSTILL_MPS
+from student.tensor_batch import TensorBatch
 
 EGO_SCALES: dict[str, float] = {
     "speed_mps": 10.0,
@@ -45,29 +46,17 @@ class Command(IntEnum):
 
 
 @dataclass(frozen=True)
-class Observation:
+class Observation(TensorBatch):
     """Inputs of a batch of agents; each field has a leading [batch]."""
 
     images: UInt8[Tensor, "batch cameras height width 3"]  # RGB
-    camera_mask: Bool[Tensor, "batch cameras"]  # False: the camera is missing, its picture is ignored
+    camera_mask: Bool[Tensor, "batch cameras"]  # False: the camera is missing, its image is ignored
     ego: Float[Tensor, "batch ego"]  # EGO_SCALES order, already scaled
     command: Float[Tensor, "batch commands"]  # one-hot over Command
-    conditioning: Float[Tensor, "batch conditioning"]  # driver traits in [-1, 1]
-
-    def __len__(self) -> int:
-        return self.images.shape[0]
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Observation:
-        """The same observation on another device."""
-        moved = {f.name: getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)}
-        return Observation(**moved)
-
-    def __getitem__(self, index: Tensor | slice) -> Observation:
-        """Rows of the batch by slice, integer tensor [n] or boolean tensor [batch]."""
-        return Observation(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+    conditioning: Float[Tensor, "batch conditioning"]  # reward conditioning, scaled to [-1, 1]
 
     def validate(self) -> None:
-        """Refuse wrong widths, commands that are not one-hot and numbers that are not finite."""
+        """Raises ValueError for wrong widths, commands that are not one-hot and numbers that are not finite."""
         for name, want in (
             ("ego", EGO_FEATURES),
             ("command", len(Command)),
@@ -83,13 +72,6 @@ class Observation:
             raise ValueError("Observation.command must be one-hot: exactly one 1 per row")
 
 
-def concatenate(parts: list[Observation]) -> Observation:
-    """Join batches along the batch axis."""
-    return Observation(
-        **{f.name: torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Observation)}
-    )
-
-
 def ego_features(
     speed_mps: Float[Tensor, " batch"],
     acceleration_mps2: Float[Tensor, " batch"],
@@ -97,7 +79,8 @@ def ego_features(
     steering_rad: Float[Tensor, " batch"],
     size_m: Float[Tensor, "batch 3"],
 ) -> Float[Tensor, "batch ego"]:
-    """The scaled ego vector; size is length, width, height; steering is the bicycle's front wheel angle."""
+    """The scaled ego vector in the order of EGO_SCALES; size is length, width, height; steering is the front wheel
+    angle of the bicycle model."""
     stopped = (speed_mps.abs() < STANDSTILL_MPS).float()
     motion = [speed_mps, acceleration_mps2, lateral_acceleration_mps2, steering_rad]
     columns = torch.stack([*motion, *size_m.unbind(-1), stopped], dim=-1)

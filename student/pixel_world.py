@@ -1,6 +1,6 @@
-"""`PixelWorld`: batched simulator worlds that a student sees through cameras and drives, with a teacher to ask.
+"""`PixelWorld`: batched simulator worlds with camera observations, labels of the teacher, and control by plans.
 
-Besides `student/bridge.py` this is the only file of the room that knows the simulator and the teacher.
+Besides `student/bridge` this is the only file of the room that imports the simulator and the teacher.
 """
 
 from __future__ import annotations
@@ -18,25 +18,35 @@ from jaxtyping import Array, Bool, Float, Int
 from torch import Tensor
 
 from renderer import CalibrationNoise, CameraRig, Scene
+from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.conventions import NUM_POSES, POSE_SPACING_S
-from simulator.dynamics.jerk_tracking import track
+from simulator.dynamics.bicycle import rear_poses
+from simulator.dynamics.jerk_actions import JERK_ACTIONS
+from simulator.dynamics.mixed_actions import MixedAction, MixedActions
+from simulator.dynamics.trajectory_actions import TRAJECTORY_ACTIONS, TrajectoryAction
 from simulator.metrics.summary import summarise
 from simulator.reset.log_scenario import ReplayConfig
-from simulator.reset.map_set import load_places
-from simulator.reset.reset import RecordedStarts, begin, load_starts
-from simulator.rollout import has_ended, needs_reset, select_worlds, step_worlds
+from simulator.reset.map_set import load_map_set
+from simulator.reset.mixed_reset import LogInitialStates, load_log_initial_states, reset_mixed
+from simulator.rollout import Step, has_ended, needs_reset, rollout, step_fn_of
 from simulator.state import WorldState
-from student import bridge
 from student.agent_rigs import AgentRigs
+from student.batch import Label
+from student.bridge.dlpack import to_jax, to_torch
+from student.bridge.ground import ground_library
+from student.bridge.scene import RenderInputs, ego_inputs, light_table, render_inputs, scene_of_worlds
 from student.observation import Observation
-from student.targets import Targets
 from student.trajectory import Trajectory
 from teacher.evaluation.logs import LOG_ROUTE_STATIONS
-from teacher.label import Label, label
-from teacher.observation.observe import observe
+from teacher.label import Label as TeacherLabel
+from teacher.label import label
+from teacher.observation.observe import observe_worlds
 from teacher.policy import Policy, load_policy
-from teacher.reward import careful_traits
+from teacher.reward import default_traits
+
+JERKS_OR_TRAJECTORIES = MixedActions((JERK_ACTIONS, TRAJECTORY_ACTIONS))
+"""How agents move while the teacher drives some of them and the student plans for the others."""
 
 
 @dataclass(frozen=True)
@@ -44,25 +54,30 @@ class PixelWorldConfig:
     """Worlds for a student. Physics, lights and dynamics are those that the teacher was trained in.
 
     A map is a town or a pack of recorded scenes (`womd.h5`, `womd.h5:train`, `womd.h5:NAME`, see
-    `simulator.reset.map_set`). A world stays in its town, or with its pack: worlds of one pack begin with its scenes
-    in turn, and draw one anew for every episode after that.
+    `simulator.reset.map_set`). A world keeps its town or its pack: worlds of one pack start with its scenes in turn,
+    and draw one at random for every later episode.
+
+    `drive_with` selects the head of the student that drives. With `trajectory` a trajectory is planned every `plan_s`
+    and tracked until the next one. With `actions` the student is given a new observation, and its most likely jerk
+    action is applied, at every simulator step (`timestep_s` of the teacher's simulator); labels are still made every
+    `plan_s`. Any command takes it, for example `gigapixel student test --data.world.drive_with actions`.
     """
 
-    maps: tuple[str, ...] = ("Town01", "Town02", "Town03", "Town04", "Town05")  # dealt over the worlds
+    maps: tuple[str, ...] = ("Town01", "Town02", "Town03", "Town04", "Town05")  # assigned to worlds in turn
     replay: ReplayConfig | None = field(default_factory=ReplayConfig)  # of scenes; none: spawn as in towns
     num_worlds: int = 8
     num_agents: int = 16  # per world
     episode_s: float = 30.0  # training resets a world after it
     num_goals: int = 3
     goal_spacing_m: tuple[float, float] = (40.0, 80.0)
-    careful_share: float = 1.0  # share of worlds whose drivers all have the careful traits that are evaluated
+    careful_share: float = 1.0  # share of worlds whose agents all have the default (evaluation) conditioning
     teacher: str = "pretrained"  # policy file of the teacher, or "pretrained"
-    teacher_greedy: bool = False  # the teacher takes its likeliest action when it drives (labels always do)
-    drive_with: Literal["trajectory", "actions"] = "trajectory"  # which head of the student drives
+    teacher_greedy: bool = False  # the teacher drives by its most likely action (labels always do)
+    drive_with: Literal["trajectory", "actions"] = "trajectory"  # head of the student that drives, see above
     plan_s: float = 0.5  # time between two plans (2 Hz), a multiple of 0.5 s
     cameras: str | None = None  # camera file such as configs/cameras/nuplan.yaml; none: nuPlan's four
-    calibration_noise: CalibrationNoise = field(default_factory=CalibrationNoise)  # of agents' cars; none
-    calibration_rigs: int = 8  # cars that differ, if there is noise; each costs a call of the renderer
+    calibration_noise: CalibrationNoise = field(default_factory=CalibrationNoise)  # of each agent; none
+    calibration_rigs: int = 8  # perturbed rigs, if there is noise; each costs a call of the renderer
     height_px: int = 54
     width_px: int = 96
     backend: str = "auto"  # of the renderer
@@ -85,8 +100,14 @@ class PixelWorldConfig:
 
 
 class PixelWorld:
-    """Worlds in lockstep. `viewers` are the agents that drive now, as flat indices world * agents + agent;
-    observations, labels and plans are in their order."""
+    """Batched worlds that advance together.
+
+    Attributes:
+        ego_agents: Flat indices world * num_agents + agent of the agents that drive now, [ego_agents] int64 on the
+            CPU. Observations, labels, trajectories and actions are in their order.
+        teacher_mask: Agents that the teacher drives, [worlds, agents] bool, see `assign_teacher`.
+        agent_steps: Steps driven since the last `reset`, summed over agents.
+    """
 
     def __init__(
         self, config: PixelWorldConfig, device: torch.device | str = "cpu", teacher: Policy | None = None
@@ -108,127 +129,131 @@ class PixelWorld:
         self._rigs = AgentRigs(
             self.rig, config.calibration_noise, config.calibration_rigs, config.num_worlds, config.num_agents
         )
-        self.places = load_places(config.maps)
-        self.places.check_capacity(config.num_agents, replayed=config.replay is not None)
-        self.atlas = self.places.atlas
-        if config.replay is not None and self.places.recorded:
+        self.map_set = load_map_set(config.maps)
+        self.map_set.check_capacity(config.num_agents, replayed=config.replay is not None)
+        self.atlas = self.map_set.atlas
+        if config.replay is not None and self.map_set.log_maps:
             stations = max(self.simulator.route_stations, LOG_ROUTE_STATIONS)
             self.simulator = replace(self.simulator, route_stations=stations)
-        self._starts = load_starts(self.places, self.simulator, config.replay)
-        self.ground = bridge.ground_library(self.places.road_maps).to(self.device)
-        self.lights = bridge.light_table(self.atlas, self.device)
+        self._starts = load_log_initial_states(self.map_set, self.simulator, config.replay)
+        self.ground = ground_library(self.map_set.road_maps).to(self.device)
+        self.lights = light_table(self.atlas, self.device)
         # Compiled functions are shared between worlds of one size, whatever their episodes' length.
         self._rules = replace(self.simulator, episode_s=SimulatorConfig.episode_s)
         self.reset(0)
 
     def reset(self, seed: int, stagger: bool = False) -> None:
-        """Fresh episodes in every world; `stagger` starts each at another age, so that they do not end together."""
+        """New episodes in every world; with `stagger` each starts at a random step, so that they do not end
+        together."""
         self._key, age_key = jax.random.split(jax.random.key(seed))
         self._rigs.reset(seed)
-        worlds = [self._fresh(index, in_turn=True) for index in range(self.config.num_worlds)]
+        worlds = [self._new_episode(index, in_turn=True) for index in range(self.config.num_worlds)]
         self.state: WorldState = _committed(jax.tree.map(lambda *leaves: jnp.stack(leaves), *worlds))
         if stagger:
             age = jax.random.randint(age_key, (self.config.num_worlds,), 0, self.simulator.episode_steps)
-            age = jnp.where(self._replays, 0, age)  # a recording starts where it starts
+            age = jnp.where(self._replays, 0, age)  # a log is replayed from its start
             self.state = self.state.replace(step=_committed(age))
         self.agent_steps = 0
-        self.draw_drivers(0.0)
-        self._look()
+        self.assign_teacher(0.0)
+        self._refresh()
 
     def reset_finished(self) -> int:
-        """Fresh episodes where one, or its recording, is over or at least 40 % of the agents stopped driving; returns
-        how many."""
+        """New episodes in worlds whose episode or log has ended or where at least 40 % of the agents no longer drive;
+        returns how many."""
         finished = np.flatnonzero(np.asarray(needs_reset(self.state, self.simulator)))
         for index in finished:
-            self.state = _put(self.state, self._fresh(int(index), in_turn=False), index)
+            self.state = _replace_world(self.state, self._new_episode(int(index), in_turn=False), index)
         if len(finished):
-            self._look()
+            self._refresh()
         return len(finished)
 
-    def _fresh(self, index: int, in_turn: bool) -> WorldState:
-        """A new episode for one world: it stays in its town or with its pack, in the scene whose turn it is or a random
-        one; its agents get other cameras."""
+    def _new_episode(self, index: int, in_turn: bool) -> WorldState:
+        """A new episode of one world in its town, or in a scene of its pack: the next `in_turn`, else a random one. Its
+        agents' rigs are drawn again."""
         self._rigs.begin_episode(index)
-        turn, entry = divmod(index, len(self.places.entries))
-        maps = self.places.entries[entry]
+        turn, entry = divmod(index, len(self.map_set.entries))
+        maps = self.map_set.entries[entry]
         if in_turn:
             turn %= len(maps)
             maps = maps[turn : turn + 1]
         bounds = jnp.asarray([maps.start, maps.stop], jnp.int32)
         share = self.config.careful_share
-        return _fresh_world(self._next_key(), self.atlas, bounds, share, self._rules, self._starts)
+        return _reset_world(self._next_key(), self.atlas, bounds, share, self._rules, self._starts)
 
-    def draw_drivers(self, beta: float) -> None:
-        """Decide for every agent, with probability `beta`, that the teacher drives it from now on."""
+    def assign_teacher(self, beta: float) -> None:
+        """From now on the teacher drives each agent with probability `beta`, drawn independently."""
         shape = (self.config.num_worlds, self.config.num_agents)
-        self._by_teacher = jax.random.bernoulli(self._next_key(), beta, shape)
+        self.teacher_mask = jax.random.bernoulli(self._next_key(), beta, shape)
         self._beta = beta
 
     @property
     def teacher_drives_all(self) -> bool:
-        """Whether no agent is left to the student."""
+        """Whether the teacher drives all agents."""
         return self._beta >= 1.0
 
-    def scene(self, agents: Int[Tensor, " viewers"] | None = None) -> Scene:
-        """The worlds now, as `agents` (flat indices) see them, driving or not; as the viewers do by default. It shares
-        memory with the state, see `bridge.scene`."""
-        viewers = self._viewers if agents is None else agents
-        return bridge.scene(self.state, self._seen, self.lights, self.ground, viewers)
+    def scene(self, agents: Int[Tensor, " agents"] | None = None) -> Scene:
+        """The worlds now, viewed by `agents` (flat indices), driving or not; by default by the ego agents. It shares
+        memory with the state, see `scene_of_worlds`."""
+        viewers = self._ego_agents if agents is None else agents
+        return scene_of_worlds(self.state, self._render_inputs, self.lights, self.ground, viewers)
 
     def observe(self) -> Observation:
-        """What every viewer sees now."""
-        images = self._rigs.render(self.scene(), self.viewers, ("rgb",), self.config.backend).rgb
+        """The observation of every ego agent now."""
+        images = self._rigs.render(self.scene(), self.ego_agents, ("rgb",), self.config.backend).rgb
         mask = torch.ones(images.shape[:2], dtype=torch.bool, device=self.device)
-        return Observation(images, mask, *self._of_viewers(bridge.ego_inputs(self.state, self._seen)))
+        return Observation(images, mask, *self._ego_rows(ego_inputs(self.state, self._render_inputs)))
 
-    def label(self) -> Targets:
-        """The teacher's future and action for every viewer; weight 1 where the label is valid, else 0.
+    def label(self) -> Label:
+        """The teacher's label for every ego agent: its trajectory over the next 4 s and its action now.
 
-        Valid means that the agent still drives after the forked 4 s: it neither crashed, left the road nor arrived.
+        A label is valid if the agent still drives after the forked 4 s: it neither crashed, left the road nor arrived.
         """
-        found = _label(self._next_key(), self.state, self.teacher, self.atlas, self._rules)
-        answer = (found.trajectory, found.action, found.valid)
-        poses, action, valid = self._of_viewers([bridge.to_torch(part).flatten(0, 1) for part in answer])
-        return Targets(Trajectory(poses), action.long(), valid.float())
+        forked = _label(self._next_key(), self.state, self.teacher, self.atlas, self._rules)
+        arrays = (forked.trajectory, forked.valid, forked.action)
+        poses, valid, action = self._ego_rows([to_torch(part).flatten(0, 1) for part in arrays])
+        return Label(Trajectory(poses), valid, action.long())
 
     def follow(self, trajectory: Trajectory | None) -> None:
-        """Drive until the next plan: the teacher its own agents, the others by tracking the viewers' trajectories.
+        """Drive until the next plan: agents of the teacher by its actions, the others by tracking the trajectories of
+        the ego agents.
 
-        Without trajectories nobody may be left to the student.
+        Raises ValueError for trajectories of another number of poses or agents or with poses that are not finite, and
+        for None unless the teacher drives all agents.
         """
-        plan = torch.zeros(self._num_flat, NUM_POSES, 3, device=self._viewers.device)
+        plan = None
         if trajectory is not None:
-            axles = bridge.to_torch(self._seen.rear_axle).flatten(0, 1)[self._viewers]
-            poses = self._checked(trajectory.poses).to(axles.device)
-            plan[self._viewers] = Trajectory(poses).in_world(axles)
+            trajectory.validate()
+            plan = torch.zeros(self._num_flat, NUM_POSES, 3, device=self._ego_agents.device)
+            plan[self._ego_agents] = self._checked(trajectory.poses).to(plan.device)
         elif not self.teacher_drives_all:
             raise ValueError(
-                "no trajectories were given, but some agents are left to the student; see draw_drivers"
+                "no trajectories were given, but the student drives some agents; see assign_teacher"
             )
         self._advance(plan, None, self.steps_per_plan)
 
-    def act(self, action: Int[Tensor, " viewers"]) -> None:
-        """Drive one simulator step with the viewers' discrete actions."""
-        flat = torch.zeros(self._num_flat, dtype=torch.int32, device=self._viewers.device)
-        flat[self._viewers] = self._checked(action).to(flat.device, torch.int32)
+    def act(self, action: Int[Tensor, " ego_agents"]) -> None:
+        """Drive one simulator step: agents of the teacher by its actions, the others by the jerk actions (0..11) of the
+        ego agents."""
+        flat = torch.zeros(self._num_flat, dtype=torch.int32, device=self._ego_agents.device)
+        flat[self._ego_agents] = self._checked(action).to(flat.device, torch.int32)
         self._advance(None, flat, 1)
 
     def metrics(self) -> dict[str, float | None]:
         """The flat closed-loop metrics of the episodes so far."""
         logged_m = None
-        if self._starts is not None:  # a recorded driver's only goal is its log's last place
+        if self._starts is not None:  # the only goal of a logged agent is the end of its log
             logged_m = jnp.where(self._replays[:, None], self.state.scenario.goal_m[..., 0], 0.0)
         return summarise(self.state, self.agent_steps, 0.0, logged_m).to_json()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything the future depends on, as tensors."""
+        """Everything that later steps depend on, as tensors and numbers."""
         leaves = [torch.from_numpy(np.array(leaf)) for leaf in jax.tree.leaves(self.state)]
         key = torch.from_numpy(np.array(jax.random.key_data(self._key)).view(np.int32))
         rigs = self._rigs.state_dict()
         return {"leaves": leaves, "key": key, "agent_steps": self.agent_steps, "rigs": rigs}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue where `state_dict` was taken; the worlds must have the same shape."""
+        """Continue where `state_dict` was taken. Raises ValueError for worlds of another shape."""
         here, treedef = jax.tree.flatten(self.state)
         stored = state_dict["leaves"]
         if [tuple(leaf.shape) for leaf in stored] != [leaf.shape for leaf in here]:
@@ -236,42 +261,41 @@ class PixelWorld:
                 "the checkpoint holds worlds of another size than the config asks for; resume with the same "
                 "num_worlds, num_agents and num_goals"
             )
-        self._rigs.load_state_dict(state_dict.get("rigs", {}))  # older checkpoints know no noise
+        self._rigs.load_state_dict(state_dict.get("rigs", {}))  # older checkpoints have no noise
         self.state = _committed(jax.tree.unflatten(treedef, [jnp.array(leaf.numpy()) for leaf in stored]))
         self._key = jax.random.wrap_key_data(jnp.asarray(state_dict["key"].numpy().view(np.uint32)))
         self.agent_steps = state_dict["agent_steps"]
-        self._look()
+        self._refresh()
 
     def _advance(self, plan: Tensor | None, action: Tensor | None, num_steps: int) -> None:
         shape = (self.config.num_worlds, self.config.num_agents)
         inputs = [
-            None if part is None else bridge.to_jax(part).reshape(*shape, *part.shape[1:])
-            for part in (plan, action)
+            None if part is None else to_jax(part).reshape(*shape, *part.shape[1:]) for part in (plan, action)
         ]
         self.state, taken = _drive(
-            self._next_key(), self.state, self._by_teacher, *inputs, self.teacher, self.atlas, self._rules,
+            self._next_key(), self.state, self.teacher_mask, *inputs, self.teacher, self.atlas, self._rules,
             num_steps=num_steps, teacher_drives=self._beta > 0, greedy=self.config.teacher_greedy,
         )  # fmt: skip
         self.agent_steps += int(taken)
-        self._look()
+        self._refresh()
 
-    def _look(self) -> None:
-        """Refresh what the pictures are drawn from, and who looks: whoever drives, until the recording is over."""
-        self._seen, drives = _look(self.state, self.lights.stops, self.atlas, self._rules)
-        self._viewers = bridge.to_torch(drives).flatten().nonzero()[:, 0]  # where the worlds are
-        self.viewers = self._viewers.cpu()
+    def _refresh(self) -> None:
+        """Update the render inputs and the ego agents; an agent is no ego agent once its log has ended."""
+        self._render_inputs, drives = _render_inputs(self.state, self.lights.stops, self.atlas, self._rules)
+        self._ego_agents = to_torch(drives).flatten().nonzero()[:, 0]  # on the worlds' device
+        self.ego_agents = self._ego_agents.cpu()
 
     def _next_key(self) -> Array:
         self._key, key = jax.random.split(self._key)
         return key
 
-    def _of_viewers(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        """The viewers' rows of tensors [worlds * agents, ...] from the worlds' device, on the student's."""
-        return [part[self._viewers].to(self.device) for part in parts]
+    def _ego_rows(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """The ego agents' rows of tensors [worlds * agents, ...] from the worlds' device, on the student's."""
+        return [part[self._ego_agents].to(self.device) for part in parts]
 
     @property
     def _replays(self) -> Bool[Array, " worlds"]:
-        """Worlds that replay a recording now."""
+        """Worlds that replay a log now."""
         if self._starts is None:
             return jnp.zeros(self.config.num_worlds, bool)
         return self._starts.row[self.state.map_id] >= 0
@@ -281,54 +305,57 @@ class PixelWorld:
         return self.config.num_worlds * self.config.num_agents
 
     def _checked(self, values: Tensor) -> Tensor:
-        if len(values) != len(self.viewers):
-            raise ValueError(f"{len(values)} plans were given for {len(self.viewers)} driving agents")
+        if len(values) != len(self.ego_agents):
+            raise ValueError(f"{len(values)} plans were given for {len(self.ego_agents)} driving agents")
         return values
 
 
 @partial(jax.jit, static_argnames="rules")
-def _fresh_world(
+def _reset_world(
     key: Array,
-    atlas: Any,
+    atlas: RoadAtlas,
     maps: Int[Array, " 2"],
     careful_share: Array | float,
     rules: SimulatorConfig,
-    starts: RecordedStarts | None,
+    starts: LogInitialStates | None,
 ) -> WorldState:
-    """One new episode on one of the maps from the first to before the second of `maps`; with probability
-    `careful_share` all its drivers are careful."""
+    """A new episode on a random map of maps[0] <= map < maps[1]; with probability `careful_share` all its agents have
+    the default conditioning."""
     world_key, share_key, map_key = jax.random.split(key, 3)
     map_id = jax.random.randint(map_key, (), maps[0], maps[1])
-    world = begin(world_key, atlas, map_id, rules, starts)
-    careful = jax.random.bernoulli(share_key, careful_share)
-    traits = jnp.where(careful, careful_traits(), world.scenario.traits)
-    return world.replace(scenario=world.scenario.replace(traits=traits))
+    world = reset_mixed(world_key, atlas, map_id, rules, starts)
+    default = jax.random.bernoulli(share_key, careful_share)
+    traits = jnp.where(default, default_traits(), world.scenario.traits)
+    return replace(world, scenario=replace(world.scenario, traits=traits))
 
 
 @jax.jit
-def _put(worlds: WorldState, world: WorldState, index: Array) -> WorldState:
-    """`worlds` with one of them replaced."""
+def _replace_world(worlds: WorldState, world: WorldState, index: Array) -> WorldState:
+    """`worlds` with the one at `index` replaced by `world`."""
     return jax.tree.map(lambda all_leaves, leaf: all_leaves.at[index].set(leaf), worlds, world)
 
 
 def _committed(tree: Any) -> Any:
-    """The same arrays, bound to their device: what comes out of DLPack is, and a mixture would compile twice."""
+    """The same arrays, committed to their device: arrays from DLPack are, and other inputs would compile again."""
     return jax.device_put(tree, jax.devices()[0])
 
 
 @partial(jax.jit, static_argnames="rules")
-def _look(
-    state: WorldState, stops: Int[Array, "maps lights"], atlas: Any, rules: SimulatorConfig
-) -> tuple[bridge.Drawable, Bool[Array, "worlds agents"]]:
-    """What pictures are drawn from, and who drives."""
-    return bridge.drawable(state, stops, atlas, rules), state.active & ~has_ended(state)[:, None]
+def _render_inputs(
+    state: WorldState, stops: Int[Array, "maps lights"], atlas: RoadAtlas, rules: SimulatorConfig
+) -> tuple[RenderInputs, Bool[Array, "worlds agents"]]:
+    """Inputs of the renderer, and the mask of agents that drive."""
+    return render_inputs(state, stops, atlas, rules), state.active & ~has_ended(state)[:, None]
 
 
 @partial(jax.jit, static_argnames="rules")
-def _label(key: Array, state: WorldState, teacher: Policy, atlas: Any, rules: SimulatorConfig) -> Label:
-    """Labels in worlds of this size: the fork obeys the same rules as the world it leaves, and keeps no figures."""
+def _label(
+    key: Array, state: WorldState, teacher: Policy, atlas: RoadAtlas, rules: SimulatorConfig
+) -> TeacherLabel:
+    """Labels of all agents; the fork runs under the rules of these worlds, without detailed metrics."""
     plain = replace(rules, detailed_metrics=False)
-    return label(key, state.replace(conduct=None), teacher.replace(simulator=plain), atlas, greedy=True)
+    state, teacher = replace(state, driving_quality=None), replace(teacher, simulator=plain)
+    return label(key, state, teacher, atlas, greedy=True)
 
 
 @partial(jax.jit, static_argnames=("rules", "num_steps", "teacher_drives", "greedy"))
@@ -339,39 +366,44 @@ def _drive(
     plan: Float[Array, "worlds agents poses 3"] | None,
     action: Int[Array, "worlds agents"] | None,
     teacher: Policy,
-    atlas: Any,
+    atlas: RoadAtlas,
     rules: SimulatorConfig,
     num_steps: int,
     teacher_drives: bool,
     greedy: bool,
 ) -> tuple[WorldState, Int[Array, ""]]:
-    """`num_steps` steps of all worlds; returns the last state and the agent-steps taken.
+    """Drives all worlds for `num_steps` steps; returns the last state and the agent-steps taken.
 
-    Every agent acts by the teacher where `by_teacher`, else by tracking its plan (rear-axle poses in the world
-    frame) or by its action. `teacher_drives` says at compile time whether the teacher is needed at all. Worlds whose
-    recording is over stand still.
+    Agents act by the teacher where `by_teacher`; the others follow their plan (rear-axle poses seen from where they
+    are now, `simulator.dynamics.trajectory_actions`) or, without plans, take their jerk action. `teacher_drives` says
+    at compile time whether the teacher is evaluated at all. Worlds whose log has ended do not change.
     """
+    start = rear_poses(state)
 
-    def one(
-        carry: tuple[WorldState, Array], inputs: tuple[Array, Array]
-    ) -> tuple[tuple[WorldState, Array], None]:
-        world, taken = carry
-        act_key, index = inputs
-        chosen = action
+    def policy_fn(worlds: WorldState, inputs: tuple[Array, Array]) -> Any:
+        key, index = inputs
+        followed = None
         if plan is not None:
-            since = index.astype(jnp.float32) * rules.timestep_s
-            chosen = jax.vmap(track, (0, 0, None, None))(world, plan, since, rules)
-        if teacher_drives:
-            seen = jax.vmap(observe, (0, None, None, None))(world, atlas, rules, teacher.observation)
-            chosen = jnp.where(by_teacher, teacher.act(seen, act_key, greedy), chosen)
-        following, _ = step_worlds(world, chosen, atlas, rules)
-        drives = world.active
-        if world.scenario.logged is not None:
-            goes_on = ~has_ended(world)
-            following = select_worlds(goes_on, following, world)
-            drives = drives & goes_on[:, None]
-        return (following, taken + drives.sum()), None
+            age_s = jnp.broadcast_to(index.astype(jnp.float32) * rules.timestep_s, by_teacher.shape)
+            followed = TrajectoryAction(plan, start, age_s)
+        if not teacher_drives:
+            return action if followed is None else followed
+        observation = observe_worlds(worlds, atlas, rules, teacher.observation)
+        jerks = teacher.act(observation, key, greedy)
+        if followed is None:
+            return jerks if action is None else jnp.where(by_teacher, jerks, action)
+        return MixedAction(jnp.where(by_teacher, 0, 1), (jerks, followed))
 
-    start = (state, jnp.zeros((), jnp.int32))
-    (state, taken), _ = jax.lax.scan(one, start, (jax.random.split(key, num_steps), jnp.arange(num_steps)))
-    return state, taken
+    def record(step: Step) -> Int[Array, ""]:
+        acts = step.state.active
+        if step.state.scenario.log is not None:
+            acts = acts & ~has_ended(step.state)[:, None]
+        return acts.sum()
+
+    model = JERK_ACTIONS
+    if plan is not None:
+        model = JERKS_OR_TRAJECTORIES if teacher_drives else TRAJECTORY_ACTIONS
+    step_fn = step_fn_of(atlas, rules, model, stop=None if state.scenario.log is None else has_ended)
+    inputs = (jax.random.split(key, num_steps), jnp.arange(num_steps))
+    state, acts = rollout(policy_fn, step_fn, state, inputs, record)
+    return state, acts.sum()

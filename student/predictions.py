@@ -1,4 +1,4 @@
-"""Plans of a whole prediction run, beside what the teacher would do, as one HDF5 file."""
+"""The student's plans and the teacher's labels of a prediction run, as one HDF5 file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DAgger's mixture: who drives, and how the teacher's share falls with experience."""
+"""DAgger's beta schedule: the probability that the teacher drives, by agent-steps of experience."""
 
 from __future__ import annotations
 

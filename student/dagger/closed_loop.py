@@ -1,4 +1,4 @@
-"""One decision of a student in a world, and closed-loop evaluation made of many."""
+"""One plan of the student carried out in a `PixelWorld`, and closed-loop evaluation by repeating it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from student.batch import Label
 from student.losses import plan_errors
 from student.network.policy import Plan, StudentPolicy
 from student.observation import Observation
-from student.targets import Batch
 
 if TYPE_CHECKING:  # the world loads JAX; a policy and its errors do not need it
     from student.pixel_world import PixelWorld
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the world loads JAX; a policy and its errors do not need it
 class EvaluationConfig:
     """A closed-loop evaluation."""
 
-    maps: tuple[str, ...] = ("Town10HD",)  # worlds are dealt over these towns in turn
+    maps: tuple[str, ...] = ("Town10HD",)  # assigned to the worlds in turn
     num_worlds: int = 8
     seconds: float = 30.0
     seed: int = 1000
@@ -45,10 +45,11 @@ def plan_for(policy: StudentPolicy, observation: Observation) -> Plan:
 
 
 def advance(world: PixelWorld, policy: StudentPolicy | None, observation: Observation | None) -> Plan | None:
-    """Drive every active agent until its next plan; agents given to the teacher follow the teacher.
+    """Advance the worlds to the time of the next plan; the teacher drives the agents assigned to it.
 
-    With `drive_with: trajectory` the plan made from `observation` is tracked. With `actions` the student looks
-    and acts at every simulator step. Without a policy the teacher must drive everyone. Returns the first plan.
+    With `drive_with: trajectory` the trajectory planned from `observation` is tracked. With `actions` the student is
+    given a new observation and its most likely action is applied at every simulator step. Without a policy the teacher
+    must drive all agents. Returns the plan made from `observation`, None where the teacher drives all agents.
     """
     if policy is None or observation is None or world.teacher_drives_all:
         world.follow(None)
@@ -66,42 +67,42 @@ def advance(world: PixelWorld, policy: StudentPolicy | None, observation: Observ
 
 
 class Episode:
-    """A seeded evaluation that a policy can drive through: the one item of validation and test loaders."""
+    """A closed-loop evaluation from a fixed seed: the only item of validation and test loaders."""
 
     def __init__(self, world: PixelWorld, config: EvaluationConfig) -> None:
         self.world = world
         self.config = config
 
     def drive(self, policy: StudentPolicy | None) -> dict[str, float | None]:
-        """The flat closed-loop metrics plus mean open-loop errors; no policy: the teacher drives."""
+        """The flat closed-loop metrics and the mean open-loop errors of the policy; None: of the teacher, without
+        errors."""
         started = time.perf_counter()
         world, training = self.world, policy is not None and policy.training
         if policy is not None:
             policy.eval()
         world.reset(self.config.seed)
-        world.draw_drivers(0.0 if policy is not None else 1.0)
+        world.assign_teacher(0.0 if policy is not None else 1.0)
         errors: list[tuple[float, dict[str, float]]] = []
         for decision in range(round(self.config.seconds / world.config.plan_s)):
-            if not len(world.viewers):
+            if not len(world.ego_agents):
                 break
             observation = world.observe() if policy is not None else None
             labelled = self.config.label_every and not decision % self.config.label_every
-            batch = Batch(observation, world.label()) if labelled and observation is not None else None
+            label = world.label() if labelled and observation is not None else None
             plan = advance(world, policy, observation)
-            if batch is not None and plan is not None:
-                errors.append(_errors(plan, batch))
+            if label is not None and plan is not None:
+                errors.append(_errors(plan, label))
         if policy is not None:
             policy.train(training)
         return world.metrics() | _mean(errors) | {"wall_s": time.perf_counter() - started}
 
 
-def _errors(plan: Plan, batch: Batch) -> tuple[float, dict[str, float]]:
+def _errors(plan: Plan, label: Label) -> tuple[float, dict[str, float]]:
     """Number of valid labels and the mean errors over them."""
-    valid = batch.targets.weight > 0
+    valid = label.valid
     if not valid.any():
         return 0.0, {}
-    targets = batch.targets[valid]
-    errors = plan_errors(plan[valid].to(targets.weight.device), targets)
+    errors = plan_errors(plan[valid].to(valid.device), label[valid])
     return float(valid.sum()), {name: float(value) for name, value in errors.items()}
 
 

@@ -1,4 +1,4 @@
-"""Self-play DAgger as a LightningDataModule: drive, label what was visited, remember, serve batches."""
+"""Self-play DAgger as a LightningDataModule: drive, label the visited states, store them, serve batches."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ import lightning
 import torch
 
 from renderer import CalibrationNoise
+from student.batch import TURN_WEIGHT, Batch, turn_weights
 from student.dagger.beta_schedule import BetaSchedule
 from student.dagger.closed_loop import Episode, EvaluationConfig, advance
 from student.dagger.replay_buffer import ReplayBuffer
 from student.network.policy import StudentPolicy
 from student.observation import Command, one_hot_command
 from student.pixel_world import PixelWorld, PixelWorldConfig
-from student.targets import TURN_WEIGHT, Batch, turn_weights
 
 
 class OnPolicyData(lightning.LightningDataModule):
-    """Every epoch first drives `decisions_per_epoch` decisions in all worlds, each agent by teacher or student as
-    beta has it, labels every visited state for every agent, and then serves batches from the replay buffer.
+    """Every epoch first drives `decisions_per_epoch` plans in all worlds, each agent by the teacher with probability
+    beta and else by the student, labels every visited state for every agent, and then serves batches from the replay
+    buffer.
 
     Args:
         world: The worlds that are driven for training.
         validation: Closed-loop evaluation during fitting.
         test: Closed-loop evaluation of the `test` command.
-        beta_steps: Agent-steps over which the teacher's share falls from 1 to 0.
+        beta_steps: Agent-steps over which beta falls from 1 to 0.
         decisions_per_epoch: Decisions (plans, 0.5 s apart) driven and labelled per epoch in every world.
         batches_per_epoch: Optimiser steps per epoch.
         batch_size: Agents per batch.
-        buffer_capacity: Agents remembered; the oldest make room.
-        turn_weight: How much a turning label weighs in the loss; a straight one weighs 1.
-        command_dropout: Share of the samples whose command is hidden (UNKNOWN), so that the student can also
+        buffer_capacity: Samples in the replay buffer; the newest replace the oldest.
+        turn_weight: Weight of a turning label in the loss; a straight one has weight 1.
+        command_dropout: Share of the samples whose command is replaced by UNKNOWN, so that the student can also
             drive without a route.
-        seed: Seed of worlds, mixture and batches.
+        seed: Seed of worlds, of the choice between teacher and student, and of batches.
     """
 
     def __init__(
@@ -78,11 +79,10 @@ class OnPolicyData(lightning.LightningDataModule):
             return
         self.world = PixelWorld(self.world_config, device=self._device())
         self.world.reset(self.seed, stagger=True)
-        rig = self.world.rig
-        self.buffer = ReplayBuffer(self.buffer_capacity, len(rig.names), rig.height, rig.width)
+        self.buffer = ReplayBuffer(self.buffer_capacity)
 
     def train_dataloader(self) -> OnPolicyBatches:
-        """Batches of one epoch; starting to iterate collects new experience with the policy as it then is."""
+        """Batches of one epoch; starting to iterate collects new samples with the current policy."""
         return OnPolicyBatches(self)
 
     def val_dataloader(self) -> OneEpisode:
@@ -94,11 +94,11 @@ class OnPolicyData(lightning.LightningDataModule):
         return OneEpisode(self.episode(self.test_config))
 
     def predict_dataloader(self) -> LabelledStates:
-        """States visited by the teacher in the test worlds, with its labels."""
-        return LabelledStates(self.episode(self.test_config))
+        """States visited by the teacher in the test worlds, with labels."""
+        return LabelledStates(self, self.episode(self.test_config))
 
     def episode(self, config: EvaluationConfig) -> Episode:
-        """A seeded evaluation in its own worlds, which are built once."""
+        """An evaluation in its own worlds, which are built once per config."""
         if config not in self._evaluation_worlds:
             world = replace(
                 self.world_config,
@@ -112,44 +112,48 @@ class OnPolicyData(lightning.LightningDataModule):
         return Episode(self._evaluation_worlds[config], config)
 
     def collect(self, policy: StudentPolicy) -> None:
-        """Drive and label `decisions_per_epoch` decisions; every agent with a valid label is remembered."""
+        """Drive `decisions_per_epoch` plans; before each, all samples with a valid label go into the buffer."""
         world, buffer = self._training()
         started, training = time.perf_counter(), policy.training
         policy.eval()
-        steps = labelled = seen = 0
+        steps = labelled = visited = 0
         for _ in range(self.decisions_per_epoch):
             world.reset_finished()
-            world.draw_drivers(self.beta(self.agent_steps + steps))
-            observation, targets = world.observe(), world.label()
-            valid = targets.weight > 0
-            weights = turn_weights(targets.trajectory, self.turn_weight)
-            buffer.add(observation[valid], replace(targets, weight=weights)[valid])
-            seen, labelled = seen + len(observation), labelled + int(valid.sum())
+            world.assign_teacher(self.beta(self.agent_steps + steps))
+            batch = self.labelled(world)
+            valid = batch.label.valid
+            buffer.add(batch[valid])
+            visited, labelled = visited + len(batch), labelled + int(valid.sum())
             before = world.agent_steps
-            advance(world, policy, observation)
+            advance(world, policy, batch.observation)
             steps += world.agent_steps - before
         policy.train(training)
         self.agent_steps += steps
         wall_s = time.perf_counter() - started
         self._latest = {
-            "valid_share": labelled / max(1, seen),
+            "valid_share": labelled / max(1, visited),
             "labels_per_s": labelled / wall_s,
             "agent_steps_per_s": steps / wall_s,
             "collect_s": wall_s,
         }
 
+    def labelled(self, world: PixelWorld) -> Batch:
+        """Observation, label and weight of every ego agent of `world` now."""
+        observation, label = world.observe(), world.label()
+        return Batch(observation, label, turn_weights(label.trajectory, self.turn_weight))
+
     def draw(self) -> Batch:
-        """A batch from the buffer, some of its commands hidden."""
+        """A batch from the buffer, a share `command_dropout` of its commands set to UNKNOWN."""
         _, buffer = self._training()
         batch = buffer.sample(self.batch_size, self.generator)
         hidden = torch.rand(len(batch), generator=self.generator) < self.command_dropout
         command = batch.observation.command
         unknown = one_hot_command(torch.tensor([int(Command.UNKNOWN)])).to(command.device)
         command = torch.where(hidden[:, None].to(command.device), unknown, command)
-        return Batch(replace(batch.observation, command=command), batch.targets)
+        return replace(batch, observation=replace(batch.observation, command=command))
 
     def statistics(self) -> dict[str, float]:
-        """Numbers to log about the collecting so far."""
+        """Metrics of the data collection so far, for the log."""
         held = len(self.buffer) if self.buffer is not None else 0
         beta = self.beta(self.agent_steps)
         return {"agent_steps": self.agent_steps, "beta": beta, "buffer": held, **self._latest}
@@ -205,7 +209,7 @@ class OnPolicyBatches:
 
 
 class OneEpisode:
-    """The loader of a validation or test: its one item is an episode to drive through."""
+    """Loader of a validation or test: its only item is a closed-loop evaluation."""
 
     def __init__(self, episode: Episode) -> None:
         self.episode = episode
@@ -218,10 +222,10 @@ class OneEpisode:
 
 
 class LabelledStates:
-    """Iterating drives an evaluation by the teacher and gives each decision's observations and labels."""
+    """Iterating lets the teacher drive an evaluation and yields the labelled observations before each plan."""
 
-    def __init__(self, episode: Episode) -> None:
-        self.episode = episode
+    def __init__(self, data: OnPolicyData, episode: Episode) -> None:
+        self.data, self.episode = data, episode
 
     def __len__(self) -> int:
         return round(self.episode.config.seconds / self.episode.world.config.plan_s)
@@ -229,9 +233,9 @@ class LabelledStates:
     def __iter__(self) -> Iterator[Batch]:
         world = self.episode.world
         world.reset(self.episode.config.seed)
-        world.draw_drivers(1.0)
+        world.assign_teacher(1.0)
         for _ in range(len(self)):
-            if not len(world.viewers):
+            if not len(world.ego_agents):
                 return
-            yield Batch(world.observe(), world.label())
+            yield self.data.labelled(world)
             world.follow(None)

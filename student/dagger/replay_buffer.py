@@ -10,78 +10,51 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from simulator.conventions import NUM_POSES, NUM_TRAITS
-from student.observation import EGO_FEATURES, Command, Observation
-from student.targets import Batch, Targets
-from student.trajectory import Trajectory
+from student.batch import Batch
 
 BLOCK = 256
 """Samples per compressed block of a checkpoint."""
+COMPRESSED = "images"
+"""The field of `Batch.tensors` that a checkpoint holds compressed (flat-coloured images shrink some thirty times)."""
 
 
 class ReplayBuffer:
-    """Holds the newest `capacity` samples. Pictures stay uint8; nothing is copied until a batch is drawn."""
+    """Ring buffer of the newest `capacity` samples. Its fields are those of `Batch`, with the shapes and dtypes of the
+    first batch; images stay uint8."""
 
-    def __init__(
-        self,
-        capacity: int,
-        num_cameras: int,
-        height: int,
-        width: int,
-        device: torch.device | str = "cpu",
-    ) -> None:
+    def __init__(self, capacity: int, device: torch.device | str = "cpu") -> None:
         if capacity < 1:
             raise ValueError(f"buffer capacity={capacity} must be at least 1 sample")
         self.capacity = capacity
+        self.device = torch.device(device)
         self.size = 0  # samples held
         self.added = 0  # samples ever added
-        floats: dict[str, Any] = {"dtype": torch.float32, "device": device}
-        self._store = {
-            "images": torch.zeros(capacity, num_cameras, height, width, 3, dtype=torch.uint8, device=device),
-            "camera_mask": torch.zeros(capacity, num_cameras, dtype=torch.bool, device=device),
-            "ego": torch.zeros(capacity, EGO_FEATURES, **floats),
-            "command": torch.zeros(capacity, len(Command), **floats),
-            "conditioning": torch.zeros(capacity, NUM_TRAITS, **floats),
-            "poses": torch.zeros(capacity, NUM_POSES, 3, **floats),
-            "action": torch.zeros(capacity, dtype=torch.int64, device=device),
-            "weight": torch.zeros(capacity, **floats),
-        }
+        self._store: Batch | None = None  # [capacity]
 
     def __len__(self) -> int:
         return self.size
 
-    def add(self, observation: Observation, targets: Targets) -> None:
-        """Append a batch; where the buffer is full the oldest samples make room."""
-        rows = {
-            "images": observation.images,
-            "camera_mask": observation.camera_mask,
-            "ego": observation.ego,
-            "command": observation.command,
-            "conditioning": observation.conditioning,
-            "poses": targets.trajectory.poses,
-            "action": targets.action,
-            "weight": targets.weight,
-        }
-        count = len(observation)
+    def add(self, batch: Batch) -> None:
+        """Append a batch; where the buffer is full it replaces the oldest samples."""
+        stores = self._allocated(batch).tensors()
+        count = len(batch)
         kept = min(count, self.capacity)
         start = (self.added + count - kept) % self.capacity
         head = min(kept, self.capacity - start)  # rows before the end of the ring; the rest wraps
-        for name, values in rows.items():
-            store = self._store[name]
-            newest = values[count - kept :].to(store.device, store.dtype)
-            store[start : start + head] = newest[:head]
-            store[: kept - head] = newest[head:]
+        for name, values in batch.tensors().items():
+            newest = values[count - kept :].to(self.device)
+            stores[name][start : start + head] = newest[:head]
+            stores[name][: kept - head] = newest[head:]
         self.added += count
         self.size = min(self.capacity, self.size + count)
 
     def get(self, index: Int[Tensor, " batch"]) -> Batch:
-        """Copy out rows by position in the ring, 0 <= index < len(self)."""
-        rows = {name: store[index] for name, store in self._store.items()}
-        targets = Targets(Trajectory(rows.pop("poses")), rows.pop("action"), rows.pop("weight"))
-        return Batch(Observation(**rows), targets)
+        """Copies of rows by position in the ring, 0 <= index < len(self)."""
+        assert self._store is not None, "an empty buffer has no rows"
+        return self._store[index]
 
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
-        """A batch drawn with replacement, every held sample equally likely."""
+        """A batch drawn with replacement, every held sample equally likely. Raises ValueError while there is none."""
         if not self.size:
             raise ValueError(
                 "the replay buffer is empty: no agent has had a valid label yet; check the teacher and the maps"
@@ -89,37 +62,57 @@ class ReplayBuffer:
         return self.get(torch.randint(self.size, (batch_size,), generator=generator))
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything held, pictures compressed (flat-coloured drawings shrink some thirty times)."""
-        held = {name: store[: self.size].cpu() for name, store in self._store.items()}
-        images = held.pop("images")
-        packed = [_pack(block) for block in images.split(BLOCK)] if self.size else []
-        rows = {name: tensor.clone() for name, tensor in held.items()}
-        return {
-            "size": self.size,
-            "added": self.added,
-            "capacity": self.capacity,
-            "rows": rows,
-            "images": packed,
+        """Everything held, as tensors and numbers, images compressed."""
+        state: dict[str, Any] = {"size": self.size, "added": self.added, "capacity": self.capacity}
+        if self._store is None:
+            return state
+        rows = {name: store[: self.size].cpu() for name, store in self._store.tensors().items()}
+        images = rows.pop(COMPRESSED)
+        return state | {
+            "rows": {name: tensor.clone() for name, tensor in rows.items()},
+            "images": [_compress(block) for block in images.split(BLOCK)] if self.size else [],
+            "image_shape": list(images.shape[1:]),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave; the capacity must be the same."""
+        """Restore what `state_dict` returned. Raises ValueError for another capacity and for other fields."""
         if state["capacity"] != self.capacity:
             raise ValueError(
                 f"the checkpoint's replay buffer holds {state['capacity']} samples, the config asks for "
                 f"{self.capacity}; resume with data.buffer_capacity={state['capacity']}"
             )
+        self.size = self.added = 0
+        if state["size"]:
+            if "image_shape" not in state:
+                raise ValueError(
+                    "the checkpoint's replay buffer was written by an older version, without the field image_shape; "
+                    "resume it with the version that wrote it"
+                )
+            blocks = [_decompress(block, state["image_shape"]) for block in state["images"]]
+            try:
+                self.add(Batch.from_tensors({COMPRESSED: torch.cat(blocks), **state["rows"]}))
+            except KeyError as error:
+                raise ValueError(
+                    f"the checkpoint's replay buffer has no field {error}; resume it with the version that wrote it"
+                ) from error
         self.size, self.added = state["size"], state["added"]
-        for name, tensor in state["rows"].items():
-            self._store[name][: self.size] = tensor
-        shape = self._store["images"].shape[1:]
-        for block, packed in enumerate(state["images"]):
-            pixels = np.frombuffer(zlib.decompress(packed.numpy().tobytes()), dtype=np.uint8).copy()
-            pictures = torch.from_numpy(pixels).view(-1, *shape)
-            self._store["images"][block * BLOCK : block * BLOCK + len(pictures)] = pictures
+
+    def _allocated(self, like: Batch) -> Batch:
+        """The store; the first batch decides its shapes and dtypes."""
+        if self._store is None:
+            self._store = like.map(
+                lambda rows: torch.zeros(self.capacity, *rows.shape[1:], dtype=rows.dtype, device=self.device)
+            )
+        return self._store
 
 
-def _pack(images: Tensor) -> Tensor:
-    """Pictures as one compressed string of bytes, [bytes] uint8."""
+def _compress(images: Tensor) -> Tensor:
+    """Images as one compressed string of bytes, [bytes] uint8."""
     compressed = zlib.compress(images.numpy().tobytes(), level=1)
     return torch.from_numpy(np.frombuffer(compressed, dtype=np.uint8).copy())
+
+
+def _decompress(block: Tensor, shape: list[int]) -> Tensor:
+    """Images [n, *shape] uint8 of a block that `_compress` made."""
+    pixels = np.frombuffer(zlib.decompress(block.numpy().tobytes()), dtype=np.uint8).copy()
+    return torch.from_numpy(pixels).view(-1, *shape)

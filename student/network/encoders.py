@@ -1,4 +1,4 @@
-"""Camera pictures to one token per camera: a compact CNN for small machines, and any backbone of timm."""
+"""Encoders from a camera image to one token: a compact CNN for the CPU, and any backbone of timm."""
 
 from __future__ import annotations
 
@@ -11,23 +11,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 CONV_GRID = (2, 4)
-"""Rows and columns that a convolutional timm backbone is pooled to: where a thing is matters when driving."""
+"""Rows and columns that a convolutional timm backbone is pooled to: the position of an object in the image matters."""
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Which network turns a picture into a token."""
+    """Architecture of the image encoder."""
 
     kind: Literal["compact", "timm"] = "compact"
     features: int = 128  # width of a token
-    channels: tuple[int, ...] = (
-        16,
-        32,
-        64,
-    )  # compact: one convolution per entry, a stride-3 one then stride-2
+    channels: tuple[int, ...] = (16, 32, 64)  # compact: of one convolution each, stride 3 and then 2
     timm_name: str = "vit_small_patch14_reg4_dinov2"  # timm: name in timm.list_models()
     pretrained: bool = False  # timm: download the published weights
-    input_height_px: int = 112  # timm: pictures are resized to this
+    input_height_px: int = 112  # timm: images are resized to this
     input_width_px: int = 196
     freeze_backbone: bool = False  # timm: train only the projection to a token
 
@@ -43,7 +39,7 @@ class EncoderConfig:
 class CompactEncoder(nn.Module):
     """A few strided convolutions, then one linear layer over the flattened map, so that position is kept.
 
-    At the default 96 x 54 picture this is about 5 MFLOP per view.
+    For the default image of 96 x 54 this is about 5 MFLOP.
     """
 
     def __init__(self, config: EncoderConfig, height: int, width: int) -> None:
@@ -60,13 +56,14 @@ class CompactEncoder(nn.Module):
         self.norm = nn.LayerNorm(config.features)
 
     def forward(self, images: UInt8[Tensor, "views height width 3"]) -> Float[Tensor, "views features"]:
-        """One token per picture."""
+        """One token per image."""
         picture = images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
         return self.norm(self.project(self.convolutions(picture).flatten(1)))
 
 
 class TimmEncoder(nn.Module):
-    """Any timm backbone. Of a transformer its class and register tokens are kept, of a CNN a coarse grid."""
+    """Any timm backbone: the class and register tokens of a transformer, or the features of a CNN pooled to
+    CONV_GRID, projected to one token."""
 
     mean: Tensor
     std: Tensor
@@ -95,7 +92,7 @@ class TimmEncoder(nn.Module):
         return functional.adaptive_avg_pool2d(features, CONV_GRID).flatten(1)
 
     def forward(self, images: UInt8[Tensor, "views height width 3"]) -> Float[Tensor, "views features"]:
-        """One token per picture."""
+        """One token per image."""
         picture = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
         if picture.shape[-2:] != self.input_size:
             picture = functional.interpolate(picture, self.input_size, mode="bilinear", antialias=True)
@@ -103,7 +100,8 @@ class TimmEncoder(nn.Module):
 
 
 def _create_backbone(config: EncoderConfig) -> nn.Module:
-    """The timm model without its classifier; refuses unknown names and weights that cannot be had."""
+    """The timm model without its classifier. Raises ValueError for unknown names and sizes, OSError for weights that
+    cannot be downloaded."""
     import timm  # heavy, and the compact encoder does not need it
 
     if not timm.is_model(config.timm_name):
@@ -118,7 +116,7 @@ def _create_backbone(config: EncoderConfig) -> nn.Module:
     except AssertionError as error:
         size = f"{config.input_height_px} x {config.input_width_px} px"
         raise ValueError(
-            f"encoder.timm_name={config.timm_name!r} does not accept pictures of {size}: {error}"
+            f"encoder.timm_name={config.timm_name!r} does not accept images of {size}: {error}"
         ) from error
     except Exception as error:  # the hub client raises many kinds; all mean that the weights are not here
         if not config.pretrained:
@@ -130,5 +128,5 @@ def _create_backbone(config: EncoderConfig) -> nn.Module:
 
 
 def build_encoder(config: EncoderConfig, height: int, width: int) -> CompactEncoder | TimmEncoder:
-    """The encoder that the config asks for, for pictures of this height and width in pixels."""
+    """The encoder of the config for images of this height and width in pixels."""
     return CompactEncoder(config, height, width) if config.kind == "compact" else TimmEncoder(config)

@@ -1,4 +1,4 @@
-"""From what was seen to what to do: trunk, trajectory head, and the head for the 12 discrete actions."""
+"""The planner: trunk, trajectory head, and the head for the 12 discrete actions."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ class PlannerConfig:
 
 
 class Trunk(nn.Module):
-    """Camera tokens, ego, traits and command to one feature vector.
+    """Camera tokens, ego motion, reward conditioning and command to one feature vector.
 
-    The command scales and shifts every block: the same picture asks for opposite turns under LEFT and RIGHT.
+    The command scales and shifts the features of every block (FiLM): the same image requires opposite turns under LEFT
+    and RIGHT.
     """
 
     def __init__(self, tokens: int, features: int, config: PlannerConfig) -> None:
@@ -69,10 +70,10 @@ class Trunk(nn.Module):
 
 
 class TrajectoryHead(nn.Module):
-    """8 poses as changes to the path that holds the present speed and steering.
+    """8 poses as residuals to the path that holds the present speed and steering.
 
-    Steps are composed by `trajectory.chain`; turning is written as curvature times distance, so that a
-    standing agent does not spin. With an output of zero (as when untrained) it plans to go on as it goes.
+    Steps are composed by `trajectory.chain`; turning is curvature times distance, so that a standing agent does not
+    turn. With an output of zero (as when untrained) the plan holds speed and steering.
     """
 
     grow: Tensor

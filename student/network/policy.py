@@ -1,4 +1,4 @@
-"""The student: perception (pictures to tokens) and a planner (tokens to a trajectory and an action).
+"""The student: perception (images to tokens) and a planner (tokens to a trajectory and an action).
 
 The two are separate submodules because adaptation to real cameras trains the first and freezes the second.
 """
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from student.network.encoders import EncoderConfig, build_encoder
 from student.network.planner import ActionHead, PlannerConfig, TrajectoryHead, Trunk
 from student.observation import Observation
+from student.tensor_batch import TensorBatch
 from student.trajectory import Trajectory
 
 
@@ -34,21 +35,12 @@ class PolicyConfig:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What the student answers."""
+class Plan(TensorBatch):
+    """The student's output."""
 
     trajectory: Trajectory  # poses [batch, 8, 3]
     action_logits: Float[Tensor, "batch actions"]
     tokens: Float[Tensor, "batch cameras features"]  # the register features that adaptation matches
-
-    def __getitem__(self, index: Tensor | slice) -> Plan:
-        """Rows of the batch by slice, integer tensor [n] or boolean tensor [batch]."""
-        return Plan(Trajectory(self.trajectory.poses[index]), self.action_logits[index], self.tokens[index])
-
-    def to(self, device: torch.device | str) -> Plan:
-        """The same plan on another device."""
-        poses = self.trajectory.poses.to(device)
-        return Plan(Trajectory(poses), self.action_logits.to(device), self.tokens.to(device))
 
     def actions(self) -> Tensor:
         """Most likely action of each agent, [batch] int64."""
@@ -56,7 +48,7 @@ class Plan:
 
 
 class Perception(nn.Module):
-    """Every camera through one shared encoder; a missing camera gives a learned token."""
+    """One encoder shared by all cameras; a missing camera gives a learned token."""
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
@@ -75,7 +67,7 @@ class Perception(nn.Module):
 
 
 class Planner(nn.Module):
-    """Tokens, ego motion, command and traits to a plan."""
+    """Tokens, ego motion, command and reward conditioning to a plan."""
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()

@@ -77,6 +77,13 @@ def test_test_and_predict_write_their_files(whole: Path, repository: Path, tmp_p
     metrics = json.loads(output.read_text())
     assert 0 <= metrics["driving_score"] <= 1
     assert metrics["agents"] > 0
+    acted = tmp_path / "actions.json"
+    actions = ("--data.world.drive_with", "actions", "--output", str(acted))
+    assert main(arguments(repository, "test", whole, *weights, *actions)) == 0
+    other = json.loads(acted.read_text())
+    assert other.keys() == metrics.keys()
+    assert other["agents"] == metrics["agents"]
+    assert other["comfort_rate"] != metrics["comfort_rate"], "driven by the other head"
     output = tmp_path / "plans.h5"
     assert main(arguments(repository, "predict", whole, *weights, "--output", str(output))) == 0
     with h5py.File(output) as file:
@@ -98,6 +105,8 @@ def test_refusals(whole: Path, repository: Path, tmp_path: Path, capsys: pytest.
         main(arguments(repository, "fit", whole))
     with pytest.raises(FileNotFoundError, match="nothing to resume"):
         main(arguments(repository, "fit", tmp_path / "none", "--resume"))
+    with pytest.raises(ValueError, match="checkpoint_every=0 must be at least 1"):
+        main(arguments(repository, "fit", tmp_path / "none", "--checkpoint_every", "0"))
     wider = ("--model.weights", str(whole / "policy.pt"), "--model.policy.encoder.features", "24")
     with pytest.raises(ValueError, match=r"policy\.pt holds another .*features is 16 there and 24 here"):
         main(arguments(repository, "test", whole, *wider))

@@ -7,28 +7,10 @@ import math
 import pytest
 import torch
 
+from simulator.angles import wrap_angle
 from simulator.conventions import POSE_SPACING_S
-from student.targets import turn_weights
-from student.trajectory import Trajectory, chain, displacement_m, from_world, wrap_angle
-
-
-def test_world_and_back_is_identity() -> None:
-    random = torch.Generator().manual_seed(1)
-    poses = torch.randn(6, 8, 3, generator=random) * torch.tensor([20.0, 5.0, 1.0])
-    axle = torch.randn(6, 3, generator=random) * torch.tensor([100.0, 100.0, 2.0])
-    back = from_world(Trajectory(poses).in_world(axle), axle)
-    torch.testing.assert_close(back.poses[..., :2], poses[..., :2], atol=1e-4, rtol=0)
-    torch.testing.assert_close(
-        wrap_angle(back.poses[..., 2] - poses[..., 2]), torch.zeros(6, 8), atol=1e-5, rtol=0
-    )
-
-
-def test_in_world_by_hand() -> None:
-    """One metre ahead and two to the left of an agent at (10, 20) that heads north is (8, 21)."""
-    poses = torch.zeros(1, 8, 3)
-    poses[0, 0] = torch.tensor([1.0, 2.0, 0.5])
-    world = Trajectory(poses).in_world(torch.tensor([[10.0, 20.0, math.pi / 2]]))
-    torch.testing.assert_close(world[0, 0], torch.tensor([8.0, 21.0, math.pi / 2 + 0.5]))
+from student.batch import turn_weights
+from student.trajectory import Trajectory, chain, displacement_m
 
 
 def test_constant_curvature_chains_to_a_circle() -> None:
@@ -50,8 +32,29 @@ def test_displacement_and_turn_weights_by_hand() -> None:
     assert turn_weights(Trajectory(torch.cat([straight, turning]))).tolist() == [1.0, 5.0]
 
 
-def test_poses_that_are_not_finite_are_refused() -> None:
+def test_chained_headings_stay_in_range() -> None:
+    """Three and a half turns to the left end at half a turn; every heading lies in [-pi, pi)."""
+    turn = torch.full((1, 8), 7 * math.pi / 8)
+    poses = chain(torch.ones(1, 8), turn, torch.zeros(1, 8)).poses[0]
+    assert ((poses[:, 2] >= -math.pi) & (poses[:, 2] < math.pi)).all()
+    torch.testing.assert_close(wrap_angle(poses[-1, 2] - math.pi), torch.tensor(0.0), atol=1e-5, rtol=0)
+
+
+def test_slip_moves_to_the_left_of_the_heading() -> None:
+    """North-bound after a left quarter turn on the spot, 0.1 m of slip per step leads west."""
+    turn = torch.zeros(1, 8)
+    turn[0, 0] = math.pi / 2
+    slip = torch.full((1, 8), 0.1)
+    slip[0, 0] = 0.0
+    poses = chain(torch.zeros(1, 8), turn, slip).poses[0]
+    torch.testing.assert_close(poses[:, 0], -0.1 * torch.arange(8.0), atol=1e-6, rtol=0)
+    torch.testing.assert_close(poses[:, 1], torch.zeros(8), atol=1e-6, rtol=0)
+
+
+def test_wrong_trajectories_are_refused() -> None:
     poses = torch.zeros(1, 8, 3)
     poses[0, 3, 1] = float("nan")
     with pytest.raises(ValueError, match=r"Trajectory\.poses .* not finite"):
         Trajectory(poses).validate()
+    with pytest.raises(ValueError, match=r"has 6 poses; 8 are expected"):
+        Trajectory(torch.zeros(1, 6, 3)).validate()

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from simulator.atlas.load import load_atlas
 from simulator.conventions import NUM_POSES
-from simulator.roads.map_cache import load_atlas
-from simulator.rollout import reset_worlds, roll
+from simulator.dynamics.bicycle import rear_poses
+from simulator.poses import to_frame
+from simulator.rollout import reset_worlds, rollout_worlds
 from simulator.state import WorldState
-from teacher.evaluation.command import choose_with
-from teacher.label import label, rear_poses, to_rear_axle_frame
-from teacher.policy import Policy, load_policy
+from teacher.label import label
+from teacher.policy import Policy, load_policy, make_policy_fn
 
 ATLAS = ["Town02"]
 
@@ -38,7 +39,7 @@ def fork(policy: Policy, worlds: WorldState):
 
 def test_frame_change_by_hand() -> None:
     # seen from (1, 2) heading north, a point 3 m further north heading west is 3 m ahead, turned a quarter left
-    seen = to_rear_axle_frame(jnp.array([1.0, 5.0, np.pi]), jnp.array([1.0, 2.0, np.pi / 2]))
+    seen = to_frame(jnp.array([1.0, 5.0, np.pi]), jnp.array([1.0, 2.0, np.pi / 2]))
     np.testing.assert_allclose(seen, [3.0, 0.0, np.pi / 2], atol=1e-6)
 
 
@@ -56,13 +57,13 @@ def test_shapes_and_first_metres(fork, worlds: WorldState) -> None:
 def test_the_label_is_where_the_teacher_then_goes(fork, policy: Policy, worlds: WorldState) -> None:
     """Driving all agents by the same greedy teacher for 4 s ends at the last pose of every valid label."""
     atlas = load_atlas(ATLAS)
-    choose = choose_with(policy, atlas, policy.simulator, greedy=True)
+    choose = make_policy_fn(policy, atlas, policy.simulator, greedy=True)
     steps = NUM_POSES * policy.simulator.steps_per_pose
-    final, _ = jax.jit(lambda key, state: roll(key, state, choose, atlas, policy.simulator, steps))(
+    final, _ = jax.jit(lambda key, state: rollout_worlds(key, state, choose, atlas, policy.simulator, steps))(
         jax.random.key(9), worlds
     )
     valid = np.asarray(fork.valid)
-    ends = to_rear_axle_frame(rear_poses(final), rear_poses(worlds))
+    ends = to_frame(rear_poses(final), rear_poses(worlds))
     np.testing.assert_allclose(
         np.asarray(ends)[valid], np.asarray(fork.trajectory)[..., -1, :][valid], atol=1e-3
     )

@@ -1,0 +1,43 @@
+"""A training sample: the observation, the teacher's label, and the weight of the sample in the loss."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from student.observation import Observation
+from student.tensor_batch import TensorBatch
+from student.trajectory import Trajectory
+
+TURN_WEIGHT = 5.0
+"""Left and right turns weigh five times a straight sample (Gigapixel, section 3)."""
+TURN_THRESHOLD_RAD = math.radians(15.0)
+"""The paper does not define a turn. Our choice: a label whose heading changes by more than 15 degrees in 4 s."""
+
+
+@dataclass(frozen=True)
+class Label(TensorBatch):
+    """`teacher.label.Label` of a batch of agents as torch tensors, field by field."""
+
+    trajectory: Trajectory  # poses [batch, 8, 3]
+    valid: Bool[Tensor, " batch"]  # False: the trajectory means nothing, the sample must not be learnt
+    action: Int[Tensor, " batch"]  # teacher's action in 0..11 in the labelled state
+
+
+@dataclass(frozen=True)
+class Batch(TensorBatch):
+    """One minibatch."""
+
+    observation: Observation
+    label: Label
+    weight: Float[Tensor, " batch"]  # weight of the sample in the loss, if its label is valid
+
+
+def turn_weights(trajectory: Trajectory, turn_weight: float = TURN_WEIGHT) -> Float[Tensor, " batch"]:
+    """`turn_weight` for labels that turn by more than 15 degrees within the horizon, 1 for the others."""
+    turns = trajectory.poses[:, -1, 2].abs() > TURN_THRESHOLD_RAD
+    return torch.where(turns, turn_weight, 1.0)

@@ -1,0 +1,60 @@
+"""Dataclasses of tensors that share a leading batch axis: move, index and flatten them field by field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import TypeVar, get_type_hints
+
+import torch
+from torch import Tensor
+
+Rows = TypeVar("Rows", bound="TensorBatch")
+
+
+@dataclass(frozen=True)
+class TensorBatch:
+    """Base of dataclasses whose fields are tensors [batch, ...] or such dataclasses again."""
+
+    def __len__(self) -> int:
+        return len(getattr(self, fields(self)[0].name))
+
+    def __getitem__(self: Rows, index: Tensor | slice) -> Rows:
+        """Rows of the batch by slice, integer tensor [n] or boolean tensor [batch]."""
+        return self.map(lambda tensor: tensor[index])
+
+    def to(self: Rows, device: torch.device | str, non_blocking: bool = False) -> Rows:
+        """The same batch on another device."""
+        return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def map(self: Rows, function: Callable[[Tensor], Tensor]) -> Rows:
+        """A batch of the same type with `function` applied to every tensor."""
+        return type(self)(
+            **{
+                field.name: value.map(function) if isinstance(value, TensorBatch) else function(value)
+                for field in fields(self)
+                for value in (getattr(self, field.name),)
+            }
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by its field's name, those of nested dataclasses included; the names must be unique."""
+        found: dict[str, Tensor] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            found |= value.tensors() if isinstance(value, TensorBatch) else {field.name: value}
+        return found
+
+    @classmethod
+    def from_tensors(cls: type[Rows], tensors: Mapping[str, Tensor]) -> Rows:
+        """Inverse of `tensors`. Raises KeyError where a field is missing."""
+        hints = get_type_hints(cls)
+        return cls(
+            **{
+                field.name: hint.from_tensors(tensors)
+                if issubclass(hint, TensorBatch)
+                else tensors[field.name]
+                for field in fields(cls)
+                for hint in (hints[field.name],)
+            }
+        )
