@@ -34,7 +34,7 @@ class _Plain(pickle.Unpickler):
         if (module, name) == ("_codecs", "encode"):
             return _encode
         if (module, name) not in _ALLOWED:
-            raise ValueError(f"names {module}.{name}; expected only numpy arrays and plain containers")
+            raise ValueError(f"names {module}.{name}; expected nothing but numpy arrays and plain containers")
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 

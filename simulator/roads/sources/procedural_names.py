@@ -16,7 +16,7 @@ def procedural_number(name: str) -> int | None:
         return None
     number = name.removeprefix(PREFIX)
     if not number.isdigit():
-        raise ValueError(f"map {name!r}: expected an integer after {PREFIX!r}, such as {PREFIX}0")
+        raise ValueError(f"map {name!r}: expected a whole number after {PREFIX!r}, such as {PREFIX}0")
     return int(number)
 
 

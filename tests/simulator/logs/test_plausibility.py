@@ -95,7 +95,7 @@ def test_the_picture_shows_a_car_where_it_is_and_a_trail_where_it_was() -> None:
     assert columns[0].size > 3
     assert columns[1].size > 3
     assert columns[1].max() - columns[0].max() > 80  # 39 m of a window of about 67 m
-    with pytest.raises(ValueError, match="step 40 of scene s is not in 0 to 39"):
+    with pytest.raises(ValueError, match="step 40 of scene scene is not in 0 to 39"):
         draw_scene(scene, 100, 40)
 
 

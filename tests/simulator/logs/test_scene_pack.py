@@ -81,7 +81,7 @@ def test_one_scene_is_read_without_the_others(pack: Path, tmp_path: Path) -> Non
             del file[f"scenes/{key}/log"]
     with ScenePack(copy) as reader:
         assert reader[2].log.name == "scene 2"
-        with pytest.raises(ValueError, match=r"truncated or damaged file .*expected whole"):
+        with pytest.raises(ValueError, match=r"truncated or damaged file .*expected intact"):
             reader[0]
 
 
@@ -268,7 +268,7 @@ def test_check_knows_both_kinds_of_pack(
     assert main(["check", str(logs), "--scene", "scene 1"]) == 0
     assert main(["check", str(town)]) == 0
     assert "Town02" in capsys.readouterr().out
-    with pytest.raises(ValueError, match=r"--scene and --report expect recorded scenes"):
+    with pytest.raises(ValueError, match=r"--scene and --report expect a pack of logged scenes"):
         main(["check", str(town), "--report"])
     assert {path.name for path in tmp_path.iterdir()} == {
         "logs.h5", "logs.png", "logs-scene 1.png", "town.h5", "town.png"
