@@ -46,7 +46,7 @@ def _load_map(name: str) -> RoadMap:
         return _load_map_file(name)
     number = procedural_number(name)
     if number is not None:
-        return _cached(name, procedural_sha256(name), lambda: _make(number))
+        return _cached(name, procedural_sha256(name), lambda: _generate(number))
     if not known_towns() and "." not in name and "/" not in name:
         return _load_without_reader(name)
     source = find_source(name)
@@ -54,7 +54,8 @@ def _load_map(name: str) -> RoadMap:
     return _cached(town, source_sha256(source), lambda: import_town(source))
 
 
-def _make(number: int) -> RoadMap:
+def _generate(number: int) -> RoadMap:
+    # Imported here because it needs Shapely, which machines that only read the cache may lack.
     from simulator.roads.sources.procedural_town import generate_town
 
     return generate_town(number)
@@ -114,9 +115,8 @@ def cached_grids(road_map: RoadMap, key: str) -> Grids:
             return Grids(**read_pack(entry, _GRIDS_FORMAT, Grids))
         except ValueError as error:
             _log.warning("rebuilding damaged cache entry %s (%s)", entry, error)
-    from simulator.roads.bake_grids import (
-        bake_grids,  # needs Shapely; a machine that reads baked grids may lack it
-    )
+    # Imported here because it needs Shapely, which machines that only read the cache may lack.
+    from simulator.roads.bake_grids import bake_grids
 
     grids = bake_grids(road_map)
     write_pack(entry, _GRIDS_FORMAT, grids)
