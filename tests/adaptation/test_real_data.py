@@ -172,8 +172,8 @@ def paint_offsets_m(sample: CameraSample, frame: CameraFrame, root: Path) -> np.
 
 
 def test_drawn_lanes_lie_by_the_real_paint(camera_log: CameraLog) -> None:
-    """The yellow line of nuScenes' map is 0.4 to 0.5 m right of the paint, ahead and behind alike: an error of the map or
-    the poses. The error of a wrong pitch, roll or height of the ground would grow with distance."""
+    """The yellow line of nuScenes' map is 0.4 to 0.5 m right of the paint, ahead and behind alike: an error of the map
+    or the poses. The error of a wrong pitch, roll or height of the ground would grow with distance."""
     for sample in camera_log.samples_of_scenes([NUSCENES]):
         for frame in sample.cameras:
             if frame.camera not in ("CAM_FRONT", "CAM_BACK"):
