@@ -24,6 +24,12 @@ from teacher.reward import RewardConfig
 
 Config = TypeVar("Config")
 
+REMOVED_OPTIONS: dict[str, dict[str, object]] = {
+    "ReplayConfig": {"freeze_parked": False, "start_step": 0},
+}
+"""Options that earlier versions had, by configuration class, with the default that they had. Stored configurations name
+them; `from_dict` ignores them at that value and rejects any other."""
+
 
 @dataclass(frozen=True)
 class TeacherConfig:
@@ -142,7 +148,7 @@ def to_yaml(config: DataclassInstance) -> str:
 def from_dict(kind: type[Config], values: object, source: str) -> Config:
     """A configuration from `to_dict`'s output; missing keys take their default.
 
-    Raises ValueError for unknown keys and for values that the configuration rejects; ``source`` names the file in the
+    Raises ValueError for unknown keys (but see REMOVED_OPTIONS) and for values that the configuration rejects; ``source`` names the file in the
     message.
     """
     if not isinstance(values, dict):
@@ -151,6 +157,13 @@ def from_dict(kind: type[Config], values: object, source: str) -> Config:
     known = [entry.name for entry in dataclasses.fields(kind)]  # type: ignore[arg-type]
     arguments: dict[str, Any] = {}
     for key, value in values.items():
+        removed = REMOVED_OPTIONS.get(kind.__name__, {})
+        if key in removed:
+            if value != removed[key]:
+                raise ValueError(
+                    f"{source}: {key}={value!r} of {kind.__name__} is no longer supported; expected {removed[key]!r}"
+                )
+            continue
         if key not in known:
             raise ValueError(
                 f"{source}: unknown key {key!r} in {kind.__name__}; known keys: {', '.join(known)}"

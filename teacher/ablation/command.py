@@ -27,7 +27,7 @@ from teacher.config import to_dict
 from teacher.run.fit import Report, Row, jax_metadata
 
 
-def summary(study: Study, outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
+def study_summary(study: Study, outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
     """By arm and metric: mean and standard deviation over the seeds (None for one seed), and the seeds' values.
     Metrics that no seed has are left out."""
     rows: dict[str, dict[str, Any]] = {}
@@ -118,7 +118,7 @@ def main(argv: list[str]) -> int:
     except Interrupted:
         print("interrupted; the same command continues with the next run", file=sys.stderr)
         return INTERRUPTED
-    rows = summary(study, outcomes)
+    rows = study_summary(study, outcomes)
     content = {"question": study.question, "minutes": study.minutes, "seeds": list(study.seeds), "arms": rows}
     about = jax_metadata(study.seeds[0])
     write_json(given.output / "ablation.json", content | {key: about[key] for key in ("commit", "device")})

@@ -17,7 +17,7 @@ two of them."""
 SPEED_SCALE_MPS = 10.0
 
 
-_LAYOUT = Layout(
+_AGENT_LAYOUT = Layout(
     pairs=(POSITION_SCALE_M, 1.0, SPEED_SCALE_MPS),
     plain=(10.0, 3.0, SPEED_SCALE_MPS, 10.0, 4.0, 1.0),
     relative=(True, False, True, *[False] * 6),
@@ -57,9 +57,9 @@ def observe_others(
         index = jnp.take_along_axis(index, slots, axis=1)
     table = _table(state, frame)
     picked, swapped = (
-        t.at[index].get(mode="promise_in_bounds") for t in (table, table[:, _LAYOUT.swapped()])
+        t.at[index].get(mode="promise_in_bounds") for t in (table, table[:, _AGENT_LAYOUT.swapped()])
     )
-    others = _LAYOUT.to_ego_frame(picked, swapped, table, frame.matrix, mask)
+    others = _AGENT_LAYOUT.to_ego_frame(picked, swapped, table, frame.matrix, mask)
     if not derived:
         return others, mask
     x, y, cos, sin, east, north = (picked[..., column] for column in range(6))

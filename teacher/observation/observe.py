@@ -6,7 +6,7 @@ lights. `ObservationConfig` sets the counts; the nearest objects are kept. Value
 | field        | shape                 | columns |
 |--------------|-----------------------|---------|
 | ego          | [agents, 28]          | `_ego` and `next_line`: motion, size, gains, road edge, next stop line |
-| conditioning | [agents, NUM_TRAITS + 1]  | driver traits in [-1, 1], goal radius |
+| conditioning | [agents, NUM_TRAITS + 1]  | traits in [-1, 1], goal radius |
 | route        | [agents, ...]         | `_route`: points ahead, goals (x, y, cos, sin), distances left, which exist |
 | others       | [agents, n, 12 or 18] | `observe_others`: pose, motion, size; 6 more where derived |
 | lanes        | [agents, n, 5]        | x, y, cos, sin, offset in height |
@@ -51,7 +51,7 @@ from teacher.observation.road import (
 PREVIEW_M = (2.0, 4.0, 7.0, 10.0, 14.0, 20.0, 28.0, 40.0, 60.0)
 """Distances ahead at which the route is observed (our choice: dense where it matters for steering)."""
 EGO_WIDTH = 20 + NEXT_LINE_WIDTH
-_STATIONS = Layout(pairs=(POSITION_SCALE_M, 1.0), plain=(), relative=(True, False))
+_STATION_LAYOUT = Layout(pairs=(POSITION_SCALE_M, 1.0), plain=(), relative=(True, False))
 
 
 @dataclass(frozen=True)
@@ -245,10 +245,12 @@ def _route(state: WorldState, frame: EgoFrame, goal_dropout: float) -> Float[Arr
     goal_m = jnp.take_along_axis(scenario.goal_m, jnp.minimum(goals, scenario.goal_m.shape[1] - 1), axis=1)
     at_m = jnp.concatenate([state.route_m[:, None] + jnp.array(PREVIEW_M), goal_m], axis=1)
     station = route_rows(scenario, nearest_station(scenario, at_m))[..., :4]
-    # The same as picking the columns `_STATIONS.swapped()`; without scalars, reversing the pairs is cheaper.
+    # The same as picking the columns `_STATION_LAYOUT.swapped()`; without scalars, reversing the pairs is cheaper.
     swapped = station.reshape(agents, -1, 2, 2)[..., ::-1].reshape(station.shape)
     shown = jnp.concatenate([jnp.ones((agents, len(PREVIEW_M)), bool), exists], axis=1)
-    ego = jnp.clip(_STATIONS.to_ego_frame(station, swapped, frame.pose(), frame.matrix, shown), -4.0, 4.0)
+    ego = jnp.clip(
+        _STATION_LAYOUT.to_ego_frame(station, swapped, frame.pose(), frame.matrix, shown), -4.0, 4.0
+    )
     left = jnp.clip((goal_m - state.route_m[:, None]) / POSITION_SCALE_M, -1.0, 4.0)
     left = jnp.where(exists, left, 0.0)
     return jnp.concatenate([ego.reshape(agents, -1), left, exists.astype(jnp.float32)], axis=1)

@@ -20,9 +20,9 @@ STOPS_WIDTH = 5 + NUM_LINE_STATES
 EDGE_UNIT_M = 2.5
 """Half the longest road edge segment."""
 _ON_ROAD = (True, False, True)
-_LANES = Layout(pairs=(POSITION_SCALE_M, 1.0), plain=(OBSERVED_LEVEL_GAP_M,), relative=_ON_ROAD)
-_EDGES = Layout(pairs=(POSITION_SCALE_M, EDGE_UNIT_M), plain=(OBSERVED_LEVEL_GAP_M,), relative=_ON_ROAD)
-_STOPS = Layout(pairs=(POSITION_SCALE_M, 1.0), plain=(POSITION_SCALE_M,), relative=_ON_ROAD)
+_LANE_LAYOUT = Layout(pairs=(POSITION_SCALE_M, 1.0), plain=(OBSERVED_LEVEL_GAP_M,), relative=_ON_ROAD)
+_EDGE_LAYOUT = Layout(pairs=(POSITION_SCALE_M, EDGE_UNIT_M), plain=(OBSERVED_LEVEL_GAP_M,), relative=_ON_ROAD)
+_STOP_LAYOUT = Layout(pairs=(POSITION_SCALE_M, 1.0), plain=(POSITION_SCALE_M,), relative=_ON_ROAD)
 _ROUTE_STRIDE = 2  # stations between two points of the route that are checked for the next stop line
 _ROUTE_POINTS = 13
 NEXT_LINE_WIDTH = NUM_LINE_STATES + 2
@@ -73,7 +73,7 @@ def observe_lanes(
 ) -> tuple[Float[Array, "agents n 5"], Mask]:
     """Lane points: x, y, cos, sin, rise (/ OBSERVED_LEVEL_GAP_M), and a mask of the slots that hold one."""
     rows, swapped, mask = _on_level(samples, atlas.sample_pose, atlas.sample_swapped, road)
-    return road.to_ego_frame(_LANES, rows, swapped, mask), mask
+    return road.to_ego_frame(_LANE_LAYOUT, rows, swapped, mask), mask
 
 
 def observe_edges(
@@ -82,7 +82,7 @@ def observe_edges(
     """Road edges: midpoint x, y, half the vector along the edge with the road on its left (/ EDGE_UNIT_M), rise; and a
     mask of the slots that hold one."""
     rows, swapped, mask = _on_level(segments, atlas.edge_line, atlas.edge_swapped, road)
-    ego = _EDGES.to_ego_frame(rows, swapped, road.own, road.matrix, mask)
+    ego = _EDGE_LAYOUT.to_ego_frame(rows, swapped, road.own, road.matrix, mask)
     return (ego.at[..., 2:4].multiply(road.mirror) if road.varied else ego), mask
 
 
@@ -119,10 +119,10 @@ def observe_stops(
     `simulator.conventions` (off, green, yellow, red, stop sign, yield sign)."""
     mask = stops >= 0
     line = atlas.stop_line[jnp.maximum(stops, 0)]
-    swapped = line[..., jnp.array(_STOPS.swapped())]
+    swapped = line[..., jnp.array(_STOP_LAYOUT.swapped())]
     signal = [jnp.where(mask, states == state, 0.0) for state in range(NUM_LINE_STATES)]
     own = road.own.at[:, 4].set(0.0)
-    pose = road.replace(own=own).to_ego_frame(_STOPS, line, swapped, mask)
+    pose = road.replace(own=own).to_ego_frame(_STOP_LAYOUT, line, swapped, mask)
     return jnp.concatenate([pose, stack_columns(*signal)], axis=-1), mask
 
 

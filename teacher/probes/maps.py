@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from simulator.roads.road_map import MarkingType, RoadMap, StopKind
-from teacher.probes.road import LANE_WIDTH_M, Lane, Line, StopLine, build_road_map
+from teacher.probes.road import PROBE_LANE_WIDTH_M, Lane, Line, StopLine, build_road_map
 
 ARM_M = 170.0
 """Distance of the outer ends of a crossing's arms from its centre: a route reaches 60 m beyond its last goal."""
@@ -83,11 +83,11 @@ def _crossing() -> list[Lane]:
     for number, arm in enumerate(ARMS):  # built as the west arm, then rotated
         turn = number * np.pi / 2
         others = [ARMS[(number + step) % 4] for step in (1, 2, 3)]
-        into = np.array([[-ARM_M, -LANE_WIDTH_M / 2], [-BOX_M, -LANE_WIDTH_M / 2]])
+        into = np.array([[-ARM_M, -PROBE_LANE_WIDTH_M / 2], [-BOX_M, -PROBE_LANE_WIDTH_M / 2]])
         ways = {
-            others[0]: _arc(np.array([-BOX_M, -BOX_M]), BOX_M - LANE_WIDTH_M / 2, np.pi / 2, 0.0),
-            others[1]: np.array([[-BOX_M, -LANE_WIDTH_M / 2], [BOX_M, -LANE_WIDTH_M / 2]]),
-            others[2]: _arc(np.array([-BOX_M, BOX_M]), BOX_M + LANE_WIDTH_M / 2, -np.pi / 2, 0.0),
+            others[0]: _arc(np.array([-BOX_M, -BOX_M]), BOX_M - PROBE_LANE_WIDTH_M / 2, np.pi / 2, 0.0),
+            others[1]: np.array([[-BOX_M, -PROBE_LANE_WIDTH_M / 2], [BOX_M, -PROBE_LANE_WIDTH_M / 2]]),
+            others[2]: _arc(np.array([-BOX_M, BOX_M]), BOX_M + PROBE_LANE_WIDTH_M / 2, -np.pi / 2, 0.0),
         }
         names = tuple(f"{arm}_to_{other}" for other in others)
         lanes.append(Lane(f"{arm}_in", _turned(into, turn), names))
@@ -104,7 +104,7 @@ def _wide(lanes: list[Lane]) -> list[Lane]:
     second = [
         Lane(
             right[lane.name],
-            lane.centre - [0.0, LANE_WIDTH_M],
+            lane.centre - [0.0, PROBE_LANE_WIDTH_M],
             tuple(right[name] for name in lane.leads_to if name in right),
             left=lane.name,
             in_junction=lane.in_junction,
@@ -118,22 +118,22 @@ def _wide(lanes: list[Lane]) -> list[Lane]:
 def _narrowing() -> RoadMap:
     share = np.linspace(0.0, 1.0, 51)
     ease = share * share * (3.0 - 2.0 * share)
-    taper = np.column_stack([TAPER_M * share, -LANE_WIDTH_M * (1.0 - ease)])
+    taper = np.column_stack([TAPER_M * share, -PROBE_LANE_WIDTH_M * (1.0 - ease)])
     lanes = [
         Lane("left_in", _along_x(-150.0, 0.0, 0.0), ("left_on",), right="right_in"),
-        Lane("right_in", _along_x(-150.0, 0.0, -LANE_WIDTH_M), ("right_on",), left="left_in"),
+        Lane("right_in", _along_x(-150.0, 0.0, -PROBE_LANE_WIDTH_M), ("right_on",), left="left_in"),
         Lane("left_on", _along_x(0.0, TAPER_M, 0.0), ("out",)),
         Lane("right_on", taper, ("out",)),
         Lane("out", _along_x(TAPER_M, TAPER_M + 150.0, 0.0)),
     ]
-    paint = [(_along_x(-150.0, 0.0, -LANE_WIDTH_M / 2), MarkingType.DASHED_WHITE)]
+    paint = [(_along_x(-150.0, 0.0, -PROBE_LANE_WIDTH_M / 2), MarkingType.DASHED_WHITE)]
     return build_road_map("narrowing", lanes, paint=paint)
 
 
 def _two_way() -> RoadMap:
     lanes = [
-        Lane("east", _along_x(0.0, ROAD_M, -LANE_WIDTH_M / 2)),
-        Lane("west", _along_x(ROAD_M, 0.0, LANE_WIDTH_M / 2)),
+        Lane("east", _along_x(0.0, ROAD_M, -PROBE_LANE_WIDTH_M / 2)),
+        Lane("west", _along_x(ROAD_M, 0.0, PROBE_LANE_WIDTH_M / 2)),
     ]
     return build_road_map("two_way", lanes, paint=[(_along_x(0.0, ROAD_M, 0.0), MarkingType.DASHED_YELLOW)])
 
@@ -141,9 +141,9 @@ def _two_way() -> RoadMap:
 def _two_lanes() -> RoadMap:
     lanes = [
         Lane("left", _along_x(0.0, ROAD_M, 0.0), right="right"),
-        Lane("right", _along_x(0.0, ROAD_M, -LANE_WIDTH_M), left="left"),
+        Lane("right", _along_x(0.0, ROAD_M, -PROBE_LANE_WIDTH_M), left="left"),
     ]
-    paint = [(_along_x(0.0, ROAD_M, -LANE_WIDTH_M / 2), MarkingType.DASHED_WHITE)]
+    paint = [(_along_x(0.0, ROAD_M, -PROBE_LANE_WIDTH_M / 2), MarkingType.DASHED_WHITE)]
     return build_road_map("two_lanes", lanes, paint=paint)
 
 
@@ -154,7 +154,7 @@ def _arm_paint() -> list[tuple[Line, MarkingType]]:
 
 def _wide_paint() -> list[tuple[Line, MarkingType]]:
     spans = ((-ARM_M, -BOX_M), (BOX_M, ARM_M))
-    return [(_along_x(start, end, -LANE_WIDTH_M), MarkingType.DASHED_WHITE) for start, end in spans]
+    return [(_along_x(start, end, -PROBE_LANE_WIDTH_M), MarkingType.DASHED_WHITE) for start, end in spans]
 
 
 def _along_x(start: float, end: float, y: float) -> Line:

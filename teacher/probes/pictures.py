@@ -30,7 +30,7 @@ _SQUARE_PX, _WIDE_PX = 460, 760
 _WIDE = 0.4  # panels with a smaller height / width are stacked vertically
 
 
-def draw_scene(
+def draw_variants(
     probe: Probe, run: ProbeRun, worlds: WorldState, atlas: RoadAtlas, config: SimulatorConfig
 ) -> Image.Image:
     """The initial state of the first trial of every variant, with the paths to the last goals."""
@@ -68,7 +68,7 @@ def save_pictures(
     config: SimulatorConfig,
 ) -> list[Path]:  # fmt: skip
     """`<probe>.png`, and `<probe>_<event>.png` for the first trial with each event; returns the paths written."""
-    images: Mapping[str, Image.Image] = {probe.name: draw_scene(probe, run, worlds, atlas, config)}
+    images: Mapping[str, Image.Image] = {probe.name: draw_variants(probe, run, worlds, atlas, config)}
     for name, times in events.items():
         failed = np.flatnonzero(np.isfinite(times))
         if len(failed):

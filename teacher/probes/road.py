@@ -20,7 +20,7 @@ from simulator.roads.polylines import arc_length, offset_line, resampled, simpli
 from simulator.roads.road_map import MAX_SPACING_M, MarkingType, RoadMap, StopKind, pack_pieces, pad_indices
 from simulator.roads.stop_lines import stop_line_fields
 
-LANE_WIDTH_M = 3.5
+PROBE_LANE_WIDTH_M = 3.5
 """Width of every lane."""
 SPEED_LIMIT_MPS = 11.1
 """Speed limit of every lane: 40 km/h."""
@@ -85,7 +85,7 @@ def build_road_map(
         point_left_xyz=left, point_right_xyz=right,
         lane_length_m=np.array([arc_length(station[0])[-1] for station in stations], np.float32),
         lane_speed_limit_mps=np.full(len(lanes), SPEED_LIMIT_MPS, np.float32),
-        lane_width_m=np.full(len(lanes), LANE_WIDTH_M, np.float32),
+        lane_width_m=np.full(len(lanes), PROBE_LANE_WIDTH_M, np.float32),
         lane_successors=pad_indices(leads_to), lane_predecessors=pad_indices(comes_from),
         lane_left=np.array([index.get(lane.left or "", -1) for lane in lanes], np.int32),
         lane_right=np.array([index.get(lane.right or "", -1) for lane in lanes], np.int32),
@@ -114,7 +114,7 @@ def stop_line_of(road: RoadMap, lane: str) -> int:
 def _stations(centre: Line) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     flat = np.column_stack([centre, np.zeros(len(centre))])
     line = resampled(flat.astype(np.float64), _VERTEX_SPACING_M)
-    half = np.full(len(line), LANE_WIDTH_M / 2)
+    half = np.full(len(line), PROBE_LANE_WIDTH_M / 2)
     return resample_lane(line, offset_line(line, half), offset_line(line, -half))
 
 

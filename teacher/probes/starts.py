@@ -148,7 +148,8 @@ def _scenario(
         route=route_table(jnp.asarray(xyz, jnp.float32), yaw, limit),
         goal_m=jnp.asarray(fields["goal_m"], jnp.float32),
         num_goals=jnp.asarray(fields["num_goals"]),
-        goal_radius_m=jnp.ones((worlds, agents)) * jnp.array([trial.goal_radius_m for trial in trials])[:, None],
+        goal_radius_m=jnp.ones((worlds, agents))
+        * jnp.array([trial.goal_radius_m for trial in trials])[:, None],
         light_phase=jnp.asarray(_light_phases(trials, atlas, config), jnp.float32),
     )
 

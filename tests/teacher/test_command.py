@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from teacher.__main__ import main, parse_fit
-from teacher.config import TeacherConfig, first_difference, from_dict, load_config, to_dict, to_yaml
+from simulator.reset.log_scenario import ReplayConfig
+from teacher.config import (
+    REMOVED_OPTIONS,
+    TeacherConfig,
+    first_difference,
+    from_dict,
+    load_config,
+    to_dict,
+    to_yaml,
+)
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "teacher").glob("*.yaml"))
 
@@ -129,6 +138,15 @@ def test_unknown_and_mistyped_keys_of_a_dictionary_are_refused():
         from_dict(TeacherConfig, {"ppo": {"epochs": "three"}}, "f.yaml")
     with pytest.raises(ValueError, match=r"f\.yaml: expected a mapping with the fields of PPOConfig"):
         from_dict(TeacherConfig, {"ppo": 3}, "f.yaml")
+
+
+def test_options_of_earlier_versions_are_read_at_their_default_only():
+    for name, options in REMOVED_OPTIONS.items():
+        kind = {"ReplayConfig": ReplayConfig}[name]
+        assert from_dict(kind, dict(options), "f.yaml") == kind()
+        for key, default in options.items():
+            with pytest.raises(ValueError, match=rf"f\.yaml: {key}='other' of {name} is no longer supported"):
+                from_dict(kind, options | {key: "other"}, "f.yaml")
 
 
 def test_first_difference_names_the_field():

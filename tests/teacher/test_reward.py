@@ -10,7 +10,7 @@ from simulator.config import SimulatorConfig
 from simulator.conventions import NUM_TRAITS, TRAIT_NAMES
 from simulator.reset.spawn import reset
 from simulator.state import Events, WorldState
-from teacher.reward import RewardConfig, default_traits, reward, weights
+from teacher.reward import RewardConfig, check_trait_names, default_traits, reward, weights
 
 SIMULATOR = SimulatorConfig(timestep_s=0.25, num_agents=3)
 CONFIG = RewardConfig()
@@ -106,3 +106,13 @@ def test_traits_stretch_over_the_ranges() -> None:
 def test_ranges_must_increase() -> None:
     with pytest.raises(ValueError, match=r"reward collision=\(3.0, 1.0\) must be two increasing numbers"):
         RewardConfig(collision=(3.0, 1.0))
+
+
+def test_a_trait_without_range_or_term_is_named(state: WorldState, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="RewardConfig has no range for honking, waving of simulator"):
+        check_trait_names(["collision"], ["collision", "honking", "waving"])
+    with pytest.raises(ValueError, match=r"TRAIT_NAMES lacks honking of teacher\.reward\.RewardConfig"):
+        check_trait_names(["collision", "honking"], ["collision"])
+    monkeypatch.setattr("teacher.reward.TRAITS_WITHOUT_TERM", ("align_speed",))
+    with pytest.raises(ValueError, match="has no term for center_bias of simulator"):
+        reward(state, events(), state, SIMULATOR, CONFIG)

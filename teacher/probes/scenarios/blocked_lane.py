@@ -27,7 +27,7 @@ _GOALS_M = (OBSTACLE_M + 25.0, OBSTACLE_M + 60.0)  # none of them at the parked 
 _ONCOMING_GOAL_M = ROAD_M - 60.0
 _START_M, _SPEED_MPS = (35.0, 60.0), (6.0, 9.0)
 _ONCOMING_M = (30.0, 110.0)  # beyond the parked car
-_LEAST_GAP_M = 15.0  # between the centres of two others
+_MIN_SPACING_M = 15.0  # between the centres of two others
 
 
 def draw(generator: np.random.Generator, number: int) -> Trial:
@@ -54,7 +54,7 @@ def _apart(places: np.ndarray) -> list[float]:
     """The positions (arc lengths) without those that are too close to the next one ahead."""
     kept: list[float] = []
     for place in sorted(places.tolist(), reverse=True):
-        if not kept or kept[-1] - place >= _LEAST_GAP_M:
+        if not kept or kept[-1] - place >= _MIN_SPACING_M:
             kept.append(place)
     return kept
 

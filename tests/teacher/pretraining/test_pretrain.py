@@ -15,7 +15,7 @@ from simulator.atlas.scene_grids import load_scene_atlas
 from simulator.config import SimulatorConfig
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
 from simulator.logs.split import is_held_out
-from simulator.reset.log_scenario import ReplayConfig, demote_invalid_to_replay, logged_world
+from simulator.reset.log_scenario import ReplayConfig, demote_invalid_to_replay, worlds_from_log
 from simulator.step import step
 from teacher.config import TeacherConfig
 from teacher.network.actor_critic import NetworkConfig, TeacherNetwork, init_params

@@ -20,11 +20,10 @@ from teacher.probes.catalogue import (
     GOALS,
     PROBES,
     draw_trials,
-    lines_of,
     probe_atlas,
     probe_simulator,
 )
-from teacher.probes.drive import ProbeRun, Trace, record
+from teacher.probes.drive import ProbeRun, Trace, record, watched_lines
 from teacher.probes.maps import roads
 from teacher.probes.starts import Trial, start_trials
 
@@ -126,9 +125,11 @@ def drive_script() -> Callable[..., ProbeRun]:
             scenario = worlds.scenario.replace(control=control, has_idm=True)
             worlds = worlds.replace(scenario=scenario, active=jnp.zeros_like(worlds.active))
         values = (script.speed_mps, script.hold_m, script.until_s, script.aside_m)
-        trace = _compiled()(worlds, lines_of(trials, atlas), values, atlas)
+        trace = _compiled()(worlds, watched_lines(trials, atlas), values, atlas)
         rows = round(PROBES[name].seconds / CONFIG.timestep_s) + 1
-        return ProbeRun(trials, roads(), Trace(*(np.asarray(leaf)[:rows] for leaf in trace)), CONFIG.timestep_s)
+        return ProbeRun(
+            trials, roads(), Trace(*(np.asarray(leaf)[:rows] for leaf in trace)), CONFIG.timestep_s
+        )
 
     return run
 

@@ -25,7 +25,7 @@ def test_wilson_covers_the_truth_in_19_of_20_cases(rng):
 
 @pytest.mark.parametrize(("count", "of"), [(-1, 3), (4, 3), (0, 0)])
 def test_what_is_no_share_is_refused(count, of):
-    with pytest.raises(ValueError, match=f"count={count} of={of} is no share"):
+    with pytest.raises(ValueError, match=f"count={count} of={of} is not a share"):
         wilson(count, of)
 
 

@@ -11,7 +11,7 @@ from simulator.atlas.road_atlas import drivable_distance
 from simulator.roads.road_map import StopKind
 from teacher.probes.catalogue import PROBES, draw_trials, probe_atlas
 from teacher.probes.maps import ARMS, BOX_M, left_turn, right_turn, roads, straight
-from teacher.probes.road import LANE_WIDTH_M, Lane, build_road_map, path, stop_line_of
+from teacher.probes.road import PROBE_LANE_WIDTH_M, Lane, build_road_map, path, stop_line_of
 from teacher.probes.starts import goals_to
 
 
@@ -19,7 +19,7 @@ def test_a_straight_lane_by_hand():
     """100 m eastwards: its edges are the two kerbs, 1.75 m aside; nothing closes its ends."""
     road = build_road_map("one", [Lane("a", np.array([[0.0, 0.0], [100.0, 0.0]]))])
     assert road.lane_length_m == pytest.approx(100.0)
-    np.testing.assert_allclose(road.point_left_xyz[:, 1], LANE_WIDTH_M / 2, atol=1e-5)
+    np.testing.assert_allclose(road.point_left_xyz[:, 1], PROBE_LANE_WIDTH_M / 2, atol=1e-5)
     edges = road.pieces("edge")
     assert sorted(round(float(edge[:, 1].mean()), 2) for edge in edges) == [-1.75, 1.75]
     assert all(np.ptp(edge[:, 1]) < 1e-3 for edge in edges)
@@ -54,10 +54,10 @@ def test_stop_lines_are_where_and_what_they_should_be():
         lines = [stop_line_of(road, f"{arm}_in") for arm in ARMS]
         assert sorted(lines) == [0, 1, 2, 3]
         west = road.stop_line_xyz[lines[0], :, :2]
-        np.testing.assert_allclose(west, [[-BOX_M, 0.0], [-BOX_M, -LANE_WIDTH_M]], atol=1e-4)
+        np.testing.assert_allclose(west, [[-BOX_M, 0.0], [-BOX_M, -PROBE_LANE_WIDTH_M]], atol=1e-4)
     groups = roads()["signals"].stop_line_group
     assert groups[lines[0]] == groups[lines[2]] != groups[lines[1]]
-    with pytest.raises(ValueError, match="lane 'second_in' ends at no stop line"):
+    with pytest.raises(ValueError, match="lane 'second_in' does not end at a stop line"):
         stop_line_of(roads()["signals_wide"], "second_in")
 
 

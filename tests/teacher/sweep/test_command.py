@@ -24,21 +24,35 @@ def test_only_the_coefficient_is_varied():
     assert careful[place] == middle[place] == pytest.approx(0.2)
 
 
-def test_command_writes_rows_and_trends(tmp_path, capsys):
+def test_the_shipped_policy_keeps_to_the_side_that_it_is_told(tmp_path, capsys):
+    """The preferred line moves from 0.5 m right to 0.5 m left of the lane's middle, and the policy with it."""
     output, plot = tmp_path / "new" / "s.json", tmp_path / "s.png"
-    size = ["--map", "Town02", "--worlds", "2", "--agents", "4", "--seconds", "5"]
-    arguments = ["--coefficient", "collision", "--values", "0,0.5,1", *size, "--plot", str(plot)]
+    size = ["--map", "Town02", "--worlds", "4", "--agents", "8", "--seconds", "10"]
+    arguments = ["--coefficient", "center_bias", "--values", "0,0.5,1", *size, "--plot", str(plot)]
     assert main(["sweep", *arguments, "--output", str(output)]) == 0
     result = json.loads(output.read_text())
     assert [row["value"] for row in result["rows"]] == [0.0, 0.5, 1.0]
     assert all(set(row) == {"value", *BEHAVIOURS} for row in result["rows"])
-    assert set(result["trends"]) == set(BEHAVIOURS)
-    assert result["meant"]["behaviour"] == "gap_p10_m"
+    right, middle, left = (row["side_m"] for row in result["rows"])
+    assert right < middle < left
+    trend = result["trends"]["side_m"]
+    assert trend["rank_correlation"] == pytest.approx(1.0)
+    assert trend["change"] == pytest.approx(left - right)
+    assert trend["change"] > 2 * trend["standard_error"]
+    assert trend["follows"]
+    assert result["meant"] == {
+        "behaviour": "side_m",
+        "is": BEHAVIOURS["side_m"],
+        "direction": "rises",
+        "rank_correlation": trend["rank_correlation"],
+        "moves_as_meant": True,
+    }
     speeds = [row["speed_mps"] for row in result["rows"]]
-    assert len(set(speeds)) == 3  # the policy is told something else each time
-    assert max(speeds) - min(speeds) < 2.0  # in the same worlds
+    assert max(speeds) - min(speeds) < 0.5  # the same worlds, driven as fast
     assert plot.read_bytes().startswith(b"\x89PNG")
-    assert "collision is meant to move gap_p10_m" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "center_bias is meant to move side_m" in printed
+    assert any(f"{right:.4f}" in line and f"{left:.4f}" in line for line in printed.splitlines())
 
 
 @pytest.mark.parametrize(

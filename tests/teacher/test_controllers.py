@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from simulator.atlas.load import load_atlas
 from simulator.config import SimulatorConfig
 from simulator.conventions import COAST
-from simulator.roads.sources.map_cache import load_atlas
 from simulator.rollout import reset_worlds
-from simulator.state import BLIND, BRAKER, IDM, NO_NOISE
+from simulator.state import BLIND, IDM, NO_FAULT, SUDDEN_BRAKING
 from teacher.config import TeacherConfig
 from teacher.ppo.environment import finished_metrics, make_environment
 
@@ -21,11 +21,11 @@ def test_only_sound_agents_driven_by_policy_are_learnt_from_and_counted() -> Non
     config = TeacherConfig(maps=("Town02",), num_worlds=16, simulator=simulator)
     environment, atlas = make_environment(config), load_atlas(config.maps)
     plain = jax.jit(partial(reset_worlds, config=simulator, num_worlds=2))(jax.random.key(1), atlas)
-    noise = jnp.full((2, 6), NO_NOISE).at[:, 0].set(BLIND).at[:, 1].set(BRAKER)
+    noise = jnp.full((2, 6), NO_FAULT).at[:, 0].set(BLIND).at[:, 1].set(SUDDEN_BRAKING)
     control = jnp.zeros((2, 6), jnp.int32).at[:, 2].set(IDM)
-    scenario = plain.scenario.replace(noise=noise, control=control, has_noise=True, has_idm=True)
+    scenario = plain.scenario.replace(fault=noise, control=control, has_faults=True, has_idm=True)
     driven = plain.present & (control == 0)
-    worlds = plain.replace(scenario=scenario, active=driven, spawned=driven & (noise == NO_NOISE))
+    worlds = plain.replace(scenario=scenario, active=driven, spawned=driven & (noise == NO_FAULT))
     transition = jax.jit(environment.step)(atlas, worlds, jnp.full((2, 6), COAST))
     np.testing.assert_array_equal(transition.valid, worlds.spawned)
     assert not transition.valid[:, :3].any()
@@ -35,7 +35,7 @@ def test_only_sound_agents_driven_by_policy_are_learnt_from_and_counted() -> Non
         np.testing.assert_array_equal(jnp.isnan(values), ~worlds.spawned)
     look = jax.jit(environment.observe)
     np.testing.assert_array_equal(look(atlas, worlds).others_mask[:, 0].any(axis=-1), [False, False])
-    everyone = scenario.replace(noise=jnp.full((2, 6), NO_NOISE))
+    everyone = scenario.replace(fault=jnp.full((2, 6), NO_FAULT))
     sound = look(atlas, worlds.replace(scenario=everyone))
     np.testing.assert_array_equal(look(atlas, worlds).others_mask[:, 1:], sound.others_mask[:, 1:])
     assert sound.others_mask[:, 0].any()
