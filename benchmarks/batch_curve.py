@@ -71,7 +71,7 @@ def read_sizes(text: str) -> list[int]:
     for part in text.split(","):
         if not part.strip().isdigit() or int(part) == 0:
             raise ValueError(
-                f"--sizes: {part!r} is no number of worlds; expected whole numbers, for example 4,16,64"
+                f"--sizes: {part!r} is not a number of worlds; expected whole numbers, for example 4,16,64"
             )
         sizes.append(int(part))
     return sizes

@@ -91,9 +91,9 @@ def _vertices(scene: Scene, world: int) -> np.ndarray:
     draw call per viewer.
     """
     town = int(scene.map_id[world])
-    begin, end = scene.ground.map_quad_start[town : town + 2].tolist()
-    paint = scene.ground.class_id[begin:end].repeat_interleave(2)
-    ground = ground_triangles(scene.ground)[2 * begin : 2 * end].clone()
+    start, end = scene.ground.map_quad_start[town : town + 2].tolist()
+    paint = scene.ground.class_id[start:end].repeat_interleave(2)
+    ground = ground_triangles(scene.ground)[2 * start : 2 * end].clone()
     ground[..., 2] += 0.02 * (paint != ClassId.DRIVABLE)[:, None]
     boxes = box_triangles(scene)
     there = boxes.material[world] >= 0

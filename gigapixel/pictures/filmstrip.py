@@ -99,7 +99,7 @@ def draw_instant(world: PixelWorld, agent: int) -> Instant:
     image = render(scene, rig, channels=("rgb",), backend=world.config.backend).rgb[0, 0].cpu().numpy()
     state = jax.tree.map(lambda leaf: leaf[:1], world.state)
     road_map = world.map_set.road_maps[int(state.map_id[0])]
-    snapshot = WorldSnapshot(state, road_map, world.atlas, world.simulator, "")
+    snapshot = WorldSnapshot(state, road_map, world.atlas, world.simulator, None)
     top_down = draw_top_down(snapshot, agent, rig.to("cpu"), ACCENTS[:1], (CELL_WIDTH_PX, TOP_DOWN_HEIGHT_PX))
     return Instant(f"{snapshot.time_s:.1f} s, {agent_status(snapshot, agent)}", image, top_down)
 

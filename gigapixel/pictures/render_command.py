@@ -115,8 +115,8 @@ def draw_overview(
     top_down = draw_top_down(snapshot, agent, rig, accents, (box[2] - box[0], box[3] - box[1]))
     speed = float(snapshot.state.speed[0, agent])
     subtitle = (
-        f"{snapshot.time_s:.1f} s after spawning, driven by {snapshot.driver}; agent {agent} at {speed:.1f} m/s; "
-        f"{int(snapshot.state.present[0].sum())} agents in the town; pictures of {rig.width} x {rig.height} pixels"
+        f"{snapshot.time_s:.1f} s after spawning, driven by {snapshot.driver or 'no policy'}; "
+        f"agent {agent} at {speed:.1f} m/s; {int(snapshot.state.present[0].sum())} agents in the town; pictures of {rig.width} x {rig.height} pixels"
     )
     notes = ["white: the agent looked through", "coloured fans: what its cameras cover"]
     return compose_overview(cells, top_down, title, subtitle, notes)

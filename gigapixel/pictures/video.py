@@ -48,7 +48,7 @@ def continue_driving(snapshot: WorldSnapshot, seed: int, seconds: float) -> Driv
     """
     steps = max(1, round(seconds / snapshot.config.timestep_s))
     states = [snapshot.state]
-    if snapshot.driver != "nobody":
+    if snapshot.driver is not None:
         policy_fn = make_policy_fn(load_policy("pretrained"), snapshot.atlas, snapshot.config, greedy=False)
         step = jax.jit(
             lambda key, state, atlas: rollout_worlds(policy_fn, key, state, atlas, snapshot.config, 1)[0]

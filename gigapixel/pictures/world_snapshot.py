@@ -55,7 +55,7 @@ class WorldSnapshot:
     road_map: RoadMap
     atlas: RoadAtlas
     config: SimulatorConfig
-    driver: str  # "the pretrained teacher" or "nobody", for captions
+    driver: str | None  # for captions; None: agents do not move
 
     @property
     def time_s(self) -> float:
@@ -84,7 +84,7 @@ def make_snapshot(map_name: str, seed: int, num_agents: int, seconds: float) -> 
     state, atlas = initial_worlds(reset_key, map_set, config, 1), map_set.atlas
     if policy is None:
         _log.warning("no pretrained teacher in teacher/pretrained: the world is drawn in its initial state")
-        return WorldSnapshot(state, map_set.road_maps[0], atlas, config, "nobody")
+        return WorldSnapshot(state, map_set.road_maps[0], atlas, config, None)
 
     state = with_default_traits(state)
     policy_fn = make_policy_fn(policy, atlas, config, greedy=False)

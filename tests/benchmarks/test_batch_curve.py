@@ -49,5 +49,5 @@ def test_the_plot_shows_every_speed_and_the_spread_of_its_windows():
 
 @pytest.mark.parametrize("text", ["4,many", "0", "-2", "4,,8"])
 def test_impossible_sizes_are_refused(text):
-    with pytest.raises(ValueError, match=r"--sizes: .* is no number of worlds"):
+    with pytest.raises(ValueError, match=r"--sizes: .* is not a number of worlds"):
         read_sizes(text)

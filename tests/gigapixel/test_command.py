@@ -1,4 +1,4 @@
-"""What a user meets at the command line: help, refusals in one sentence, exit codes."""
+"""The command line: help, error messages of one line, exit codes."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_captions_have_the_time_and_the_status(world: PixelWorld) -> None:
 
     def status(state: object) -> str:
         return agent_status(
-            WorldSnapshot(state, world.map_set.road_maps[0], world.atlas, world.simulator, ""), 0
+            WorldSnapshot(state, world.map_set.road_maps[0], world.atlas, world.simulator, None), 0
         )
 
     slow = state.replace(active=state.active | True, speed=state.speed * 0 + 5.0)

@@ -1,6 +1,6 @@
-"""`gigapixel render --frame`: on a made-up log whose geometry is known, and on real frames where there are any.
+"""`gigapixel render --frame`: on a synthetic log whose geometry is known, and on real frames where there are any.
 
-The made-up log is a stand-in: a world of two cars, a pedestrian and a straight road, seen by two of nuPlan's cameras
+The synthetic log is a world of two cars, a pedestrian and a straight road, seen by two of nuPlan's cameras
 and drawn here, by hand and in world coordinates, under the stand-in's look. Its files are the data sets': pictures,
 calibration, boxes in camera frames, a pose and a map in a pickle.
 """
@@ -145,7 +145,7 @@ def write_map(path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def synthetic_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder of two moments, of two cameras each; the second has a pedestrian more."""
     root = tmp_path_factory.mktemp("data")
     folder = root / "camera"
@@ -157,10 +157,10 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def data(made_up: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The made-up data, where the command finds them."""
-    monkeypatch.setenv("GIGAPIXEL_DATA", str(made_up))
-    return made_up
+def data(synthetic_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The synthetic data, where the command finds them."""
+    monkeypatch.setenv("GIGAPIXEL_DATA", str(synthetic_data))
+    return synthetic_data
 
 
 def pair(output: Path, *arguments: str, frame: str = SCENE) -> int:
@@ -170,39 +170,39 @@ def pair(output: Path, *arguments: str, frame: str = SCENE) -> int:
 
 
 @pytest.fixture(scope="module")
-def sheet(made_up: Path) -> Path:
+def first_pair(synthetic_data: Path) -> Path:
     """What the command makes of the first moment."""
-    path = made_up / "sheet.png"
+    path = synthetic_data / "sheet.png"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GIGAPIXEL_DATA", str(made_up))
+        patch.setenv("GIGAPIXEL_DATA", str(synthetic_data))
         assert pair(path) == 0
     return path
 
 
 def panels(path: Path, row: int) -> list[np.ndarray]:
-    """The pictures of one row of a sheet: real, rendering, outlines."""
-    sheet = np.asarray(Image.open(path))
+    """The pictures of one row of the image grid: real, rendering, outlines."""
+    image = np.asarray(Image.open(path))
     top = HEADER_PX + CAPTION_PX + row * (CAPTION_PX + HEIGHT + GAP_PX) + CAPTION_PX
     lefts = [GAP_PX + place * (WIDTH + GAP_PX) for place in range(len(COLUMN_TITLES))]
-    return [sheet[top : top + HEIGHT, left : left + WIDTH] for left in lefts]
+    return [image[top : top + HEIGHT, left : left + WIDTH] for left in lefts]
 
 
 def test_real_pictures_stand_uncropped_beside_renderings_of_the_same_world(
-    made_up: Path, sheet: Path
+    synthetic_data: Path, first_pair: Path
 ) -> None:
     """From boxes in camera frames and a map in the world to the very picture that was drawn in the world."""
     known = drawn(CARS).numpy().astype(int)
     for row, camera in enumerate(CAMERAS):
-        real, rendering, _ = panels(sheet, row)
-        assert (real == np.asarray(Image.open(made_up / "camera" / f"{camera}_3.png"))).all()
+        real, rendering, _ = panels(first_pair, row)
+        assert (real == np.asarray(Image.open(synthetic_data / "camera" / f"{camera}_3.png"))).all()
         difference = np.abs(rendering.astype(int) - known[row]).max(-1)
         assert (difference <= 2).mean() > 0.99  # the rest: edges, through another frame's rounding
         assert np.abs(rendering.astype(int) - known[1 - row]).max() > 100
 
 
 @pytest.mark.parametrize("row", [0, 1])
-def test_outlines_lie_on_the_projected_corners(sheet: Path, row: int) -> None:
-    outlines = panels(sheet, row)[2].astype(int)
+def test_outlines_lie_on_the_projected_corners(first_pair: Path, row: int) -> None:
+    outlines = panels(first_pair, row)[2].astype(int)
     blue = np.abs(outlines - BOX_RGB[ClassId.CAR]).sum(-1) < 150
     rows, columns = np.nonzero(blue)
     pixels = in_camera(corners_rig(CARS[row]), row) @ rig().intrinsics[row].double().numpy().T
@@ -212,18 +212,18 @@ def test_outlines_lie_on_the_projected_corners(sheet: Path, row: int) -> None:
 
 
 def test_the_first_frame_is_the_default_and_the_same_frame_gives_the_same_bytes(
-    data: Path, sheet: Path, tmp_path: Path
+    data: Path, first_pair: Path, tmp_path: Path
 ) -> None:
     again, other = tmp_path / "again.png", tmp_path / "other.png"
     assert pair(again, frame=f"{SCENE}/3") == pair(other, frame=f"{SCENE}/4") == 0
-    assert sheet.read_bytes() == again.read_bytes()
-    assert sheet.read_bytes() != other.read_bytes()
+    assert first_pair.read_bytes() == again.read_bytes()
+    assert first_pair.read_bytes() != other.read_bytes()
 
 
-def test_cameras_are_shown_as_chosen(data: Path, sheet: Path, tmp_path: Path) -> None:
+def test_cameras_are_shown_as_chosen(data: Path, first_pair: Path, tmp_path: Path) -> None:
     assert pair(tmp_path / "turned.png", "--camera", "back", "front") == 0
     assert pair(tmp_path / "one.png", "--camera", "back") == 0
-    back = panels(sheet, 1)[1]
+    back = panels(first_pair, 1)[1]
     assert (panels(tmp_path / "turned.png", 0)[1] == back).all()
     assert (panels(tmp_path / "one.png", 0)[1] == back).all()
     assert Image.open(tmp_path / "one.png").height == HEADER_PX + CAPTION_PX + CAPTION_PX + HEIGHT + GAP_PX
@@ -260,10 +260,10 @@ def test_bad_input_is_refused_in_a_sentence(
 ) -> None:
     output = tmp_path / "pair.png"
     assert main(["render", *arguments, "--output", str(output)]) == 2
-    complaint = capsys.readouterr().err.strip().splitlines()
-    assert len(complaint) == 1
+    messages = capsys.readouterr().err.strip().splitlines()
+    assert len(messages) == 1
     with pytest.raises(ValueError, match=words):
-        raise ValueError(complaint[0])
+        raise ValueError(messages[0])
     assert not output.exists()
 
 

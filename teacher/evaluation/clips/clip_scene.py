@@ -74,8 +74,8 @@ class ClipScene:
             return np.zeros((len(steps), 0), np.int32)
         state = jax.tree.map(jnp.asarray, self.state)
         stops = jnp.arange(first, first + count, dtype=jnp.int32)
-        ask = jax.vmap(lambda step: light_states(state.replace(step=step), stops, atlas, config))
-        return np.asarray(ask(jnp.asarray(steps)))
+        states_at = jax.vmap(lambda step: light_states(state.replace(step=step), stops, atlas, config))
+        return np.asarray(states_at(jnp.asarray(steps)))
 
     def window(self, centre: Float[np.ndarray, " 2"]) -> tuple[Viewport, Image.Image]:
         """The viewport around ``centre`` (m), aligned to pixels of the map's image, and that part of the image."""
