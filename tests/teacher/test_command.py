@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from teacher.__main__ import main, parse_fit
 from simulator.reset.log_scenario import ReplayConfig
+from teacher.__main__ import main, parse_fit
 from teacher.config import (
     REMOVED_OPTIONS,
     TeacherConfig,
@@ -144,7 +144,7 @@ def test_options_of_earlier_versions_are_read_at_their_default_only():
     for name, options in REMOVED_OPTIONS.items():
         kind = {"ReplayConfig": ReplayConfig}[name]
         assert from_dict(kind, dict(options), "f.yaml") == kind()
-        for key, default in options.items():
+        for key in options:
             with pytest.raises(ValueError, match=rf"f\.yaml: {key}='other' of {name} is no longer supported"):
                 from_dict(kind, options | {key: "other"}, "f.yaml")
 

@@ -17,9 +17,9 @@ FIELDS = set(Metrics.__dataclass_fields__)
 
 
 def test_command_writes_the_flat_metrics(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    output, picture, films = tmp_path / "new" / "t.json", tmp_path / "strip.png", tmp_path / "films"
+    output, picture, videos = tmp_path / "new" / "t.json", tmp_path / "strip.png", tmp_path / "videos"
     arguments = ["--map", "Town02", "--worlds", "2", "--agents", "4", "--seconds", "5"]
-    arguments += ["--picture", str(picture), "--videos", str(films), "--num_videos", "1"]
+    arguments += ["--picture", str(picture), "--videos", str(videos), "--num_videos", "1"]
     assert command.main([*arguments, "--output", str(output)]) == 0
     values = json.loads(output.read_text())
     assert set(values) == FIELDS | {"traffic", "driver", "by_town"}
@@ -31,7 +31,7 @@ def test_command_writes_the_flat_metrics(tmp_path: Path, capsys: pytest.CaptureF
     assert values["by_town"]["Town02"]["goal_rate"] == values["goal_rate"]
     assert "driving_score" in capsys.readouterr().out
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert len(list(films.glob("policy_self_worst_1_*.gif"))) == 1
+    assert len(list(videos.glob("policy_self_worst_1_*.gif"))) == 1
     assert not [path for path in tmp_path.rglob("*") if ".part" in path.name]  # temporary files
 
 
@@ -47,9 +47,9 @@ def test_traffic_changes_who_drives_and_nothing_else() -> None:
         traffic=("self", "mixed"),
     )
     alone, mixed = (drive_towns(policy, config, traffic).final for traffic in config.traffic)
-    everybody, counted = np.asarray(alone.spawned), np.asarray(mixed.spawned)
-    assert (everybody | ~counted).all(), "who counts in company counts alone, too"
-    assert 0.2 < counted.sum() / everybody.sum() < 0.8
+    in_self_play, counted = np.asarray(alone.spawned), np.asarray(mixed.spawned)
+    assert (in_self_play | ~counted).all(), "agents that count in mixed traffic count in self-play, too"
+    assert 0.2 < counted.sum() / in_self_play.sum() < 0.8
     for name in ("route", "size", "light_phase"):
         np.testing.assert_array_equal(getattr(alone.scenario, name), getattr(mixed.scenario, name))
     np.testing.assert_array_equal(alone.scenario.goal_m[counted], mixed.scenario.goal_m[counted])

@@ -105,7 +105,7 @@ def test_the_intelligent_driver_model_stops_where_constant_velocity_crashes(pack
     assert all(part.states is None for part in parts)
 
 
-def test_best_and_worst_episodes_and_their_films(straight_on: list[Episodes], tmp_path: Path) -> None:
+def test_best_and_worst_episodes_and_their_videos(straight_on: list[Episodes], tmp_path: Path) -> None:
     """The front starts at 7.25 m, the cyclist's rear is at 30.6 m: contact after 2.34 s, seen at 2.5 s."""
     best, worst = select_clips(straight_on, 3)
     assert [clip.event for clip in best] == [ARRIVAL] * 3
@@ -114,8 +114,8 @@ def test_best_and_worst_episodes_and_their_films(straight_on: list[Episodes], tm
     crash = worst[0]
     assert (crash.agent, crash.at_fault, crash.event_step) == (0, True, 10)
     assert (crash.first_step, crash.last_step) == (0, 18), "until two seconds after it"
-    film, strip = write_clip(crash, "a crash\nsomewhere", tmp_path / "films", "crash")
-    with Image.open(film) as pictures:
+    video, strip = write_clip(crash, "a crash\nsomewhere", tmp_path / "videos", "crash")
+    with Image.open(video) as pictures:
         assert pictures.n_frames == 2 * 18 + 1
         first = np.asarray(pictures.convert("RGB"), int)
         pictures.seek(pictures.n_frames - 1)
@@ -124,16 +124,16 @@ def test_best_and_worst_episodes_and_their_films(straight_on: list[Episodes], tm
     assert alarmed[0] == 0
     assert alarmed[1] > 500, "a ring and a sign"
     assert strip.read_bytes().startswith(b"\x89PNG")
-    assert sorted(path.name for path in film.parent.iterdir()) == ["crash.gif", "crash.png"]
+    assert sorted(path.name for path in video.parent.iterdir()) == ["crash.gif", "crash.png"]
 
 
-def test_what_was_not_filmed_cannot_be_shown(straight_on: list[Episodes]) -> None:
+def test_episodes_without_recorded_states_cannot_be_shown(straight_on: list[Episodes]) -> None:
     with pytest.raises(ValueError, match="driven without recorded states"):
         select_clips([dataclasses.replace(straight_on[0], states=None)], 1)
 
 
 def test_the_command_writes_the_figures_of_a_pack(packs: tuple[str, str], tmp_path: Path) -> None:
-    """The policy in the held-out scene, once everybody and once beside a replayed recording."""
+    """The policy in the held-out scene, once for all vehicles and once among replayed ones."""
     output = tmp_path / "logs.json"
     arguments = ["--pack", ",".join(packs), "--split", "held_out", "--agents", "4", "--output", str(output)]
     assert (

@@ -1,4 +1,4 @@
-"""Long drives: sums that agree with the worlds they were taken from, worlds that begin anew, and a clean Ctrl-C."""
+"""Long drives: sums that agree with the worlds they were taken from, worlds that are reset, and a clean Ctrl-C."""
 
 import dataclasses
 import json
@@ -48,19 +48,19 @@ def chunks(
 
 def test_sums_are_what_happened(town: tuple[RoadAtlas, SimulatorConfig]) -> None:
     before, after, sums = chunks(town, 1.0, 1)
-    assert int(after.step[0]) == round(5.0 / town[1].timestep_s), "nothing began anew"
+    assert int(after.step[0]) == round(5.0 / town[1].timestep_s), "no world was reset"
     assert sums["metres"].shape == (1,)
     assert sums["metres"][0] == pytest.approx(float(after.distance_m.sum()), rel=1e-4)
     for name in ("collisions", "offroads", "red_lights", "stop_signs"):
         assert sums[name][0] == int(getattr(after, name).sum())
-    assert sums["offroads"][0] > 0, "who goes straight on leaves the road"
+    assert sums["offroads"][0] > 0, "agents that go straight on leave the road"
     assert sums["at_fault_collisions"][0] == int(after.driving_quality.at_fault.sum())
     assert 0 < sums["moments"][0] <= sums["collisions"][0] + sums["offroads"][0]
     drove = np.asarray(after.distance_m > 0).sum()
     assert drove <= sums["agent_steps"][0] <= int(before.spawned.sum()) * int(after.step[0])
 
 
-def test_jammed_worlds_begin_anew_with_the_same_driver(town: tuple[RoadAtlas, SimulatorConfig]) -> None:
+def test_jammed_worlds_are_reset_with_the_same_driver(town: tuple[RoadAtlas, SimulatorConfig]) -> None:
     before, after, _ = chunks(town, RESET_SHARE, 3)
     anew = np.asarray(after.step) == 0
     assert anew.any(), "going straight on, two in five have left the road by then"

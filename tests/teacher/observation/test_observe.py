@@ -1,5 +1,5 @@
-"""What a driver sees must depend on its surroundings alone: not on the town's orientation, the order of agents or
-the company in its batch."""
+"""Observations depend on the surroundings alone: not on the orientation of the map, the order of agents or other worlds
+of the batch."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from jax import Array
 
+from simulator.atlas.load import load_atlas
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.draw_state import world_of
-from simulator.roads.sources.map_cache import load_atlas
 from simulator.rollout import reset_worlds
 from simulator.state import WorldState, route_table
 from teacher.observation.observe import OBSERVATIONS, Observation, ObservationConfig, observe
@@ -60,7 +60,7 @@ def test_agents_and_route_do_not_depend_on_where_north_is(
     angle = 0.7
     turn = turned_town(town, angle)
     old = world.scenario
-    route = route_table(turn(old.route_xyz), old.route_yaw + angle, old.route_limit_mps)
+    route = route_table(turn(old.route_xyz), old.route_yaw + angle, old.route[..., 5])
     scenario = old.replace(route=route)
     turned = world.replace(position=turn(world.position), yaw=world.yaw + angle, scenario=scenario)
     before, after = look(world), look(turned)
@@ -162,7 +162,7 @@ def test_the_next_red_light_on_the_route_is_announced(town: RoadAtlas) -> None:
     start = middle - ahead * (front_m + 0.5 * world.scenario.size[0, 0])
     old = world.scenario
     xyz = start + jnp.arange(old.route.shape[1])[:, None] * 2.0 * ahead
-    route = route_table(xyz, jnp.full(len(xyz), yaw), old.route_limit_mps[0])
+    route = route_table(xyz, jnp.full(len(xyz), yaw), old.route[..., 5][0])
     scenario = old.replace(route=old.route.at[0].set(route))
     world = world.replace(
         scenario=scenario,
@@ -179,7 +179,7 @@ def test_the_next_red_light_on_the_route_is_announced(town: RoadAtlas) -> None:
         assert light[7] == 0.0
     assert colours == {1, 2, 3}, "green, yellow and red, never off"
     signs = dataclasses.replace(simulator, all_way_stop_share=1.0)
-    halted = world.replace(halted=world.halted.at[0].set(True))
+    halted = world.replace(has_stopped_at_sign=world.has_stopped_at_sign.at[0].set(True))
     sign = jax.jit(lambda state: observe(state, town, signs, CONFIG))(halted)
     np.testing.assert_allclose(sign.ego[0, -8:], [0, 0, 0, 0, 1, 0, front_m / 30.0, 1], atol=0.02)
     nearest = sign.stops[0, jnp.argmax(sign.stops_mask[0])]
@@ -218,7 +218,7 @@ def test_only_the_critic_is_told_the_time(world: WorldState, town: RoadAtlas) ->
 
 
 def test_who_stands_behind_a_lorry_is_hidden(world: WorldState, town: RoadAtlas) -> None:
-    """Along a line: the own car, a lorry 12 m ahead, a car 24 m ahead behind it; and one 20 m to the left."""
+    """Along a line: the own car, a truck 12 m ahead, a car 24 m ahead behind it; and one 20 m to the left."""
     heading = jnp.array([jnp.cos(world.yaw[0]), jnp.sin(world.yaw[0]), 0.0])
     left = jnp.array([-heading[1], heading[0], 0.0])
     here = world.position[0]

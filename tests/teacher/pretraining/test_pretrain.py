@@ -83,7 +83,7 @@ def test_returns_by_hand():
 def test_experts_stay_on_the_log_and_act_while_it_lasts(world):
     _, _, rows, shown = world
     assert shown.apart_m[shown.acts].max() < 0.3
-    assert not shown.acts[:, CARS:].any()  # nobody is there
+    assert not shown.acts[:, CARS:].any()  # empty slots
     alive = shown.acts.sum(axis=0)
     assert (
         alive[rows[:LOST]] > 0.7 * STEPS
@@ -177,7 +177,7 @@ def test_scenes_without_drivers_are_refused(tmp_path, make_scene):
     with ScenePackWriter(tmp_path / "still.h5") as writer:
         writer.add(LoggedScene(scene.road_map, still))
     config = PretrainConfig(packs=(str(tmp_path / "still.h5"),), num_agents=ROOM, worlds_per_scene=1)
-    with pytest.raises(ValueError, match=r"still.h5.*nobody drives in the \d training scenes"):
+    with pytest.raises(ValueError, match=r"still.h5.*no vehicle drives in the \d training scenes"):
         gather(config, CONFIG, seed=0)
 
 

@@ -48,7 +48,7 @@ class Script:
 
     @classmethod
     def of(cls, speed_mps: float = 7.0) -> Script:
-        """Everybody drives on at one speed."""
+        """All agents drive at one speed."""
         shape = (TRIALS, AGENTS)
         aside = np.zeros((*shape, CONFIG.route_stations))
         return cls(np.full(shape, speed_mps), np.full(shape, FAR_M), np.zeros(shape), aside)
@@ -136,7 +136,7 @@ def drive_script() -> Callable[..., ProbeRun]:
 
 @pytest.fixture(scope="session")
 def script() -> Callable[..., Script]:
-    """A script in which everybody drives on at one speed, for a start."""
+    """A script in which all agents drive at one speed, to be changed by its methods."""
     return Script.of
 
 

@@ -42,7 +42,7 @@ def world_on(road: RoadMap, places: list[tuple[tuple[str, ...], float]], **setti
 
 @pytest.fixture(scope="module")
 def row() -> WorldState:
-    """On the right of two lanes at 20, 35 and 60 m; on the left one, 3.5 m aside, at 37 m; oncoming nobody."""
+    """On the right of two lanes at 20, 35 and 60 m; on the left one, 3.5 m aside, at 37 m; no oncoming vehicle."""
     right = ("right",)
     return world_on(roads()["two_lanes"], [(right, 20.0), (right, 35.0), (right, 60.0), (("left",), 37.0)])
 
@@ -50,7 +50,7 @@ def row() -> WorldState:
 def test_gaps_are_from_bumper_to_bumper_in_the_own_lane(row):
     seen = look(row)
     np.testing.assert_allclose(seen.gap_m[:2], [15.0 - 4.0, 25.0 - 4.0], atol=1e-3)
-    assert np.isinf(seen.gap_m[2:4]).all()  # the first of the lane, and who is alone in the other
+    assert np.isinf(seen.gap_m[2:4]).all()  # the first of the lane, and one that is alone in the other
 
 
 def test_leaders_are_near_and_go_the_same_way(row):

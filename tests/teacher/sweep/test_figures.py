@@ -38,12 +38,12 @@ def seen():
     leaves["red_line"] = np.full(shape, -1)
     speed = leaves["speed"]
     speed[:, 0, 0], speed[2:, 0, 0], speed[:, 1, 0] = 2.0, 4.0, 4.0
-    speed[..., 1:] = 99.0  # nobody
+    speed[..., 1:] = 99.0  # empty slots
     return Behaviour(**leaves)
 
 
 def test_a_row_by_hand(seen, final):
-    seen.gap_m[:, 0, 0], seen.gap_m[:, 2, 0] = 8.0, 1.0  # who stands does not count
+    seen.gap_m[:, 0, 0], seen.gap_m[:, 2, 0] = 8.0, 1.0  # standing agents do not count
     seen.angle[:2, 0, 0], seen.angle[2:, 0, 0], seen.angle[:, 1, 0] = 0.1, 0.2, -0.1
     seen.offset_m[:, 0, 0], seen.offset_m[:, 1, 0] = 0.3, -0.6
     seen.red_line[1:3, 1, 0], seen.red_line[3, 1, 0], seen.red_line[0, 0, 0] = 7, 8, 7
