@@ -116,7 +116,8 @@ def draw_overview(
     speed = float(snapshot.state.speed[0, agent])
     subtitle = (
         f"{snapshot.time_s:.1f} s after spawning, driven by {snapshot.driver or 'no policy'}; "
-        f"agent {agent} at {speed:.1f} m/s; {int(snapshot.state.present[0].sum())} agents in the town; pictures of {rig.width} x {rig.height} pixels"
+        f"agent {agent} at {speed:.1f} m/s; {int(snapshot.state.present[0].sum())} agents in the town; "
+        f"pictures of {rig.width} x {rig.height} pixels"
     )
     notes = ["white: the agent looked through", "coloured fans: what its cameras cover"]
     return compose_overview(cells, top_down, title, subtitle, notes)
