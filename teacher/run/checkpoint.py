@@ -20,7 +20,7 @@ import numpy as np
 from gigapixel.run_folder.atomic import TEMPORARY_FILES, atomic_write
 from teacher.ppo.multihost import is_key
 
-FORMAT = "gigapixel teacher checkpoint"
+CHECKPOINT_FORMAT = "gigapixel teacher checkpoint"
 VERSION = 2
 PREFIX, SUFFIX = "update_", ".h5"
 
@@ -34,7 +34,9 @@ def save_checkpoint(folder: Path, state: Any, update: int, progress: dict[str, A
     """Write the checkpoint of `update`, then delete all but the `keep` newest. `progress` is any JSON object."""
     target = folder / f"{PREFIX}{update:09d}{SUFFIX}"
     with atomic_write(target, durable=True) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update(format=FORMAT, version=VERSION, update=update, progress=json.dumps(progress))
+        file.attrs.update(
+            format=CHECKPOINT_FORMAT, version=VERSION, update=update, progress=json.dumps(progress)
+        )
         for name, leaf in _named_leaves(state):
             file.create_dataset(f"state/{name}", data=_to_numpy(leaf))
     for old in [*list_checkpoints(folder)[:-keep], *folder.glob(TEMPORARY_FILES)]:
@@ -63,10 +65,10 @@ def load_checkpoint(path: Path, template: State) -> tuple[State, dict[str, Any]]
     """
     try:
         with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT or file.attrs.get("version") != VERSION:
+            if file.attrs.get("format") != CHECKPOINT_FORMAT or file.attrs.get("version") != VERSION:
                 raise ValueError(
                     f"{path} is not a checkpoint this program can read: format {file.attrs.get('format')!r} version "
-                    f"{file.attrs.get('version')!r}, expected {FORMAT!r} version {VERSION}"
+                    f"{file.attrs.get('version')!r}, expected {CHECKPOINT_FORMAT!r} version {VERSION}"
                 )
             progress = json.loads(file.attrs["progress"])
             stored: dict[str, np.ndarray] = {}
@@ -101,7 +103,9 @@ def _check_architecture(path: Path, stored: dict[str, np.ndarray], template: Any
 
 def _named_leaves(state: Any) -> list[tuple[str, Any]]:
     leaves = jax.tree_util.tree_leaves_with_path(state)
-    return [(_stored_name(jax.tree_util.keystr(path, simple=True, separator="/")), leaf) for path, leaf in leaves]
+    return [
+        (_stored_name(jax.tree_util.keystr(path, simple=True, separator="/")), leaf) for path, leaf in leaves
+    ]
 
 
 def _stored_name(name: str) -> str:

@@ -14,7 +14,7 @@ from gigapixel.run_folder.figure import write_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-POINTS = 200
+CURVE_POINTS = 200
 """Points of a curve; each is the mean over an equal share of the updates."""
 
 PANELS: dict[str, dict[str, str]] = {
@@ -54,7 +54,7 @@ def read_metrics(path: Path) -> dict[str, Float[np.ndarray, " updates"]]:
     return {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}
 
 
-def read_curves(path: Path, points: int = POINTS) -> dict[str, Float[np.ndarray, " points"]]:
+def read_curves(path: Path, points: int = CURVE_POINTS) -> dict[str, Float[np.ndarray, " points"]]:
     """Columns of metrics.csv averaged over `points` equal shares of the updates (all of them where there are fewer).
 
     NaN where a share has no value.

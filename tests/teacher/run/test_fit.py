@@ -19,11 +19,10 @@ from PIL import Image
 from simulator.config import SimulatorConfig
 from teacher.__main__ import main
 from teacher.config import TeacherConfig, load_config
-from teacher.network.actor_critic import NetworkConfig, TeacherNetwork
+from teacher.network.actor_critic import NetworkConfig
 from teacher.policy import describe_policy, load_policy
 from teacher.ppo.losses import PPOConfig
 from teacher.ppo.scene_source import FixedMaps
-from teacher.ppo.update import make_update
 from teacher.run.checkpoint import list_checkpoints
 from teacher.run.curves import PANELS, draw_curves, read_curves, read_metrics, save_curves
 from teacher.run.fit import Run
@@ -40,19 +39,10 @@ CONFIG = TeacherConfig(
 TIMINGS = ("wall_s", "teacher/agent_steps_per_s")
 
 
-@pytest.fixture(scope="module")
-def compiled(make_probe):
-    """The probe environment and its update, compiled once for all tests here."""
-    environment = make_probe(num_worlds=4, num_agents=4, world_age=12)
-    network = TeacherNetwork(CONFIG.network, environment.num_actions)
-    return environment, make_update(environment, network, CONFIG.ppo, CONFIG.total_agent_steps)
-
-
 @pytest.fixture
-def make_run(compiled, choose_probe, tmp_path, monkeypatch):
+def make_run(make_probe, choose_probe, tmp_path):
     """A session of the run `name` in a temporary folder; with `resume` it continues from the newest checkpoint."""
-    environment, update = compiled
-    monkeypatch.setattr("teacher.run.fit.make_update", lambda *arguments: update)
+    environment = make_probe(num_worlds=4, num_agents=4, world_age=12)
 
     def make(name, resume=False, report=lambda row: None):
         config = dataclasses.replace(CONFIG, name=name, output=str(tmp_path))
@@ -160,18 +150,9 @@ def town_run(repository, tmp_path_factory):
     """`teacher fit` with the debug configuration, stopped half-way, and the arguments that resume it."""
     output = tmp_path_factory.mktemp("runs")
     arguments = ["fit", "--config", str(repository / "configs/teacher/debug.yaml"), "--output", str(output)]
-    cached = []
-
-    def once(*settings):
-        if not cached:
-            cached.append(make_update(*settings))
-        return cached[0]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("teacher.run.fit.make_update", once)
-        assert main([*arguments, "--stop_at_update", "1"]) == 0
-        assert main([*arguments, "--resume"]) == 0
-        assert main([*arguments, "--name", "whole"]) == 0
+    assert main([*arguments, "--stop_at_update", "1"]) == 0
+    assert main([*arguments, "--resume"]) == 0
+    assert main([*arguments, "--name", "whole"]) == 0
     return output, arguments
 
 
