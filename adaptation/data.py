@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Sampler
 from adaptation.augment import AugmentConfig, augment_pair
 from adaptation.frames.camera_log import CameraLog
 from adaptation.pairs.pair import Pair, PairBatch, collate
-from adaptation.pairs.paired_frames import MIN_COVERAGE, PairedFrames
+from adaptation.pairs.paired_frames import MIN_CAMERA_COVERAGE, PairedFrames
 from adaptation.surrogate import SurrogateConfig, scene_name, surrogate_pairs
 from renderer.camera import CameraRig
 
@@ -60,7 +60,7 @@ class AdaptationData(lightning.LightningDataModule):
         held_out: Sequence[str] = (),
         train: Sequence[str] | None = None,
         validation_share: float = 0.2,
-        min_coverage: float = MIN_COVERAGE,
+        min_coverage: float = MIN_CAMERA_COVERAGE,
         batch_size: int = 16,
         pairs_per_epoch: int = 128,
         scene_balance: float = 0.5,

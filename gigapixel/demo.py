@@ -144,14 +144,14 @@ def run_demo(config: DemoConfig, output: Path, seed: int) -> dict[str, Any]:
 
 def build_student(config: DemoConfig, seed: int) -> tuple[Any, Any]:
     """Data module and Lightning module of the student, with random weights."""
-    from student.dagger.closed_loop import EvaluationConfig
+    from student.dagger.closed_loop import ClosedLoopConfig
     from student.dagger.data import OnPolicyData
     from student.module import OptimiserConfig, StudentModule
     from student.network.policy import PolicyConfig
     from student.pixel_world import PixelWorldConfig
     from teacher.policy import load_policy
 
-    test = EvaluationConfig((config.test_map,), config.test_worlds, config.test_seconds, label_every=0)
+    test = ClosedLoopConfig((config.test_map,), config.test_worlds, config.test_seconds, label_every=0)
     world = PixelWorldConfig(
         maps=config.train_maps, num_worlds=config.num_worlds, num_agents=config.num_agents
     )

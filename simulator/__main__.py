@@ -128,7 +128,7 @@ def _check_town(road_map: RoadMap, picture: Path) -> int:
         "height": f"{road_map.point_xyz[:, 2].min():.1f} to {road_map.point_xyz[:, 2].max():.1f} m",
         "stop lines": f"{lights} with lights, {len(road_map.stop_line_kind) - lights} with signs",
         "phase groups": f"{np.bincount(road_map.junction_groups).tolist()} junctions with 0, 1, 2, ... groups",
-        "pieces": ", ".join(f"{len(road_map.pieces(kind))} {kind}" for kind in _KINDS),
+        "pieces": ", ".join(f"{len(road_map.pieces(kind))} {kind}" for kind in _PIECE_KINDS),
     }
     for name, value in rows.items():
         print(f"{name:>12}  {value}")
@@ -147,7 +147,7 @@ def summary(road_map: RoadMap) -> str:
     )
 
 
-_KINDS = ("edge", "marking", "crosswalk", "drivable", "walkway")
+_PIECE_KINDS = ("edge", "marking", "crosswalk", "drivable", "walkway")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,4 +9,4 @@ Angle = TypeVar("Angle")
 
 def wrap_angle(angle: Angle) -> Angle:
     """The same angle in [-pi, pi), rad."""
-    return (angle + math.pi) % (2 * math.pi) - math.pi  # type: ignore[operator]
+    return (angle + math.pi) % (2 * math.pi) - math.pi  # type: ignore[operator, return-value]

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Int, Key
 
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
-from simulator.dynamics.action_model import ActionModel
+from simulator.dynamics.action_model import StepModel
 from simulator.dynamics.jerk_actions import JERK_ACTIONS
 from simulator.reset.spawn import reset
 from simulator.state import Events, WorldState
@@ -52,7 +52,7 @@ def step_worlds(
     action: Any,
     atlas: RoadAtlas,
     config: SimulatorConfig,
-    model: ActionModel = JERK_ACTIONS,
+    model: StepModel = JERK_ACTIONS,
 ) -> tuple[WorldState, Events]:
     """One step of every world; ``action`` has leaves [worlds, agents, ...], see `simulator.step.step`."""
     return jax.vmap(lambda world, act: step(world, act, atlas, config, model))(state, action)
@@ -115,7 +115,7 @@ def rollout(
 def step_fn_of(
     atlas: RoadAtlas,
     config: SimulatorConfig,
-    model: ActionModel = JERK_ACTIONS,
+    model: StepModel = JERK_ACTIONS,
     stop: Callable[[WorldState], Bool[Array, " worlds"]] | None = None,
 ) -> StepFn:
     """`step_worlds` as a function of batched worlds and their actions alone, for `rollout`.

@@ -99,7 +99,9 @@ class WorldState:
     offroads: ArrayField  # [agents] int32 off-road events so far
     red_lights: ArrayField  # [agents] int32 red lights run so far
     stop_signs: ArrayField  # [agents] int32 stop signs run so far
-    has_stopped_at_sign: ArrayField  # [agents] bool: made a full stop before the sign whose line is just ahead
+    has_stopped_at_sign: (
+        ArrayField  # [agents] bool: made a full stop before the sign whose line is just ahead
+    )
     distance_m: ArrayField  # [agents] m driven so far
     best_route_m: ArrayField  # [agents] m: farthest point of the route reached
     scenario: Scenario
@@ -117,7 +119,9 @@ class Events:
     goal: ArrayField  # [agents] bool: reached the goal it was heading for
     arrived: ArrayField  # [agents] bool: that goal was its last
     progress_m: ArrayField  # [agents] m gained along the route; negative when backing up
-    driving_quality: Any = None  # `metrics.driving_quality.DrivingQualityEvents` where detailed metrics are on
+    driving_quality: Any = (
+        None  # `metrics.driving_quality.DrivingQualityEvents` where detailed metrics are on
+    )
 
 
 def route_table(xyz: ArrayField, yaw: ArrayField, limit_mps: ArrayField) -> ArrayField:

@@ -14,7 +14,7 @@ from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.conventions import STANDSTILL_MPS
 from simulator.dynamics import bicycle
-from simulator.dynamics.action_model import ActionModel
+from simulator.dynamics.action_model import StepModel
 from simulator.dynamics.jerk_actions import JERK_ACTIONS
 from simulator.metrics.driving_quality import update_driving_quality
 from simulator.metrics.stop_line_infractions import detect_stop_line_infractions
@@ -30,7 +30,7 @@ def step(
     action: Any,
     atlas: RoadAtlas,
     config: SimulatorConfig,
-    model: ActionModel = JERK_ACTIONS,
+    model: StepModel = JERK_ACTIONS,
 ) -> tuple[WorldState, Events]:
     """Advances one world by ``config.timestep_s``; returns the next state and what happened.
 
@@ -69,7 +69,7 @@ def step(
 
 
 def move(
-    state: WorldState, action: Any, config: SimulatorConfig, model: ActionModel = JERK_ACTIONS
+    state: WorldState, action: Any, config: SimulatorConfig, model: StepModel = JERK_ACTIONS
 ) -> WorldState:
     """The state after the dynamics alone: active agents have moved in the plane, nothing else is updated.
 

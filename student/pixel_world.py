@@ -21,6 +21,7 @@ from renderer import CalibrationNoise, CameraRig, Scene
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.conventions import NUM_POSES, POSE_SPACING_S
+from simulator.dynamics.action_model import StepModel
 from simulator.dynamics.bicycle import rear_poses
 from simulator.dynamics.jerk_actions import JERK_ACTIONS
 from simulator.dynamics.mixed_actions import MixedAction, MixedActions
@@ -400,7 +401,7 @@ def _drive(
             acts = acts & ~has_ended(step.state)[:, None]
         return acts.sum()
 
-    model = JERK_ACTIONS
+    model: StepModel = JERK_ACTIONS
     if plan is not None:
         model = JERKS_OR_TRAJECTORIES if teacher_drives else TRAJECTORY_ACTIONS
     step_fn = step_fn_of(atlas, rules, model, stop=None if state.scenario.log is None else has_ended)

@@ -148,8 +148,8 @@ def to_yaml(config: DataclassInstance) -> str:
 def from_dict(kind: type[Config], values: object, source: str) -> Config:
     """A configuration from `to_dict`'s output; missing keys take their default.
 
-    Raises ValueError for unknown keys (but see REMOVED_OPTIONS) and for values that the configuration rejects; ``source`` names the file in the
-    message.
+    Raises ValueError for unknown keys (but see REMOVED_OPTIONS) and for values that the configuration rejects;
+    ``source`` names the file in the message.
     """
     if not isinstance(values, dict):
         raise ValueError(f"{source}: expected a mapping with the fields of {kind.__name__}, found {values!r}")

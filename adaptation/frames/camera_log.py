@@ -25,10 +25,10 @@ from adaptation.frames.camera_frame import (
     CameraFrame,
     CameraSample,
 )
+from simulator.logs.import_logs import DATA_VARIABLE
 
 log = logging.getLogger(__name__)
 
-DATA_VARIABLE = "GIGAPIXEL_DATA"
 MAX_CAMERAS = 6
 ROTATION_TOLERANCE = 0.01
 """Largest deviation of R R^T from the identity; the files round to five digits."""

@@ -11,19 +11,18 @@ import colorsys
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from gigapixel.run_folder.image_grid import RGB
 from renderer.camera import CameraRig
 from renderer.palette import BOX_CLASSES, BOX_HUE_SATURATION, ClassId
 from renderer.render import render
 from renderer.scene import Scene
 
-SUPERSAMPLING = 3
+OVERLAY_SUPERSAMPLING = 3
 """Rendered pixels per image pixel and axis; a silhouette is as many of them wide, so one image pixel."""
 FACE_STEP = 24
 """Two faces of a box differ by more than this (sum over channels, of 255 each), fog within a face by less."""
 BRIGHTNESS, SATURATION = 0.75, 0.35
 """Factors on brightness and saturation of the real image under the outlines."""
-
-RGB = tuple[int, int, int]
 
 PAINT_RGB: dict[ClassId, RGB] = {
     ClassId.MARKING_WHITE: (0, 240, 255),
@@ -64,13 +63,13 @@ def overlay_outlines(
     fine = render(
         scene,
         rig,
-        size=(SUPERSAMPLING * rig.height, SUPERSAMPLING * rig.width),
+        size=(OVERLAY_SUPERSAMPLING * rig.height, OVERLAY_SUPERSAMPLING * rig.width),
         channels=("rgb", "class_id", "instance_id"),
         backend=backend,
     )
     rgb, class_id, box = (fine[name][0, 0].cpu().numpy() for name in ("rgb", "class_id", "instance_id"))
     colour, opacity = _line_colours(rgb, class_id, box)
-    blocks = (rig.height, SUPERSAMPLING, rig.width, SUPERSAMPLING)
+    blocks = (rig.height, OVERLAY_SUPERSAMPLING, rig.width, OVERLAY_SUPERSAMPLING)
     lines = (colour * opacity[..., None]).reshape(*blocks, 3).mean((1, 3))
     cover = opacity.reshape(blocks).mean((1, 3))[..., None]
     return np.rint(lines + (1 - cover) * _dimmed(real)).astype(np.uint8)
@@ -97,14 +96,14 @@ def _line_colours(
 def box_edges(
     rgb: UInt8[np.ndarray, "tall wide 3"], box: Int[np.ndarray, "tall wide"]
 ) -> tuple[Bool[np.ndarray, "tall wide"], Bool[np.ndarray, "tall wide"]]:
-    """Masks of (silhouettes, edges between faces), both on the inner side and SUPERSAMPLING pixels wide.
+    """Masks of (silhouettes, edges between faces), both on the inner side and OVERLAY_SUPERSAMPLING pixels wide.
 
     A silhouette pixel is near a pixel of another instance or of none; the border of the image is not a silhouette.
     """
     inside = box >= 0
     silhouette, faces = np.zeros_like(inside), np.zeros_like(inside)
     for axis in (0, 1):
-        for step in range(1, SUPERSAMPLING + 1):
+        for step in range(1, OVERLAY_SUPERSAMPLING + 1):
             for other in (_shifted(box, step, axis), _shifted(box, -step, axis)):
                 silhouette |= inside & (other != box)
             change = np.abs(_shifted(rgb, step, axis).astype(np.int64) - rgb).sum(-1)

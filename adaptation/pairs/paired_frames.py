@@ -23,7 +23,7 @@ from renderer.render import render
 
 log = logging.getLogger(__name__)
 
-MIN_COVERAGE = 0.5
+MIN_CAMERA_COVERAGE = 0.5
 """A target camera is masked where no source camera covers at least this share of its pixels."""
 
 
@@ -51,7 +51,7 @@ def virtual_view(frame: CameraFrame, rig: CameraRig, index: int) -> VirtualView:
 
 
 def choose_source(
-    sample: CameraSample, rig: CameraRig, index: int, min_coverage: float = MIN_COVERAGE
+    sample: CameraSample, rig: CameraRig, index: int, min_coverage: float = MIN_CAMERA_COVERAGE
 ) -> FrameSource | None:
     """The image that covers most of the rig's camera `index`; None if none covers `min_coverage` of its pixels."""
     candidates = []
@@ -95,7 +95,7 @@ class PairedFrames(Sequence[Pair]):
         camera_log: CameraLog,
         rig: CameraRig,
         scenes: Sequence[str] | None = None,
-        min_coverage: float = MIN_COVERAGE,
+        min_coverage: float = MIN_CAMERA_COVERAGE,
         backend: str = "auto",
     ) -> None:
         if not 0 < min_coverage <= 1:

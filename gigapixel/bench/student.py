@@ -32,7 +32,7 @@ def student_workload(settings: StudentSettings) -> Workload:
     """The default student with random weights; counts the steps of agents that are still driving."""
     import torch
 
-    from student.dagger.closed_loop import advance
+    from student.dagger.closed_loop import drive_until_next_plan
     from student.network.policy import PolicyConfig, StudentPolicy
     from student.pixel_world import PixelWorld, PixelWorldConfig
 
@@ -46,7 +46,7 @@ def student_workload(settings: StudentSettings) -> Workload:
     def call() -> int:
         world.reset(settings.seed)
         for _ in range(settings.decisions):
-            advance(world, policy, world.observe())
+            drive_until_next_plan(world, policy, world.observe())
         return world.agent_steps
 
     return Workload(

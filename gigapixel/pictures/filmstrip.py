@@ -24,7 +24,7 @@ from gigapixel.run_folder.figure import write_image
 from gigapixel.run_folder.image_grid import GridCell, GridStyle, TextLine, image_grid
 from renderer import CameraRig, render
 from student.checkpoint import load_policy
-from student.dagger.closed_loop import advance
+from student.dagger.closed_loop import drive_until_next_plan
 from student.network.policy import StudentPolicy
 from student.pixel_world import PixelWorld, PixelWorldConfig
 
@@ -86,7 +86,7 @@ def drive_and_draw(
         for _ in range(plans):
             if not len(world.ego_agents):
                 return instants
-            advance(world, policy, world.observe() if policy is not None else None)
+            drive_until_next_plan(world, policy, world.observe() if policy is not None else None)
         instants.append(draw_instant(world, agent))
     return instants
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from simulator.config import SimulatorConfig
-from simulator.dynamics.action_model import ActionModel
+from simulator.dynamics.action_model import StepModel
 from simulator.state import BLIND, SUDDEN_BRAKING, WorldState
 
 PERIOD_S, BRAKING_S = (10.0, 30.0), (1.5, 4.0)
@@ -38,7 +38,7 @@ def _hash_uniform(state: WorldState, factor: float) -> Float[Array, " agents"]:
     return value - jnp.floor(value)
 
 
-def apply_sudden_braking(state: WorldState, action: Any, model: ActionModel, config: SimulatorConfig) -> Any:
+def apply_sudden_braking(state: WorldState, action: Any, model: StepModel, config: SimulatorConfig) -> Any:
     """Actions of ``model``, leaves [agents, ...], with its hardest braking for agents in a braking interval."""
     braking = brakes_suddenly(state, config)
 

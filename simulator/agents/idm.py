@@ -32,9 +32,9 @@ from simulator.conventions import LEVEL_GAP_M, RED, YELLOW
 from simulator.dynamics.bicycle import MAX_SPEED
 from simulator.state import IDM, WorldState, nearest_station, route_rows, turns
 
-POINT_M = 4.0
+CORRIDOR_POINT_M = 4.0
 """Distance between the points of a corridor: two stations."""
-POINTS = 24
+CORRIDOR_POINTS = 24
 """Points of a corridor: 92 m, the distance in which the model stops from 16 m/s."""
 _EXPONENT = 4
 _LEAST_GAP_M = 0.1
@@ -44,7 +44,8 @@ _LEAST_WANTED_SPEED_MPS = 0.5
 
 @struct.dataclass
 class Corridor:
-    """Points of every agent's route ahead, POINT_M apart, starting at the nearest station; fields [agents, points]."""
+    """Points of every agent's route ahead, CORRIDOR_POINT_M apart, starting at the nearest station; fields [agents,
+    points]."""
 
     x: ArrayField  # m, world
     y: ArrayField  # m, world
@@ -57,7 +58,7 @@ class Corridor:
     def of(cls, state: WorldState) -> "Corridor":
         """The corridors of one world's agents."""
         scenario = state.scenario
-        ahead = state.route_m[:, None] + POINT_M * jnp.arange(POINTS)
+        ahead = state.route_m[:, None] + CORRIDOR_POINT_M * jnp.arange(CORRIDOR_POINTS)
         station = nearest_station(scenario, ahead)
         x, y, cos, sin, _, limit = jnp.moveaxis(route_rows(scenario, station), -1, 0)
         return cls(x=x, y=y, cos=cos, sin=sin, arc_m=station * ROUTE_SPACING_M, limit_mps=limit)
@@ -80,7 +81,7 @@ def project_on_corridor(
     """Projects positions (m, world) on the tangent at the nearest point of each agent's corridor."""
     shape = (corridor.x.shape[0], x.shape[1])
     nearest, best = jnp.zeros(shape, jnp.int32), jnp.full(shape, jnp.inf)
-    for number in range(POINTS):
+    for number in range(CORRIDOR_POINTS):
         squared = (x - corridor.x[:, number, None]) ** 2 + (y - corridor.y[:, number, None]) ** 2
         nearest = jnp.where(squared < best, number, nearest)
         best = jnp.minimum(squared, best)
@@ -96,7 +97,7 @@ def project_on_corridor(
         lateral_m=north * cos - east * sin,
         cos=cos,
         sin=sin,
-        inside=jnp.abs(forward) <= POINT_M,
+        inside=jnp.abs(forward) <= CORRIDOR_POINT_M,
     )
 
 
@@ -173,7 +174,7 @@ def _interaction(speed: Array, gap: Array, closing: Array, most_mps2: Array, idm
 def wanted_speed(state: WorldState, corridor: Corridor, idm: IdmConfig) -> Float[Array, " agents"]:
     """Wanted speed (m/s) on a free road: the least of speed limits and bends, here and ahead, and the agent's top
     speed."""
-    bend = jnp.abs(turns(corridor.cos, corridor.sin)) / POINT_M  # 1/m, from each point to the next
+    bend = jnp.abs(turns(corridor.cos, corridor.sin)) / CORRIDOR_POINT_M  # 1/m, from each point to the next
     bend = jnp.pad(bend, ((0, 0), (0, 1)))
     there = jnp.minimum(corridor.limit_mps, jnp.sqrt(idm.bend_mps2 / jnp.maximum(bend, 1e-4)))
     left = jnp.maximum(corridor.arc_m - state.route_m[:, None], 0.0)

@@ -10,7 +10,7 @@ from simulator.angles import wrap_angle
 from simulator.config import SimulatorConfig
 from simulator.state import LOG, WorldState
 
-MAX_ACCELERATION_MPS2 = 10.0
+MAX_REPLAY_ACCELERATION_MPS2 = 10.0
 """Accelerations estimated from two successive logged states are clipped to this: annotations are noisy."""
 
 
@@ -23,7 +23,7 @@ def advance(state: WorldState, next_state: WorldState, config: SimulatorConfig) 
     valid = log.valid[:, now]
     goes_on = valid & state.present & (state.step < log.last_step)
     rate = jnp.where(goes_on, 1.0 / config.timestep_s, 0.0)
-    limit = MAX_ACCELERATION_MPS2
+    limit = MAX_REPLAY_ACCELERATION_MPS2
     acceleration = jnp.clip((speed - state.speed) * rate, -limit, limit)
     lateral_acceleration = jnp.clip(speed * wrap_angle(yaw - state.yaw) * rate, -limit, limit)
     return next_state.replace(

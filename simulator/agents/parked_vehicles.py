@@ -14,7 +14,7 @@ from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.state import PARKED, WorldState
 
-KERB_M = 0.2
+PARKING_KERB_M = 0.2
 """How far the side of a parked vehicle lies beyond the edge of the drivable area."""
 FARTHEST_M, SEARCH_M = 9.0, 0.25
 """Largest shift tried, and the spacing of the shifts tried."""
@@ -63,7 +63,7 @@ def shift_to_road_edge(
     whether the agent can be parked there."""
     length, width = state.scenario.size[:, 0], state.scenario.size[:, 1]
     shifts = SEARCH_M * jnp.arange(round(FARTHEST_M / SEARCH_M))
-    side = 0.5 * width[:, None, None] + shifts - KERB_M  # [agents, 1, shifts] m right of the start
+    side = 0.5 * width[:, None, None] + shifts - PARKING_KERB_M  # [agents, 1, shifts] m right of the start
     offset = jnp.array([-0.5, 0.0, 0.5])[None, :, None] * length[:, None, None]
     cos, sin = jnp.cos(state.yaw)[:, None, None], jnp.sin(state.yaw)[:, None, None]
     x = state.position[:, 0, None, None] + offset * cos + side * sin

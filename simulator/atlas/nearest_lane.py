@@ -14,7 +14,7 @@ from simulator.array_field import ArrayField
 from simulator.atlas.road_atlas import RoadAtlas, table_row
 from simulator.conventions import LEVEL_GAP_M
 
-_PIECES = jnp.arange(-4, 4)
+_SEGMENTS_PER_SAMPLE = jnp.arange(-4, 4)
 """Segments of centreline around a sample that are measured: samples are about 6 m apart, points up to 2 m."""
 
 
@@ -42,7 +42,9 @@ def nearest_lane(atlas: RoadAtlas, map_id: Int[Array, ""], xyz: Float[Array, " 3
     samples = atlas.lane_candidates[table_row(atlas, map_id, xyz[:2])]
     lane = atlas.sample_lane[samples]
     first, last = atlas.lane_start[lane], atlas.lane_start[lane] + atlas.lane_count[lane] - 1
-    point = jnp.clip(atlas.sample_point[samples][:, None] + _PIECES, first[:, None], last[:, None] - 1)
+    point = jnp.clip(
+        atlas.sample_point[samples][:, None] + _SEGMENTS_PER_SAMPLE, first[:, None], last[:, None] - 1
+    )
     start, end = atlas.point_xyz[point], atlas.point_xyz[point + 1]  # [candidates, pieces, 3]
     piece, away = end[..., :2] - start[..., :2], xyz[:2] - start[..., :2]
     share = jnp.sum(away * piece, axis=-1) / jnp.maximum(jnp.sum(piece**2, axis=-1), 1e-9)

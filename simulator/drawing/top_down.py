@@ -1,7 +1,7 @@
 """Top-down images of a map, its agents, lights and routes, drawn with Pillow.
 
-Images are drawn SUPERSAMPLING times too large and averaged down, which smooths edges. North is up, east is right. For
-videos, draw the map once with `draw_map` and pass the result to `draw_world` as `background`.
+Images are drawn TOP_DOWN_SUPERSAMPLING times too large and averaged down, which smooths edges. North is up, east is
+right. For videos, draw the map once with `draw_map` and pass the result to `draw_world` as `background`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from simulator.drawing.viewport import SLATE, Colour, Palette, Viewport
 from simulator.roads.polylines import arc_length, interpolated, offset_line
 from simulator.roads.road_map import MarkingType, RoadMap, StopKind
 
-SUPERSAMPLING = 2
+TOP_DOWN_SUPERSAMPLING = 2
 DASH_M, GAP_M = 3.0, 4.5  # lengths in dashed markings
 STRIPE_M = 0.55  # width of a crosswalk stripe and of the gap beside it
 
@@ -33,7 +33,7 @@ def draw_map(
 ) -> Image.Image:
     """The map from above: `extent_m` metres across around `centre` (x, y), or all of it."""
     view = Viewport.of(road_map, centre, extent_m, size_px)
-    big = view.enlarged(SUPERSAMPLING)
+    big = view.enlarged(TOP_DOWN_SUPERSAMPLING)
     image = Image.new("RGB", (big.width, big.height), palette.ground)
     brush = ImageDraw.Draw(image)
     for ring in _visible(road_map.pieces("walkway"), big):
@@ -46,7 +46,7 @@ def draw_map(
         _roads(brush, big, road_map, bridges, overpasses, palette)
     if stop_lines:
         _stop_lines(brush, big, road_map, None, palette)
-    image = image.reduce(SUPERSAMPLING)
+    image = image.reduce(TOP_DOWN_SUPERSAMPLING)
     if scale_bar:
         _scale_bar(image, view, palette)
     return image
@@ -78,7 +78,7 @@ def draw_world(
         raise ValueError(
             f"background is {background.size} pixels; expected {(view.width, view.height)} like size_px"
         )
-    big = view.enlarged(SUPERSAMPLING)
+    big = view.enlarged(TOP_DOWN_SUPERSAMPLING)
     layer = background.convert("RGB").resize((big.width, big.height), Image.Resampling.NEAREST)
     brush = ImageDraw.Draw(layer)
     shown = np.asarray(agents.get("present", np.ones(len(agents["yaw"]), bool)), bool)
@@ -93,7 +93,7 @@ def draw_world(
     for index in np.argsort(np.asarray(agents["position"])[:, 2], kind="stable"):
         if shown[index]:
             _agent(brush, big, agents, int(index), colours[index], palette)
-    return layer.reduce(SUPERSAMPLING)
+    return layer.reduce(TOP_DOWN_SUPERSAMPLING)
 
 
 def _check_agents(agents: Mapping[str, np.ndarray]) -> None:
@@ -118,7 +118,7 @@ def _mix(first: Colour, second: Colour, share: float) -> Colour:
 def _line(
     brush: ImageDraw.ImageDraw, view: Viewport, line: np.ndarray, colour: Colour, width_m: float
 ) -> None:
-    width = max(SUPERSAMPLING, round(width_m * view.scale))
+    width = max(TOP_DOWN_SUPERSAMPLING, round(width_m * view.scale))
     brush.line(view.pixels(line), fill=colour, width=width, joint="curve")
 
 
@@ -152,7 +152,7 @@ def _strokes(
     """Lines [n, 3], colours and widths (m) that make up one painted line."""
     line = line.astype(np.float64)
     colour = palette.white if kind <= MarkingType.DOUBLE_WHITE else palette.yellow
-    if view.scale < 2.0 * SUPERSAMPLING:  # at small scales patterns alias: one faint line
+    if view.scale < 2.0 * TOP_DOWN_SUPERSAMPLING:  # at small scales patterns alias: one faint line
         return [(line, _mix(palette.road, colour, 0.45), 0.15)]
     if kind in (MarkingType.DOUBLE_WHITE, MarkingType.DOUBLE_YELLOW):
         return [(offset_line(line, np.full(len(line), side)), colour, 0.13) for side in (-0.16, 0.16)]
@@ -176,7 +176,7 @@ def _crosswalk(brush: ImageDraw.ImageDraw, view: Viewport, ring: np.ndarray, pal
     along = np.array([-across[1], across[0]])
     low_u, high_u = (points @ across).min(), (points @ across).max()
     low_v, high_v = (points @ along).min(), (points @ along).max()
-    if view.scale < 2.0 * SUPERSAMPLING:
+    if view.scale < 2.0 * TOP_DOWN_SUPERSAMPLING:
         brush.polygon(view.pixels(points), fill=_mix(palette.road, palette.crosswalk, 0.4))
         return
     count = max(1, int((high_u - low_u) // (2 * STRIPE_M)))
@@ -223,7 +223,7 @@ def _agent(
     if not view.sees(centre[None] + np.array([[-8.0, -8.0], [8.0, 8.0]])):
         return
     yaw = float(agents["yaw"][index])
-    smallest = 2.5 * SUPERSAMPLING / view.scale  # keeps agents visible at small scales
+    smallest = 2.5 * TOP_DOWN_SUPERSAMPLING / view.scale  # keeps agents visible at small scales
     length, width = (max(float(side), smallest) for side in agents["size"][index][:2])
     turn = np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
     body = _rounded_box(length, width)

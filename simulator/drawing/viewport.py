@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from simulator.roads.road_map import RoadMap
 
-MARGIN_M = 8.0  # around a complete map
+VIEW_MARGIN_M = 8.0  # around a complete map
 Colour = tuple[int, int, int]
 
 
@@ -74,7 +74,7 @@ class Viewport:
         low, high = _bounds(road_map)
         middle = (low + high) / 2 if centre is None else np.asarray(centre, np.float64)[:2]
         if extent_m is None:
-            spans = high - low + 2 * MARGIN_M
+            spans = high - low + 2 * VIEW_MARGIN_M
             extent_m = float(max(spans[0], spans[1] * width / height))
         if not (extent_m > 0 and np.isfinite(middle).all()):
             raise ValueError(f"extent_m={extent_m} and centre={middle} must be positive and finite")

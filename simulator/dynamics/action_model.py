@@ -13,11 +13,24 @@ from simulator.dynamics.trajectory_actions import TrajectoryActions
 
 
 @runtime_checkable
-class ActionModel(Protocol):
+class StepModel(Protocol):
+    """What `simulator.step.step` asks of a model.
+
+    Models are hashable, so that `jit` can hold them static, and their methods are pure: they keep any leading axes
+    [...] of motions, actions and vehicles. An action is an array or a pytree of arrays.
+    """
+
+    def forward(self, motion: Motion, action: Any, vehicle: Vehicle, timestep_s: float) -> Motion:
+        """The motion one step later."""
+
+    def hardest_braking(self, action: Any) -> Any:
+        """Actions of the shape of ``action`` that brake as hard as the model can."""
+
+
+@runtime_checkable
+class ActionModel(StepModel, Protocol):
     """How an action moves a vehicle, and which action explains how a vehicle moved.
 
-    Models are hashable (an argument of `simulator.step.step` that `jit` holds static), and their methods are pure:
-    they keep any leading axes [...] of motions, actions and vehicles. An action is an array or a pytree of arrays.
     ``num_actions`` is how many actions there are, or None where they are continuous; discrete actions are int32
     indices [...]. ``horizon_s`` is how far ahead `toward` looks.
     """
@@ -28,9 +41,6 @@ class ActionModel(Protocol):
     @property
     def horizon_s(self) -> float: ...
 
-    def forward(self, motion: Motion, action: Any, vehicle: Vehicle, timestep_s: float) -> Motion:
-        """The motion one step later."""
-
     def inverse(self, before: Motion, after: Motion, vehicle: Vehicle, timestep_s: float) -> Any:
         """The action that explains one transition best.
 
@@ -40,9 +50,6 @@ class ActionModel(Protocol):
 
     def toward(self, motion: Motion, ahead: Ahead, vehicle: Vehicle, timestep_s: float) -> Any:
         """The action that leads from ``motion`` nearest to the next poses of a log."""
-
-    def hardest_braking(self, action: Any) -> Any:
-        """Actions of the shape of ``action`` that brake as hard as the model can."""
 
 
 ACTION_MODELS: dict[str, Callable[..., ActionModel]] = {

@@ -117,7 +117,9 @@ def limit_speed(before: Array, after: Array, vehicle: Vehicle) -> Array:
     return jnp.clip(snap(before, after), MIN_SPEED, MAX_SPEED * vehicle.speed_gain)
 
 
-def advance(motion: Motion, jerk: Float[Array, "*agents 2"], vehicle: Vehicle, timestep_s: float) -> Motion:
+def advance_by_jerks(
+    motion: Motion, jerk: Float[Array, "*agents 2"], vehicle: Vehicle, timestep_s: float
+) -> Motion:
     """Moves every agent by one step under ``jerk`` (longitudinal, lateral; m/s3). See the module's equations."""
     acceleration = motion.acceleration + vehicle.throttle_gain * jerk[..., 0] * timestep_s
     acceleration = snap(motion.acceleration, acceleration)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Int
 
 from simulator.angles import wrap_angle
 from simulator.conventions import COAST, HARDEST_BRAKING, NUM_JERK_ACTIONS
-from simulator.dynamics.bicycle import ACTIONS, Motion, Vehicle, advance, jerks_of
+from simulator.dynamics.bicycle import ACTIONS, Motion, Vehicle, advance_by_jerks, jerks_of
 from simulator.dynamics.log_window import Ahead
 
 _CALM_FIRST = np.argsort(np.abs(ACTIONS).sum(axis=1), kind="stable").astype(np.int32)
@@ -52,7 +52,7 @@ class JerkActions:
         self, motion: Motion, action: Int[Array, "*agents"], vehicle: Vehicle, timestep_s: float
     ) -> Motion:
         """One step of `dynamics.advance` under the jerks of an action index [...]."""
-        return advance(motion, jerks_of(action), vehicle, timestep_s)
+        return advance_by_jerks(motion, jerks_of(action), vehicle, timestep_s)
 
     def inverse(
         self, before: Motion, after: Motion, vehicle: Vehicle, timestep_s: float
@@ -81,7 +81,7 @@ class JerkActions:
         each = jax.tree.map(lambda field: field[..., None], vehicle)
 
         def coast(now: Motion, _: None) -> tuple[Motion, Motion]:
-            return advance(now, jnp.asarray(ACTIONS)[COAST], each, timestep_s), now
+            return advance_by_jerks(now, jnp.asarray(ACTIONS)[COAST], each, timestep_s), now
 
         _, path = jax.lax.scan(coast, first, length=ahead.x.shape[-1])
         x, y, yaw = (jnp.moveaxis(field, 0, -1) for field in (path.x, path.y, path.yaw))
@@ -97,7 +97,7 @@ class JerkActions:
     def _try_all(self, motion: Motion, vehicle: Vehicle, timestep_s: float) -> Motion:
         """Where every action leads, fields [..., 12], in the order of `_CALM_FIRST`."""
         motion, vehicle = jax.tree.map(lambda field: field[..., None], (motion, vehicle))
-        return advance(motion, jnp.asarray(ACTIONS[_CALM_FIRST]), vehicle, timestep_s)
+        return advance_by_jerks(motion, jnp.asarray(ACTIONS[_CALM_FIRST]), vehicle, timestep_s)
 
 
 JERK_ACTIONS = JerkActions()

@@ -11,7 +11,7 @@ from flax import struct
 from jaxtyping import Array
 
 from simulator.array_field import ArrayField
-from simulator.dynamics.action_model import ActionModel
+from simulator.dynamics.action_model import StepModel
 from simulator.dynamics.bicycle import Motion, Vehicle
 
 
@@ -27,11 +27,10 @@ class MixedAction:
 class MixedActions:
     """Several models side by side; each agent moves by the one that its action names.
 
-    Only `forward` and `hardest_braking` of `simulator.dynamics.action_model.ActionModel`: a log is explained by one
-    model at a time.
+    A `StepModel` and no `ActionModel`: a log is explained by one model at a time.
     """
 
-    models: tuple[ActionModel, ...]
+    models: tuple[StepModel, ...]
 
     def forward(self, motion: Motion, action: MixedAction, vehicle: Vehicle, timestep_s: float) -> Motion:
         """The motion one step later, of each agent by its own model."""

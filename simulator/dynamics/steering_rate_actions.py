@@ -37,7 +37,7 @@ from simulator.dynamics.log_window import Ahead
 MIN_ACCELERATION_MPS2, MAX_ACCELERATION_MPS2, NUM_ACCELERATIONS = -4.0, 3.0, 71
 
 
-def move(
+def advance_by_controls(
     motion: Motion,
     acceleration: Float[Array, "*agents"],
     steering_rate: Float[Array, "*agents"],
@@ -113,8 +113,8 @@ class SteeringRateActions:
     def forward(
         self, motion: Motion, action: Int[Array, "*agents"], vehicle: Vehicle, timestep_s: float
     ) -> Motion:
-        """One step of `move` under the controls of an action index [...]."""
-        return move(motion, *self.controls_of(action), vehicle, timestep_s)
+        """One step of `advance_by_controls` under the controls of an action index [...]."""
+        return advance_by_controls(motion, *self.controls_of(action), vehicle, timestep_s)
 
     def inverse(
         self, before: Motion, after: Motion, vehicle: Vehicle, timestep_s: float
@@ -179,9 +179,10 @@ class ContinuousSteeringRate:
     def forward(
         self, motion: Motion, action: Float[Array, "*agents 2"], vehicle: Vehicle, timestep_s: float
     ) -> Motion:
-        """One step of `move` under an action [..., 2]: acceleration (m/s2), steering rate (rad/s), both limited."""
+        """One step of `advance_by_controls` under an action [..., 2]: acceleration (m/s2), steering rate (rad/s), both
+        limited."""
         acceleration, rate = self._limited(action[..., 0], action[..., 1])
-        return move(motion, acceleration, rate, vehicle, timestep_s)
+        return advance_by_controls(motion, acceleration, rate, vehicle, timestep_s)
 
     def inverse(
         self, before: Motion, after: Motion, vehicle: Vehicle, timestep_s: float

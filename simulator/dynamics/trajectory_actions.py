@@ -26,7 +26,7 @@ from simulator.conventions import HORIZON_S, NUM_POSES, POSE_SPACING_S
 from simulator.dynamics.bicycle import Motion, Vehicle, rear_pose, snap
 from simulator.dynamics.log_window import Ahead
 from simulator.dynamics.lqr import STEP_S, profile_of, track
-from simulator.dynamics.steering_rate_actions import move
+from simulator.dynamics.steering_rate_actions import advance_by_controls
 from simulator.poses import to_frame
 
 ACCELERATION_LAG_S, STEERING_LAG_S = 0.2, 0.05
@@ -78,7 +78,7 @@ class TrajectoryActions:
         for k in range(NUM_POSES):
             start_speed = snap(before.speed, before.speed + acceleration * (k * POSE_SPACING_S))
             end_speed = snap(before.speed, before.speed + acceleration * ((k + 1) * POSE_SPACING_S))
-            pose = move(
+            pose = advance_by_controls(
                 pose.replace(speed=start_speed),
                 (end_speed - start_speed) / POSE_SPACING_S,
                 jnp.zeros_like(pose.x),

@@ -28,8 +28,8 @@ from simulator.roads import road_map
 from simulator.roads.array_file import file_attributes, fixed_text, plain_text, read_record, write_record
 from simulator.roads.road_map import RoadMap
 
-FORMAT = "gigapixel traffic scenes"
-SCHEMA_VERSION = 1
+SCENE_PACK_FORMAT = "gigapixel traffic scenes"
+SCENE_PACK_VERSION = 1
 STAMP = "conventions"
 """Attribute with `simulator.conventions.stamp` as JSON; packs of earlier versions have none and are accepted."""
 LIBRARY = ("v110", "v110")
@@ -96,8 +96,8 @@ class ScenePackWriter:
     ) -> None:
         """Called on leaving the `with` block, before the file is closed and then renamed or removed."""
         if kind is None:
-            self._file.attrs["format"] = fixed_text(FORMAT)
-            self._file.attrs["schema_version"] = SCHEMA_VERSION
+            self._file.attrs["format"] = fixed_text(SCENE_PACK_FORMAT)
+            self._file.attrs["schema_version"] = SCENE_PACK_VERSION
             self._file.attrs["road_map_schema_version"] = road_map.SCHEMA_VERSION
             self._file.attrs["num_scenes"] = len(self.names)
             self._file.attrs[STAMP] = fixed_text(json.dumps(conventions.stamp()))
@@ -111,7 +111,9 @@ class ScenePack:
         written under other conventions."""
         self.path = Path(path)
         if not self.path.is_file():
-            raise FileNotFoundError(f"{self.path}: no such file; expected an HDF5 file holding {FORMAT}")
+            raise FileNotFoundError(
+                f"{self.path}: no such file; expected an HDF5 file holding {SCENE_PACK_FORMAT}"
+            )
         try:
             self._file = h5py.File(self.path, "r")
         except (OSError, RuntimeError) as error:
@@ -127,12 +129,12 @@ class ScenePack:
             attributes = {name: plain_text(value) for name, value in self._file.attrs.items()}
         except (OSError, RuntimeError, UnicodeDecodeError) as error:
             raise self._damaged(error) from error
-        if attributes.get("format") != FORMAT:
+        if attributes.get("format") != SCENE_PACK_FORMAT:
             raise ValueError(
-                f"{self.path}: attribute format is {attributes.get('format')!r}; expected {FORMAT!r}"
+                f"{self.path}: attribute format is {attributes.get('format')!r}; expected {SCENE_PACK_FORMAT!r}"
             )
         for name, expected in (
-            ("schema_version", SCHEMA_VERSION),
+            ("schema_version", SCENE_PACK_VERSION),
             ("road_map_schema_version", road_map.SCHEMA_VERSION),
         ):
             if attributes.get(name) != expected:
@@ -202,10 +204,11 @@ class ScenePack:
     def _damaged(self, reason: object) -> ValueError:
         sentence = str(reason).strip("'\"").split("\n")[0]
         return ValueError(
-            f"{self.path}: truncated or damaged file ({sentence}); expected intact {FORMAT}, import them again"
+            f"{self.path}: truncated or damaged file ({sentence}); expected intact {SCENE_PACK_FORMAT}, "
+            "import them again"
         )
 
 
 def holds_logged_scenes(path: str | os.PathLike[str]) -> bool:
     """Whether a file is a pack of logged scenes (and not the map of one town); False for unreadable ones."""
-    return file_attributes(path).get("format") == FORMAT
+    return file_attributes(path).get("format") == SCENE_PACK_FORMAT

@@ -18,7 +18,7 @@ from simulator.conventions import LEVEL_GAP_M
 from simulator.roads.polylines import arc_length, interpolated
 from simulator.roads.road_map import RoadMap
 
-JITTER_M = 0.5
+PATH_JITTER_M = 0.5
 """Positions nearer to the last kept one are left out: annotations of stationary vehicles are noisy."""
 SMOOTHING = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9.0
 """Weights of neighbouring stations, 2 m apart (our choice)."""
@@ -26,7 +26,7 @@ ON_LANE_M, ON_LANE_RAD = 3.0, np.deg2rad(45.0)
 """Largest distance and difference of heading at which a track is on a lane (our choice)."""
 EASE_M = 20.0
 """Length over which the lateral offset of the continuation fades to zero (our choice)."""
-_NEAREST = 16
+_NEAREST_POINTS = 16
 _DEFAULT_LIMIT_MPS = 13.9  # 50 km/h, for lanes without a limit
 
 
@@ -56,7 +56,7 @@ class Lanes:
 
     def point_at(self, xyz: Float[np.ndarray, " 3"], yaw: float) -> int | None:
         """Index of the nearest point of a lane on which a body at this position and heading is, or None."""
-        count = min(_NEAREST, len(self._map.point_xyz))
+        count = min(_NEAREST_POINTS, len(self._map.point_xyz))
         distance, point = self._tree.query(xyz[:2], k=count, distance_upper_bound=ON_LANE_M)
         distance, point = np.atleast_1d(distance), np.atleast_1d(point)
         point = point[np.isfinite(distance)]
@@ -132,10 +132,10 @@ def straight_route(position: Float[np.ndarray, " 3"], yaw: float, lanes: Lanes, 
 
 
 def _subsampled(positions: np.ndarray) -> np.ndarray:
-    """Positions at least JITTER_M from the last kept one."""
+    """Positions at least PATH_JITTER_M from the last kept one."""
     kept = [0]
     for index in range(1, len(positions)):
-        if np.linalg.norm(positions[index, :2] - positions[kept[-1], :2]) >= JITTER_M:
+        if np.linalg.norm(positions[index, :2] - positions[kept[-1], :2]) >= PATH_JITTER_M:
             kept.append(index)
     return positions[kept]
 

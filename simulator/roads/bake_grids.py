@@ -29,7 +29,7 @@ from simulator.roads.query_grids import (
 )
 from simulator.roads.road_map import RoadMap
 
-MARGIN_M = 15.0  # width of the band of cells around all geometry
+GRID_MARGIN_M = 15.0  # width of the band of cells around all geometry
 NEAR_ROAD_M = 25.0  # cells whose centre is this close to a lane, a road edge or drivable ground get a row
 EDGE_SEGMENT_M = 5.0  # longest road edge segment
 SEGMENT_TOLERANCE_M = 0.1  # segments stay this close to the original edge
@@ -40,8 +40,8 @@ _CHUNK = 4096  # cells handled at a time
 def bake_grids(road_map: RoadMap) -> Grids:
     """All look-up tables of one map."""
     low, high = road_map.bounds()
-    origin = np.floor((low - MARGIN_M) / CELL_M) * CELL_M
-    shape = np.ceil((high + MARGIN_M - origin) / CELL_M).astype(int)[::-1]  # rows (y), columns (x)
+    origin = np.floor((low - GRID_MARGIN_M) / CELL_M) * CELL_M
+    shape = np.ceil((high + GRID_MARGIN_M - origin) / CELL_M).astype(int)[::-1]  # rows (y), columns (x)
     cells = _cells_near_road(road_map, origin, (int(shape[0]), int(shape[1])))
     cell_row = np.zeros(tuple(shape), np.int32)
     cell_row[cells[:, 0], cells[:, 1]] = np.arange(1, len(cells) + 1)

@@ -23,7 +23,7 @@ ISLAND_REACH_M = 0.6
 _SIDE_REACH_M = 2.5  # corners of roads this close to a hole's own corners lie beside it
 _SAMPLE_M = 0.25  # spacing at which an outline is sampled to find the segment nearest to a point
 _NEAREST = 4  # samples whose segments are measured exactly
-_CHUNK = 500_000  # points measured at a time
+_POINTS_PER_CHUNK = 500_000  # points measured at a time
 
 
 def drivable_area(rings: Sequence[np.ndarray]) -> shapely.Geometry:
@@ -58,15 +58,15 @@ def signed_distance(
     starts, ends, samples, owner = _outline_samples(area)
     tree = scipy.spatial.cKDTree(samples)
     result = np.empty(len(points))
-    for first in range(0, len(points), _CHUNK):
-        some = points[first : first + _CHUNK]
+    for first in range(0, len(points), _POINTS_PER_CHUNK):
+        some = points[first : first + _POINTS_PER_CHUNK]
         apart = np.full(len(some), limit_m)
         reach, found = tree.query(some, k=_NEAREST, distance_upper_bound=limit_m + _SAMPLE_M, workers=-1)
         near = np.isfinite(reach[:, 0])
         segments = owner[np.minimum(found[near], len(samples) - 1)]  # misses repeat some segment, harmlessly
         exact = distance_to_segments(some[near], starts[segments], ends[segments])
         apart[near] = np.minimum(exact.min(axis=1), limit_m)
-        result[first : first + _CHUNK] = np.where(shapely.contains_xy(area, some), apart, -apart)
+        result[first : first + _POINTS_PER_CHUNK] = np.where(shapely.contains_xy(area, some), apart, -apart)
     return result
 
 

@@ -21,7 +21,7 @@ from simulator.roads.drivable_area import grow_ring, join_grown
 from simulator.roads.query_grids import CELL_M, DISTANCE_LIMIT_M
 from simulator.roads.road_map import RoadMap
 
-REACH_M = DISTANCE_LIMIT_M + 0.75 * CELL_M
+OVERPASS_REACH_M = DISTANCE_LIMIT_M + 0.75 * CELL_M
 """Lanes this close to the centre of a cell decide on its levels: all lanes that distances in its tile can depend on."""
 
 _log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def find_levels(road_map: RoadMap, centres: Float[np.ndarray, "cells 2"]) -> Lev
     split = np.full(len(centres), np.inf, np.float32)
     tree = scipy.spatial.cKDTree(road_map.point_xyz[:, :2])
     height = road_map.point_xyz[:, 2]
-    for cell, near in enumerate(tree.query_ball_point(centres, REACH_M)):
+    for cell, near in enumerate(tree.query_ball_point(centres, OVERPASS_REACH_M)):
         if near and np.ptp(height[near]) > BRIDGE_CLEARANCE_M:
             split[cell] = split_height(height[near])
     cells = np.flatnonzero(np.isfinite(split)).tolist()
@@ -71,8 +71,8 @@ class _Surfaces:
         self.tree = shapely.STRtree(self.polygons)
 
     def areas(self, centre: Float[np.ndarray, " 2"], split_m: float) -> Areas:
-        """Lower and upper drivable area in the square that reaches REACH_M + CELL_M from the centre."""
-        reach = REACH_M + CELL_M
+        """Lower and upper drivable area in the square that reaches OVERPASS_REACH_M + CELL_M from the centre."""
+        reach = OVERPASS_REACH_M + CELL_M
         window = shapely.box(*(centre - reach), *(centre + reach))
         pieces: tuple[list[shapely.Geometry], list[shapely.Geometry]] = ([], [])
         for index in self.tree.query(window).tolist():

@@ -23,7 +23,7 @@ ADJACENT_M = 1.0
 """Boundaries of adjacent approach lanes coincide within this distance."""
 ADJACENT_COS = 0.8
 """Least cosine between the headings of adjacent approach lanes."""
-_KINDS = {
+_SIGNAL_KINDS = {
     "TRAFFIC_LIGHT": StopKind.TRAFFIC_LIGHT,
     "STOP_SIGN": StopKind.STOP_SIGN,
     "YIELD_SIGN": StopKind.YIELD,
@@ -96,7 +96,7 @@ def _approaches(
     """
     result: dict[tuple[object, int], set[tuple[int, bool]]] = {}
     for kind_name, members in zones:
-        kind = _KINDS.get(kind_name)
+        kind = _SIGNAL_KINDS.get(kind_name)
         if kind is None:
             continue
         for lane in members:

@@ -162,9 +162,9 @@ def ego_inputs(
     """Ego vector, command and reward conditioning of all agents of batched worlds, as `student.observation.Observation`
     holds them; rows are world * agents + agent, on JAX's device."""
     motion = [state.speed, state.acceleration, state.lateral_acceleration, state.steering]
-    ego = ego_features(
-        *(to_torch(part).flatten() for part in motion), to_torch(state.scenario.size).flatten(0, 1)
-    )
+    speed, acceleration, lateral_acceleration, steering = (to_torch(part).flatten() for part in motion)
+    size = to_torch(state.scenario.size).flatten(0, 1)
+    ego = ego_features(speed, acceleration, lateral_acceleration, steering, size)
     command = one_hot_command(command_from_heading_change(to_torch(inputs.heading_change).flatten()))
     traits = to_torch(state.scenario.traits).flatten(0, 1)
     return ego, command, 2.0 * traits - 1.0

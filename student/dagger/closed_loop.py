@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the world loads JAX; a policy and its errors do not need it
 
 
 @dataclass(frozen=True)
-class EvaluationConfig:
+class ClosedLoopConfig:
     """A closed-loop evaluation."""
 
     maps: tuple[str, ...] = ("Town10HD",)  # assigned to the worlds in turn
@@ -44,7 +44,9 @@ def plan_for(policy: StudentPolicy, observation: Observation) -> Plan:
         return policy(observation.to(device))
 
 
-def advance(world: PixelWorld, policy: StudentPolicy | None, observation: Observation | None) -> Plan | None:
+def drive_until_next_plan(
+    world: PixelWorld, policy: StudentPolicy | None, observation: Observation | None
+) -> Plan | None:
     """Advance the worlds to the time of the next plan; the teacher drives the agents assigned to it.
 
     With `drive_with: trajectory` the trajectory planned from `observation` is tracked. With `actions` the student is
@@ -69,7 +71,7 @@ def advance(world: PixelWorld, policy: StudentPolicy | None, observation: Observ
 class Episode:
     """A closed-loop evaluation from a fixed seed: the only item of validation and test loaders."""
 
-    def __init__(self, world: PixelWorld, config: EvaluationConfig) -> None:
+    def __init__(self, world: PixelWorld, config: ClosedLoopConfig) -> None:
         self.world = world
         self.config = config
 
@@ -89,7 +91,7 @@ class Episode:
             observation = world.observe() if policy is not None else None
             labelled = self.config.label_every and not decision % self.config.label_every
             label = world.label() if labelled and observation is not None else None
-            plan = advance(world, policy, observation)
+            plan = drive_until_next_plan(world, policy, observation)
             if label is not None and plan is not None:
                 errors.append(_errors(plan, label))
         if policy is not None:

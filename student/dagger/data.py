@@ -13,7 +13,7 @@ import torch
 from renderer import CalibrationNoise
 from student.batch import TURN_WEIGHT, Batch, turn_weights
 from student.dagger.beta_schedule import BetaSchedule
-from student.dagger.closed_loop import Episode, EvaluationConfig, advance
+from student.dagger.closed_loop import ClosedLoopConfig, Episode, drive_until_next_plan
 from student.dagger.replay_buffer import ReplayBuffer
 from student.network.policy import StudentPolicy
 from student.observation import Command, one_hot_command
@@ -43,8 +43,8 @@ class OnPolicyData(lightning.LightningDataModule):
     def __init__(
         self,
         world: PixelWorldConfig = PixelWorldConfig(),  # noqa: B008  frozen
-        validation: EvaluationConfig = EvaluationConfig(),  # noqa: B008
-        test: EvaluationConfig = EvaluationConfig(),  # noqa: B008
+        validation: ClosedLoopConfig = ClosedLoopConfig(),  # noqa: B008
+        test: ClosedLoopConfig = ClosedLoopConfig(),  # noqa: B008
         beta_steps: int = 200_000,
         decisions_per_epoch: int = 8,
         batches_per_epoch: int = 40,
@@ -70,7 +70,7 @@ class OnPolicyData(lightning.LightningDataModule):
         self.agent_steps = 0
         self.world: PixelWorld | None = None
         self.buffer: ReplayBuffer | None = None
-        self._evaluation_worlds: dict[EvaluationConfig, PixelWorld] = {}
+        self._evaluation_worlds: dict[ClosedLoopConfig, PixelWorld] = {}
         self._latest: dict[str, float] = {}
 
     def setup(self, stage: str) -> None:
@@ -97,7 +97,7 @@ class OnPolicyData(lightning.LightningDataModule):
         """States visited by the teacher in the test worlds, with labels."""
         return LabelledStates(self, self.episode(self.test_config))
 
-    def episode(self, config: EvaluationConfig) -> Episode:
+    def episode(self, config: ClosedLoopConfig) -> Episode:
         """An evaluation in its own worlds, which are built once per config."""
         if config not in self._evaluation_worlds:
             world = replace(
@@ -125,7 +125,7 @@ class OnPolicyData(lightning.LightningDataModule):
             buffer.add(batch[valid])
             visited, labelled = visited + len(batch), labelled + int(valid.sum())
             before = world.agent_steps
-            advance(world, policy, batch.observation)
+            drive_until_next_plan(world, policy, batch.observation)
             steps += world.agent_steps - before
         policy.train(training)
         self.agent_steps += steps

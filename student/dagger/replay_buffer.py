@@ -12,7 +12,7 @@ from torch import Tensor
 
 from student.batch import Batch
 
-BLOCK = 256
+SAMPLES_PER_BLOCK = 256
 """Samples per compressed block of a checkpoint."""
 COMPRESSED = "images"
 """The field of `Batch.tensors` that a checkpoint holds compressed (flat-coloured images shrink some thirty times)."""
@@ -70,7 +70,7 @@ class ReplayBuffer:
         images = rows.pop(COMPRESSED)
         return state | {
             "rows": {name: tensor.clone() for name, tensor in rows.items()},
-            "images": [_compress(block) for block in images.split(BLOCK)] if self.size else [],
+            "images": [_compress(block) for block in images.split(SAMPLES_PER_BLOCK)] if self.size else [],
             "image_shape": list(images.shape[1:]),
         }
 

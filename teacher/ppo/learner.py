@@ -37,8 +37,14 @@ class Experience(NamedTuple):
     target: Any  # [steps, worlds, agents] f32, of the value
 
 
-def make_optimiser(config: PPOConfig) -> optax.GradientTransformation:
-    """AdamW on clipped gradients, without its learning rate: that one falls with experience and is applied outside."""
+def make_optimiser(
+    config: PPOConfig, learning_rate: float | Float[Array, ""]
+) -> optax.GradientTransformation:
+    """AdamW on clipped gradients.
+
+    The learning rate is an argument and not a schedule of the step count, because it depends on agent-steps; the
+    optimiser's state does not contain it.
+    """
 
     def kernels(params: Any) -> Any:
         return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
@@ -47,6 +53,7 @@ def make_optimiser(config: PPOConfig) -> optax.GradientTransformation:
         optax.clip_by_global_norm(config.max_grad_norm),
         optax.scale_by_adam(),
         optax.add_decayed_weights(config.weight_decay, mask=kernels),
+        optax.scale_by_learning_rate(learning_rate),
     )
 
 
@@ -198,8 +205,8 @@ class Learner:
 
         (_, losses), gradient = jax.value_and_grad(loss, has_aux=True)(params)
         losses, gradient = shards.sum((losses, gradient))
-        direction, optimiser = make_optimiser(config).update(gradient, optimiser, params)
-        params = jax.tree.map(lambda leaf, step: leaf - learning_rate * step, params, direction)
+        change, optimiser = make_optimiser(config, learning_rate).update(gradient, optimiser, params)
+        params = optax.apply_updates(params, change)
         metrics = {f"loss/{name}": value for name, value in losses.items()}
         finite = all_finite("loss", losses) | all_finite("gradient", gradient) | all_finite("weights", params)
         return (params, optimiser), (

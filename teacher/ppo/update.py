@@ -84,7 +84,7 @@ def init_state(
             worlds=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), worlds),
             params=params,
             acting=params if config.actor_refresh > 1 else None,
-            optimiser=make_optimiser(config).init(params),
+            optimiser=make_optimiser(config, config.learning_rate).init(params),
             advantage_scale=jnp.zeros((), jnp.float32),
             key=key,
             update=jnp.zeros((), jnp.int32),

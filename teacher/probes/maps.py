@@ -24,12 +24,12 @@ from jaxtyping import Float
 from simulator.roads.road_map import MarkingType, RoadMap, StopKind
 from teacher.probes.road import PROBE_LANE_WIDTH_M, Lane, Line, StopLine, build_road_map
 
-ARM_M = 170.0
+PROBE_ARM_M = 170.0
 """Distance of the outer ends of a crossing's arms from its centre: a route reaches 60 m beyond its last goal."""
 BOX_M = 9.0
 """Distance of the inner ends of the arms from the centre: left turns have a radius of 10.75 m, right turns of 7.25
 m."""
-BOX_START_M = ARM_M - BOX_M
+BOX_START_M = PROBE_ARM_M - BOX_M
 """Arc length on a path that starts at the outer end of an arm where the crossing (and the arm's stop line) begins."""
 BEYOND_CROSSING_M = BOX_START_M + 2 * BOX_M + 50.0
 """Arc length of the goal of agents that cross: about 50 m beyond the crossing."""
@@ -83,7 +83,7 @@ def _crossing() -> list[Lane]:
     for number, arm in enumerate(ARMS):  # built as the west arm, then rotated
         turn = number * np.pi / 2
         others = [ARMS[(number + step) % 4] for step in (1, 2, 3)]
-        into = np.array([[-ARM_M, -PROBE_LANE_WIDTH_M / 2], [-BOX_M, -PROBE_LANE_WIDTH_M / 2]])
+        into = np.array([[-PROBE_ARM_M, -PROBE_LANE_WIDTH_M / 2], [-BOX_M, -PROBE_LANE_WIDTH_M / 2]])
         ways = {
             others[0]: _arc(np.array([-BOX_M, -BOX_M]), BOX_M - PROBE_LANE_WIDTH_M / 2, np.pi / 2, 0.0),
             others[1]: np.array([[-BOX_M, -PROBE_LANE_WIDTH_M / 2], [BOX_M, -PROBE_LANE_WIDTH_M / 2]]),
@@ -148,12 +148,12 @@ def _two_lanes() -> RoadMap:
 
 
 def _arm_paint() -> list[tuple[Line, MarkingType]]:
-    middle = _along_x(-ARM_M, -BOX_M, 0.0)
+    middle = _along_x(-PROBE_ARM_M, -BOX_M, 0.0)
     return [(_turned(middle, n * np.pi / 2), MarkingType.DOUBLE_YELLOW) for n in range(4)]
 
 
 def _wide_paint() -> list[tuple[Line, MarkingType]]:
-    spans = ((-ARM_M, -BOX_M), (BOX_M, ARM_M))
+    spans = ((-PROBE_ARM_M, -BOX_M), (BOX_M, PROBE_ARM_M))
     return [(_along_x(start, end, -PROBE_LANE_WIDTH_M), MarkingType.DASHED_WHITE) for start, end in spans]
 
 

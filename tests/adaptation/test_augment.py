@@ -1,4 +1,4 @@
-"""Variation keeps pairs paired."""
+"""Augmentation keeps the two sides of a pair corresponding."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def same(first: Observation, second: Observation) -> bool:
     return all(torch.equal(getattr(first, name), getattr(second, name)) for name in names)
 
 
-def test_a_mirrored_mirror_is_the_world() -> None:
+def test_mirroring_twice_is_the_identity() -> None:
     order = mirrored_order(NAMES)
     assert order == [0, 2, 1, 3]
     once = mirror(observation(), order)
@@ -53,7 +53,7 @@ def test_nothing_changes_when_everything_is_zero() -> None:
 
 
 @pytest.mark.usefixtures("torch_seed")
-def test_changes_of_view_are_the_same_on_both_sides() -> None:
+def test_geometric_changes_are_the_same_on_both_sides() -> None:
     real, rendering = augment_pair(
         observation(), observation(), NAMES, replace(STILL, mirror=0.5, zoom=0.3, shift=0.2, cut=0.5)
     )
@@ -62,9 +62,9 @@ def test_changes_of_view_are_the_same_on_both_sides() -> None:
 
 
 @pytest.mark.usefixtures("torch_seed")
-def test_changes_of_look_leave_the_rendering_alone() -> None:
-    look = replace(AugmentConfig(), mirror=0.0, zoom=0.0, shift=0.0, cut=0.0)
-    real, rendering = augment_pair(observation(), observation(), NAMES, look)
+def test_photometric_changes_leave_the_rendering_as_it_is() -> None:
+    photometric = replace(AugmentConfig(), mirror=0.0, zoom=0.0, shift=0.0, cut=0.0)
+    real, rendering = augment_pair(observation(), observation(), NAMES, photometric)
     assert same(rendering, observation())
     assert not torch.equal(real.images, observation().images)
     assert torch.equal(real.command, rendering.command)

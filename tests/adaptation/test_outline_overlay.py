@@ -1,4 +1,4 @@
-"""Outlines follow what was drawn, one pixel inside of it, and leave the rest of the image alone."""
+"""Outlines lie one pixel inside of the rendered boxes, and the rest of the image is only dimmed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import pytest
 
 from adaptation.frames.calibrated_rig import rig_of_frame
 from adaptation.frames.camera_log import CameraLog
-from adaptation.pairs.outline_overlay import BOX_RGB, BRIGHTNESS, SUPERSAMPLING, box_edges, overlay_outlines
+from adaptation.pairs.outline_overlay import (
+    BOX_RGB,
+    BRIGHTNESS,
+    OVERLAY_SUPERSAMPLING,
+    box_edges,
+    overlay_outlines,
+)
 from adaptation.pairs.reconstruction import scene_of_frame
 from renderer.palette import ClassId
 
@@ -27,24 +33,27 @@ def test_a_silhouette_lies_inside_its_box_and_not_along_the_border_of_the_image(
     flat = np.zeros((20, 30, 3), np.uint8)
     silhouette, faces = box_edges(flat, box)
     inner = np.zeros((20, 30), bool)
-    inner[5 + SUPERSAMPLING :, 4 + SUPERSAMPLING : 12 - SUPERSAMPLING] = True
-    inner[8 + SUPERSAMPLING :, 12 + SUPERSAMPLING : 26 - SUPERSAMPLING] = True
-    inner[5 + SUPERSAMPLING : 8 - SUPERSAMPLING, 4 + SUPERSAMPLING : 20 - SUPERSAMPLING] = True
+    inner[5 + OVERLAY_SUPERSAMPLING :, 4 + OVERLAY_SUPERSAMPLING : 12 - OVERLAY_SUPERSAMPLING] = True
+    inner[8 + OVERLAY_SUPERSAMPLING :, 12 + OVERLAY_SUPERSAMPLING : 26 - OVERLAY_SUPERSAMPLING] = True
+    inner[
+        5 + OVERLAY_SUPERSAMPLING : 8 - OVERLAY_SUPERSAMPLING,
+        4 + OVERLAY_SUPERSAMPLING : 20 - OVERLAY_SUPERSAMPLING,
+    ] = True
     assert ((box >= 0) & ~silhouette == inner).all()
     assert not faces.any()
 
 
-def test_faces_of_one_box_are_told_apart_and_haze_is_not_a_face() -> None:
+def test_faces_of_one_box_are_told_apart_and_fog_is_not_a_face() -> None:
     box = np.zeros((8, 40), np.int32)
     rgb = np.zeros((8, 40, 3), np.uint8)
     rgb[:] = np.linspace(0, 20, 40, dtype=np.uint8)[:, None]
     rgb[:, 25:] += 60
     silhouette, faces = box_edges(rgb, box)
     assert not silhouette.any()
-    assert sorted(set(np.nonzero(faces)[1])) == list(range(25 - SUPERSAMPLING, 25))
+    assert sorted(set(np.nonzero(faces)[1])) == list(range(25 - OVERLAY_SUPERSAMPLING, 25))
 
 
-def test_a_car_is_traced_in_its_colour_and_the_sky_stays_as_it_was(line: Line, write_log: WriteLog) -> None:
+def test_a_car_is_outlined_in_its_colour_and_the_rest_is_only_dimmed(line: Line, write_log: WriteLog) -> None:
     frame = CameraLog.load(write_log(line())).samples[0].cameras[0]
     rig = rig_of_frame(frame, 160)
     grey = np.full((90, 160, 3), 100, np.uint8)

@@ -1,4 +1,4 @@
-"""The stand-in domain: fixed, paired, and far enough from the renderings to need adapting to."""
+"""The surrogate domain: deterministic, paired, and with a large appearance shift."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def pairs() -> list[Pair]:
     return surrogate_pairs(CONFIG, RIG, backend="reference")
 
 
-def test_the_look_is_fixed_and_does_not_touch_random_state() -> None:
+def test_the_appearance_shift_is_deterministic_and_leaves_the_random_state() -> None:
     images = torch.randint(0, 256, (3, 18, 32, 3), dtype=torch.uint8)
     state = torch.get_rng_state()
     first, second = shift_appearance(images), shift_appearance(images)
@@ -29,7 +29,7 @@ def test_the_look_is_fixed_and_does_not_touch_random_state() -> None:
     assert torch.equal(shift_appearance(images[1:2], number=[1])[0], first[1])
 
 
-def test_the_look_is_far_from_the_rendering_but_not_unrelated(pairs: list[Pair]) -> None:
+def test_shifted_images_differ_from_renderings_but_correlate_with_them(pairs: list[Pair]) -> None:
     for pair in pairs:
         real, rendering = pair.real.float(), pair.rendering.float()
         assert (real - rendering).abs().mean() > 20

@@ -1,4 +1,4 @@
-"""From one camera to another by turning about the optical centre."""
+"""Resampling to a camera that is rotated about the optical centre."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adaptation.pairs.virtual_camera import VirtualView, fill_uncovered
 
 
 def view(yaw: float = 0.0, focal: float = 40.0, height: int = 18, width: int = 32) -> VirtualView:
-    """A small target looked at through a 320 x 180 source of the same centre, turned by `yaw` to the right."""
+    """A small target camera at the centre of a 320 x 180 source, rotated by `yaw` (rad) to the right."""
     turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
     return VirtualView(
         height=height,
@@ -39,25 +39,25 @@ def test_a_stripe_is_averaged_by_its_share_of_the_pixel() -> None:
 
 
 def test_a_point_lands_where_the_two_projections_say() -> None:
-    turned = view(yaw=0.2)
+    rotated = view(yaw=0.2)
     ray = np.array([0.1, -0.05, 1.0])  # in the target camera
-    u, v = (turned.target_intrinsics @ ray)[:2]
-    seen = turned.source_intrinsics @ turned.source_from_target @ ray
+    u, v = (rotated.target_intrinsics @ ray)[:2]
+    seen = rotated.source_intrinsics @ rotated.source_from_target @ ray
     image = np.zeros((180, 320, 3), np.uint8)
     column, row = int(seen[0] / seen[2]), int(seen[1] / seen[2])
     image[row - 4 : row + 5, column - 4 : column + 5] = 255
-    brightest = np.unravel_index(turned.resample(image)[..., 0].argmax(), (18, 32))
+    brightest = np.unravel_index(rotated.resample(image)[..., 0].argmax(), (18, 32))
     assert abs(brightest[0] + 0.5 - v) <= 1
     assert abs(brightest[1] + 0.5 - u) <= 1
 
 
-def test_coverage_falls_as_the_camera_turns_away() -> None:
+def test_coverage_falls_as_the_camera_rotates_away() -> None:
     shares = [view(yaw=angle).coverage() for angle in (0.0, 0.2, 0.4, 3.14)]
     assert shares[0] == 1.0
     assert shares[0] > shares[1] > shares[2] > shares[3] == 0.0
 
 
-def test_what_is_not_seen_repeats_the_nearest_pixel_that_is() -> None:
+def test_uncovered_pixels_repeat_the_nearest_covered_one() -> None:
     wide = replace(view(), target_intrinsics=np.array([[20.0, 0, 16], [0, 20.0, 9], [0, 0, 1]]))
     rng = np.random.default_rng(1)
     image = rng.integers(0, 256, (180, 320, 3)).astype(np.uint8)

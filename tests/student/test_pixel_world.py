@@ -25,7 +25,7 @@ from simulator.state import LOG, POLICY
 from student.batch import Label
 from student.bridge.ground import ground_library
 from student.bridge.scene import light_table, render_inputs, scene_of_worlds
-from student.dagger.closed_loop import Episode, EvaluationConfig, advance
+from student.dagger.closed_loop import ClosedLoopConfig, Episode, drive_until_next_plan
 from student.network.encoders import EncoderConfig
 from student.network.planner import PlannerConfig
 from student.network.policy import Plan, PolicyConfig, StudentPolicy
@@ -36,6 +36,9 @@ from teacher.label import Label as TeacherLabel
 
 CONFIG = PixelWorldConfig(
     maps=("Town02",), num_worlds=2, num_agents=6, teacher_greedy=True, height_px=27, width_px=48
+)
+TINY = PolicyConfig(
+    EncoderConfig(features=16, channels=(8, 16)), PlannerConfig(hidden=32, layers=1), 4, 27, 48
 )
 NOISE = CalibrationNoise(focal_share=0.1, position_m=0.2, rotation_deg=3.0)
 
@@ -53,8 +56,7 @@ def noisy(world: PixelWorld) -> PixelWorld:
 
 @pytest.fixture
 def policy(torch_seed: None) -> StudentPolicy:
-    encoder = EncoderConfig(features=16, channels=(8, 16))
-    return StudentPolicy(PolicyConfig(encoder, PlannerConfig(hidden=32, layers=1), 4, 27, 48)).eval()
+    return StudentPolicy(TINY).eval()
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +65,16 @@ def acting(world: PixelWorld) -> PixelWorld:
     return PixelWorld(replace(CONFIG, drive_with="actions"), teacher=world.teacher)
 
 
-class Scripted(torch.nn.Module):
+TINY = PolicyConfig(
+    EncoderConfig(features=16, channels=(8, 16)), PlannerConfig(hidden=32, layers=1), 4, 27, 48
+)
+
+
+class Scripted(StudentPolicy):
     """A policy that plans to stand still and chooses a given action at each call, the same for all agents."""
 
     def __init__(self, actions: list[int]) -> None:
-        super().__init__()
-        self.unused = torch.nn.Parameter(torch.zeros(1))
+        super().__init__(TINY)
         self.actions, self.observations = list(actions), list[Observation]()
 
     def forward(self, observation: Observation) -> Plan:
@@ -195,7 +201,7 @@ def test_same_seed_same_bytes_and_exact_restore(world: PixelWorld, policy: Stude
     def drive(decisions: int) -> torch.Tensor:
         for _ in range(decisions):
             world.assign_teacher(0.5)
-            advance(world, policy, world.observe())
+            drive_until_next_plan(world, policy, world.observe())
         return world.observe().images
 
     world.reset(8)
@@ -216,7 +222,7 @@ def test_actions_are_applied_at_every_simulator_step(world: PixelWorld, acting: 
     policy = Scripted(script)
     acting.reset(15)
     for _ in range(2):
-        advance(acting, policy, acting.observe())
+        drive_until_next_plan(acting, policy, acting.observe())
     assert not policy.actions
     for each in (world, acting):  # the same worlds
         assert each.steps_per_plan == 2
@@ -327,8 +333,8 @@ def test_restoring_brings_the_cameras_back(world: PixelWorld, noisy: PixelWorld)
 def test_an_episode_measures_driving_and_plans(world: PixelWorld) -> None:
     """A policy that plans to stand still: its errors are the mean lengths of the valid labels that were asked for, it
     makes less progress than the teacher, and both are given the same agents."""
-    config = EvaluationConfig(maps=CONFIG.maps, num_worlds=2, seconds=4.0, label_every=2)
-    metrics = Episode(world, config).drive(Scripted([COAST] * 8))  # type: ignore[arg-type]
+    config = ClosedLoopConfig(maps=CONFIG.maps, num_worlds=2, seconds=4.0, label_every=2)
+    metrics = Episode(world, config).drive(Scripted([COAST] * 8))
     names = set(Metrics.__dataclass_fields__)
     assert set(metrics) == names | {"ade_m", "fde_m", "action_accuracy"}
     assert metrics["at_fault_collision_rate"] is not None, "a student's evaluation has every figure"
@@ -471,7 +477,6 @@ def test_refusals(world: PixelWorld) -> None:
         ({"calibration_rigs": 0}, "world.calibration_rigs=0"),
         ({"plan_s": 0.3}, "world.plan_s=0.3"),
         ({"careful_share": 1.5}, "world.careful_share=1.5"),
-        ({"drive_with": "hands"}, "world.drive_with='hands' is unknown; use 'trajectory' or 'actions'"),
     ):
         with pytest.raises(ValueError, match=sentence):
             PixelWorldConfig(**settings)

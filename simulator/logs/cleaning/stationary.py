@@ -25,7 +25,7 @@ TURNED_RAD = 0.5
 """A vehicle whose heading differs by more than this from its median moves."""
 LARGEST_TRIM_M = 0.15
 """Largest correction of the size of an annotated box (our choice: half of the off-road margin)."""
-_GAP_M = 0.01  # between boxes after trimming
+_STATIONARY_GAP_M = 0.01  # between boxes after trimming
 _ROUNDS = 8
 
 
@@ -40,7 +40,7 @@ def freeze_stationary(
         centre, heading = np.median(position, axis=0), _median_heading(yaw)
         stationary[row] = _is_stationary(position, yaw, centre, heading)
         if stationary[row]:
-            wandered = np.linalg.norm(position[:, :2] - centre[:2], axis=1).max() > _GAP_M
+            wandered = np.linalg.norm(position[:, :2] - centre[:2], axis=1).max() > _STATIONARY_GAP_M
             repairs.add("standing vehicles put at their median place", int(wandered))
             tracks.position[row, seen], tracks.yaw[row, seen], speed[row, seen] = centre, heading, 0.0
             if tracks.velocity is not None:
@@ -102,7 +102,7 @@ def _separate(boxes: list[MovableBox]) -> bool:
             )
         whose, axis = np.unravel_index(np.argmin(depths), depths.shape)
         across = boxes[whose].axes[axis]
-        by_m = 0.5 * (depths.min() + _GAP_M)
+        by_m = 0.5 * (depths.min() + _STATIONARY_GAP_M)
         centres = [box.xy.copy() for box in boxes]
         for box, towards in zip(boxes, centres[::-1], strict=True):
             box.trim(int(np.argmax(np.abs(box.axes @ across))), towards, by_m)

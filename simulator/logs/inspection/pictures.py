@@ -13,12 +13,12 @@ from simulator.drawing.viewport import SLATE, Colour, Palette, Viewport
 from simulator.logs.scene_pack import LoggedScene, ScenePack
 from simulator.logs.traffic_log import TrafficLog
 
-MARGIN_M = 14.0  # around the traffic
+SCENE_MARGIN_M = 14.0  # around the traffic
 LEAST_EXTENT_M = 60.0
 INNER_SHARE = (
     0.98  # of all states that the window contains, so that single far ones do not determine its size
 )
-SUPERSAMPLING = 2
+SCENE_SUPERSAMPLING = 2
 TRAIL_M = 0.7  # width
 PAST_ALPHA, FUTURE_ALPHA = (0.08, 0.85), (0.30, 0.08)  # from the first step to now, and from now to the last
 EGO: Colour = (250, 204, 21)
@@ -85,17 +85,17 @@ def _window(log: TrafficLog, aspect: float) -> tuple[np.ndarray, float]:
     seen = log.position[log.valid][:, :2].astype(np.float64)
     cut = (1.0 - INNER_SHARE) / 2
     low, high = np.quantile(seen, cut, axis=0), np.quantile(seen, 1.0 - cut, axis=0)
-    spans = high - low + 2 * MARGIN_M
+    spans = high - low + 2 * SCENE_MARGIN_M
     return (low + high) / 2, float(max(spans[0], spans[1] * aspect, LEAST_EXTENT_M))
 
 
 def _with_trails(
     ground: Image.Image, view: Viewport, log: TrafficLog, step: int, colours: np.ndarray
 ) -> Image.Image:
-    big = view.enlarged(SUPERSAMPLING)
+    big = view.enlarged(SCENE_SUPERSAMPLING)
     layer = Image.new("RGBA", (big.width, big.height), (0, 0, 0, 0))
     brush = ImageDraw.Draw(layer)
-    width = max(SUPERSAMPLING, round(TRAIL_M * big.scale))
+    width = max(SCENE_SUPERSAMPLING, round(TRAIL_M * big.scale))
     for track in range(log.num_tracks):
         steps = np.flatnonzero(log.valid[track])
         if len(steps) < 2 or not big.sees(log.position[track, steps]):

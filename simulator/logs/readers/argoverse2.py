@@ -20,14 +20,14 @@ from scipy.spatial.transform import Rotation
 from simulator.conventions import CAR, CYCLIST, PEDESTRIAN, TRUCK
 from simulator.logs.import_logs import LogReader
 from simulator.logs.raw_tracks import RawTracks, tracks_from_rows
-from simulator.logs.readers.build_scene import IMPORTER_VERSION, build_scene, source_digest
+from simulator.logs.readers.build_scene import LOG_IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.readers.py123d_map import source_map_of
 from simulator.logs.readers.timestamps import even_timestep_s
 from simulator.logs.scene_pack import LoggedScene
 from simulator.roads.building.raw_map import Provenance, RawMap
 from simulator.roads.building.repairs import Repairs
 
-LIMIT_MPS = 11.2
+AV2_LIMIT_MPS = 11.2
 """25 mph, the urban limit of Argoverse's six cities; its maps have no limits."""
 POSE_GAP_S = 0.05
 """Largest time between a box and the nearest pose; poses come at 100 to 200 Hz."""
@@ -91,11 +91,11 @@ def _read_sensor_log(folder: Path) -> LoggedScene:
     road = _map_objects(folder / "map", repairs)
     files = [boxes_path, poses_path, *sorted((folder / "map").glob("log_map_archive_*.json"))]
     provenance = Provenance(folder.name, boxes_path.name, source_digest(files), _importer(), "av2")
-    return build_scene(tracks, road, provenance, timestep_s, EGO_ID, LIMIT_MPS, repairs)
+    return build_scene(tracks, road, provenance, timestep_s, EGO_ID, AV2_LIMIT_MPS, repairs)
 
 
 def _importer() -> str:
-    return f"gigapixel av2 {IMPORTER_VERSION}, py123d {importlib.metadata.version('py123d')}"
+    return f"gigapixel av2 {LOG_IMPORTER_VERSION}, py123d {importlib.metadata.version('py123d')}"
 
 
 def _table(path: Path, columns: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -203,7 +203,7 @@ def _read_scenario(folder: Path, path: Path) -> LoggedScene:
     )  # fmt: skip
     files = [path, *sorted(folder.glob("log_map_archive_*.json"))]
     provenance = Provenance(folder.name, path.name, source_digest(files), _importer(), "av2")
-    return build_scene(tracks, road, provenance, FORECAST_TIMESTEP_S, EGO_ID, LIMIT_MPS, repairs)
+    return build_scene(tracks, road, provenance, FORECAST_TIMESTEP_S, EGO_ID, AV2_LIMIT_MPS, repairs)
 
 
 def _heights(road: RawMap, xy: np.ndarray) -> np.ndarray:

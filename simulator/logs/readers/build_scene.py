@@ -19,7 +19,7 @@ from simulator.roads.building.build_map import build_log_map
 from simulator.roads.building.raw_map import Provenance, RawMap
 from simulator.roads.building.repairs import Repairs
 
-IMPORTER_VERSION = 2
+LOG_IMPORTER_VERSION = 2
 
 
 def source_digest(paths: list[Path]) -> str:

@@ -20,7 +20,7 @@ from simulator.roads.building.repairs import Repairs
 from simulator.roads.building.road_surface import area_inside_outlines
 from simulator.roads.polylines import arc_length, without_duplicates
 
-LIMIT_MPS = 13.9
+NUSCENES_LIMIT_MPS = 13.9
 """50 km/h, Singapore's urban limit (Boston's is a little lower); the files have a placeholder of 100 km/h."""
 EGO_CENTRE_M = 1.385
 """Distance from the rear axle, the origin of nuScenes' ego pose, to the centre of its Renault Zoe (estimate of

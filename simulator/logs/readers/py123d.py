@@ -18,7 +18,7 @@ import shapely
 from simulator.conventions import CAR, CYCLIST, GREEN, OFF, PEDESTRIAN, RED, YELLOW
 from simulator.logs.import_logs import LogReader
 from simulator.logs.raw_tracks import RawTracks, tracks_from_rows, vehicle_kind
-from simulator.logs.readers.build_scene import IMPORTER_VERSION, build_scene, source_digest
+from simulator.logs.readers.build_scene import LOG_IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.readers.py123d_map import source_map_of
 from simulator.logs.readers.timestamps import even_timestep_s
 from simulator.logs.scene_pack import LoggedScene
@@ -30,11 +30,11 @@ SCENE_S = 20.0
 """Length of a scene, as in nuScenes; a remainder shorter than half of it belongs to the previous scene."""
 MAP_MARGIN_M = 80.0
 """Margin of the map around all positions of traffic."""
-LIMIT_MPS = 13.9
+PY123D_LIMIT_MPS = 13.9
 """50 km/h, for lanes without a limit."""
-EGO_ID = "ego"
+PY123D_EGO_ID = "ego"
 _LIGHTS = {"GREEN": GREEN, "YELLOW": YELLOW, "RED": RED}
-_KINDS = {"TWO_WHEELER": CYCLIST, "PERSON": PEDESTRIAN}
+_PY123D_KINDS = {"TWO_WHEELER": CYCLIST, "PERSON": PEDESTRIAN}
 _LAYERS = (
     "LANE", "LANE_GROUP", "INTERSECTION", "CROSSWALK", "WALKWAY", "CARPARK", "GENERIC_DRIVABLE", "STOP_ZONE",
     "ROAD_EDGE", "ROAD_LINE",
@@ -57,7 +57,7 @@ def read_py123d(folder: Path) -> list[LoggedScene]:
     scenes = []
     for number, steps in enumerate(parts):
         name = log.log_name if len(parts) == 1 else f"{log.log_name}-{number:03d}"
-        importer = f"gigapixel py123d {IMPORTER_VERSION}, py123d {importlib.metadata.version('py123d')}"
+        importer = f"gigapixel py123d {LOG_IMPORTER_VERSION}, py123d {importlib.metadata.version('py123d')}"
         provenance = Provenance(name, folder.name, digest, importer, f"py123d:{log.dataset}")
         scenes.append(_read_part(folder, log, steps, provenance, timestep_s))
     return scenes
@@ -97,7 +97,7 @@ def _read_part(
     tracks = _tracks(folder, log, steps, repairs)
     road = _road(folder, log, tracks, repairs)
     road.signals += _signals(log, steps)
-    return build_scene(tracks, road, provenance, timestep_s, EGO_ID, LIMIT_MPS, repairs)
+    return build_scene(tracks, road, provenance, timestep_s, PY123D_EGO_ID, PY123D_LIMIT_MPS, repairs)
 
 
 def _tracks(folder: Path, log: Any, steps: range, repairs: Repairs) -> RawTracks:
@@ -120,13 +120,13 @@ def _boxes(
     """
     ego = log.get_ego_state_se3_at_iteration(step)
     if ego is not None:
-        yield _row(EGO_ID, at, CAR, ego.box_detection_se3)
+        yield _row(PY123D_EGO_ID, at, CAR, ego.box_detection_se3)
     for box in log.get_box_detections_se3_at_iteration(step) or ():
         label = box.attributes.default_label.name
         if label == "VEHICLE":
             yield _row(box.attributes.track_token, at, vehicle_kind(box.bounding_box_se3.length), box)
-        elif label in _KINDS:
-            yield _row(box.attributes.track_token, at, _KINDS[label], box)
+        elif label in _PY123D_KINDS:
+            yield _row(box.attributes.track_token, at, _PY123D_KINDS[label], box)
         elif label != "EGO":
             repairs.add("boxes that are no road users left out")
 

@@ -10,10 +10,10 @@ import numpy as np
 from simulator.conventions import CYCLIST, PEDESTRIAN
 from simulator.logs.import_logs import LogReader, files_matching
 from simulator.logs.raw_tracks import RawTracks, vehicle_kind
-from simulator.logs.readers.build_scene import IMPORTER_VERSION, build_scene, source_digest
+from simulator.logs.readers.build_scene import LOG_IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.readers.nuscenes import (
     CATEGORIES,
-    LIMIT_MPS,
+    NUSCENES_LIMIT_MPS,
     TRAILER,
     correct_nuscenes_tracks,
     nuscenes_map,
@@ -46,8 +46,8 @@ def read_scenarionet(path: Path) -> LoggedScene:
         source, limit = "womd", SURFACE_STREET_MPS
     else:
         road = nuscenes_map(path, contents["map_features"])
-        source, limit = "nuscenes", LIMIT_MPS
-    importer = f"gigapixel scenarionet {IMPORTER_VERSION}"
+        source, limit = "nuscenes", NUSCENES_LIMIT_MPS
+    importer = f"gigapixel scenarionet {LOG_IMPORTER_VERSION}"
     provenance = Provenance(str(contents.get("id")), path.name, source_digest([path]), importer, source)
     return build_scene(tracks, road, provenance, timestep_s, ego_id, limit, repairs)
 

@@ -17,7 +17,7 @@ import numpy as np
 from simulator.conventions import CYCLIST, PEDESTRIAN
 from simulator.logs.import_logs import LogReader, files_matching
 from simulator.logs.raw_tracks import RawTracks, vehicle_kind
-from simulator.logs.readers.build_scene import IMPORTER_VERSION, build_scene, source_digest
+from simulator.logs.readers.build_scene import LOG_IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.readers.waymo_map import SURFACE_STREET_MPS, MapElement, light_number, waymo_map
 from simulator.logs.scene_pack import LoggedScene
 from simulator.roads.building.raw_map import Provenance, Signal
@@ -45,7 +45,7 @@ def read_womd(path: Path) -> LoggedScene:
         repairs.add("scene without types of lanes and paint")
     name = str(contents.get("scenario_id") or path.name.split(".json")[0])
     provenance = Provenance(
-        name, path.name, source_digest([path]), f"gigapixel womd {IMPORTER_VERSION}", "womd"
+        name, path.name, source_digest([path]), f"gigapixel womd {LOG_IMPORTER_VERSION}", "womd"
     )
     road = waymo_map(elements, signals, repairs)
     return build_scene(

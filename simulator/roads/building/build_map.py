@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 
 from simulator.roads.building.lane_links import junctions_by_crossing, links_by_endpoints, reversed_links
-from simulator.roads.building.lane_widths import DEFAULT_WIDTH_M, POINT_M, LaneSides, lane_sides
+from simulator.roads.building.lane_widths import DEFAULT_WIDTH_M, LANE_POINT_M, LaneSides, lane_sides
 from simulator.roads.building.map_features import map_feature_fields
 from simulator.roads.building.raw_map import Provenance, RawLane, RawMap
 from simulator.roads.building.repairs import Repairs
@@ -145,7 +145,7 @@ def _derive_lanes(source: RawMap, repairs: Repairs) -> _Lanes:
             right.append(lane.right)
         else:
             halves = (lane.width_m / 2,) * 2 if lane.width_m else _halves(sides, number)
-            line = resampled(lane.centre, POINT_M)
+            line = resampled(lane.centre, LANE_POINT_M)
             fine.append(line)
             left.append(offset_line(line, np.full(len(line), halves[0])))
             right.append(offset_line(line, np.full(len(line), -halves[1])))

@@ -1,7 +1,7 @@
 """Widths and neighbours of lanes that are given by their centrelines only, from the paint, lanes and kerbs beside them.
 
-All lines are sampled every POINT_M. A point lies beside a station of a centreline when its longitudinal offset is at
-most 0.6 POINT_M, so that no line is missed between two points. Lateral offsets are positive to the left.
+All lines are sampled every LANE_POINT_M. A point lies beside a station of a centreline when its longitudinal offset is
+at most 0.6 LANE_POINT_M, so that no line is missed between two points. Lateral offsets are positive to the left.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jaxtyping import Float, Float64, Int
 from simulator.conventions import LEVEL_GAP_M
 from simulator.roads.polylines import directions, resampled
 
-POINT_M = 1.0
+LANE_POINT_M = 1.0
 PARALLEL_RAD = np.deg2rad(20.0)
 PAINT_M = (0.8, 3.0)
 """Range of lateral offsets at which paint may bound a lane."""
@@ -43,7 +43,7 @@ class SampledLines:
     line: np.ndarray  # [points] int, index of the line
 
     @classmethod
-    def of(cls, lines: Sequence[np.ndarray], spacing_m: float | int = POINT_M) -> SampledLines:
+    def of(cls, lines: Sequence[np.ndarray], spacing_m: float | int = LANE_POINT_M) -> SampledLines:
         """Samples at most `spacing_m` apart along lines [n, 3]."""
         fine = [resampled(line, spacing_m) for line in lines]
         return cls(
@@ -87,7 +87,7 @@ def lateral_pairs(stations: SampledLines, points: SampledLines, reach_m: float |
     cos, sin = np.cos(stations.yaw[near["i"]]), np.sin(stations.yaw[near["i"]])
     ahead = apart[:, 0] * cos + apart[:, 1] * sin
     lateral = apart[:, 1] * cos - apart[:, 0] * sin
-    good = (np.abs(ahead) <= 0.6 * POINT_M) & (np.abs(apart[:, 2]) < LEVEL_GAP_M)
+    good = (np.abs(ahead) <= 0.6 * LANE_POINT_M) & (np.abs(apart[:, 2]) < LEVEL_GAP_M)
     return LateralPairs(near["i"][good], near["j"][good], lateral[good])
 
 

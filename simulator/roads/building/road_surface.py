@@ -17,7 +17,7 @@ import shapely
 from jaxtyping import Bool, Float
 
 from simulator.roads.building.lane_widths import SampledLines, lateral_pairs
-from simulator.roads.overpasses import REACH_M, split_height
+from simulator.roads.overpasses import OVERPASS_REACH_M, split_height
 
 STATION_M = 1.0
 """Spacing of the stations along lanes."""
@@ -107,7 +107,10 @@ def level_masks(stations: SampledLines) -> list[Bool[np.ndarray, " stations"]]:
         cell = np.round(stations.xyz[:, :2] / 4.0)
         cells, member = np.unique(cell, axis=0, return_inverse=True)
         split = np.array(
-            [split_height(height[near]) for near in tree.query_ball_point(4.0 * cells, 1.5 * REACH_M)]
+            [
+                split_height(height[near])
+                for near in tree.query_ball_point(4.0 * cells, 1.5 * OVERPASS_REACH_M)
+            ]
         )
         upper = height > split[member.ravel()]
     return [~upper, upper] if upper.any() else [~upper]

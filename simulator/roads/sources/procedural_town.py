@@ -102,7 +102,7 @@ class Road:
 
 
 @dataclass(frozen=True)
-class Arm:
+class CrossingArm:
     """The end of a road at an intersection: its lanes into and out of the intersection."""
 
     road: Road
@@ -118,13 +118,13 @@ def _lane(name: str, left: Line, right: Line, limit_mps: float, junction: object
     )  # fmt: skip
 
 
-def _layout(rng: np.random.Generator) -> tuple[list[Road], dict[int, list[Arm]]]:
+def _layout(rng: np.random.Generator) -> tuple[list[Road], dict[int, list[CrossingArm]]]:
     """All roads, and the arms of every intersection by its number."""
     cells = np.stack(np.meshgrid(np.arange(GRID), np.arange(GRID)), axis=-1).reshape(-1, 2)
     centres = SPACING_M * cells + rng.uniform(-DISPLACEMENT_M, DISPLACEMENT_M, (GRID * GRID, 2))
     reach = rng.uniform(*ARM_M, GRID * GRID)
     roads: list[Road] = []
-    junctions: dict[int, list[Arm]] = {node: [] for node in range(GRID * GRID)}
+    junctions: dict[int, list[CrossingArm]] = {node: [] for node in range(GRID * GRID)}
     for first, second in _road_pairs(rng, cells):
         road = Road(
             name=f"{first}-{second}",
@@ -133,8 +133,8 @@ def _layout(rng: np.random.Generator) -> tuple[list[Road], dict[int, list[Arm]]]
             limit_mps=float(rng.uniform(*LIMIT_KMH)) / 3.6,
         )
         along, against = road.lanes()
-        junctions[first].append(Arm(road, against, along, road.line[1::-1, :2]))
-        junctions[second].append(Arm(road, along, against, road.line[-2:, :2]))
+        junctions[first].append(CrossingArm(road, against, along, road.line[1::-1, :2]))
+        junctions[second].append(CrossingArm(road, along, against, road.line[-2:, :2]))
         roads.append(road)
     return roads, junctions
 
@@ -198,7 +198,7 @@ def _least_radius_m(line: Line) -> float:
     return float(np.min((length[1:] + length[:-1]) / 2 / np.maximum(turn, 1e-9)))
 
 
-def _links(node: int, arms: Sequence[Arm]) -> list[RawLane]:
+def _links(node: int, arms: Sequence[CrossingArm]) -> list[RawLane]:
     """Lanes through an intersection, from every arm to every other unless the turn is too tight for a car."""
     links = []
     for one, other in itertools.permutations(arms, 2):
@@ -240,7 +240,7 @@ def _surface(links: Sequence[RawLane]) -> shapely.Geometry:
     return shapely.union_all(strips).buffer(CORNER_M).buffer(-CORNER_M)
 
 
-def _turning_circle(rng: np.random.Generator, node: int, arm: Arm) -> RawLane:
+def _turning_circle(rng: np.random.Generator, node: int, arm: CrossingArm) -> RawLane:
     """The one-way loop at a dead end, counter-clockwise from the incoming to the outgoing lane of the arm."""
     ahead = _heading(arm.end)
     frame = np.array([ahead, [-ahead[1], ahead[0]]])

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from simulator.agents.parked_vehicles import BLOCKED_M, KERB_M
+from simulator.agents.parked_vehicles import BLOCKED_M, PARKING_KERB_M
 from simulator.atlas.edge_distance import corner_edge_distance
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.collision import collides
@@ -31,7 +31,7 @@ def test_obstacles_stand_beside_the_lanes_apart_from_everybody(
     room = np.asarray(jax.jit(jax.vmap(partial(corner_edge_distance, atlas=towns, config=config)))(start))[
         parked
     ]
-    assert (room > -KERB_M - 0.3).all()
+    assert (room > -PARKING_KERB_M - 0.3).all()
     assert (room.min(axis=1) < 0.3).all(), "one side is at the edge"
     lane = np.asarray(start.scenario.route_xyz[:, :, 0])
     aside = np.linalg.norm(np.asarray(start.position) - lane, axis=-1)[parked]

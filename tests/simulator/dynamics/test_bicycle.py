@@ -13,7 +13,7 @@ from simulator.dynamics.bicycle import (
     MAX_STEERING,
     Motion,
     Vehicle,
-    advance,
+    advance_by_jerks,
     follow_arc,
     jerks_of,
     limit_speed,
@@ -41,7 +41,7 @@ def test_twelve_actions_are_all_pairs_of_jerks() -> None:
 
 def test_straight_step_by_hand() -> None:
     # jerk 4 for 0.1 s: a = 0 + 0.4; v = 10 + (0 + 0.4)/2 * 0.1 = 10.02; x = (10 + 10.02)/2 * 0.1 = 1.001
-    after = advance(motion(speed=10.0), jnp.array([[4.0, 0.0]]), vehicle(), 0.1)
+    after = advance_by_jerks(motion(speed=10.0), jnp.array([[4.0, 0.0]]), vehicle(), 0.1)
     np.testing.assert_allclose(after.acceleration, [0.4], rtol=1e-6)
     np.testing.assert_allclose(after.speed, [10.02], rtol=1e-6)
     np.testing.assert_allclose([after.x[0], after.y[0], after.yaw[0]], [1.001, 0.0, 0.0], atol=1e-6)
@@ -49,7 +49,7 @@ def test_straight_step_by_hand() -> None:
 
 def test_turning_step_by_hand() -> None:
     # a_lat = 4 * 0.5 = 2 at v = 10: curvature 0.02, steering atan(0.06) = 0.0599 < 0.6 * 0.5
-    after = advance(motion(speed=10.0), jnp.array([[0.0, 4.0]]), vehicle(), 0.5)
+    after = advance_by_jerks(motion(speed=10.0), jnp.array([[0.0, 4.0]]), vehicle(), 0.5)
     np.testing.assert_allclose(after.steering, [np.arctan(0.06)], rtol=1e-5)
     np.testing.assert_allclose(after.yaw, [10.0 * 0.5 * 0.02], rtol=1e-5)
     assert after.y[0] > 0, "a positive lateral jerk turns left"
@@ -74,7 +74,7 @@ def test_turning_step_by_hand() -> None:
 def test_limits_and_sign_changes(
     start: dict[str, float], jerk: tuple[float, float], field: str, expected: float
 ) -> None:
-    after = advance(motion(**start), jnp.array([jerk]), vehicle(), 0.5)
+    after = advance_by_jerks(motion(**start), jnp.array([jerk]), vehicle(), 0.5)
     np.testing.assert_allclose(getattr(after, field), [expected], atol=1e-6)
 
 
@@ -82,7 +82,7 @@ def test_steering_moves_at_a_bounded_rate_and_stays_bounded() -> None:
     state = motion(speed=1.0)
     for _ in range(40):
         before = state.steering[0]
-        state = advance(state, jnp.array([[0.0, 4.0]]), vehicle(), 0.1)
+        state = advance_by_jerks(state, jnp.array([[0.0, 4.0]]), vehicle(), 0.1)
         assert state.steering[0] - before <= 0.06 + 1e-6
     np.testing.assert_allclose(state.steering, [MAX_STEERING], rtol=1e-6)
 
@@ -109,7 +109,7 @@ def test_error_shrinks_with_the_step() -> None:
     def end(steps: int) -> np.ndarray:
         state = motion(speed=6.0)
         for _ in range(steps):
-            state = advance(state, jnp.array([[2.0, 2.0]]), vehicle(), 1.0 / steps)
+            state = advance_by_jerks(state, jnp.array([[2.0, 2.0]]), vehicle(), 1.0 / steps)
         return np.array([state.x[0], state.y[0]])
 
     fine = end(512)
@@ -120,8 +120,8 @@ def test_error_shrinks_with_the_step() -> None:
 def test_motion_does_not_depend_on_where_the_world_points() -> None:
     turn = 1.234
     start = {"speed": 8.0, "acceleration": 1.0, "lateral_acceleration": -1.0, "steering": -0.05}
-    plain = advance(motion(**start), jnp.array([[4.0, -4.0]]), vehicle(), 0.25)
-    turned = advance(motion(**start, yaw=turn), jnp.array([[4.0, -4.0]]), vehicle(), 0.25)
+    plain = advance_by_jerks(motion(**start), jnp.array([[4.0, -4.0]]), vehicle(), 0.25)
+    turned = advance_by_jerks(motion(**start, yaw=turn), jnp.array([[4.0, -4.0]]), vehicle(), 0.25)
     cos, sin = np.cos(turn), np.sin(turn)
     np.testing.assert_allclose(turned.x, plain.x * cos - plain.y * sin, atol=1e-5)
     np.testing.assert_allclose(turned.y, plain.x * sin + plain.y * cos, atol=1e-5)
@@ -129,9 +129,11 @@ def test_motion_does_not_depend_on_where_the_world_points() -> None:
 
 
 def test_gains_scale_what_they_name() -> None:
-    weak = advance(motion(speed=5.0), jnp.array([[4.0, 0.0]]), vehicle(throttle_gain=0.5), 0.1)
+    weak = advance_by_jerks(motion(speed=5.0), jnp.array([[4.0, 0.0]]), vehicle(throttle_gain=0.5), 0.1)
     np.testing.assert_allclose(weak.acceleration, [0.2], rtol=1e-6)
-    slow = advance(motion(speed=2.0, acceleration=2.0), jnp.array([[0.0, 0.0]]), vehicle(speed_gain=0.1), 0.5)
+    slow = advance_by_jerks(
+        motion(speed=2.0, acceleration=2.0), jnp.array([[0.0, 0.0]]), vehicle(speed_gain=0.1), 0.5
+    )
     np.testing.assert_allclose(slow.speed, [2.0], rtol=1e-6)
 
 
@@ -142,9 +144,9 @@ def test_a_logged_vehicle_may_drive_faster_than_self_play() -> None:
     np.testing.assert_allclose(limit_speed(jnp.array([30.0]), jnp.array([31.0]), fast), [31.0])
     np.testing.assert_allclose(limit_speed(jnp.array([30.0]), jnp.array([99.0]), fast), [60.0])
     np.testing.assert_allclose(fast.wheelbase, [3.0])
-    as_usual = advance(motion(speed=5.0), jnp.array([[4.0, 0.0]]), vehicle(), 0.1)
+    as_usual = advance_by_jerks(motion(speed=5.0), jnp.array([[4.0, 0.0]]), vehicle(), 0.1)
     np.testing.assert_array_equal(
-        advance(motion(speed=5.0), jnp.array([[4.0, 0.0]]), fast, 0.1).x, as_usual.x
+        advance_by_jerks(motion(speed=5.0), jnp.array([[4.0, 0.0]]), fast, 0.1).x, as_usual.x
     )
 
 

@@ -269,5 +269,7 @@ def test_a_stop_sign_beside_the_road_finds_its_approach() -> None:
 
 
 def test_a_map_without_lanes_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"scene\.json: scene scene has no lane; expected at least one centreline"):
+    with pytest.raises(
+        ValueError, match=r"scene\.json: scene scene has no lane; expected at least one centreline"
+    ):
         build(RawMap())

@@ -185,4 +185,6 @@ def test_only_finished_worlds_are_reset(make_probe, getkey):
 
 def test_experience_is_counted_beyond_32_bits():
     experience = jnp.asarray([4095, MEGA - 5], jnp.int32)  # 2^32 - 5
-    assert agent_steps(add_agent_steps(experience, jnp.asarray(2_000_000, jnp.int32))) == 2**32 - 5 + 2_000_000
+    assert (
+        agent_steps(add_agent_steps(experience, jnp.asarray(2_000_000, jnp.int32))) == 2**32 - 5 + 2_000_000
+    )

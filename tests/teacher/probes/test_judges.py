@@ -10,10 +10,10 @@ import pytest
 from simulator.conventions import GREEN, RED
 from teacher.probes.catalogue import PROBES
 from teacher.probes.judging import passes
-from teacher.probes.maps import ARM_M, BOX_M
+from teacher.probes.maps import BOX_M, PROBE_ARM_M
 from teacher.probes.scenarios.blocked_lane import OBSTACLE_M
 
-LINE_M = ARM_M - BOX_M
+LINE_M = PROBE_ARM_M - BOX_M
 ALL = [True, True, True]
 
 

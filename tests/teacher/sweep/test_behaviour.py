@@ -14,7 +14,7 @@ from simulator.config import SimulatorConfig
 from simulator.roads.road_map import RoadMap
 from simulator.state import WorldState
 from teacher.probes.catalogue import AGENTS, GOALS, probe_atlas, probe_simulator
-from teacher.probes.maps import ARM_M, BOX_M, roads, straight
+from teacher.probes.maps import BOX_M, PROBE_ARM_M, roads, straight
 from teacher.probes.road import path, stop_line_of
 from teacher.probes.starts import Driver, Trial, start_trials
 from teacher.sweep.behaviour import Behaviour, behaviour
@@ -98,7 +98,7 @@ def test_offset_angle_and_room_to_the_edge(row):
 def test_red_lights_are_met_close_before_their_line(to_line_m, cycle_s, met):
     road = roads()["signals"]
     line = stop_line_of(road, "west_in")
-    at = ARM_M - BOX_M - to_line_m - 0.5 * SIZE[0]
+    at = PROBE_ARM_M - BOX_M - to_line_m - 0.5 * SIZE[0]
     world = world_on(road, [(straight("west"), at)], cycle_s=cycle_s, line=line)
     atlas = probe_atlas()
     first = int(atlas.map_stop_start[atlas.names.index(road.name)])
