@@ -29,7 +29,9 @@ __all__ = [
     "PerceiverConfig",
     "TeacherNetwork",
     "count_parameters",
+    "critic_value",
     "init_params",
+    "logits_and_value",
     "masked_max",
     "sample_actions",
     "sort_features",
@@ -160,3 +162,14 @@ def sample_actions(logits: Float[Array, "*batch actions"], key: Key[Array, ""]) 
 def count_parameters(params: Params) -> int:
     """Number of weights."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def logits_and_value(network: TeacherNetwork, params: Params, observation: Any) -> tuple[Array, Array]:
+    """The actor's logits [..., actions] and the critic's value [...], both float32."""
+    logits, value = network.apply(params, observation)
+    return jnp.asarray(logits), jnp.asarray(value)
+
+
+def critic_value(network: TeacherNetwork, params: Params, observation: Any) -> Array:
+    """The critic's value [...] alone, float32."""
+    return jnp.asarray(network.apply(params, observation, method="value"))

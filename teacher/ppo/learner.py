@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Key
 
-from teacher.network.actor_critic import Params, TeacherNetwork
+from teacher.network.actor_critic import Params, TeacherNetwork, critic_value, logits_and_value
 from teacher.ppo.environment import Environment
 from teacher.ppo.finite_checks import all_finite
 from teacher.ppo.losses import (
@@ -81,7 +81,7 @@ class Learner:
         it and each step is weighted by how likely the present policy is to take the same action.
         """
         config = self.config
-        last_value = self.network.apply(params, last_observation, method="value")
+        last_value = critic_value(self.network, params, last_observation)
         if not config.v_trace:
             advantage, target = gae(
                 past.reward,
@@ -96,7 +96,7 @@ class Learner:
 
         def evaluate(_: None, step: tuple[Any, jax.Array]) -> tuple[None, Any]:
             seen, action = step
-            logits, value = self.network.apply(params, self.observation_at(data, fixed, seen))
+            logits, value = logits_and_value(self.network, params, self.observation_at(data, fixed, seen))
             return None, (log_prob_of(logits, action), value)
 
         _, (log_prob, value) = jax.lax.scan(evaluate, None, (past.seen, past.action))
@@ -198,7 +198,7 @@ class Learner:
         total = jnp.maximum(shards.sum(jnp.sum(samples.weight)), 1.0)
 
         def loss(params: Any) -> tuple[jax.Array, Metrics]:
-            logits, value = self.network.apply(params, samples.observation)
+            logits, value = logits_and_value(self.network, params, samples.observation)
             return ppo_loss(
                 logits, value, samples, config.clip_ratio, config.value_weight, config.entropy_weight, total
             )

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from simulator.array_field import ArrayField
 from simulator.rollout import Step, rollout
-from teacher.network.actor_critic import TeacherNetwork, sample_actions
+from teacher.network.actor_critic import Params, TeacherNetwork, logits_and_value, sample_actions
 from teacher.ppo.environment import Environment, Transition
 from teacher.ppo.finite_checks import all_finite
 from teacher.ppo.sharding import ONE_SHARD, Shards
@@ -96,7 +96,7 @@ def collect_rollout(
     network: TeacherNetwork,
     steps: int,
     data: Any,
-    params: Any,
+    params: Params,
     worlds: Any,
     key: jax.Array,
     keep_observations: bool = True,
@@ -109,7 +109,7 @@ def collect_rollout(
 
     def policy_fn(worlds: Any, key: jax.Array) -> Acted:
         observation = environment.observe(data, worlds)
-        logits, value = network.apply(params, observation)
+        logits, value = logits_and_value(network, params, observation)
         action = sample_actions(logits, key)
         return Acted(action, observation, logits, value, log_prob_of(logits, action))
 

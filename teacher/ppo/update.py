@@ -7,6 +7,7 @@ run is a pure function of its first state: N updates + save + load + N updates e
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import jax
@@ -42,16 +43,8 @@ class TrainState:
     experience: ArrayField  # [2] i32: agent steps as (multiples of 2^20, remainder): int32 ends at 2 billion
 
 
-LAYOUT = TrainState(
-    worlds=True,
-    params=False,
-    acting=False,
-    optimiser=False,
-    advantage_scale=False,
-    key=False,
-    update=False,
-    experience=False,
-)
+_SHARDED: dict[str, Any] = {field.name: field.name == "worlds" for field in fields(TrainState)}
+LAYOUT = TrainState(**_SHARDED)
 """True: leaves have a leading `worlds` axis, which is divided among the shards; False: every shard holds all."""
 
 
