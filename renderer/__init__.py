@@ -1,6 +1,6 @@
-"""Perspective pictures of driving worlds: scenes in, frames out. Speaks torch, imports no other room."""
+"""Perspective rendering of driving worlds in torch: scenes in, frames out. Imports no other room."""
 
-from renderer.calibration_noise import CalibrationNoise, draw_rigs
+from renderer.calibration_noise import CalibrationNoise, sample_rigs
 from renderer.camera import Camera, CameraRig
 from renderer.frame import CHANNELS, Frame
 from renderer.ground import GroundLibrary, GroundMesh
@@ -29,11 +29,11 @@ __all__ = [
     "Scene",
     "compare_frames",
     "dashed_quads",
-    "draw_rigs",
     "polygon_quads",
     "render",
     "render_each",
     "ribbon_quads",
+    "sample_rigs",
     "strip_quads",
     "zebra_quads",
 ]

@@ -1,4 +1,4 @@
-"""Pinhole cameras on a vehicle: where they sit, what they see.
+"""Pinhole cameras on a vehicle: intrinsics, extrinsics, projection and rays.
 
 Frames: *rig* is the rear axle at ground level (x forward, y left, z up); *camera* is OpenCV's (x right, y down,
 z forward). Pixel (row 0, column 0) covers 0..1 in both directions; its centre is at (0.5, 0.5).
@@ -17,23 +17,22 @@ import yaml
 from jaxtyping import Float
 from torch import Tensor
 
-OPTICAL_AXES = np.array(
-    [[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]
-)  # rig_from_camera rotation at yaw 0
-MAX_SIDE_PX = 16384
+# rig_from_camera rotation of a camera with yaw, pitch and roll 0.
+OPTICAL_AXES = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+MAX_SIDE_PX = 16384  # of an image
 
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera as a person would describe it.
+    """Settings of one camera, as in a camera file.
 
     Attributes:
         name: e.g. "front".
         x_m, y_m, z_m: position in the rig frame (forward, left, up of the rear axle on the ground).
-        width, height: picture size in pixels for which the focal length holds.
+        width, height: image size in pixels that the focal length refers to.
         focal_px: focal length in pixels, or (horizontal, vertical).
         yaw_deg: left positive. pitch_deg: up positive. roll_deg: clockwise positive, seen from behind the camera.
-        centre_px: principal point (x, y); the middle of the picture if not given.
+        centre_px: principal point (x, y); the middle of the image if not given.
     """
 
     name: str
@@ -49,7 +48,7 @@ class Camera:
     centre_px: Sequence[float] | None = None
 
     def intrinsics(self) -> np.ndarray:
-        """K [3, 3] in pixels of this camera's own picture size."""
+        """K [3, 3] f64 in pixels of this camera's own image size."""
         focal_x, focal_y = np.broadcast_to(np.asarray(self.focal_px, float), 2)
         centre_x, centre_y = (
             self.centre_px if self.centre_px is not None else (self.width / 2, self.height / 2)
@@ -57,7 +56,7 @@ class Camera:
         return np.array([[focal_x, 0.0, centre_x], [0.0, focal_y, centre_y], [0.0, 0.0, 1.0]])
 
     def rig_from_camera(self) -> np.ndarray:
-        """Pose [4, 4]: roll about the viewing axis, then pitch, then yaw."""
+        """Pose [4, 4] f64, m: roll about the viewing axis, then pitch, then yaw."""
         yaw, pitch, roll = (math.radians(angle) for angle in (self.yaw_deg, -self.pitch_deg, self.roll_deg))
         (cy, sy), (cp, sp), (cr, sr) = ((math.cos(angle), math.sin(angle)) for angle in (yaw, pitch, roll))
         about_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
@@ -79,7 +78,7 @@ NUPLAN_CAMERAS = (  # nuPlan's sensors, metres from the rear axle; 63.7 x 38.5 d
 
 @dataclass(frozen=True)
 class CameraRig:
-    """All cameras of one vehicle, drawn at one picture size.
+    """All cameras of one vehicle, drawn at one image size.
 
     Attributes:
         names: one per camera.
@@ -100,7 +99,7 @@ class CameraRig:
 
     @classmethod
     def from_cameras(cls, cameras: Sequence[Camera], height: int, width: int) -> "CameraRig":
-        """Cameras of any own size, each resampled to (height, width)."""
+        """A rig of cameras of any image size, each drawn at (height, width) with its whole field of view."""
         scales = [np.diag([width / camera.width, height / camera.height, 1.0]) for camera in cameras]
         matrices = [scale @ camera.intrinsics() for scale, camera in zip(scales, cameras)]
         rig = cls(
@@ -123,7 +122,10 @@ class CameraRig:
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> "CameraRig":
-        """A rig from a file like `configs/cameras/nuplan.yaml`; refuses what it does not understand."""
+        """A rig from a file like `configs/cameras/nuplan.yaml`.
+
+        Raises FileNotFoundError, or ValueError with the file, the field and the value.
+        """
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such camera file; configs/cameras/ has examples")
@@ -148,11 +150,12 @@ class CameraRig:
             raise ValueError(f"{path}: {error}") from error
 
     def validate(self) -> None:
-        """Raise ValueError with one sentence if the rig cannot be drawn; looks once, whoever asks again."""
-        assert self._sound
+        """Raise ValueError with one sentence if the rig cannot be drawn. The result is cached."""
+        assert self._is_valid
 
     @cached_property
-    def _sound(self) -> bool:
+    def _is_valid(self) -> bool:
+        """True; raises ValueError instead of being False."""
         for field, size in (("height", self.height), ("width", self.width)):
             _check_side(f"CameraRig.{field}", size)
         if not self.names or len(set(self.names)) != len(self.names):
@@ -173,14 +176,14 @@ class CameraRig:
         return True
 
     def resized(self, height: int, width: int) -> "CameraRig":
-        """The same cameras and the same field of view, drawn at another size."""
+        """The same cameras with the same field of view, drawn at another image size in pixels."""
         scale = torch.tensor([width / self.width, height / self.height, 1.0], device=self.intrinsics.device)
         rig = replace(self, intrinsics=scale[:, None] * self.intrinsics, height=height, width=width)
         rig.validate()
         return rig
 
     def select(self, names: Sequence[str]) -> "CameraRig":
-        """Only the named cameras, in the order given."""
+        """A rig of the named cameras only, in the given order; raises ValueError if a name is unknown."""
         unknown = [name for name in names if name not in self.names]
         if unknown:
             raise ValueError(f"camera {unknown[0]!r} is not on this rig, which has {', '.join(self.names)}")
@@ -195,13 +198,14 @@ class CameraRig:
         return rig
 
     def to(self, device: torch.device | str) -> "CameraRig":
+        """A copy on another device."""
         return replace(
             self, intrinsics=self.intrinsics.to(device), rig_from_camera=self.rig_from_camera.to(device)
         )
 
     @cached_property
     def rays(self) -> Float[Tensor, "cameras height width 3"]:
-        """Through every pixel centre, camera frame, scaled to z = 1: a point at depth d is `d * ray`."""
+        """Rays through every pixel centre, camera frame, scaled to z = 1: a point at depth d is `d * ray`. Cached."""
         device = self.intrinsics.device
         y = torch.arange(self.height, device=device, dtype=torch.float64) + 0.5
         x = torch.arange(self.width, device=device, dtype=torch.float64) + 0.5
@@ -212,30 +216,29 @@ class CameraRig:
 
     @cached_property
     def ray_lengths(self) -> Float[Tensor, "cameras height width"]:
-        """Of `rays`."""
+        """Euclidean norm of each ray of `rays`. Cached."""
         return self.rays.norm(dim=-1)
 
     def project(
         self, points: Float[Tensor, "points 3"]
     ) -> tuple[Float[Tensor, "cameras points 2"], Float[Tensor, "cameras points"]]:
-        """Rig-frame points to pixels (x, y) and depth in metres; a pixel means nothing where depth <= 0."""
+        """Project points (rig frame, m) to pixels (x, y) and depth, m; pixels are undefined where depth <= 0."""
         rotation, centre = self.rig_from_camera[:, :3, :3], self.rig_from_camera[:, :3, 3]
-        seen = torch.einsum(
-            "cji,cpj->cpi", rotation, points[None] - centre[:, None]
-        )  # transpose: camera_from_rig
-        pixels = torch.einsum("cij,cpj->cpi", self.intrinsics, seen)
-        return pixels[..., :2] / pixels[..., 2:], seen[..., 2]
+        # "cji": the transposed rotation, camera_from_rig
+        in_camera = torch.einsum("cji,cpj->cpi", rotation, points[None] - centre[:, None])
+        pixels = torch.einsum("cij,cpj->cpi", self.intrinsics, in_camera)
+        return pixels[..., :2] / pixels[..., 2:], in_camera[..., 2]
 
-    def placed(
+    def camera_poses(
         self, world_from_rig: Float[Tensor, "viewers 4 4"]
     ) -> tuple[Float[Tensor, "viewers cameras 3"], Float[Tensor, "viewers cameras 3 3"]]:
-        """Camera centres in the world and world_from_camera rotations, of every viewer."""
+        """Camera centres (m, world) and world_from_camera rotations of every camera of every viewer."""
         world_from_camera = world_from_rig[:, None] @ self.rig_from_camera[None]
         return world_from_camera[..., :3, 3], world_from_camera[..., :3, :3]
 
 
 def _read_camera(path: Path, name: str, entry: Any) -> Camera:
-    """One entry of a camera file, every mistake named."""
+    """One entry of a camera file; raises ValueError that names the file, the camera, the field and the value."""
     known = [field for field in Camera.__dataclass_fields__ if field != "name"]
     required = ("x_m", "y_m", "z_m", "width", "height", "focal_px")
     if not isinstance(entry, Mapping):
@@ -261,12 +264,14 @@ def _read_camera(path: Path, name: str, entry: Any) -> Camera:
     return Camera(name=name, **entry)
 
 
-def _check_side(where: str, size: Any) -> None:
+def _check_side(where: str, size: object) -> None:
+    """Raise ValueError if an image side is not an integer from 1 to MAX_SIDE_PX."""
     if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MAX_SIDE_PX:
         raise ValueError(f"{where}={size!r} must be a whole number from 1 to {MAX_SIDE_PX} pixels")
 
 
 def _check_intrinsics(name: str, matrix: np.ndarray) -> None:
+    """Raise ValueError if `matrix` [3, 3] is not a pinhole camera's K."""
     where = f"CameraRig.intrinsics of camera {name!r}"
     if not np.isfinite(matrix).all():
         raise ValueError(f"{where} hold a value that is not finite")
@@ -279,6 +284,7 @@ def _check_intrinsics(name: str, matrix: np.ndarray) -> None:
 
 
 def _check_pose(where: str, pose: np.ndarray) -> None:
+    """Raise ValueError if `pose` [4, 4] is not a rotation and a translation."""
     if not np.isfinite(pose).all():
         raise ValueError(f"{where} holds a value that is not finite")
     rotation = pose[:3, :3]

@@ -1,4 +1,4 @@
-"""What a renderer gives back."""
+"""`Frame`: the result of a renderer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ CHANNEL_TYPES = {
 
 @dataclass(frozen=True)
 class Frame:
-    """Pictures of every camera of every viewer, on the device of the scene, in the channels that were asked for.
+    """Images of every camera of every viewer, on the device of the scene, in the requested channels.
 
-    Class, depth and instance of a pixel are those of what covers most of it.
+    Class, depth and instance of a pixel are those of the surface or decal layer that covers most of it.
 
     Attributes:
-        channels: by name, any of:
+        channels: by name, some of:
 
             rgb: [viewers, cameras, height, width, 3] u8.
-            depth: [viewers, cameras, height, width] f32, metres along the viewing axis (not along the ray); inf is
-                sky. Bare ground has the depth of a level plane under the viewer.
+            depth: [viewers, cameras, height, width] f32, metres along the viewing axis (not along the ray); inf for
+                sky. Bare ground has the depth of a level plane at the viewer's height.
             class_id: [viewers, cameras, height, width] u8, a `ClassId`.
             instance_id: [viewers, cameras, height, width] i32, index of the box in its world; -1 where there is none.
     """
@@ -58,11 +58,12 @@ class Frame:
         return self["instance_id"]
 
     def to(self, device: torch.device | str) -> "Frame":
+        """A copy on another device."""
         return Frame({name: pixels.to(device) for name, pixels in self.channels.items()})
 
 
 def check_channels(channels: Sequence[str]) -> tuple[str, ...]:
-    """The channels as a tuple; raises ValueError if one is unknown, named twice or none is named."""
+    """`channels` as a tuple; raises ValueError if it is empty or one is unknown or repeated."""
     unknown = [name for name in channels if name not in CHANNELS]
     if isinstance(channels, str) or unknown or not channels or len(set(channels)) != len(channels):
         raise ValueError(f"channels={channels!r} must name some of {', '.join(CHANNELS)}, none of them twice")

@@ -1,8 +1,8 @@
-"""The painted ground of a map, and several maps packed for drawing in one batch.
+"""The ground of a map (road and paint), and several maps packed for rendering in one batch.
 
-A map never changes while it is driven on, so everything that helps to skip what a camera cannot see is prepared once:
-quads are sorted into square cells, which a grid finds by place, so that a picture costs the same in a large town as
-in a small one; cells and quads carry a bounding sphere.
+A map is static, so its culling structure is built once: quads are sorted into the square cells of a grid, and cells
+and quads have bounding spheres. A view tests only cells within the draw distance, so its cost does not depend on the
+size of the map.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from torch import Tensor
 
 from renderer.palette import GROUND_CLASSES, ClassId
 
-CELL_M = 24.0  # side of a culling cell
-FLAT_TOLERANCE_M = 5e-4  # a quad whose corners are this close to one plane is drawn in one piece
+CULL_CELL_M = 24.0  # side of a grid cell
+FLAT_TOLERANCE_M = 5e-4  # a quad whose corners deviate less from a plane is drawn as one polygon
 
 
 @dataclass(frozen=True)
 class GroundMesh:
-    """Surfaces of one map. A quad is drawn as its triangles 0-1-2 and 0-2-3, and seen from both sides.
+    """Ground surfaces of one map. A quad is two-sided and drawn as its triangles 0-1-2 and 0-2-3.
 
     Attributes:
         quads: [quads, 4, 3] f32, corners in order around the quad, world metres; a triangle repeats its last corner.
@@ -34,12 +34,12 @@ class GroundMesh:
 
     @classmethod
     def empty(cls) -> "GroundMesh":
-        """A map with nothing on its ground."""
+        """A mesh without quads."""
         return cls(torch.zeros(0, 4, 3), torch.zeros(0, dtype=torch.int64))
 
     @classmethod
     def concatenate(cls, meshes: Sequence["GroundMesh"]) -> "GroundMesh":
-        """One mesh with the quads of all."""
+        """One mesh with the quads of all meshes, in order."""
         if not meshes:
             return cls.empty()
         return cls(torch.cat([mesh.quads for mesh in meshes]), torch.cat([mesh.class_id for mesh in meshes]))
@@ -73,23 +73,23 @@ class GroundMesh:
 
 
 class GroundLibrary:
-    """Several maps in one batch, on one device. Built once, then only read.
+    """Several maps in one batch, on one device; immutable.
 
-    A cell of a map is a square of CELL_M; its grid lists them row by row from the least x and y. Only cells that hold
-    something are numbered.
+    The grid of a map has square cells of CULL_CELL_M, row by row from the least x and y. Only cells that hold quads are
+    numbered.
 
     Attributes:
         quads: [quads, 4, 3] f32 world metres, sorted by map, then by cell, then by class.
         class_id: [quads] i64.
         sphere: [quads, 4] f32, centre and radius around each quad.
-        flat: [quads] bool, convex and in one plane: may be drawn as one polygon.
-        cell_start: [cells, classes + 1] i64, first quad of each ground class in a cell, and the end of the last one's.
-        cell_sphere: [cells, 4] f32, around all of its quads.
-        grid_cell: [grid squares] i64, number of the cell; -1 where nothing is.
+        flat: [quads] bool, convex and planar: can be drawn as one polygon.
+        cell_start: [cells, classes + 1] i64, first quad of each ground class in a cell, and the end of the last class.
+        cell_sphere: [cells, 4] f32, centre and radius around all quads of a cell.
+        grid_cell: [grid squares] i64, number of the cell; -1 where it is empty.
         map_grid: [maps, 3] i64, first grid square, columns, rows.
-        map_origin: [maps, 3] f32 m, least x and y of the grid, and how far quads reach out of their cell's square.
+        map_origin: [maps, 3] f32 m, least x and y of the grid, and how far quads extend beyond their cell's square.
         map_quad_start: [maps + 1] i64 into quads.
-        most_in_cell: quads of one class in the cell that has the most of them.
+        max_quads_per_cell: largest number of quads of one class in one cell.
     """
 
     quads: Tensor
@@ -102,7 +102,7 @@ class GroundLibrary:
     map_grid: Tensor
     map_origin: Tensor
     map_quad_start: Tensor
-    most_in_cell: int
+    max_quads_per_cell: int
 
     FIELDS = (
         "quads",
@@ -152,7 +152,7 @@ class GroundLibrary:
         ]
         self.map_origin = torch.tensor([[*part.origin, out] for part, out in zip(parts, reach)])
         self.map_quad_start = quads_before
-        self.most_in_cell = int(self.cell_start.diff(dim=1).max()) if len(self.cell_start) else 0
+        self.max_quads_per_cell = int(self.cell_start.diff(dim=1).max()) if len(self.cell_start) else 0
 
     @property
     def num_maps(self) -> int:
@@ -163,7 +163,7 @@ class GroundLibrary:
         return self.quads.device
 
     def to(self, device: torch.device | str) -> "GroundLibrary":
-        """The same maps on another device; upload once, not per step."""
+        """A copy on another device; upload once, not per step."""
         moved = copy(self)
         for field in self.FIELDS:
             setattr(moved, field, getattr(self, field).to(device))
@@ -171,12 +171,13 @@ class GroundLibrary:
 
 
 def _starts(counts: Int[Tensor, "n"]) -> Int[Tensor, "starts"]:
+    """Exclusive prefix sums of `counts`, and their total: [n + 1]."""
     return torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
 
 
 @dataclass(frozen=True)
 class _Cells:
-    """One map's quads in order, and where its cells begin among them; see `GroundLibrary`."""
+    """One map's quads sorted by cell, and its grid; see `GroundLibrary`."""
 
     quads: Tensor
     class_id: Tensor
@@ -188,14 +189,14 @@ class _Cells:
 
 
 def _sorted_into_cells(mesh: GroundMesh) -> _Cells:
-    """Quads of one cell beside each other, class by class; a quad belongs to the cell of its middle."""
+    """Sort quads by cell, then by class; a quad belongs to the cell of its mean corner."""
     if mesh.num_quads == 0:
         starts = torch.zeros(0, len(GROUND_CLASSES) + 1, dtype=torch.int64)
         return _Cells(mesh.quads, mesh.class_id, starts, torch.zeros(0, dtype=torch.int64), 0, 0, (0.0, 0.0))
-    place = (mesh.quads[:, :, :2].mean(1) / CELL_M).floor().long()
-    least = place.amin(0)
-    columns, rows = (place.amax(0) - least + 1).tolist()
-    column, row = (place - least).unbind(1)
+    square_xy = (mesh.quads[:, :, :2].mean(1) / CULL_CELL_M).floor().long()
+    least = square_xy.amin(0)
+    columns, rows = (square_xy.amax(0) - least + 1).tolist()
+    column, row = (square_xy - least).unbind(1)
     square = row * columns + column
     order = torch.argsort(square * len(ClassId) + mesh.class_id, stable=True)
     occupied, cell = torch.unique(square, return_inverse=True)
@@ -205,7 +206,7 @@ def _sorted_into_cells(mesh: GroundMesh) -> _Cells:
     end = torch.bincount(slot, minlength=len(occupied) * len(GROUND_CLASSES)).cumsum(0)
     end = end.reshape(len(occupied), len(GROUND_CLASSES))
     first = torch.cat([end.new_zeros(1), end[:-1, -1]])
-    origin = (least * CELL_M).tolist()
+    origin = (least * CULL_CELL_M).tolist()
     return _Cells(
         quads=mesh.quads[order],
         class_id=mesh.class_id[order],
@@ -218,7 +219,7 @@ def _sorted_into_cells(mesh: GroundMesh) -> _Cells:
 
 
 def _spheres(polygons: Float[Tensor, "polygons corners 3"]) -> Float[Tensor, "polygons 4"]:
-    """Centre and radius around each; rounding must never make a sphere too small."""
+    """Bounding sphere (centre, radius; m) of each polygon, enlarged so that rounding cannot make it too small."""
     centre = (polygons.amin(1) + polygons.amax(1)) / 2
     radius = (polygons - centre[:, None]).norm(dim=2).amax(1, keepdim=True)
     return torch.cat([centre, radius * 1.0001 + 1e-3], dim=1)
@@ -227,7 +228,7 @@ def _spheres(polygons: Float[Tensor, "polygons corners 3"]) -> Float[Tensor, "po
 def _enclosing_spheres(
     spheres: Float[Tensor, "quads 4"], start: Int[Tensor, "cells starts"]
 ) -> Float[Tensor, "cells 4"]:
-    """Around the spheres of each cell, none of which is empty."""
+    """Bounding sphere of the spheres of each cell; no cell may be empty."""
     if len(start) == 0:
         return torch.zeros(0, 4)
     first, centre = start[:, 0].numpy(), spheres[:, :3].numpy()
@@ -239,7 +240,7 @@ def _enclosing_spheres(
 
 
 def _flat(quads: Float[Tensor, "quads 4 3"]) -> Bool[Tensor, "quads"]:
-    """Whether a quad lies in one plane and turns the same way at each corner."""
+    """Whether each quad is planar (to FLAT_TOLERANCE_M) and convex."""
     corners = quads.double().numpy()
     corners = corners - corners[:, :1]
     normal = np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1])

@@ -1,11 +1,11 @@
-"""Builders of ground quads from plain arrays of points: ribbons, strips, dashes and polygons.
+"""Builders of ground meshes from arrays of points: ribbons, strips, dashes, polygons and zebra crossings.
 
-Points are [n, 3] world metres, as numpy arrays, tensors or nested lists. Straight stretches become long quads, because
-a picture costs as much as it has quads.
+Points are [n, 3], world metres. Straight stretches become long quads, because rendering time grows with the number of
+quads. All builders raise ValueError with the name of the argument, its value and what would be accepted.
 """
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import shapely
@@ -14,34 +14,36 @@ import torch
 from renderer.ground import GroundMesh
 from renderer.palette import GROUND_CLASSES, ClassId
 
-PAINT_TOLERANCE_M = (
-    0.015  # how far a dropped station may lie from the edge that replaces it: a tenth of a line
-)
-ROAD_TOLERANCE_M = 0.05  # ... at the border of the road, which an edge line covers
-VERTICAL_STRICTNESS = 2.5  # heights are kept this much more exactly
+Points = np.ndarray | torch.Tensor | Sequence[Sequence[float | int]]  # [n, 3]
+
+# Largest distance of a dropped station from the edge that replaces it: a tenth of a line's width.
+PAINT_TOLERANCE_M = 0.015
+ROAD_TOLERANCE_M = 0.05  # the same for the border of the road, which an edge line covers
+VERTICAL_STRICTNESS = 2.5  # factor on vertical distances when they are compared with the tolerance
 MAX_QUAD_M = 32.0
-LEAST_BAR_M2 = 0.01  # of a zebra crossing
-SPANS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # numbers of stations that one quad may be tried to span
-MAX_MITRE = 2.0  # a corner of a strip reaches at most this many half widths outwards
+MIN_BAR_M2 = 0.01  # smaller pieces of a zebra crossing are dropped
+# Numbers of stations that are tried as the length of one quad.
+SPANS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+MAX_MITRE = 2.0  # largest distance of a strip's corner from the line, in half widths
 
 
-def ribbon_quads(left: Any, right: Any, class_id: int) -> GroundMesh:
-    """The surface between two lines [n, 3] that run side by side, station by station."""
+def ribbon_quads(left: Points, right: Points, class_id: int) -> GroundMesh:
+    """The surface between two lines [n, 3] with corresponding points."""
     left, right = _points("left", left, 2), _points("right", right, 2)
     if len(left) != len(right):
         raise ValueError(f"ribbon_quads: left has {len(left)} points and right {len(right)}; they must match")
     return _mesh(_ribbon(left, right, _tolerance(class_id)), class_id)
 
 
-def strip_quads(polyline: Any, width_m: float, class_id: int) -> GroundMesh:
+def strip_quads(polyline: Points, width_m: float, class_id: int) -> GroundMesh:
     """A line [n, 3] painted `width_m` wide."""
     polyline = _without_repeats(_points("polyline", polyline, 2))
     _positive("width_m", width_m)
     return _mesh(_strip(polyline, width_m), class_id)
 
 
-def dashed_quads(polyline: Any, width_m: float, dash_m: float, gap_m: float, class_id: int) -> GroundMesh:
-    """A line [n, 3] painted in dashes of `dash_m`, `gap_m` apart; the first begins where the line does."""
+def dashed_quads(polyline: Points, width_m: float, dash_m: float, gap_m: float, class_id: int) -> GroundMesh:
+    """A line [n, 3] painted in dashes of `dash_m`, `gap_m` apart; the first dash starts at the first point."""
     polyline = _without_repeats(_points("polyline", polyline, 2))
     for field, value in (("width_m", width_m), ("dash_m", dash_m), ("gap_m", gap_m)):
         _positive(field, value)
@@ -58,21 +60,21 @@ def dashed_quads(polyline: Any, width_m: float, dash_m: float, gap_m: float, cla
     return _mesh(np.concatenate(quads), class_id)
 
 
-def polygon_quads(polygon: Any, class_id: int) -> GroundMesh:
-    """The area inside a simple polygon [n, 3], convex or not, wound either way."""
+def polygon_quads(polygon: Points, class_id: int) -> GroundMesh:
+    """The area inside a simple polygon [n, 3], convex or not, of either winding."""
     polygon = _without_repeats(_points("polygon", polygon, 3))
     if len(polygon) > 1 and np.linalg.norm(polygon[0] - polygon[-1]) < 1e-6:
         polygon = polygon[:-1]
     if len(polygon) < 3:
         raise ValueError(f"polygon_quads: polygon has only {len(polygon)} different corners; it needs 3")
-    outline = _simpler(polygon, _tolerance(class_id))
+    outline = _simplified(polygon, _tolerance(class_id))
     return _mesh(np.array(_convex_quads(outline, _triangulate(outline[:, :2]))), class_id)
 
 
-def zebra_quads(polygon: Any, bar_m: float, gap_m: float, class_id: int) -> GroundMesh:
-    """Bars across the longer way through a simple polygon [n, 3], as on a zebra crossing; the first at its end.
+def zebra_quads(polygon: Points, bar_m: float, gap_m: float, class_id: int) -> GroundMesh:
+    """Zebra crossing: bars of `bar_m`, `gap_m` apart, across the longer axis of a simple polygon [n, 3].
 
-    Heights are those of the plane that fits the corners best.
+    The first bar starts at the polygon's end. Heights are those of the least-squares plane of the corners.
     """
     corners = _without_repeats(_points("polygon", polygon, 3))
     for field, value in (("bar_m", bar_m), ("gap_m", gap_m)):
@@ -97,9 +99,9 @@ def zebra_quads(polygon: Any, bar_m: float, gap_m: float, class_id: int) -> Grou
             (begin + bar_m, middle + half),
             (begin, middle + half),
         ]
-        bar = area.intersection(shapely.Polygon([far * along + aside * across for far, aside in ends]))
+        bar = area.intersection(shapely.Polygon([far * along + offset * across for far, offset in ends]))
         for part in getattr(bar, "geoms", [bar]):
-            if part.geom_type == "Polygon" and part.area > LEAST_BAR_M2:
+            if part.geom_type == "Polygon" and part.area > MIN_BAR_M2:
                 outline = np.array(part.exterior.coords)[:-1]
                 height = np.column_stack([outline, np.ones(len(outline))]) @ level
                 meshes.append(polygon_quads(np.column_stack([outline, height]), class_id))
@@ -107,11 +109,12 @@ def zebra_quads(polygon: Any, bar_m: float, gap_m: float, class_id: int) -> Grou
 
 
 def _tolerance(class_id: int) -> float:
+    """Tolerance of simplification for a ground class, m."""
     return ROAD_TOLERANCE_M if class_id == ClassId.DRIVABLE else PAINT_TOLERANCE_M
 
 
-def _simpler(polygon: np.ndarray, tolerance_m: float) -> np.ndarray:
-    """The outline [n, 3] without corners that hardly show; itself, if less would cross."""
+def _simplified(polygon: np.ndarray, tolerance_m: float) -> np.ndarray:
+    """A polygon [n, 3] without corners that deviate less than the tolerance; itself if the result would self-cross."""
     ring = np.concatenate([polygon, polygon[:1]])
     kept = _kept_stations(np.concatenate([ring, ring], axis=1), tolerance_m)[:-1]
     outline = polygon[kept]
@@ -119,6 +122,7 @@ def _simpler(polygon: np.ndarray, tolerance_m: float) -> np.ndarray:
 
 
 def _mesh(quads: np.ndarray, class_id: int) -> GroundMesh:
+    """Mesh of quads [m, 4, 3] of one class; raises ValueError if it is no ground class."""
     if class_id not in GROUND_CLASSES:
         raise ValueError(
             f"class_id={class_id} is no ground class; "
@@ -128,7 +132,8 @@ def _mesh(quads: np.ndarray, class_id: int) -> GroundMesh:
     return GroundMesh(corners, torch.full((len(corners),), int(class_id), dtype=torch.int64))
 
 
-def _points(field: str, points: Any, least: int) -> np.ndarray:
+def _points(field: str, points: Points, least: int) -> np.ndarray:
+    """Points as f64 [n, 3]; raises ValueError for another shape, fewer than `least` points or values not finite."""
     array = np.asarray(points, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] != 3 or len(array) < least:
         raise ValueError(f"{field} has shape {array.shape}; it must be (n, 3) with n of at least {least}")
@@ -138,26 +143,28 @@ def _points(field: str, points: Any, least: int) -> np.ndarray:
 
 
 def _positive(field: str, value: float) -> None:
+    """Raise ValueError unless `value` is a finite length above 0."""
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"{field}={value} must be a length above 0 m")
 
 
 def _without_repeats(points: np.ndarray) -> np.ndarray:
+    """Points [n, 3] without those that repeat the x, y of the point before."""
     step = np.linalg.norm(np.diff(points[:, :2], axis=0), axis=1)
     return points[np.concatenate([[True], step > 1e-6])]
 
 
 def _ribbon(left: np.ndarray, right: np.ndarray, tolerance_m: float) -> np.ndarray:
-    """Quads [m, 4, 3] between two lines, as few as the tolerance allows."""
+    """Quads [m, 4, 3] between two lines [n, 3], as few as the tolerance allows."""
     kept = _kept_stations(np.concatenate([left, right], axis=1), tolerance_m)
     begin, end = kept[:-1], kept[1:]
     return np.stack([right[begin], right[end], left[end], left[begin]], axis=1)
 
 
 def _kept_stations(pairs: np.ndarray, tolerance_m: float) -> np.ndarray:
-    """Stations [n, 6] (left, right) that must stay, so that no dropped one is further off than the tolerance.
+    """Indices of the stations [n, 6] (left, right) to keep, so that dropped ones deviate at most by the tolerance.
 
-    `fits[i]` is the longest tried stretch from station i that one quad may span; the walk takes it.
+    Greedy: `fits[i]` is the longest tried number of stations from station i on that one quad can span.
     """
     num = len(pairs)
     fits = np.ones(num, int)
@@ -181,13 +188,14 @@ def _kept_stations(pairs: np.ndarray, tolerance_m: float) -> np.ndarray:
 
 
 def _off_chord(offset: np.ndarray, chord: np.ndarray) -> np.ndarray:
-    """Distance [...] of points [..., 3] from chords [..., 3], heights counted VERTICAL_STRICTNESS times."""
+    """Distance [...] of points [..., 3] from chords [..., 3], vertical distances multiplied by VERTICAL_STRICTNESS."""
     share = (offset * chord).sum(-1) / np.maximum((chord * chord).sum(-1), 1e-12)
     away = offset - np.clip(share, 0, 1)[..., None] * chord
     return np.linalg.norm(away * (1, 1, VERTICAL_STRICTNESS), axis=-1)
 
 
 def _strip(polyline: np.ndarray, width_m: float) -> np.ndarray:
+    """Quads [m, 4, 3] of a line [n, 3] of a given width, with mitred corners."""
     if len(polyline) < 2:
         return np.zeros((0, 4, 3))
     along = np.diff(polyline[:, :2], axis=0)
@@ -201,12 +209,12 @@ def _strip(polyline: np.ndarray, width_m: float) -> np.ndarray:
 
 
 def _cross(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
-    """Twice the area of a triangle in the plane, above 0 if it turns left."""
+    """Twice the signed area of a triangle [2] x 3 in the plane, positive if counter-clockwise."""
     return float((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
 
 
 def _triangulate(corners: np.ndarray) -> list[tuple[int, int, int]]:
-    """Cut ears off a simple polygon [n, 2]; indices of left-turning triangles."""
+    """Ear clipping of a simple polygon [n, 2]: corner indices of counter-clockwise triangles."""
     if _crosses_itself(corners):
         raise ValueError("polygon_quads: the polygon crosses itself; give a simple outline")
     x, y = corners.T
@@ -217,7 +225,7 @@ def _triangulate(corners: np.ndarray) -> list[tuple[int, int, int]]:
         for position in range(len(left)):
             a, b, c = left[position - 1], left[position], left[(position + 1) % len(left)]
             turn = _cross(corners[a], corners[b], corners[c])
-            if turn >= -1e-12 and not _holds_any(corners, (a, b, c), left):
+            if turn >= -1e-12 and not _contains_any(corners, (a, b, c), left):
                 if turn > 1e-12:  # a corner on a straight line adds nothing
                     triangles.append((a, b, c))
                 left.pop(position)
@@ -228,20 +236,20 @@ def _triangulate(corners: np.ndarray) -> list[tuple[int, int, int]]:
 
 
 def _crosses_itself(corners: np.ndarray) -> bool:
-    """Whether two sides of a polygon [n, 2] pass through each other."""
+    """Whether two sides of a polygon [n, 2] cross."""
     begin, end = corners, np.roll(corners, -1, axis=0)
     along = end - begin
 
-    def side(points: np.ndarray) -> np.ndarray:  # [sides, points], on which side of a side a point lies
+    def side(points: np.ndarray) -> np.ndarray:  # [sides, points], signed area
         offset = points[None] - begin[:, None]
         return along[:, None, 0] * offset[..., 1] - along[:, None, 1] * offset[..., 0]
 
-    apart = side(begin) * side(end) < -1e-12  # the ends of the other side lie on both sides of this one
+    apart = side(begin) * side(end) < -1e-12  # the ends of the other side are on different sides of this one
     return bool((apart & apart.T).any())
 
 
-def _holds_any(corners: np.ndarray, triangle: tuple[int, int, int], others: list[int]) -> bool:
-    """Whether a corner other than its own lies strictly inside a left-turning triangle."""
+def _contains_any(corners: np.ndarray, triangle: tuple[int, int, int], others: list[int]) -> bool:
+    """Whether one of the corners `others`, except its own, is strictly inside a counter-clockwise triangle."""
     rest = corners[[index for index in others if index not in triangle]]
     a, b, c = corners[list(triangle)]
     inside = np.ones(len(rest), bool)
@@ -252,7 +260,7 @@ def _holds_any(corners: np.ndarray, triangle: tuple[int, int, int], others: list
 
 
 def _convex_quads(polygon: np.ndarray, triangles: list[tuple[int, int, int]]) -> list[np.ndarray]:
-    """Join neighbouring triangles where two make a convex quad; a lone triangle repeats its last corner."""
+    """Merge consecutive triangles where two form a convex quad; a single triangle repeats its last corner."""
     quads, previous = [], None
     for triangle in triangles:
         joined = _join(polygon[:, :2], previous, triangle) if previous else None
@@ -271,7 +279,7 @@ def _convex_quads(polygon: np.ndarray, triangles: list[tuple[int, int, int]]) ->
 def _join(
     corners: np.ndarray, first: tuple[int, int, int], second: tuple[int, int, int]
 ) -> tuple[int, int, int, int] | None:
-    """The convex quad that two left-turning triangles make, its diagonal from corner 0 to 2; None if they do not."""
+    """The convex quad formed by two counter-clockwise triangles, with its diagonal from corner 0 to 2; None if none."""
     shared = set(first) & set(second)
     if len(shared) != 2:
         return None
@@ -282,6 +290,6 @@ def _join(
         first[(own + 2) % 3],
     )  # the shared edge runs begin -> end
     other = next(iter(set(second) - shared))
-    quad = (begin, other, end, apex)  # triangles 0-1-2 and 0-2-3 are the two that came in
+    quad = (begin, other, end, apex)  # its triangles 0-1-2 and 0-2-3 are the two given ones
     turns = [_cross(*(corners[quad[(k + step) % 4]] for step in range(3))) for k in range(4)]
     return quad if min(turns) > 0 else None

@@ -1,7 +1,7 @@
-"""What a surface looks like: class ids, materials and colours, and the air in front of them. Plain numbers, no drawing.
+"""Tables of appearance, read by all backends: class ids, materials, colours, fog and sky.
 
-A *class* says what a pixel shows (the `class_id` channel). A *material* is finer: every face of every kind of box is
-one, so that a picture is fully described by one material and one depth per pixel. All backends read these tables.
+A *class* is a value of the `class_id` channel. A *material* is finer: each face of each class of box is one, so that
+material and depth determine the colour of a surface.
 """
 
 import colorsys
@@ -14,7 +14,7 @@ class ClassId(IntEnum):
     """Values of the `class_id` channel of a `Frame`."""
 
     SKY = 0
-    GROUND = 1  # bare ground below the horizon: a backdrop that never hides anything
+    GROUND = 1  # bare ground below the horizon: a backdrop that never occludes anything
     DRIVABLE = 2
     MARKING_WHITE = 3
     MARKING_YELLOW = 4
@@ -30,7 +30,7 @@ class ClassId(IntEnum):
 
 
 class Face(IntEnum):
-    """Sides of a box, in the order in which every backend draws them."""
+    """Faces of a box, in the order of `triangles.FACE_CORNERS`."""
 
     FRONT = 0
     BACK = 1
@@ -41,7 +41,7 @@ class Face(IntEnum):
 
 
 class LightState(IntEnum):
-    """Values of `Scene.light_state`; a light that shows nothing is not drawn."""
+    """Values of `Scene.light_state`; lights of state NONE are not drawn."""
 
     NONE = 0
     GREEN = 1
@@ -49,23 +49,24 @@ class LightState(IntEnum):
     RED = 3
 
 
+# By Scene.box_class.
 BOX_CLASSES = (
     ClassId.CAR,
     ClassId.TRUCK,
     ClassId.CYCLIST,
     ClassId.PEDESTRIAN,
     ClassId.STATIC,
-)  # by Scene.box_class
+)
 GROUND_CLASSES = tuple(range(ClassId.DRIVABLE, ClassId.STOP_LINE + 1))  # what a GroundMesh may hold
-PAINT_CLASSES = GROUND_CLASSES[1:]  # thin on top of the drivable surface: drawn by the area that they cover
+PAINT_CLASSES = GROUND_CLASSES[1:]  # on top of the drivable surface: anti-aliased decals
 
-# Paint lies in the plane of the road, so depth alone cannot say that it is in front. A surface counts as nearer than
-# it is by its precedence: paint, lights and boxes by the same, so that what stands on the road hides paint behind it.
-TOP_PRECEDENCE = 1.05
+# Factor on 1/depth in the depth test. Paint lies in the plane of the road, so depth alone cannot order them: paint is
+# biased towards the camera. Lights and boxes have the same bias, so that they occlude paint behind them.
+DEPTH_BIAS = 1.05
 
-# Air: surfaces are untouched up to HAZE_START of the draw distance and vanish into the horizon at its end.
-HAZE_START = 0.55
-HAZE_RGB = np.array([168, 186, 201], np.float32)
+# Fog increases linearly from FOG_START draw distances to full opacity at the draw distance.
+FOG_START = 0.55
+FOG_RGB = np.array([168, 186, 201], np.float32)
 ZENITH_RGB = np.array([54, 112, 190], np.float32)
 ZENITH_SINE = np.float32(0.42)  # sine of the elevation at which the sky reaches its zenith colour
 
@@ -99,7 +100,7 @@ FACE_TINT = (  # by Face: hue shift in degrees, saturation factor, value
     (0.0, 0.62, 0.98),  # top: light
     (0.0, 1.00, 0.20),  # bottom
 )
-BOX_DIMMING = 0.6  # share of its brightness that a box has lost at the draw distance
+BOX_DIMMING = 0.6  # share of brightness that is lost at the draw distance; linear in distance
 GROUND_DIMMING = 0.15
 
 # Materials: 0-7 are the classes sky ... stop line themselves, then three lights, then six faces per kind of box.
@@ -108,7 +109,7 @@ BOX_MATERIAL = LIGHT_MATERIAL + len(LIGHT_RGB)
 NUM_FACES = len(Face)
 NUM_MATERIALS = BOX_MATERIAL + NUM_FACES * len(BOX_CLASSES)
 
-# What is drawn by the area that it covers of a pixel, from the lowest layer to the highest (which hides the others).
+# Materials of anti-aliased decals, from the lowest layer to the highest.
 LAYER_MATERIALS = (
     ClassId.CROSSWALK,
     ClassId.ROAD_EDGE,
@@ -121,16 +122,17 @@ NUM_LAYERS = len(LAYER_MATERIALS)
 
 
 def box_material(kind: int, face: Face) -> int:
-    """Material of one side of a box of `Scene.box_class` `kind`."""
+    """Material of one face of a box whose `Scene.box_class` is `kind`."""
     return BOX_MATERIAL + NUM_FACES * kind + face
 
 
 def light_material(state: LightState) -> int:
-    """Material of a light that shows green, yellow or red."""
+    """Material of a light of state green, yellow or red."""
     return LIGHT_MATERIAL + state - 1
 
 
 def _face_rgb(kind: int, face: Face) -> list[float]:
+    """RGB (0-255) of one face of a box of class `kind`."""
     hue, saturation = BOX_HUE_SATURATION[kind]
     shift, factor, value = FACE_TINT[face]
     rgb = colorsys.hsv_to_rgb((hue + shift) % 360 / 360, saturation * factor, value)
@@ -138,13 +140,14 @@ def _face_rgb(kind: int, face: Face) -> list[float]:
 
 
 def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """RGB, dimming and class of every material."""
     rgb = np.zeros((NUM_MATERIALS, 3), np.float32)
     dimming = np.zeros(NUM_MATERIALS, np.float32)
     class_id = np.zeros(NUM_MATERIALS, np.uint8)
     for ground, colour in GROUND_RGB.items():
         rgb[ground], class_id[ground] = colour, ground
         dimming[ground] = 0.0 if ground == ClassId.SKY else GROUND_DIMMING
-    for state, colour in LIGHT_RGB.items():  # a lamp shines: it does not dim
+    for state, colour in LIGHT_RGB.items():  # lights emit light: no dimming
         rgb[light_material(state)], class_id[light_material(state)] = colour, ClassId.TRAFFIC_LIGHT
     for kind, box in enumerate(BOX_CLASSES):
         for face in Face:
@@ -153,11 +156,11 @@ def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rgb, dimming, class_id
 
 
-# [materials, 3] colour 0-255; [materials] dimming; [materials] class
+# [materials, 3] f32 RGB 0-255; [materials] f32 dimming; [materials] u8 ClassId
 MATERIAL_RGB, MATERIAL_DIMMING, MATERIAL_CLASS = _tables()
-# [materials] layer, -1 for what is not thin
+# [materials] layer of a decal, -1 for other materials
 MATERIAL_LAYER = np.full(NUM_MATERIALS, -1, np.int64)
 MATERIAL_LAYER[list(LAYER_MATERIALS)] = np.arange(NUM_LAYERS)
-# [materials] factor on 1/depth in the depth test
-MATERIAL_PRECEDENCE = np.full(NUM_MATERIALS, TOP_PRECEDENCE, np.float32)
-MATERIAL_PRECEDENCE[: ClassId.DRIVABLE + 1] = 1.0
+# [materials] f32, factor on 1/depth in the depth test
+MATERIAL_DEPTH_BIAS = np.full(NUM_MATERIALS, DEPTH_BIAS, np.float32)
+MATERIAL_DEPTH_BIAS[: ClassId.DRIVABLE + 1] = 1.0

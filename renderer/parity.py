@@ -1,4 +1,4 @@
-"""Do two backends draw the same picture? Exact away from edges; on the edges a small share may fall the other way."""
+"""Comparison of two backends: equal away from edges, and a bounded, unbiased share of differing pixels at edges."""
 
 from dataclasses import dataclass
 
@@ -11,19 +11,20 @@ from renderer.frame import Frame
 
 RGB_TOLERANCE = 1  # grey levels, for rounding
 DEPTH_TOLERANCE = 1e-3  # relative
-EDGE_CONTRAST = (
-    10  # grey levels between neighbours that make an edge within one class, e.g. two faces of a car
-)
+# Contrast between neighbours, in grey levels, that makes an edge within one class, e.g. two faces of a car
+EDGE_CONTRAST = 10
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Attributes: shares are of pixels.
+    """Differences between a frame and a reference. The band is all pixels within one pixel of an edge of the reference.
 
-    pixels: all pixels compared. band_share: those within one pixel of an edge of the reference.
-    interior_differing: number of pixels off the band that differ (0 for two equal backends).
-    band_differing_share: share of the band that differs.
-    bias: mean brightness of other - reference over the band, in grey levels; near 0 if flips go both ways.
+    Attributes:
+        pixels: number of pixels compared.
+        band_share: share of pixels in the band.
+        interior_differing: number of differing pixels outside the band.
+        band_differing_share: share of the band's pixels that differ.
+        bias: mean of other - reference over RGB and the band, in grey levels; near 0 if differences are unbiased.
     """
 
     pixels: int
@@ -34,7 +35,7 @@ class Parity:
 
 
 def boundary_band(frame: Frame) -> Bool[Tensor, "views height width"]:
-    """Pixels with a neighbour (of eight) of another class or a clearly different colour."""
+    """Pixels with a neighbour (of eight) of another class or with a contrast above EDGE_CONTRAST."""
     layers = torch.cat([frame.class_id.flatten(0, 1)[..., None], frame.rgb.flatten(0, 1)], dim=-1).float()
     layers = layers.permute(0, 3, 1, 2)
     spread = max_pool2d(layers, 3, 1, 1) + max_pool2d(
@@ -44,17 +45,17 @@ def boundary_band(frame: Frame) -> Bool[Tensor, "views height width"]:
 
 
 def differing(reference: Frame, other: Frame) -> Bool[Tensor, "views height width"]:
-    """Pixels whose class, instance, colour or depth is not the same within rounding."""
+    """Pixels whose class, instance, colour or depth differs by more than rounding."""
     colour = (reference.rgb.int() - other.rgb.int()).abs().amax(-1) > RGB_TOLERANCE
     sky = torch.isinf(reference.depth)
     gap = (reference.depth - other.depth).abs() > DEPTH_TOLERANCE * reference.depth
     depth = torch.where(sky, ~torch.isinf(other.depth), gap | ~torch.isfinite(other.depth))
-    other_thing = (reference.class_id != other.class_id) | (reference.instance_id != other.instance_id)
-    return (colour | depth | other_thing).flatten(0, 1)
+    label = (reference.class_id != other.class_id) | (reference.instance_id != other.instance_id)
+    return (colour | depth | label).flatten(0, 1)
 
 
 def compare_frames(reference: Frame, other: Frame) -> Parity:
-    """Measure how far `other` is from the picture that `reference` defines."""
+    """Measure the differences of `other` from `reference`; raises ValueError if their shapes differ."""
     if reference.rgb.shape != other.rgb.shape:
         shapes = f"{tuple(reference.rgb.shape)} and {tuple(other.rgb.shape)}"
         raise ValueError(f"frames of shape {shapes} cannot be compared")

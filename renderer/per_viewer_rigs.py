@@ -1,4 +1,4 @@
-"""Viewers with different cameras in one frame: one call of `render` for each rig."""
+"""Rendering of viewers with different rigs into one frame: one call of `render` per rig."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,30 +19,30 @@ def render_each(
     channels: Sequence[str] = CHANNELS,
     backend: str = "auto",
 ) -> Frame:
-    """Draw what every viewer of `scene` sees through its own rig, `rigs[viewer_rig]`; pictures in the viewers' order.
+    """Render every viewer of `scene` with its own rig, `rigs[viewer_rig]`; images are in the order of the viewers.
 
-    The rigs must have equally many cameras and one picture size. Each rig that somebody has costs one call of
-    `render`, so let many viewers share a few rigs; keep the rigs from one picture to the next, since each computes the
-    rays of its cameras once. Everything else is as for `render`.
+    The rigs must have the same number of cameras and the same image size. Each rig in use costs one call of `render`,
+    so share a few rigs among many viewers, and reuse them, since each caches the rays of its cameras. Raises
+    ValueError if rigs and viewers do not match; everything else is as for `render`.
     """
     _check(scene, rigs, viewer_rig)
     chosen = viewer_rig.cpu()
     used = chosen.unique().tolist() or [0]
     if len(used) == 1:
         return render(scene, rigs[used[0]], channels=channels, backend=backend)
-    pictures: dict[str, Tensor] = {}
+    images: dict[str, Tensor] = {}
     for which in used:
         viewers = (chosen == which).nonzero()[:, 0].to(scene.device)
-        frame = render(_seen_by(scene, viewers), rigs[which], channels=channels, backend=backend)
-        for channel, part in frame.channels.items():
-            if channel not in pictures:
-                pictures[channel] = part.new_empty((scene.num_viewers, *part.shape[1:]))
-            pictures[channel][viewers] = part
-    return Frame(pictures)
+        frame = render(_with_viewers(scene, viewers), rigs[which], channels=channels, backend=backend)
+        for channel, image in frame.channels.items():
+            if channel not in images:
+                images[channel] = image.new_empty((scene.num_viewers, *image.shape[1:]))
+            images[channel][viewers] = image
+    return Frame(images)
 
 
-def _seen_by(scene: Scene, viewers: Int[Tensor, " viewers"]) -> Scene:
-    """The scene with only these of its viewers."""
+def _with_viewers(scene: Scene, viewers: Int[Tensor, " viewers"]) -> Scene:
+    """`scene` with only the given viewers."""
     return replace(
         scene,
         viewer_world=scene.viewer_world[viewers],
@@ -51,14 +51,15 @@ def _seen_by(scene: Scene, viewers: Int[Tensor, " viewers"]) -> Scene:
     )
 
 
-def _check(scene: Scene, rigs: Sequence[CameraRig], viewer_rig: Tensor) -> None:
+def _check(scene: Scene, rigs: Sequence[CameraRig], viewer_rig: Int[Tensor, " viewer_rigs"]) -> None:
+    """Raise ValueError if the rigs differ in size or `viewer_rig` does not fit rigs and viewers."""
     if not rigs:
         raise ValueError("rigs is empty; give at least one")
-    for place, rig in enumerate(rigs):
+    for index, rig in enumerate(rigs):
         here, first = ((r.num_cameras, r.height, r.width) for r in (rig, rigs[0]))
         if here != first:
             raise ValueError(
-                f"rigs[{place}] has (cameras, height, width) = {here} and rigs[0] {first}; rigs that are drawn "
+                f"rigs[{index}] has (cameras, height, width) = {here} and rigs[0] {first}; rigs that are drawn "
                 "together must agree"
             )
     if len(viewer_rig) != scene.num_viewers:

@@ -1,4 +1,4 @@
-"""`render(scene, rig)`: one signature, several backends, the same picture."""
+"""`render(scene, rig)`: one signature, several backends, the same image."""
 
 import importlib.util
 import logging
@@ -20,15 +20,20 @@ def render(
     channels: Sequence[str] = CHANNELS,
     backend: str = "auto",
 ) -> Frame:
-    """Draw what every camera of `rig` sees from every viewer of `scene`.
+    """Render the images of every camera of `rig` for every viewer of `scene`, on the device of the scene.
 
     Args:
-        scene: checked here; refused with one sentence if it cannot be drawn. rig: the cameras of every viewer, on the
-        device of the scene. size: (height, width) of the pictures in pixels, the same view as the rig's; the rig's
-        own size if not given. channels: which of `frame.CHANNELS` to draw; fewer cost less. backend: "reference"
-        defines the picture (slow, any device); "numba" is fast on the CPU; "triton" is fast on CUDA; "nvdiffrast" draws
-            on CUDA too and is an optional install with a non-commercial licence; "auto" takes the fast one for the
-            device of the scene: numba, or triton.
+        scene: validated here.
+        rig: the cameras of every viewer, on the device of the scene.
+        size: (height, width) of the images in pixels, with the rig's field of view; the rig's own size if None.
+        channels: which of `frame.CHANNELS` to draw; fewer cost less.
+        backend: "reference" defines the image (slow, any device); "numba" is fast on the CPU; "triton" is fast on CUDA;
+            "nvdiffrast" needs CUDA and an optional install with a non-commercial licence; "auto" is the fast backend
+            for the device of the scene.
+
+    Raises:
+        ValueError: the scene or the rig cannot be drawn, a channel or the backend is unknown, or the backend is not
+            available for the device of the scene.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend={backend!r} is unknown; choose one of {', '.join(BACKENDS)}")
@@ -41,10 +46,10 @@ def render(
         raise ValueError(
             f"the rig lies on {rig.intrinsics.device} and the scene on {scene.device}; use rig.to(device)"
         )
-    chosen = _automatic(scene.device.type) if backend == "auto" else backend
+    chosen = automatic_backend(scene.device.type) if backend == "auto" else backend
     if chosen == "numba":
         from renderer.backends.numba_cpu.entry import (
-            render_numba,  # loads a compiler: only for those who draw with it
+            render_numba,  # loads a compiler: imported only when needed
         )
 
         return render_numba(scene, rig, channels)
@@ -62,11 +67,12 @@ def render(
 
 
 @cache
-def _automatic(device_type: str) -> str:
+def automatic_backend(device_type: str) -> str:
+    """The fast backend for a torch device type; the reference, with a warning, if there is none."""
     if device_type == "cpu":
         return "numba"
     if device_type == "cuda":
-        for backend in ("triton", "nvdiffrast"):  # packages of these names
+        for backend in ("triton", "nvdiffrast"):  # also the names of their packages
             if importlib.util.find_spec(backend) is not None:
                 return backend
     log.warning("no fast backend for a scene on %s: drawing with the slow reference", device_type)

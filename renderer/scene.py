@@ -1,4 +1,4 @@
-"""What is drawn: boxes, lights and painted ground of many worlds, and the vehicles that look at them."""
+"""`Scene`: the boxes, lights and ground of many worlds at one instant, and the viewers whose cameras are rendered."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -16,11 +16,11 @@ LIGHT_RADIUS_M = 0.55
 
 @dataclass(frozen=True)
 class Scene:
-    """Many worlds at one instant, and who looks. World frame: x east, y north, z up; yaw counter-clockwise from +x.
+    """Many worlds at one instant, and their viewers. World frame: x east, y north, z up; yaw counter-clockwise from +x.
 
-    A box stands on its ground point: it spans z to z + height. A traffic light is a disc that faces the vehicles it
-    controls: `light_yaw` is their direction of travel, and from behind it is not there. Entries of absent boxes
-    (class -1) and dark lights (state 0) may hold anything.
+    A box spans z to z + height above its ground point. A traffic light is a one-sided disc that faces the vehicles it
+    controls; `light_yaw` is their direction of travel. Entries of absent boxes (class -1) and dark lights (state 0)
+    are ignored and may be NaN.
     """
 
     box_position: Tensor  # [worlds, boxes, 3] f32 m, ground point under the centre
@@ -31,11 +31,11 @@ class Scene:
     light_yaw: Tensor  # [worlds, lights] f32 rad, direction of travel of the controlled approach
     light_state: Tensor  # [worlds, lights] i64: 0 none, 1 green, 2 yellow, 3 red
     ground: GroundLibrary
-    map_id: Tensor  # [worlds] i64, which map of the library the world lies in
-    viewer_world: Tensor  # [viewers] i64
-    viewer_box: Tensor  # [viewers] i64, box that its own cameras do not see; -1 for none
+    map_id: Tensor  # [worlds] i64, index of the world's map in `ground`
+    viewer_world: Tensor  # [viewers] i64, index of the viewer's world
+    viewer_box: Tensor  # [viewers] i64, the viewer's own box, which its cameras do not show; -1 for none
     world_from_rig: Tensor  # [viewers, 4, 4] f32 m
-    draw_distance_m: float = DEFAULT_DRAW_DISTANCE_M
+    draw_distance_m: float = DEFAULT_DRAW_DISTANCE_M  # along the ray; beyond it only bare ground and sky
 
     @property
     def num_viewers(self) -> int:
@@ -46,6 +46,7 @@ class Scene:
         return self.world_from_rig.device
 
     def to(self, device: torch.device | str) -> "Scene":
+        """A copy on another device."""
         held = {field.name: getattr(self, field.name) for field in fields(self)}
         moved: dict[str, Any] = {
             name: value.to(device)
@@ -61,11 +62,12 @@ class Scene:
             raise ValueError(f"Scene.draw_distance_m={self.draw_distance_m} must be from 1 to 10000 m")
         checks = [*self._ranges(), *self._numbers(), self._sizes(), self._rotations()]
         broken = torch.stack([wrong.any() for wrong, _ in checks])
-        if broken.any():  # the host asks the device once, if all is well
+        if broken.any():  # the only synchronisation with the device, if the scene is valid
             wrong, sentence = checks[int(broken.nonzero()[0])]
             raise ValueError(sentence(wrong.nonzero()[0].tolist()))
 
     def _ranges(self) -> list["_Check"]:
+        """Checks of indices and enumerations."""
         return [
             _in_range("box_class", self.box_class, -1, len(BOX_CLASSES) - 1),
             _in_range("light_state", self.light_state, 0, max(LightState)),
@@ -75,6 +77,7 @@ class Scene:
         ]
 
     def _numbers(self) -> list["_Check"]:
+        """Checks that numbers are finite where they are used."""
         present, lit = self.box_class >= 0, self.light_state > 0
         everywhere = torch.ones_like(self.viewer_world, dtype=torch.bool)
         wanted = [
@@ -88,16 +91,18 @@ class Scene:
         return [_finite(field, getattr(self, field), where) for field, where in wanted]
 
     def _sizes(self) -> "_Check":
+        """Check that present boxes have a positive size."""
         small = (self.box_size <= 0).any(-1) & (self.box_class >= 0)
         return (
             small,
-            lambda place: (
-                f"Scene.box_size{place}={self.box_size[tuple(place)].tolist()} must be above 0 m in length, width and "
+            lambda index: (
+                f"Scene.box_size{index}={self.box_size[tuple(index)].tolist()} must be above 0 m in length, width and "
                 "height; an absent box has box_class -1"
             ),
         )
 
     def _rotations(self) -> "_Check":
+        """Check that `world_from_rig` holds rotations, to 1e-3."""
         rotation = self.world_from_rig[:, :3, :3]
         identity = torch.eye(3, device=self.device)
         bent = (rotation @ rotation.transpose(1, 2) - identity).abs().amax((1, 2)) > 1e-3
@@ -105,12 +110,13 @@ class Scene:
         wrong = bent | ((torch.linalg.cross(first, second) * third).sum(-1) < 0)
         return (
             wrong,
-            lambda place: (
-                f"Scene.world_from_rig{place} is not a rotation and a translation in its upper rows"
+            lambda index: (
+                f"Scene.world_from_rig{index} is not a rotation and a translation in its upper rows"
             ),
         )
 
     def _check_shapes(self) -> None:
+        """Raise ValueError if a field has another shape, dtype or device than documented."""
         if self.box_class.ndim != 2 or self.light_state.ndim != 2 or self.viewer_world.ndim != 1:
             raise ValueError(
                 "Scene.box_class must have 2 axes (worlds, boxes), light_state 2 (worlds, lights) and viewer_world 1; "
@@ -142,17 +148,19 @@ class Scene:
                 )
 
 
-# Where something is wrong, and the sentence about the first such place (its indices).
+# Mask of wrong entries, and the error message for the entry with given indices.
 _Check = tuple[Tensor, Callable[[list[int]], str]]
 
 
 def _finite(field: str, value: Tensor, wanted: Tensor) -> _Check:
+    """Entries of `value` [*wanted.shape, ...] that are not finite although `wanted`."""
     lead = wanted.ndim
     broken = ~torch.isfinite(value).flatten(lead).all(-1) if value.ndim > lead else ~torch.isfinite(value)
-    return broken & wanted, lambda place: f"Scene.{field}{place} is not finite; poses must be numbers"
+    return broken & wanted, lambda index: f"Scene.{field}{index} is not finite; poses must be numbers"
 
 
 def _in_range(field: str, value: Tensor, least: int, most: int) -> _Check:
+    """Entries of `value` outside [least, most]."""
     return (value < least) | (
         value > most
-    ), lambda place: f"Scene.{field}{place}={int(value[tuple(place)])} must be from {least} to {most}"
+    ), lambda index: f"Scene.{field}{index}={int(value[tuple(index)])} must be from {least} to {most}"

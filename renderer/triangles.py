@@ -1,4 +1,4 @@
-"""The scene as triangles in the world: what the reference and the mesh backend draw."""
+"""A scene as triangles in the world frame, for the reference and the nvdiffrast backend."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ from renderer.ground import GroundLibrary
 from renderer.palette import BOX_MATERIAL, LIGHT_MATERIAL, NUM_FACES
 from renderer.scene import LIGHT_RADIUS_M, Scene
 
-LIGHT_SIDES = 12  # a lamp is drawn as a regular polygon, as round as its few pixels can show
-TWO = ((0, 1, 2), (0, 2, 3))  # how a quad is cut
+LIGHT_SIDES = 12  # a light is drawn as a regular polygon of so many sides
+QUAD_TRIANGLES = ((0, 1, 2), (0, 2, 3))  # corners of the triangles of a quad
 _ANGLES = 2 * np.pi * (np.arange(LIGHT_SIDES) + 0.5) / LIGHT_SIDES
-# [sides, 2] right and up, m, as the driver sees a light who comes along its yaw; counter-clockwise for him.
+# [sides, 2] right and up, m, for a driver who faces the light; counter-clockwise.
 LIGHT_DISC = (LIGHT_RADIUS_M * np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)).astype(np.float32)
 # Corners of each face, counter-clockwise seen from outside, as signs of (forward, left, up); rows ordered as `Face`.
 FACE_CORNERS = (
@@ -29,14 +29,14 @@ FACE_CORNERS = (
 
 @dataclass(frozen=True)
 class Triangles:
-    """Triangles of boxes and lights, padded to one number per world.
+    """Triangles of boxes or lights, padded to one number per world.
 
-    They are seen only from the side from which their corners run counter-clockwise.
+    One-sided: visible from the side where their corners run counter-clockwise.
 
     Attributes:
         corners: [worlds, triangles, 3, 3] f32 world metres; zeros where absent.
         material: [worlds, triangles] i64; -1 where absent.
-        box: [triangles] i64, the box a triangle belongs to; -1 for lights.
+        box: [triangles] i64, index of the box that a triangle belongs to; -1 for lights.
     """
 
     corners: Tensor
@@ -45,7 +45,7 @@ class Triangles:
 
 
 def box_triangles(scene: Scene) -> Triangles:
-    """Twelve of every box, face by face."""
+    """The 12 triangles of every box, face by face."""
     worlds, boxes = scene.box_class.shape
     corners = _cut(_box_faces(scene)).reshape(worlds, boxes * 12, 3, 3)
     face = torch.arange(NUM_FACES, device=scene.device).repeat_interleave(2)
@@ -56,32 +56,35 @@ def box_triangles(scene: Scene) -> Triangles:
 
 
 def light_triangles(scene: Scene) -> Triangles:
-    """LIGHT_SIDES - 2 of every light."""
+    """The LIGHT_SIDES - 2 triangles of every light."""
     worlds, lights = scene.light_state.shape
     fan = torch.tensor([(0, k, k + 1) for k in range(1, LIGHT_SIDES - 1)], device=scene.device)
     corners = _light_discs(scene)[:, :, fan].reshape(worlds, lights * len(fan), 3, 3)
     material = torch.where(scene.light_state > 0, LIGHT_MATERIAL + scene.light_state - 1, -1)
     material = material.repeat_interleave(len(fan), dim=1)
-    nobody = torch.full((lights * len(fan),), -1, device=scene.device)
-    return Triangles(_zero_absent(corners, material), material, nobody)
+    no_box = torch.full((lights * len(fan),), -1, device=scene.device)
+    return Triangles(_zero_absent(corners, material), material, no_box)
 
 
 def _zero_absent(
     corners: Float[Tensor, "worlds triangles 3 3"], material: Int[Tensor, "worlds triangles"]
 ) -> Float[Tensor, "worlds triangles 3 3"]:
+    """`corners`, zero where `material` is -1."""
     return torch.where(material[..., None, None] >= 0, corners, torch.zeros_like(corners))
 
 
 def ground_triangles(ground: GroundLibrary) -> Float[Tensor, "triangles 3 3"]:
-    """Both triangles of every quad, quad by quad; triangle t belongs to quad t // 2."""
+    """The triangles of every quad, m, world; triangle t belongs to quad t // 2."""
     return _cut(ground.quads).reshape(-1, 3, 3)
 
 
 def _cut(quads: Float[Tensor, "*lead 4 3"]) -> Float[Tensor, "*lead 2 3 3"]:
-    return quads[..., torch.tensor(TWO, device=quads.device), :]
+    """The two triangles of every quad."""
+    return quads[..., torch.tensor(QUAD_TRIANGLES, device=quads.device), :]
 
 
 def _box_faces(scene: Scene) -> Float[Tensor, "worlds boxes 6 4 3"]:
+    """Corners of the faces of all boxes, m, world; see `FACE_CORNERS`."""
     cos, sin, zero = scene.box_yaw.cos(), scene.box_yaw.sin(), torch.zeros_like(scene.box_yaw)
     axes = torch.stack(  # [worlds, boxes, axis, xyz]: forward, left, up
         [
@@ -99,7 +102,7 @@ def _box_faces(scene: Scene) -> Float[Tensor, "worlds boxes 6 4 3"]:
 
 
 def _light_discs(scene: Scene) -> Float[Tensor, "worlds lights sides 3"]:
-    """Corners of `LIGHT_DISC` in the world."""
+    """Corners of the discs of all lights, m, world; see `LIGHT_DISC`."""
     right, up = torch.as_tensor(LIGHT_DISC, device=scene.device).unbind(1)
     sin, cos = scene.light_yaw.sin()[..., None], scene.light_yaw.cos()[..., None]
     offset = torch.stack([sin * right, -cos * right, up.expand(*scene.light_yaw.shape, -1)], dim=-1)

@@ -1,4 +1,4 @@
-"""The judgement of parity that every backend is held to; docs/rendering.md states it."""
+"""The parity criterion for all backends, as stated in docs/rendering.md."""
 
 from __future__ import annotations
 

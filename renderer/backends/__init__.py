@@ -1,1 +1,1 @@
-"""How pictures are computed: the reference that defines them, and three backends held to it."""
+"""Rendering backends: the reference, which defines the image, and three that must agree with it."""

@@ -1,9 +1,8 @@
-"""The mesh renderer for CUDA: every view's triangles in clip space, drawn by nvdiffrast in one batched call.
+"""The nvdiffrast renderer for CUDA: the triangles of every view in clip space, rasterised in one batched call.
 
-nvdiffrast answers one question, which surface is in front at each pixel's centre; depth comes from that triangle's
-plane, what thin things cover from `coverage.py` and colour from `shading.py`, as in the reference. Its pictures begin
-with the row at clip y = -1, so with y growing downwards nothing needs to be flipped. nvdiffrast is an optional
-install with a non-commercial licence.
+nvdiffrast finds the nearest surface at each pixel's centre. Depth is computed from that triangle's plane, decal
+coverage by `coverage.py` and colour by `shading.py`, as in the reference. nvdiffrast's first image row is at clip
+y = -1, so with y pointing down nothing needs to be flipped. It is an optional install with a non-commercial licence.
 """
 
 import sys
@@ -17,19 +16,17 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from renderer.backends.coverage import cover
-from renderer.backends.reference import NEAR_M
-from renderer.backends.shading import Surfaces, before_backdrop, shade
+from renderer.backends.reference import NEAR_PLANE_M
+from renderer.backends.shading import Surfaces, shade, with_backdrop
 from renderer.camera import CameraRig
 from renderer.frame import CHANNEL_TYPES, CHANNELS, Frame
-from renderer.palette import MATERIAL_PRECEDENCE, NUM_LAYERS, ClassId
+from renderer.palette import MATERIAL_DEPTH_BIAS, NUM_LAYERS, ClassId
 from renderer.scene import Scene
 from renderer.triangles import Triangles, box_triangles, ground_triangles, light_triangles
 
-MAX_SIDE_PX = 2048  # nvdiffrast's CUDA rasteriser draws no larger picture
-CHUNK_ELEMENTS = (
-    1 << 25
-)  # views x triangles, and views x pixels x 8, looked at in one call; bounds the memory
-NOWHERE = (2.0, 2.0, 2.0, 1.0)  # clip position outside every view
+NVDIFFRAST_MAX_SIDE_PX = 2048  # limit of nvdiffrast's CUDA rasteriser
+ELEMENTS_PER_CHUNK = 1 << 25  # views x triangles and views x pixels x 8 processed at once; bounds the memory
+OUTSIDE_CLIP = (2.0, 2.0, 2.0, 1.0)  # clip position outside every view
 
 # (clip positions [vertices, 4] f32, triangles [n, 3] i32, ranges [views, 2] i32 on the CPU, height, width)
 # -> [views, height, width] i64: index of the triangle in front, -1 for none
@@ -37,25 +34,28 @@ Rasterize = Callable[[Tensor, Tensor, Tensor, int, int], Tensor]
 
 
 def render_nvdiffrast(scene: Scene, rig: CameraRig, channels: Sequence[str] = CHANNELS) -> Frame:
-    """Draw a valid scene on CUDA; see `renderer.render.render`."""
+    """As `renderer.render.render`, for a validated scene on CUDA; raises ValueError where that is not possible."""
     if not torch.cuda.is_available():
         raise ValueError("backend='nvdiffrast' needs an NVIDIA GPU and torch sees none; use backend='numba'")
     if scene.device.type != "cuda":
         raise ValueError(
             f"backend='nvdiffrast' draws on CUDA and the scene lies on {scene.device}; use Scene.to('cuda')"
         )
-    if max(rig.height, rig.width) > MAX_SIDE_PX:
+    if max(rig.height, rig.width) > NVDIFFRAST_MAX_SIDE_PX:
         raise ValueError(
-            f"backend='nvdiffrast' draws at most {MAX_SIDE_PX} pixels a side, not {rig.height} x {rig.width}; "
-            "use CameraRig.resized or another backend"
+            f"backend='nvdiffrast' draws at most {NVDIFFRAST_MAX_SIDE_PX} pixels a side, not {rig.height} x "
+            f"{rig.width}; use CameraRig.resized or another backend"
         )
     with torch.no_grad():
-        return draw_meshes(scene, rig, _rasterizer(scene.device), channels)
+        return draw_meshes(scene, rig, nvdiffrast_rasterizer(scene.device), channels)
 
 
 @cache
-def _rasterizer(device: torch.device) -> Rasterize:
-    """nvdiffrast's CUDA rasteriser; compiles its plugin on first use on a machine."""
+def nvdiffrast_rasterizer(device: torch.device) -> Rasterize:
+    """nvdiffrast's CUDA rasteriser; compiles its plugin on first use on a machine.
+
+    Raises ValueError if the package is missing or the plugin cannot be built.
+    """
     try:
         import nvdiffrast.torch as nvdiffrast
     except ImportError as error:
@@ -92,15 +92,15 @@ def _rasterizer(device: torch.device) -> Rasterize:
 def draw_meshes(
     scene: Scene, rig: CameraRig, rasterize: Rasterize, channels: Sequence[str] = CHANNELS
 ) -> Frame:
-    """Everything but the rasteriser, on any device; views are drawn in chunks of bounded memory."""
+    """Draw a validated scene with a given rasteriser, on any device, in chunks of views of bounded memory."""
     world = _World(ground_triangles(scene.ground), box_triangles(scene), light_triangles(scene))
-    centre, rotation = rig.placed(scene.world_from_rig)
+    centre, rotation = rig.camera_poses(scene.world_from_rig)
     rays = rig.rays
     per_view = max(
         len(world.ground) + world.boxes.material.shape[1] + world.lights.material.shape[1],
         (8 + NUM_LAYERS) * rig.height * rig.width,
     )
-    step = max(1, CHUNK_ELEMENTS // (per_view * rig.num_cameras))
+    step = max(1, ELEMENTS_PER_CHUNK // (per_view * rig.num_cameras))
     shape = (scene.num_viewers, rig.num_cameras, rig.height, rig.width)
     chunks: dict[str, list[Tensor]] = {name: [] for name in channels}
     for begin in range(0, scene.num_viewers, step):
@@ -125,7 +125,7 @@ def draw_meshes(
 
 @dataclass(frozen=True)
 class _World:
-    """All triangles, world frame; see `triangles.py`."""
+    """All triangles of a scene, world frame; see `triangles.py`. ground: [triangles, 3, 3]."""
 
     ground: Tensor
     boxes: Triangles
@@ -134,6 +134,8 @@ class _World:
 
 @dataclass(frozen=True)
 class _Views:
+    """The views of one chunk."""
+
     viewer: Tensor  # [views] i64
     camera: Tensor  # [views] i64
     centre: Tensor  # [views, 3] world
@@ -141,11 +143,11 @@ class _Views:
 
 
 @dataclass(frozen=True)
-class _Picked:
-    """Triangles that views may see, view by view.
+class _Candidates:
+    """Triangles that views may show, sorted by view.
 
     Attributes:
-        view: [triangles] i64. corners: [triangles, 3, 3] f32 m, frame of the camera that sees them.
+        view: [triangles] i64. corners: [triangles, 3, 3] f32 m, camera frame of their view.
         material: [triangles] i64. box: [triangles] i64, -1 for what is no box.
     """
 
@@ -164,35 +166,39 @@ def _draw_chunk(
     all_rays: Float[Tensor, "cameras height width 3"],
     channels: Sequence[str],
 ) -> Frame:
+    """The channels of the views of one chunk, [views, height, width, ...]."""
     road = scene.ground.class_id == ClassId.DRIVABLE
     solid = _gather(scene, views, world.ground, road, world.boxes, blank=True)
-    thin = _gather(scene, views, world.ground, ~road, world.lights, blank=False)
+    decals = _gather(scene, views, world.ground, ~road, world.lights, blank=False)
     count = torch.bincount(solid.view, minlength=len(views.viewer)).cpu()
     ranges = torch.stack([count.cumsum(0) - count, count], dim=1).to(torch.int32)
     clip = _clip_positions(solid, ranges, rig, views)
     triangles = torch.arange(len(solid.view) * 3, dtype=torch.int32, device=scene.device).reshape(-1, 3)
     front = rasterize(clip, triangles, ranges, rig.height, rig.width)
     rays = all_rays[views.camera]
-    met = _surfaces(front, solid, rays)
-    eye_height = views.centre[:, 2] - scene.world_from_rig[views.viewer, 2, 3]
-    surfaces = before_backdrop(met, rays, views.rotation, eye_height, scene.draw_distance_m)
+    hit = _surfaces(front, solid, rays)
+    camera_height = views.centre[:, 2] - scene.world_from_rig[views.viewer, 2, 3]
+    surfaces = with_backdrop(hit, rays, views.rotation, camera_height, scene.draw_distance_m)
     coverage = cover(
-        thin.view,
-        thin.corners,
-        thin.material,
-        rig.intrinsics[views.camera[thin.view]],
+        decals.view,
+        decals.corners,
+        decals.material,
+        rig.intrinsics[views.camera[decals.view]],
         rays,
         surfaces.in_front(),
-        NEAR_M,
+        NEAR_PLANE_M,
         scene.draw_distance_m,
     )
     return shade(surfaces, coverage, rays, views.rotation, scene.draw_distance_m, channels)
 
 
 def _surfaces(
-    front: Int[Tensor, "views height width"], solid: _Picked, rays: Float[Tensor, "views height width 3"]
+    front: Int[Tensor, "views height width"], solid: _Candidates, rays: Float[Tensor, "views height width 3"]
 ) -> Surfaces:
-    """What the triangles in front are; depth from their planes."""
+    """The surfaces of the nearest triangles; depth, m, from their planes.
+
+    front: index of the nearest triangle of `solid`, -1 for none.
+    """
     hit, which = front >= 0, front.clamp(min=0)
     corners = solid.corners
     normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -208,58 +214,61 @@ def _gather(
     views: _Views,
     ground: Float[Tensor, "ground 3 3"],
     wanted: Bool[Tensor, "quads"],
-    things: Triangles,
+    objects: Triangles,
     blank: bool,
-) -> _Picked:
-    """All triangles of wanted ground quads and of things that any of the views may see.
+) -> _Candidates:
+    """All triangles of the `wanted` ground quads and of `objects` that the views may show.
 
-    With `blank`, every view begins with one triangle of zero size, so that none is without.
+    With `blank`, every view begins with a triangle of zero size, so that no view is empty.
     """
     world = scene.viewer_world[views.viewer]
-    town = scene.map_id[world]
+    map_index = scene.map_id[world]
     quad_start = scene.ground.map_quad_start
     quad = torch.arange(len(ground) // 2, device=scene.device)
-    mine = wanted & (quad >= quad_start[town][:, None]) & (quad < quad_start[town + 1][:, None])
+    candidate = (
+        wanted & (quad >= quad_start[map_index][:, None]) & (quad < quad_start[map_index + 1][:, None])
+    )
     sphere = scene.ground.sphere
-    mine &= _may_see(
+    candidate &= _may_be_visible(
         views, sphere[:, :3].expand(len(world), -1, -1), sphere[:, 3].expand(len(world), -1), scene
     )
-    on_ground = _pick(mine.repeat_interleave(2, dim=1), ground, None, views)
+    on_ground = _pick(candidate.repeat_interleave(2, dim=1), ground, None, views)
     own = scene.viewer_box[views.viewer][:, None]
-    there = (things.material[world] >= 0) & ((things.box != own) | (things.box < 0))
-    middle = things.corners.mean(2)
-    radius = (things.corners - middle[:, :, None]).norm(dim=3).amax(2) + 1e-3
-    there &= _may_see(views, middle[world], radius[world], scene)
+    there = (objects.material[world] >= 0) & ((objects.box != own) | (objects.box < 0))
+    middle = objects.corners.mean(2)
+    radius = (objects.corners - middle[:, :, None]).norm(dim=3).amax(2) + 1e-3
+    there &= _may_be_visible(views, middle[world], radius[world], scene)
     normal = torch.linalg.cross(
-        things.corners[:, :, 1] - things.corners[:, :, 0], things.corners[:, :, 2] - things.corners[:, :, 0]
+        objects.corners[:, :, 1] - objects.corners[:, :, 0],
+        objects.corners[:, :, 2] - objects.corners[:, :, 0],
     )
-    level = (normal * things.corners[:, :, 0]).sum(-1)
+    level = (normal * objects.corners[:, :, 0]).sum(-1)
     there &= torch.einsum("vti,vi->vt", normal[world], views.centre) > level[world]
-    on_things = _pick(there, things.corners, world, views)
+    on_objects = _pick(there, objects.corners, world, views)
     every = torch.arange(len(world) if blank else 0, device=scene.device)
-    corners = torch.cat([torch.zeros(len(every), 3, 3, device=scene.device), on_ground[2], on_things[2]])
-    view = torch.cat([every, on_ground[0], on_things[0]])
+    corners = torch.cat([torch.zeros(len(every), 3, 3, device=scene.device), on_ground[2], on_objects[2]])
+    view = torch.cat([every, on_ground[0], on_objects[0]])
     order = torch.argsort(view, stable=True)
     paint = scene.ground.class_id.repeat_interleave(2)[on_ground[1]]
-    nobody = torch.full((len(every) + len(paint),), -1, device=scene.device)
-    return _Picked(
+    no_box = torch.full((len(every) + len(paint),), -1, device=scene.device)
+    return _Candidates(
         view=view[order],
         corners=corners[order],
-        material=torch.cat([torch.zeros_like(every), paint, things.material[world][there]])[order],
-        box=torch.cat([nobody, things.box[on_things[1]]])[order],
+        material=torch.cat([torch.zeros_like(every), paint, objects.material[world][there]])[order],
+        box=torch.cat([no_box, objects.box[on_objects[1]]])[order],
     )
 
 
-def _may_see(
+def _may_be_visible(
     views: _Views,
-    middle: Float[Tensor, "views things 3"],
-    radius: Float[Tensor, "views things"],
+    middle: Float[Tensor, "views objects 3"],
+    radius: Float[Tensor, "views objects"],
     scene: Scene,
-) -> Bool[Tensor, "views things"]:
-    """Spheres that are not entirely behind the camera or beyond the draw distance."""
+) -> Bool[Tensor, "views objects"]:
+    """Whether spheres (world frame, m) are not entirely behind the camera or beyond the draw distance."""
     offset = middle - views.centre[:, None]
     ahead = (offset * views.rotation[:, None, :, 2]).sum(-1)
-    return (ahead + radius >= NEAR_M) & (offset.norm(dim=-1) - radius <= scene.draw_distance_m)
+    return (ahead + radius >= NEAR_PLANE_M) & (offset.norm(dim=-1) - radius <= scene.draw_distance_m)
 
 
 def _pick(
@@ -268,28 +277,34 @@ def _pick(
     world: Int[Tensor, "views"] | None,
     views: _Views,
 ) -> tuple[Int[Tensor, "picked"], Int[Tensor, "picked"], Float[Tensor, "picked 3 3"]]:
-    """View, index and camera-frame corners of every true entry of mask [views, triangles]."""
+    """View, index and camera-frame corners (m) of every true entry of `mask`.
+
+    corners: world frame, of all views or, with `world` (the world of each view), of each world.
+    """
     view, index = mask.nonzero().unbind(1)
     chosen = corners[index] if world is None else corners[world[view], index]
     return view, index, (chosen - views.centre[view][:, None]) @ views.rotation[view]
 
 
 def _clip_positions(
-    solid: _Picked, ranges: Int[Tensor, "views 2"], rig: CameraRig, views: _Views
+    solid: _Candidates, ranges: Int[Tensor, "views 2"], rig: CameraRig, views: _Views
 ) -> Float[Tensor, "vertices 4"]:
-    """Clip positions whose z/w orders surfaces as the reference does: 1 - 2 * near * precedence / depth."""
+    """Clip positions whose z/w = 1 - 2 * near * bias / depth orders surfaces as the reference does.
+
+    The first triangle of each view (see `ranges`) is moved outside of the image.
+    """
     pixels = solid.corners @ rig.intrinsics[views.camera[solid.view]].transpose(1, 2)  # (x, y, 1) * depth
     depth = solid.corners[..., 2]
-    precedence = torch.as_tensor(MATERIAL_PRECEDENCE, device=depth.device)
-    near = NEAR_M / precedence.max()
+    bias = torch.as_tensor(MATERIAL_DEPTH_BIAS, device=depth.device)
+    near = NEAR_PLANE_M / bias.max()
     clip = torch.stack(
         [
             2 * pixels[..., 0] / rig.width - depth,
             2 * pixels[..., 1] / rig.height - depth,
-            depth - 2 * near * precedence[solid.material][:, None],
+            depth - 2 * near * bias[solid.material][:, None],
             depth,
         ],
         dim=-1,
     )
-    clip[ranges[:, 0].long().to(clip.device)] = torch.tensor(NOWHERE, device=clip.device)
+    clip[ranges[:, 0].long().to(clip.device)] = torch.tensor(OUTSIDE_CLIP, device=clip.device)
     return clip.reshape(-1, 4).contiguous()

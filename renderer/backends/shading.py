@@ -1,9 +1,9 @@
-"""From surfaces and coverage per pixel to a picture: the one definition of colour, for reference and mesh backend."""
+"""Colour from surfaces and coverage per pixel: defines the image, for the reference and the nvdiffrast backend."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -11,12 +11,12 @@ from torch import Tensor
 from renderer.backends.coverage import Coverage
 from renderer.frame import Frame
 from renderer.palette import (
-    HAZE_RGB,
-    HAZE_START,
+    FOG_RGB,
+    FOG_START,
     LAYER_MATERIALS,
     MATERIAL_CLASS,
+    MATERIAL_DEPTH_BIAS,
     MATERIAL_DIMMING,
-    MATERIAL_PRECEDENCE,
     MATERIAL_RGB,
     ZENITH_RGB,
     ZENITH_SINE,
@@ -26,7 +26,7 @@ from renderer.palette import (
 
 @dataclass(frozen=True)
 class Surfaces:
-    """What is in front at each pixel's centre, thin things aside.
+    """The nearest surface at each pixel's centre; decals are not surfaces.
 
     Attributes:
         material: [*views, height, width] i64; `ClassId.SKY` where there is nothing.
@@ -39,33 +39,36 @@ class Surfaces:
     instance: Tensor
 
     def in_front(self) -> Float[Tensor, "*views height width"]:
-        """precedence / depth, by which thin things are hidden; 0 where there is bare ground or sky."""
-        nearness = _table(MATERIAL_PRECEDENCE, self.depth)[self.material] / self.depth
+        """Depth bias / depth, against which decals are depth-tested; 0 where there is bare ground or sky."""
+        nearness = _table(MATERIAL_DEPTH_BIAS, self.depth)[self.material] / self.depth
         return torch.where(self.material > ClassId.GROUND, nearness, 0.0)
 
 
 def backdrop_depth(
     rays: Float[Tensor, "*views height width 3"],
     world_from_camera: Float[Tensor, "*views 3 3"],
-    eye_height: Float[Tensor, "*views"],
+    camera_height: Float[Tensor, "*views"],
 ) -> Float[Tensor, "*views height width"]:
-    """Depth of bare ground, a level plane under the viewer; inf where a ray meets sky."""
+    """Depth, m, of bare ground, a level plane at the viewer's height; inf where the ray does not hit it (sky).
+
+    rays: camera frame, z = 1. camera_height: m above that plane.
+    """
     up = torch.einsum("...hwj,...j->...hw", rays, world_from_camera[..., 2, :])
-    height = eye_height[..., None, None]
+    height = camera_height[..., None, None]
     down = (up < 0) & (height > 0)
     return torch.where(down, height / torch.where(down, -up, 1.0), torch.inf)
 
 
-def before_backdrop(
+def with_backdrop(
     surfaces: Surfaces,
     rays: Float[Tensor, "*views height width 3"],
     world_from_camera: Float[Tensor, "*views 3 3"],
-    eye_height: Float[Tensor, "*views"],
+    camera_height: Float[Tensor, "*views"],
     draw_distance_m: float,
 ) -> Surfaces:
-    """The surfaces within the draw distance, and bare ground or sky where there are none."""
+    """`surfaces` within the draw distance; bare ground or sky elsewhere."""
     there = surfaces.depth * rays.norm(dim=-1) <= draw_distance_m
-    depth = backdrop_depth(rays, world_from_camera, eye_height)
+    depth = backdrop_depth(rays, world_from_camera, camera_height)
     bare = torch.where(depth.isfinite(), int(ClassId.GROUND), int(ClassId.SKY))
     return Surfaces(
         material=torch.where(there, surfaces.material, bare),
@@ -82,12 +85,15 @@ def shade(
     draw_distance_m: float,
     channels: Sequence[str],
 ) -> Frame:
-    """Colours of surfaces, under layer after layer of thin things; class, depth and instance of what covers most."""
+    """Frame of shape [*views, height, width]: surfaces with the layers of decals composited over them in order.
+
+    Class, depth and instance are those of the surface or layer with the largest visible share of the pixel.
+    """
     length = rays.norm(dim=-1)
     sky = surfaces.material == ClassId.SKY
     near = torch.where(sky, 0.0, surfaces.depth * length / draw_distance_m)
     sine = torch.einsum("...hwj,...j->...hw", rays, world_from_camera[..., 2, :]) / length
-    rgb = torch.where(sky[..., None], _sky(sine), _in_air(surfaces.material, near))
+    rgb = torch.where(sky[..., None], _sky(sine), _fogged(surfaces.material, near))
     winner, depth, instance = (
         surfaces.material,
         torch.where(sky, torch.inf, surfaces.depth),
@@ -96,7 +102,7 @@ def shade(
     most = torch.ones_like(length)
     for layer, material in enumerate(LAYER_MATERIALS):
         share = coverage.share[layer]
-        colour = _in_air(torch.full_like(winner, int(material)), coverage.near[layer])
+        colour = _fogged(torch.full_like(winner, int(material)), coverage.near[layer])
         rgb = rgb + (colour - rgb) * share[..., None]
         most = most * (1 - share)
         wins = (share > 0) & (share >= most)
@@ -113,22 +119,23 @@ def shade(
     return Frame({name: every[name] for name in channels})
 
 
-def _table(values: Any, like: Tensor) -> Tensor:
+def _table(values: np.ndarray, like: Tensor) -> Tensor:
+    """A table of `palette` on the device of `like`."""
     return torch.as_tensor(values, device=like.device)
 
 
-def _in_air(
+def _fogged(
     material: Int[Tensor, "*views height width"], near: Float[Tensor, "*views height width"]
 ) -> Float[Tensor, "*views height width 3"]:
-    """A material's colour, dimmed with distance and lost in haze towards the draw distance (`near` is 1 there)."""
+    """A material's RGB (0-255), dimmed and blended with fog by distance; near: distance / draw distance."""
     near = near.clamp(max=1.0)
     light = 1 - _table(MATERIAL_DIMMING, near)[material] * near
-    haze = ((near - HAZE_START) / (1 - HAZE_START)).clamp(min=0.0)
+    fog = ((near - FOG_START) / (1 - FOG_START)).clamp(min=0.0)
     surface = _table(MATERIAL_RGB, near)[material] * light[..., None]
-    return surface + (_table(HAZE_RGB, near) - surface) * haze[..., None]
+    return surface + (_table(FOG_RGB, near) - surface) * fog[..., None]
 
 
 def _sky(sine: Float[Tensor, "*views height width"]) -> Float[Tensor, "*views height width 3"]:
-    """Colour by the sine of the elevation."""
+    """RGB (0-255) of the sky by the sine of the elevation."""
     height = (sine / float(ZENITH_SINE)).clamp(0.0, 1.0)[..., None]
-    return _table(HAZE_RGB, sine) + (_table(ZENITH_RGB, sine) - _table(HAZE_RGB, sine)) * height
+    return _table(FOG_RGB, sine) + (_table(ZENITH_RGB, sine) - _table(FOG_RGB, sine)) * height

@@ -1,4 +1,4 @@
-"""Hand-made scenes, and a rasteriser that does what nvdiffrast promises, in plain torch."""
+"""Hand-made scenes, and a stub of nvdiffrast's rasteriser in plain torch."""
 
 import dataclasses
 import math
@@ -20,7 +20,7 @@ Pose = tuple[float, float, float, float]  # x, y, z, yaw of a rig
 
 
 def _plain_rasterize(clip: Tensor, triangles: Tensor, ranges: Tensor, height: int, width: int) -> Tensor:
-    """Triangle in front at each pixel, by nvdiffrast's contract: row 0 is clip y = -1, |z/w| <= 1 is visible."""
+    """Index of the nearest triangle at each pixel, as nvdiffrast: row 0 is clip y = -1, |z/w| <= 1 is visible."""
     y, x = torch.meshgrid(
         (torch.arange(height) + 0.5) / height * 2 - 1,
         (torch.arange(width) + 0.5) / width * 2 - 1,
@@ -33,12 +33,12 @@ def _plain_rasterize(clip: Tensor, triangles: Tensor, ranges: Tensor, height: in
         corners = clip[triangles[index].long()].double()
         planar, w = corners[..., :2], corners[..., 3:]
         aside = ((planar < -w).all(1) | (planar > w).all(1)).any(1)
-        index, corners = index[~aside], corners[~aside]  # saves time, as clipping does
+        index, corners = index[~aside], corners[~aside]  # only saves time
         if len(index) == 0:
             continue
         planar = corners[..., [0, 1, 3]]
         normal = [torch.linalg.cross(planar[:, k - 2], planar[:, k - 1]) for k in range(3)]
-        volume = (planar[:, 0] * normal[0]).sum(1, keepdim=True)  # exactly 0 for what has no area
+        volume = (planar[:, 0] * normal[0]).sum(1, keepdim=True)  # exactly 0 for a triangle without area
         share = [part / volume for part in normal]
         mix = [pixels @ part.T for part in share]  # pixel = sum of mix * corner
         depth = sum(part * corners[:, k, 2] for k, part in enumerate(mix))  # z/w
@@ -50,17 +50,17 @@ def _plain_rasterize(clip: Tensor, triangles: Tensor, ranges: Tensor, height: in
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """Draws with one backend, on the CPU where it can."""
+    """Renders with one backend, on the CPU where that is possible."""
 
     backend: str
 
     @property
     def interpreted(self) -> bool:
-        """Whether it takes a second a view: Triton's kernels, where there is no GPU."""
+        """Whether a view takes about a second: Triton's kernels where there is no GPU."""
         return self.backend == "triton" and not torch.cuda.is_available()
 
     def __call__(self, scene: Scene, rig: CameraRig) -> Frame:
-        """`render`, and the mesh backend's own code on the CPU under the name "meshes"."""
+        """As `render`; the backend "meshes" is the nvdiffrast backend with the stub rasteriser."""
         if self.backend == "meshes":
             scene.validate()
             return draw_meshes(scene, rig, _plain_rasterize)
@@ -69,7 +69,7 @@ class Drawing:
         return render(scene, rig, backend=self.backend)
 
     def some(self, rig: CameraRig) -> CameraRig:
-        """All cameras, or the first alone where drawing takes long."""
+        """All cameras of `rig`, or only the first where rendering is slow."""
         return rig.select(rig.names[:1]) if self.interpreted else rig
 
 
@@ -81,13 +81,13 @@ def _drawing(backend: str) -> Drawing:
 
 @pytest.fixture(params=["reference", "numba", "triton", "meshes"])
 def drawn(request: pytest.FixtureRequest) -> Drawing:
-    """Draw with each backend in turn."""
+    """Render with each backend."""
     return _drawing(request.param)
 
 
 @pytest.fixture(params=["numba", "triton", "meshes"])
 def fast(request: pytest.FixtureRequest) -> Drawing:
-    """Draw with each backend that must agree with the reference."""
+    """Render with each backend that must agree with the reference."""
     return _drawing(request.param)
 
 
@@ -183,7 +183,7 @@ def _street(poses: Sequence[Pose] = ((0.0, -1.75, 0.0, 0.0),)) -> Scene:
 
 @pytest.fixture
 def triton() -> Drawing:
-    """Draw with our own kernels for CUDA."""
+    """Render with the Triton backend."""
     return _drawing("triton")
 
 

@@ -1,4 +1,4 @@
-"""Cars that differ from their rig: by how much, by hand, and drawn together in one frame."""
+"""Calibration noise: its distribution, its geometry by hand, and rendering of different rigs in one frame."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from renderer import CalibrationNoise, Camera, CameraRig, Frame, Scene, draw_rigs, render, render_each
-from renderer.calibration_noise import deviating_rig
+from renderer import CalibrationNoise, Camera, CameraRig, Frame, Scene, render, render_each, sample_rigs
+from renderer.calibration_noise import perturbed_rig
 
 CAR, TRUCK = (12, -1, 0, 0.4, 4.5, 1.9, 1.5, 0), (16, 3, 0, 1.2, 8, 2.5, 3, 1)
 POSES = ((0.0, 0.0, 0.0, 0.0), (2.0, 0.5, 0.0, 0.1), (-3.0, -1.0, 0.0, -0.2), (1.0, 2.0, 0.0, 0.3))
@@ -34,7 +34,7 @@ def changed(
     rows = (rig.num_cameras, 3)
     log_focal = torch.full(rows[:1], math.log(focal))
     rotation = torch.deg2rad(torch.tensor(turn_deg, dtype=torch.float32))
-    return deviating_rig(rig, log_focal, torch.tensor(offset).float().expand(rows), rotation.expand(rows))
+    return perturbed_rig(rig, log_focal, torch.tensor(offset).float().expand(rows), rotation.expand(rows))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_point_moves_as_by_hand(
         assert expected is None or abs(got - expected) < 1e-3, found
 
 
-def test_a_camera_turns_about_its_own_place() -> None:
+def test_a_camera_rotates_about_its_own_centre() -> None:
     rig = CameraRig.nuplan()
     turned = changed(rig, turn_deg=(3, -4, 5))
     assert torch.equal(turned.rig_from_camera[:, :3, 3], rig.rig_from_camera[:, :3, 3])
@@ -91,7 +91,7 @@ def test_the_cars_spread_as_the_settings_say(common_share: float) -> None:
     correlate by common_share within 0.12: all some 5 sigma, with a fixed seed."""
     nominal, settings = CameraRig.nuplan(), torch.tensor([0.02] + 3 * [0.05] + 3 * [1.0], dtype=torch.float64)
     noise = CalibrationNoise(0.02, 0.05, 1.0, common_share)
-    found = deviations(draw_rigs(nominal, noise, 2000, generator()), nominal) / settings
+    found = deviations(sample_rigs(nominal, noise, 2000, generator()), nominal) / settings
     assert (found.std(dim=(0, 1)) - 1).abs().max() < 0.08
     assert found.mean(dim=(0, 1)).abs().max() < 5 / math.sqrt(2000)
     first, second = found[:, 0], found[:, 2]
@@ -99,18 +99,18 @@ def test_the_cars_spread_as_the_settings_say(common_share: float) -> None:
     assert (correlation - common_share).abs().max() < 0.12
 
 
-def test_the_seed_decides() -> None:
+def test_rigs_are_determined_by_the_seed() -> None:
     rig = CameraRig.nuplan()
-    first, again, other = (draw_rigs(rig, LARGE, 3, generator(seed)) for seed in (1, 1, 2))
+    first, again, other = (sample_rigs(rig, LARGE, 3, generator(seed)) for seed in (1, 1, 2))
     assert torch.equal(first[2].intrinsics, again[2].intrinsics)
     assert torch.equal(first[2].rig_from_camera, again[2].rig_from_camera)
     assert not torch.equal(first[2].intrinsics, other[2].intrinsics)
     assert not torch.equal(first[0].intrinsics, first[1].intrinsics)
 
 
-def test_without_noise_the_picture_is_the_plain_one(street: Callable[..., Scene]) -> None:
+def test_without_noise_the_image_is_unchanged(street: Callable[..., Scene]) -> None:
     rig, scene = CameraRig.nuplan(18, 32), street(POSES)
-    for drawn in draw_rigs(rig, CalibrationNoise(), 2, generator()):
+    for drawn in sample_rigs(rig, CalibrationNoise(), 2, generator()):
         assert torch.equal(drawn.intrinsics, rig.intrinsics)
         assert torch.equal(drawn.rig_from_camera, rig.rig_from_camera)
         assert same(render(scene, drawn), render(scene, rig))
@@ -118,9 +118,9 @@ def test_without_noise_the_picture_is_the_plain_one(street: Callable[..., Scene]
 
 @pytest.mark.parametrize("backend", ["reference", "numba"])
 def test_every_viewer_sees_through_its_own_rig(backend: str, street: Callable[..., Scene]) -> None:
-    """Viewers whose rigs alternate, one rig unused: each picture is the one it would have got alone."""
+    """Viewers whose rigs alternate, and one unused rig: each image equals that of a separate call."""
     scene = street(POSES)
-    rigs = draw_rigs(CameraRig.nuplan(18, 32), LARGE, 4, generator())
+    rigs = sample_rigs(CameraRig.nuplan(18, 32), LARGE, 4, generator())
     choice = torch.tensor([3, 0, 3, 1])
     together = render_each(scene, rigs, choice, backend=backend)
     for viewer, which in enumerate(choice.tolist()):
@@ -131,17 +131,17 @@ def test_every_viewer_sees_through_its_own_rig(backend: str, street: Callable[..
 
 
 def test_channels_are_those_asked_for(one_world: Callable[..., Scene]) -> None:
-    rigs = draw_rigs(CameraRig.nuplan(9, 16), LARGE, 2, generator())
+    rigs = sample_rigs(CameraRig.nuplan(9, 16), LARGE, 2, generator())
     scene = one_world([CAR, TRUCK], poses=POSES)
     assert set(render_each(scene, rigs, torch.tensor([0, 1, 0, 1]), ("depth",)).channels) == {"depth"}
 
 
-def test_a_scene_nobody_looks_at_has_no_pictures(one_world: Callable[..., Scene]) -> None:
-    rigs = draw_rigs(CameraRig.nuplan(9, 16), LARGE, 2, generator())
+def test_a_scene_without_viewers_has_no_images(one_world: Callable[..., Scene]) -> None:
+    rigs = sample_rigs(CameraRig.nuplan(9, 16), LARGE, 2, generator())
     scene = one_world([CAR], poses=POSES)
     fields = ("viewer_world", "viewer_box", "world_from_rig")
-    nobody = dataclasses.replace(scene, **{field: getattr(scene, field)[:0] for field in fields})
-    frame = render_each(nobody, rigs, torch.zeros(0, dtype=torch.int64))
+    without_viewers = dataclasses.replace(scene, **{field: getattr(scene, field)[:0] for field in fields})
+    frame = render_each(without_viewers, rigs, torch.zeros(0, dtype=torch.int64))
     assert frame.rgb.shape == (0, 4, 9, 16, 3)
 
 
@@ -154,15 +154,15 @@ def test_a_scene_nobody_looks_at_has_no_pictures(one_world: Callable[..., Scene]
         ({"common_share": 1.5}, r"calibration_noise.common_share=1.5 must lie in \[0, 1\]"),
     ],
 )
-def test_noise_is_refused_by_a_sentence(settings: dict, sentence: str) -> None:
+def test_noise_out_of_range_is_rejected(settings: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         CalibrationNoise(**settings)
 
 
-def test_rigs_are_refused_by_a_sentence(one_world: Callable[..., Scene]) -> None:
+def test_rigs_that_do_not_match_are_rejected(one_world: Callable[..., Scene]) -> None:
     scene, rig = one_world([CAR], poses=POSES[:2]), CameraRig.nuplan(9, 16)
     with pytest.raises(ValueError, match="num_rigs=0 must be at least 1"):
-        draw_rigs(rig, LARGE, 0, generator())
+        sample_rigs(rig, LARGE, 0, generator())
     for rigs, choice, sentence in (
         ([], [0, 0], "rigs is empty"),
         ([rig, rig.resized(18, 16)], [0, 1], r"rigs\[1\] has .* = \(4, 18, 16\) and rigs\[0\] \(4, 9, 16\)"),

@@ -1,4 +1,4 @@
-"""Where points land in a picture, and what a camera file may say."""
+"""Projection by hand, and validation of camera files."""
 
 import dataclasses
 import math
@@ -118,7 +118,7 @@ def write(folder, **changes):
         ({"focal_px": [1.0, 2.0, 3.0]}, "a finite number is needed"),
     ],
 )
-def test_camera_file_is_refused_by_a_sentence(tmp_path, changes, sentence):
+def test_camera_file_with_a_wrong_field_is_rejected(tmp_path, changes, sentence):
     path = write(tmp_path, **changes)
     with pytest.raises(ValueError, match=sentence) as caught:
         CameraRig.from_yaml(path)
@@ -138,7 +138,7 @@ def test_camera_file_is_refused_by_a_sentence(tmp_path, changes, sentence):
         ("{height: 54, width: 9.5, cameras: {}}", "width=9.5 must be a whole number"),
     ],
 )
-def test_broken_file_is_refused_by_a_sentence(tmp_path, text, sentence):
+def test_broken_camera_file_is_rejected(tmp_path, text, sentence):
     path = tmp_path / "rig.yaml"
     path.write_text(text)
     with pytest.raises(ValueError, match=sentence):
@@ -173,6 +173,6 @@ def test_missing_file_is_named(tmp_path):
         ({"rig_from_camera": 2 * torch.eye(4)[None]}, "must be a rotation and a translation"),
     ],
 )
-def test_rig_is_refused_by_a_sentence(changes, sentence):
+def test_invalid_rig_is_rejected(changes, sentence):
     with pytest.raises(ValueError, match=sentence):
         dataclasses.replace(rig_of(), **changes).validate()

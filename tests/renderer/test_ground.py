@@ -1,4 +1,4 @@
-"""Builders of ground quads cover what they promise, with few quads; the library loses none."""
+"""Builders of ground quads cover the right area with few quads; the library keeps every quad."""
 
 import math
 
@@ -17,7 +17,7 @@ from renderer import (
     strip_quads,
     zebra_quads,
 )
-from renderer.ground import CELL_M
+from renderer.ground import CULL_CELL_M
 
 
 def areas(mesh):
@@ -115,7 +115,7 @@ def test_polygon_of_many_corners(rng):
         ),
     ],
 )
-def test_refused_by_a_sentence(build, sentence):
+def test_bad_input_is_rejected(build, sentence):
     with pytest.raises(ValueError, match=sentence):
         build()
 
@@ -156,8 +156,8 @@ def held_by(library, town, cell, square):
     sphere, (x, y, out) = library.cell_sphere[cell], library.map_origin[town].tolist()
     quads = library.quads[starts[0] : starts[-1]]
     assert bool(((quads - sphere[:3]).norm(dim=2) <= sphere[3]).all())
-    low = torch.tensor([x, y]) + torch.tensor(square) * CELL_M
-    assert bool((quads[..., :2] >= low - out).all() and (quads[..., :2] <= low + CELL_M + out).all())
+    low = torch.tensor([x, y]) + torch.tensor(square) * CULL_CELL_M
+    assert bool((quads[..., :2] >= low - out).all() and (quads[..., :2] <= low + CULL_CELL_M + out).all())
     for paint, begin, end in zip(GROUND_CLASSES, starts, starts[1:]):
         assert bool((library.class_id[begin:end] == paint).all())
     return list(range(starts[0], starts[-1]))

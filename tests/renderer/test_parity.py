@@ -1,4 +1,4 @@
-"""Every backend draws the picture that the reference defines, and the comparison itself can be trusted."""
+"""Every backend agrees with the reference, and the comparison detects errors."""
 
 import dataclasses
 import math
@@ -52,7 +52,7 @@ def test_tilted_and_skewed_cameras(fast, street, one_camera):
 
 
 def test_vehicles_that_lean(fast, street):
-    """The horizon of a vehicle on a slope lies elsewhere in each camera; one of the vehicles stands upright."""
+    """Two vehicles with pitch or roll, whose horizons differ from camera to camera, and an upright one."""
     scene = street(POSES[:3])
     pitch, roll = math.radians(6.0), math.radians(-4.0)
     cos, sin = math.cos(pitch), math.sin(pitch)
@@ -171,7 +171,7 @@ def test_comparison_measures_the_band(street):
 
 @pytest.mark.cuda
 def test_triton_draws_the_reference(street):
-    """As compiled for the GPU that is there."""
+    """Compiled for the GPU of this machine."""
     scene, rig = street(POSES).to("cuda"), CameraRig.nuplan().to("cuda")
     assert_same(render(scene, rig, backend="reference"), render(scene, rig, backend="triton"))
 

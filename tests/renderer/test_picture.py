@@ -1,4 +1,4 @@
-"""What a picture shows, checked by hand on every backend."""
+"""Small images, computed by hand, on every backend."""
 
 import dataclasses
 import itertools
@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import max_pool2d
 
 from renderer import CHANNELS, ClassId, Face, GroundMesh, strip_quads
-from renderer.palette import HAZE_RGB, LIGHT_RGB, MATERIAL_RGB, box_material
+from renderer.palette import FOG_RGB, LIGHT_RGB, MATERIAL_RGB, box_material
 
 NAN = math.nan
 
@@ -87,7 +87,7 @@ def test_faces_of_every_kind_of_box_look_different(drawn, one_world, one_camera)
 
 
 def test_boxes_darken_with_distance(drawn, one_world, one_camera):
-    """Brightness falls with every step until haze sets in, then colours go to the haze."""
+    """Brightness falls with every step until the fog starts, then colours approach the fog's."""
     rig = one_camera(11, 11, 40.0, z_m=0.5)
     colours = [
         drawn(one_world([(x + 0.5, 0, 0, 0, 1, 3, 3, 0)]), rig).rgb[0, 0, 5, 5].float()
@@ -95,7 +95,7 @@ def test_boxes_darken_with_distance(drawn, one_world, one_camera):
     ]
     brightness = [float(colour.sum()) for colour in colours[:5]]
     assert all(near > far + 3 for near, far in itertools.pairwise(brightness))
-    assert (colours[5] - torch.from_numpy(HAZE_RGB)).abs().max() < 16
+    assert (colours[5] - torch.from_numpy(FOG_RGB)).abs().max() < 16
 
 
 def test_nothing_pops_at_the_draw_distance(drawn, one_world, one_camera):
@@ -148,7 +148,7 @@ def test_paint_lies_in_a_strict_order_under_boxes(drawn, one_world, one_camera):
     assert (with_box.class_id[0, 0, 25:40] == ClassId.CAR).all()  # no paint behind a car shines through it
 
 
-def test_bare_ground_hides_nothing(drawn, one_world, one_camera):
+def test_bare_ground_occludes_nothing(drawn, one_world, one_camera):
     """A road 3 m below the viewer's level is drawn, though the level plane of bare ground lies in front of it."""
     sunk = strip_quads([[5, 0, -3], [90, 0, -3]], 20.0, ClassId.DRIVABLE)
     frame = drawn(one_world(meshes=[sunk]), one_camera())
@@ -156,20 +156,20 @@ def test_bare_ground_hides_nothing(drawn, one_world, one_camera):
     torch.testing.assert_close(frame.depth[0, 0, 7, 5], torch.tensor(4 * 10 / 2.5))
 
 
-def test_near_things_hide_far_ones(drawn, one_world, one_camera):
+def test_near_boxes_occlude_far_ones(drawn, one_world, one_camera):
     near, far = (10.0, 1.0, 0, 0, 2, 2, 3, 0), (20.0, 0.0, 0, 0, 2, 12, 3, 1)
     for boxes in ([near, far], [far, near]):
         frame = drawn(one_world(boxes), one_camera())
         assert frame.class_id[0, 0, 4].tolist() == [0, 0, 11, 10, 10, 11, 11, 11, 0, 0]
 
 
-def test_eye_inside_a_box_sees_through_it(drawn, one_world, one_camera):
+def test_a_camera_inside_a_box_sees_through_it(drawn, one_world, one_camera):
     frame = drawn(one_world([(0.0, 0, 0, 0, 4, 4, 4, 0), (10.0, 0, 0, 0, 2, 2, 3, 1)]), one_camera())
     assert int(ClassId.CAR) not in frame.class_id
     assert int(ClassId.TRUCK) in frame.class_id
 
 
-def test_absent_things_may_hold_anything(drawn, one_world, one_camera):
+def test_absent_boxes_and_lights_may_be_nan(drawn, one_world, one_camera):
     scene = one_world(
         [(NAN, NAN, NAN, NAN, NAN, NAN, NAN, -1), (10.0, 0, 0, 0, 2, 2, 3, 1)], [(NAN, NAN, NAN, NAN, 0)]
     )
@@ -177,23 +177,23 @@ def test_absent_things_may_hold_anything(drawn, one_world, one_camera):
     assert sorted(frame.class_id.unique().tolist()) == [ClassId.SKY, ClassId.GROUND, ClassId.TRUCK]
 
 
-def test_no_things_and_no_viewers(drawn, one_world, one_camera):
+def test_empty_world_and_no_viewers(drawn, one_world, one_camera):
     empty = drawn(one_world(), one_camera())
     assert sorted(empty.class_id.unique().tolist()) == [ClassId.SKY, ClassId.GROUND]
     scene = one_world()
-    nobody = dataclasses.replace(
+    without_viewers = dataclasses.replace(
         scene,
         viewer_world=scene.viewer_world[:0],
         viewer_box=scene.viewer_box[:0],
         world_from_rig=scene.world_from_rig[:0],
     )
-    assert drawn(nobody, one_camera()).rgb.shape == (0, 1, 10, 10, 3)
+    assert drawn(without_viewers, one_camera()).rgb.shape == (0, 1, 10, 10, 3)
 
 
 def test_sky_deepens_upwards(drawn, one_world, one_camera):
     column = drawn(one_world(), one_camera()).rgb[0, 0, :5, 5].float()
     assert (column[1:].sum(1) > column[:-1].sum(1)).all()
-    assert (column[4] - torch.from_numpy(HAZE_RGB)).abs().max() < 20
+    assert (column[4] - torch.from_numpy(FOG_RGB)).abs().max() < 20
 
 
 def test_same_scene_same_bytes(drawn, street, one_camera):

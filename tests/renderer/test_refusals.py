@@ -1,4 +1,4 @@
-"""Scenes and backends that cannot be drawn are refused with one sentence that names the field and the remedy."""
+"""Scenes and backends that cannot be drawn are rejected with an error message that names the field and the remedy."""
 
 import dataclasses
 import logging
@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from renderer import CameraRig, render
-from renderer.render import _automatic
+from renderer.render import automatic_backend
 
 
 def spoil(scene, field, index, value):
+    """The scene with one wrong entry."""
     tensor = getattr(scene, field).clone()
     tensor[index] = value
     return dataclasses.replace(scene, **{field: tensor})
@@ -41,7 +42,7 @@ def spoil(scene, field, index, value):
         ("world_from_rig", (0, 1, 1), 3.0, r"Scene.world_from_rig\[0\] is not a rotation"),
     ],
 )
-def test_scene_is_refused(street, field, index, value, sentence):
+def test_scene_is_rejected(street, field, index, value, sentence):
     with pytest.raises(ValueError, match=sentence) as caught:
         render(spoil(street(), field, index, value), CameraRig.nuplan())
     assert "\n" not in str(caught.value)
@@ -64,12 +65,12 @@ def test_scene_is_refused(street, field, index, value, sentence):
         ({"world_from_rig": torch.eye(3)[None]}, r"it must be torch.float32 of shape \(1, 4, 4\)"),
     ],
 )
-def test_shapes_are_refused(street, changes, sentence):
+def test_shapes_are_rejected(street, changes, sentence):
     with pytest.raises(ValueError, match=sentence):
         render(dataclasses.replace(street(), **changes), CameraRig.nuplan())
 
 
-def test_unknown_backend_is_refused(street):
+def test_unknown_backend_is_rejected(street):
     with pytest.raises(
         ValueError, match="'vulkan' is unknown; choose one of auto, reference, numba, triton, nvdiffrast"
     ):
@@ -78,7 +79,7 @@ def test_unknown_backend_is_refused(street):
 
 @pytest.fixture(params=["triton", "nvdiffrast"])
 def cuda_backend(request, monkeypatch):
-    """The name of a backend that draws on CUDA, compiled."""
+    """The name of a backend that draws on CUDA; Triton as compiled, not interpreted."""
     if request.param == "triton":
         pytest.importorskip("triton", reason="Triton comes with torch's builds for CUDA")
         monkeypatch.setattr("renderer.backends.triton_cuda.launch.INTERPRETED", False)
@@ -102,7 +103,7 @@ def test_missing_nvdiffrast_is_named(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "nvdiffrast", None)  # an import of it fails
     with pytest.raises(ValueError, match=r'pip install "gigapixel\[nvdiffrast\]"'):
-        nvdiffrast_cuda._rasterizer.__wrapped__(torch.device("cuda"))
+        nvdiffrast_cuda.nvdiffrast_rasterizer(torch.device("cuda"))
 
 
 def test_missing_triton_is_named(street, monkeypatch):
@@ -112,13 +113,13 @@ def test_missing_triton_is_named(street, monkeypatch):
 
 
 def test_auto_on_cuda_needs_no_optional_install():
-    assert _automatic.__wrapped__("cuda") == "triton"
+    assert automatic_backend("cuda") == "triton"
 
 
-def test_auto_is_numba_on_the_cpu_and_says_so_where_it_is_slow(street, caplog):
-    assert _automatic.__wrapped__("cpu") == "numba"
+def test_auto_is_numba_on_the_cpu_and_warns_where_it_is_slow(street, caplog):
+    assert automatic_backend("cpu") == "numba"
     with caplog.at_level(logging.WARNING):
-        assert _automatic.__wrapped__("mps") == "reference"
+        assert automatic_backend("mps") == "reference"
     assert "slow reference" in caplog.text
     rig = CameraRig.nuplan(9, 16)
     assert torch.equal(render(street(), rig).rgb, render(street(), rig, backend="numba").rgb)

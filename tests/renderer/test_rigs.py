@@ -1,4 +1,4 @@
-"""Every rig in configs/cameras: its cameras look where their names say, and the real ones are where we say."""
+"""Every rig in configs/cameras: cameras point where their names say, and agree with real calibrations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def rig_named(name: str) -> CameraRig:
     return CameraRig.from_yaml(next(file for file in FILES if file.stem == name))
 
 
-def test_no_rig_is_forgotten() -> None:
+def test_every_rig_is_listed() -> None:
     assert {file.stem: rig_named(file.stem).num_cameras for file in FILES} == NUM_CAMERAS
 
 
@@ -53,7 +53,7 @@ def test_cameras_are_on_a_car_and_see_something(name: str) -> None:
 
 @pytest.mark.parametrize("name", NUM_CAMERAS)
 def test_cameras_look_where_their_names_say(name: str) -> None:
-    """A thing at eye level 20 m away, in the middle of where the name says, is in the middle half of the picture."""
+    """A point at the height of the camera, 20 m along its azimuth, is near the middle of the image."""
     rig = rig_named(name)
     for camera, view in enumerate(rig.names):
         least, most = AZIMUTH_DEG[view]
@@ -76,7 +76,7 @@ def test_cameras_look_where_their_names_say(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["argoverse2", "nuscenes", "waymo"])
 def test_rigs_are_symmetric(name: str) -> None:
-    """Where a camera stands on the left, there is one on the right that looks the other way, within 5 cm, 3 degrees."""
+    """For each camera on the left there is a mirrored one on the right, within 5 cm and 3 degrees."""
     rig = rig_named(name)
     mirror = torch.tensor([1.0, -1.0, 1.0])
     for camera, view in enumerate(rig.names):

@@ -1,4 +1,4 @@
-"""Every backend draws every town as the reference does."""
+"""Every backend agrees with the reference in every town."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SLOW = {"Town11", "Town12", "Town13"}
 """Towns that take minutes to import."""
 TOWNS = [*sorted(set(known_towns()) - SLOW), "Made-0"]
 INTERPRETED = {"Town02", "Made-0"}
-"""Those that Triton's kernels draw where there is no GPU, and a picture takes seconds."""
+"""Towns for Triton where it is interpreted, at seconds per image."""
 RIG = CameraRig.nuplan().select(["front", "back"])
 
 
 @pytest.fixture(scope="module")
 def busy_place(one_world):
-    """Boxes on the lanes around a point of a town, seen from some of these lanes."""
+    """A builder of scenes: boxes on the lanes around a point of a town, and viewers on some of these lanes."""
 
     def build(road_map: RoadMap, rng: np.random.Generator) -> Scene:
         middle = (road_map.point_left_xyz + road_map.point_right_xyz) / 2
@@ -50,7 +50,7 @@ def busy_place(one_world):
 
 @pytest.fixture(scope="module")
 def defined(busy_place):
-    """A place in a town, and how the reference draws it."""
+    """A scene in a town, and its frame by the reference."""
 
     @functools.cache
     def draw(town: str) -> tuple[Scene, Frame]:

@@ -1,11 +1,11 @@
-"""What a view may show, as the Triton backend lists it: tensors of a scene in, items in segments out.
+"""Data of the Triton backend's first step: tensors of a scene in, a list of items per view out.
 
-Everything is drawn as flat quads: a quad of the ground in one piece or as two triangles, a face of a box, a fifth of
-a light's disc. A view's quads are listed segment by segment, and a segment is what is drawn alike: boxes, road, then
-the layers of thin things from the lowest to the highest.
+Everything is drawn as planar quads: a ground quad in one piece or as two triangles, a face of a box, a fifth of a
+light's disc. The quads of a view are listed by segment, in drawing order: boxes, road, then the decal layers from the
+lowest to the highest.
 
-An item is two ints, `view * SEGMENTS + segment` and a code: 4 * quad of the ground (+ 1 and + 2 for its triangles),
-8 * box + face, 8 * light + piece.
+An item is two ints: `view * SEGMENTS + segment`, and a code: 4 * quad of the ground (+ 1 and + 2 for its triangles),
+8 * box + face, or 8 * light + piece.
 """
 
 from typing import Any, NamedTuple, no_type_check
@@ -16,20 +16,22 @@ import triton.language as tl
 from renderer.palette import LIGHT_MATERIAL, MATERIAL_LAYER, NUM_LAYERS
 from renderer.triangles import LIGHT_SIDES
 
-BOXES = tl.constexpr(0)  # segments
-ROAD = tl.constexpr(1)
-FIRST_LAYER = tl.constexpr(2)  # of the lowest layer
-LIGHTS = tl.constexpr(2 + int(MATERIAL_LAYER[LIGHT_MATERIAL]))  # of the first state, green
-SEGMENTS = tl.constexpr(16)  # columns of the table of counts: a power of two, as the compiler wants it
+BOX_SEGMENT = tl.constexpr(0)
+ROAD_SEGMENT = tl.constexpr(1)
+DECAL_SEGMENT = tl.constexpr(2)  # of the lowest layer
+LIGHT_SEGMENT = tl.constexpr(
+    2 + int(MATERIAL_LAYER[LIGHT_MATERIAL])
+)  # of green lights; yellow and red follow
+SEGMENTS = tl.constexpr(16)  # columns of the table of counts; Triton needs a power of two
 PIECES = tl.constexpr((LIGHT_SIDES - 2) // 2)  # quads of a light's disc, a fan around its first corner
 
-assert FIRST_LAYER.value + NUM_LAYERS <= SEGMENTS.value
-assert LIGHTS.value <= 8  # see `reserve`
+assert DECAL_SEGMENT.value + NUM_LAYERS <= SEGMENTS.value
+assert LIGHT_SEGMENT.value <= 8  # see `reserve`
 assert PIECES.value <= 7
 
 
-class Ground(NamedTuple):
-    """Tensors of `GroundLibrary`."""
+class GroundTensors(NamedTuple):
+    """The fields of `GroundLibrary`, contiguous."""
 
     quads: Any
     class_id: Any
@@ -42,31 +44,38 @@ class Ground(NamedTuple):
     map_origin: Any
 
 
-class Things(NamedTuple):
-    """Tensors of `Scene`, and how many of each there are in a world."""
+class SceneTensors(NamedTuple):
+    """Boxes, lights and viewers: the fields of `Scene`, contiguous."""
 
     box_position: Any
     box_size: Any
     box_turn: Any  # [worlds, boxes, 2] cosine and sine of the yaw
     box_class: Any
     light_position: Any
-    light_turn: Any  # [worlds, lights, 2]
+    light_turn: Any  # [worlds, lights, 2] cosine and sine of the yaw
     light_state: Any
     map_id: Any
     viewer_world: Any
     viewer_box: Any
-    boxes: Any  # []
-    lights: Any  # []
+    boxes: Any  # [] number of boxes per world
+    lights: Any  # [] number of lights per world
+
+
+class ItemList(NamedTuple):
+    """Where the items of one view are written."""
+
+    items: Any  # [n, 2] i32
+    tag: Any  # [] `view * SEGMENTS`
 
 
 @triton.jit
 @no_type_check
 def reserve(segment, times, cursor, FIRST: tl.constexpr, LISTING: tl.constexpr):
-    """Take `times` places in a lane's segment, FIRST to FIRST + 7; gives the first of them, and the cursors after it.
+    """Reserve `times` places (at most 7 per lane) in each lane's segment, which is one of FIRST ... FIRST + 7.
 
-    cursor: [SEGMENTS] how many each segment holds so far; or, LISTING, where its next item goes. The counts of all
-    eight lie in one integer, a byte each, so that one sum or scan over the lanes serves them all: a lane takes at most
-    7 places.
+    cursor: [SEGMENTS] number of items of each segment so far or, with LISTING, the place of its next item. Returns the
+    first place of each lane and the new cursors. The counts of all eight segments are bytes of one integer, so that one
+    sum or scan over the lanes serves them all.
     """
     shift = 8 * (segment - FIRST).to(tl.int64)
     taken = times.to(tl.int64) << shift
@@ -82,8 +91,7 @@ def reserve(segment, times, cursor, FIRST: tl.constexpr, LISTING: tl.constexpr):
 
 @triton.jit
 @no_type_check
-def write(page, place, segment, code, mask):
-    """Put an item of each lane at its place; page: all items, and the number of the view's first segment."""
-    items, tag = page
-    tl.store(items + 2 * place, tag + segment, mask=mask)
-    tl.store(items + 2 * place + 1, code, mask=mask)
+def write(output, place, segment, code, mask):
+    """Write one item per lane; output: `ItemList`."""
+    tl.store(output.items + 2 * place, output.tag + segment, mask=mask)
+    tl.store(output.items + 2 * place + 1, code, mask=mask)

@@ -1,6 +1,6 @@
-"""The fast renderer for CUDA: our own kernels in Triton, which torch's builds for CUDA bring along.
+"""`render_triton`: the fast renderer for CUDA, kernels in Triton (which torch's CUDA builds include).
 
-With TRITON_INTERPRET=1 in the environment, Triton runs the same kernels on the CPU, slowly: so they are tested where
+With TRITON_INTERPRET=1 in the environment, Triton interprets the same kernels on the CPU, slowly: tests use this where
 there is no GPU.
 """
 
@@ -14,7 +14,7 @@ from renderer.scene import Scene
 
 
 def render_triton(scene: Scene, rig: CameraRig, channels: Sequence[str] = CHANNELS) -> Frame:
-    """Draw a valid scene on CUDA; see `renderer.render.render`."""
+    """As `renderer.render.render`, for a validated scene on CUDA; raises ValueError where that is not possible."""
     draw_views, interpreted = _kernels()
     if not interpreted and not torch.cuda.is_available():
         raise ValueError("backend='triton' needs an NVIDIA GPU and torch sees none; use backend='numba'")
@@ -27,9 +27,9 @@ def render_triton(scene: Scene, rig: CameraRig, channels: Sequence[str] = CHANNE
 
 
 def _kernels() -> tuple[Callable[[Scene, CameraRig, Sequence[str]], Frame], bool]:
-    """What launches the kernels, and whether they are interpreted; loads Triton."""
+    """`launch.draw_views`, and whether Triton interprets; raises ValueError if Triton is not installed."""
     try:
-        import triton  # noqa: F401 (whether it is there)
+        import triton  # noqa: F401 (is it installed?)
     except ImportError as error:
         raise ValueError(
             "backend='triton' needs the package triton, which comes with torch's builds for CUDA; pip install triton, "

@@ -1,12 +1,12 @@
-"""The Triton backend's second step: every listed quad is cut at the near plane, projected and kept as a record.
+"""Second step of the Triton backend: every listed quad is clipped at the near plane, projected and stored as a record.
 
-Records lie in blocks of BLOCK, field by field, so that a warp that asks BLOCK of them reads whole lines. A view's
-surfaces begin a block, and so do its thin things. What is left of a quad has up to five edges: its four, and one along
-the near plane. They need no order, since what is asked of them is a minimum (is a pixel's centre inside of all?) or a
-sum (the area that they enclose); but all quads are made to run the same way round.
+Records are stored in blocks of BLOCK, field by field, so that a warp that tests BLOCK of them reads contiguous memory.
+The surfaces of a view start a new block, and so do its decals. A clipped quad has up to five edges: its four, and one
+along the near plane. They are unordered, since the later step needs a minimum over them (is a pixel's centre inside of
+all edges?) or a sum (the enclosed area); but all quads get the same winding.
 """
 
-from typing import no_type_check
+from typing import Any, NamedTuple, no_type_check
 
 import triton
 import triton.language as tl
@@ -16,171 +16,187 @@ from renderer.backends.triton_cuda.camera import (
     NEAR,
     into_camera,
     load_centre,
-    load_lens,
+    load_intrinsics,
     load_rotation,
 )
 from renderer.backends.triton_cuda.cull_objects import FACES
-from renderer.backends.triton_cuda.draw_lists import FIRST_LAYER, ROAD, SEGMENTS
-from renderer.backends.triton_cuda.quad_corners import corner
-from renderer.palette import BOX_MATERIAL, TOP_PRECEDENCE, ClassId
+from renderer.backends.triton_cuda.draw_lists import DECAL_SEGMENT, ROAD_SEGMENT, SEGMENTS
+from renderer.backends.triton_cuda.quad_corners import Item, item_corner
+from renderer.palette import BOX_MATERIAL, DEPTH_BIAS, ClassId
 
-BLOCK = LANES  # records that a warp asks together
+BLOCK = LANES  # records that a warp tests together
 
-# Fields of a record. For each edge of a surface: a, b, c, where a x + b y + c is how far inside a point of the picture
-# lies, px. For each edge of a thin thing: the x where it crosses y = 0, dx/dy, and the y where it begins and ends.
+# Fields of a record. Each edge of a surface: a, b, c, where a x + b y + c is the signed distance of an image point to
+# the edge, px, positive inside. Each edge of a decal: its x at y = 0, dx/dy, and the y of its begin and end.
 EDGE = tl.constexpr(4)  # fields of an edge
 EDGES = tl.constexpr(5)
-PLANE = tl.constexpr(20)  # precedence / depth is a + b x + c y
-BOUNDS = tl.constexpr(23)  # left, right, top, bottom, px; left > right where there is nothing
-WHAT = tl.constexpr(27)  # an int: material + MATERIALS * (1 + box) of a surface, the layer of a thin thing
+PLANE = tl.constexpr(20)  # a, b, c, where depth bias / depth is a + b x + c y
+BOUNDS = tl.constexpr(23)  # left, right, top, bottom, px; left > right if there is nothing
+LABEL = tl.constexpr(27)  # an int: material + MATERIALS * (1 + box) of a surface, the layer of a decal
 FIELDS = tl.constexpr(28)
 MATERIALS = tl.constexpr(64)
 
 FIRST_FACE = tl.constexpr(BOX_MATERIAL)
 DRIVABLE = tl.constexpr(int(ClassId.DRIVABLE))
-TOP = tl.constexpr(TOP_PRECEDENCE)
-SLACK_PX = tl.constexpr(
-    2.0**-13
-)  # surfaces that share an edge must not both miss a pixel's centre by rounding
-LEVEL_PX = tl.constexpr(1e-9)  # an edge of a thin thing that rises less encloses nothing
-NOWHERE = tl.constexpr(1e30)
+BIAS = tl.constexpr(DEPTH_BIAS)  # of boxes and decals; that of the road is 1
+EDGE_SLACK_PX = tl.constexpr(2.0**-13)  # rounding must not open gaps between surfaces that share an edge
+LEVEL_PX = tl.constexpr(1e-9)  # an edge of a decal that rises less encloses nothing
+EMPTY_BOUND = tl.constexpr(1e30)
+
+
+class Quad(NamedTuple):
+    """One block of quads in the camera frame."""
+
+    x: Any  # 4 corners, m
+    y: Any
+    z: Any
+    there: Any  # whether a lane holds a quad that is not seen edge-on
+    backwards: Any  # whether its corners run clockwise in the image
+    surface: Any  # whether it is a surface and not a decal
 
 
 @triton.jit
 @no_type_check
-def set_up(items, records, eyes, ground, things, shapes, cameras, height, width):
+def set_up_quads(items, records, camera_table, ground, scene, shapes, num_cameras, height, width):
     """Turn one block of items into one block of records."""
     block = tl.program_id(0)
     lanes = tl.arange(0, BLOCK)
-    item = items + 2 * (block * BLOCK + lanes)
-    tag, code = tl.load(item), tl.load(item + 1)
-    there = tag >= 0
-    view, segment = tl.maximum(tag, 0) // SEGMENTS, tl.maximum(tag, 0) % SEGMENTS
-    centre, rotation, lens = load_centre(eyes, view), load_rotation(eyes, view), load_lens(eyes, view)
-    east, north, above = corner(0, there, view, segment, code, centre, ground, things, shapes, cameras)
+    at = items + 2 * (block * BLOCK + lanes)
+    tag, code = tl.load(at), tl.load(at + 1)
+    known = tl.maximum(tag, 0)
+    item = Item(tag >= 0, known // SEGMENTS, known % SEGMENTS, code)
+    centre, rotation = load_centre(camera_table, item.view), load_rotation(camera_table, item.view)
+    intrinsics = load_intrinsics(camera_table, item.view)
+    east, north, above = item_corner(0, item, centre, ground, scene, shapes, num_cameras)
     x0, y0, z0 = into_camera(rotation, east, north, above)
-    east, north, above = corner(1, there, view, segment, code, centre, ground, things, shapes, cameras)
+    east, north, above = item_corner(1, item, centre, ground, scene, shapes, num_cameras)
     x1, y1, z1 = into_camera(rotation, east, north, above)
-    east, north, above = corner(2, there, view, segment, code, centre, ground, things, shapes, cameras)
+    east, north, above = item_corner(2, item, centre, ground, scene, shapes, num_cameras)
     x2, y2, z2 = into_camera(rotation, east, north, above)
-    east, north, above = corner(3, there, view, segment, code, centre, ground, things, shapes, cameras)
+    east, north, above = item_corner(3, item, centre, ground, scene, shapes, num_cameras)
     x3, y3, z3 = into_camera(rotation, east, north, above)
-    xs, ys, zs = (x0, x1, x2, x3), (y0, y1, y2, y3), (z0, z1, z2, z3)
-    at = records + block * FIELDS * BLOCK + lanes
-    volume = write_plane(at, xs, ys, zs, lens, tl.where(segment == ROAD, 1.0, TOP))
-    write_what(at, there, view, segment, code, things, cameras)
-    there &= volume != 0.0  # not seen edge-on
-    write_edges(at, xs, ys, zs, lens, there, volume < 0.0, segment < FIRST_LAYER, 0.5 * width, 0.5 * height)
+    x, y, z = (x0, x1, x2, x3), (y0, y1, y2, y3), (z0, z1, z2, z3)
+    record = records + block * FIELDS * BLOCK + lanes
+    bias = tl.where(item.segment == ROAD_SEGMENT, 1.0, BIAS)
+    volume = write_plane(record, x, y, z, intrinsics, bias)
+    write_label(record, item, scene, num_cameras)
+    quad = Quad(x, y, z, item.there & (volume != 0.0), volume < 0.0, item.segment < DECAL_SEGMENT)
+    write_edges(record, quad, intrinsics, (0.5 * width, 0.5 * height))
 
 
 @triton.jit
 @no_type_check
-def write_what(at, there, view, segment, code, things, cameras):
-    """Which surface of which box it is, or which layer."""
-    box = there & (segment < ROAD)
-    world = tl.load(things.viewer_world + view // cameras, mask=box, other=0).to(tl.int32)
-    kind = tl.load(things.box_class + world * things.boxes + code // 8, mask=box, other=0).to(tl.int32)
-    face = kind * FACES + code % 8 + FIRST_FACE + (1 + code // 8) * MATERIALS
+def write_label(record, item, scene, num_cameras):
+    """Store the material and the box of a surface, or the layer of a decal."""
+    box = item.there & (item.segment < ROAD_SEGMENT)
+    world = tl.load(scene.viewer_world + item.view // num_cameras, mask=box, other=0).to(tl.int32)
+    kind = tl.load(scene.box_class + world * scene.boxes + item.code // 8, mask=box, other=0).to(tl.int32)
+    face = kind * FACES + item.code % 8 + FIRST_FACE + (1 + item.code // 8) * MATERIALS
     surface = tl.where(box, face, DRIVABLE)
-    what = tl.where(segment < FIRST_LAYER, surface, segment - FIRST_LAYER)
-    tl.store(at + WHAT * BLOCK, what.to(tl.float32, bitcast=True))
+    label = tl.where(item.segment < DECAL_SEGMENT, surface, item.segment - DECAL_SEGMENT)
+    tl.store(record + LABEL * BLOCK, label.to(tl.float32, bitcast=True))
 
 
 @triton.jit
 @no_type_check
-def write_plane(at, x, y, z, lens, precedence):
-    """Where precedence / depth = a + b x + c y in pixels; gives the volume between eye and quad, 0 if it is edge-on.
+def write_plane(record, x, y, z, intrinsics, bias):
+    """Store a, b, c of bias / depth = a + b x + c y in pixels; returns the volume between camera centre and quad.
 
-    The normal is that of the two diagonals.
+    The volume is 0 if the quad is seen edge-on. The normal is the cross product of the diagonals.
     """
-    fx, fy, cx, cy, skew = lens
+    fx, fy, cx, cy, skew = intrinsics
     ax, ay, az = x[2] - x[0], y[2] - y[0], z[2] - z[0]
     bx, by, bz = x[3] - x[1], y[3] - y[1], z[3] - z[1]
     nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
     volume = nx * x[0] + ny * y[0] + nz * z[0]
-    # Rounded correctly, unlike `/`: depths are wanted to the last digits.
-    scale = tl.div_rn(precedence, tl.where(volume == 0.0, 1.0, volume))
+    # Correctly rounded, unlike `/`: depth must be accurate to the last digits.
+    scale = tl.div_rn(bias, tl.where(volume == 0.0, 1.0, volume))
     slope_x = nx * scale / fx
     slope_y = (ny * scale - slope_x * skew) / fy
-    tl.store(at + PLANE * BLOCK, nz * scale - slope_x * cx - slope_y * cy)
-    tl.store(at + (PLANE + 1) * BLOCK, slope_x)
-    tl.store(at + (PLANE + 2) * BLOCK, slope_y)
+    tl.store(record + PLANE * BLOCK, nz * scale - slope_x * cx - slope_y * cy)
+    tl.store(record + (PLANE + 1) * BLOCK, slope_x)
+    tl.store(record + (PLANE + 2) * BLOCK, slope_y)
     return volume
 
 
 @triton.jit
 @no_type_check
-def write_edges(at, x, y, z, lens, there, backwards, surface, middle_x, middle_y):
-    """What of a quad lies in front of the near plane, as edges in the picture, and its bounds."""
-    left = tl.zeros_like(x[0]) + NOWHERE
+def write_edges(record, quad, intrinsics, middle):
+    """Clip a quad at the near plane, and store its edges in the image and their bounds. middle: of the image, px."""
+    left = tl.zeros_like(quad.x[0]) + EMPTY_BOUND
     right, top, bottom = -left, left, -left
-    leaving_x, leaving_y = tl.zeros_like(left), tl.zeros_like(left)
-    entering_x, entering_y = tl.zeros_like(left), tl.zeros_like(left)
-    is_cut = there & (left < 0.0)
+    zero = tl.zeros_like(left)
+    leaving, entering = (zero, zero), (zero, zero)  # where the outline passes the near plane, px
+    is_clipped = quad.there & (left < 0.0)
     for k in tl.static_range(4):
-        ahead, ahead_after = z[k] >= NEAR, z[(k + 1) % 4] >= NEAR
-        begin_x, begin_y = pixel(x[k], y[k], tl.where(ahead, z[k], 1.0), lens)
-        end_x, end_y = pixel(x[(k + 1) % 4], y[(k + 1) % 4], tl.where(ahead_after, z[(k + 1) % 4], 1.0), lens)
-        # From the visible corner outwards, so that neighbours that share the edge cut it at the same point.
-        seen_x, seen_y = tl.where(ahead, x[k], x[(k + 1) % 4]), tl.where(ahead, y[k], y[(k + 1) % 4])
-        seen_z = tl.where(ahead, z[k], z[(k + 1) % 4])
-        lost_x, lost_y = tl.where(ahead, x[(k + 1) % 4], x[k]), tl.where(ahead, y[(k + 1) % 4], y[k])
-        lost_z = tl.where(ahead, z[(k + 1) % 4], z[k])
-        cuts = there & (ahead != ahead_after)
-        share = (seen_z - NEAR) / tl.where(cuts, seen_z - lost_z, 1.0)
-        cut_x, cut_y = seen_x + share * (lost_x - seen_x), seen_y + share * (lost_y - seen_y)
-        cut_x, cut_y = pixel(cut_x, cut_y, tl.zeros_like(left) + NEAR, lens)
-        begin_x, begin_y = tl.where(ahead, begin_x, cut_x), tl.where(ahead, begin_y, cut_y)
-        end_x, end_y = tl.where(ahead_after, end_x, cut_x), tl.where(ahead_after, end_y, cut_y)
-        leaving_x = tl.where(cuts & ahead, cut_x, leaving_x)
-        leaving_y = tl.where(cuts & ahead, cut_y, leaving_y)
-        entering_x = tl.where(cuts & ahead_after, cut_x, entering_x)
-        entering_y = tl.where(cuts & ahead_after, cut_y, entering_y)
-        is_cut |= cuts
-        kept = there & (ahead | ahead_after)
-        left = tl.where(kept, tl.minimum(left, tl.minimum(begin_x, end_x)), left)
-        right = tl.where(kept, tl.maximum(right, tl.maximum(begin_x, end_x)), right)
-        top = tl.where(kept, tl.minimum(top, tl.minimum(begin_y, end_y)), top)
-        bottom = tl.where(kept, tl.maximum(bottom, tl.maximum(begin_y, end_y)), bottom)
-        edge = at + k * EDGE * BLOCK
-        write_edge(edge, begin_x, begin_y, end_x, end_y, kept, backwards, surface, middle_x, middle_y)
-    edge = at + (EDGES - 1) * EDGE * BLOCK
-    write_edge(
-        edge, leaving_x, leaving_y, entering_x, entering_y, is_cut, backwards, surface, middle_x, middle_y
-    )
-    tl.store(at + BOUNDS * BLOCK, left)
-    tl.store(at + (BOUNDS + 1) * BLOCK, right)
-    tl.store(at + (BOUNDS + 2) * BLOCK, top)
-    tl.store(at + (BOUNDS + 3) * BLOCK, bottom)
+        x, y, z = quad.x[k], quad.y[k], quad.z[k]
+        after_x, after_y, after_z = quad.x[(k + 1) % 4], quad.y[(k + 1) % 4], quad.z[(k + 1) % 4]
+        ahead, ahead_after = z >= NEAR, after_z >= NEAR
+        begin = pixel(x, y, tl.where(ahead, z, 1.0), intrinsics)
+        end = pixel(after_x, after_y, tl.where(ahead_after, after_z, 1.0), intrinsics)
+        # From the visible corner outwards, so that quads that share the edge clip it at the same point.
+        visible = (tl.where(ahead, x, after_x), tl.where(ahead, y, after_y), tl.where(ahead, z, after_z))
+        hidden = (tl.where(ahead, after_x, x), tl.where(ahead, after_y, y), tl.where(ahead, after_z, z))
+        cuts = quad.there & (ahead != ahead_after)
+        share = (visible[2] - NEAR) / tl.where(cuts, visible[2] - hidden[2], 1.0)
+        cut_x = visible[0] + share * (hidden[0] - visible[0])
+        cut_y = visible[1] + share * (hidden[1] - visible[1])
+        cut = pixel(cut_x, cut_y, zero + NEAR, intrinsics)
+        begin = select(ahead, begin, cut)
+        end = select(ahead_after, end, cut)
+        leaving = select(cuts & ahead, cut, leaving)
+        entering = select(cuts & ahead_after, cut, entering)
+        is_clipped |= cuts
+        kept = quad.there & (ahead | ahead_after)
+        left = tl.where(kept, tl.minimum(left, tl.minimum(begin[0], end[0])), left)
+        right = tl.where(kept, tl.maximum(right, tl.maximum(begin[0], end[0])), right)
+        top = tl.where(kept, tl.minimum(top, tl.minimum(begin[1], end[1])), top)
+        bottom = tl.where(kept, tl.maximum(bottom, tl.maximum(begin[1], end[1])), bottom)
+        write_edge(record + k * EDGE * BLOCK, begin, end, kept, quad, middle)
+    write_edge(record + (EDGES - 1) * EDGE * BLOCK, leaving, entering, is_clipped, quad, middle)
+    tl.store(record + BOUNDS * BLOCK, left)
+    tl.store(record + (BOUNDS + 1) * BLOCK, right)
+    tl.store(record + (BOUNDS + 2) * BLOCK, top)
+    tl.store(record + (BOUNDS + 3) * BLOCK, bottom)
 
 
 @triton.jit
 @no_type_check
-def pixel(x, y, z, lens):
-    """Where a point in the camera frame lies in the picture."""
+def select(mask, point, other):
+    """`point` (x, y) where `mask` is true, else `other`."""
+    return tl.where(mask, point[0], other[0]), tl.where(mask, point[1], other[1])
+
+
+@triton.jit
+@no_type_check
+def pixel(x, y, z, intrinsics):
+    """Image coordinates, px, of a point in the camera frame."""
     inverse = 1.0 / z
-    return (lens[0] * x + lens[4] * y) * inverse + lens[2], lens[1] * y * inverse + lens[3]
+    u = (intrinsics[0] * x + intrinsics[4] * y) * inverse + intrinsics[2]
+    return u, intrinsics[1] * y * inverse + intrinsics[3]
 
 
 @triton.jit
 @no_type_check
-def write_edge(at, begin_x, begin_y, end_x, end_y, kept, backwards, surface, middle_x, middle_y):
-    """One edge of a record; what is not kept lets every point in and encloses nothing."""
-    along_x, along_y = end_x - begin_x, end_y - begin_y
-    # Numbers are the more exact the nearer they are to 0; and neighbours that share an edge choose the same end of it.
-    nearer = tl.abs(begin_x - middle_x) + tl.abs(begin_y - middle_y)
-    nearer = nearer <= tl.abs(end_x - middle_x) + tl.abs(end_y - middle_y)
-    here_x, here_y = tl.where(nearer, begin_x, end_x), tl.where(nearer, begin_y, end_y)
+def write_edge(at, begin, end, kept, quad, middle):
+    """Store one edge of a record; an edge that is not `kept` has every point inside and encloses no area."""
+    along_x, along_y = end[0] - begin[0], end[1] - begin[1]
+    # The end nearer to the middle of the image is the origin: smaller numbers have smaller rounding errors, and quads
+    # that share an edge choose the same end.
+    nearer = tl.abs(begin[0] - middle[0]) + tl.abs(begin[1] - middle[1])
+    nearer = nearer <= tl.abs(end[0] - middle[0]) + tl.abs(end[1] - middle[1])
+    origin = select(nearer, begin, end)
     length = tl.sqrt(along_x * along_x + along_y * along_y)
     kept &= length > 0.0
-    scale = tl.where(backwards, -1.0, 1.0) / tl.where(kept, length, 1.0)
+    scale = tl.where(quad.backwards, -1.0, 1.0) / tl.where(kept, length, 1.0)
     a, b = -along_y * scale, along_x * scale
-    c = -(a * here_x + b * here_y) + SLACK_PX
+    c = -(a * origin[0] + b * origin[1]) + EDGE_SLACK_PX
     rises = kept & (tl.abs(along_y) > LEVEL_PX)
     slope = tl.where(rises, along_x / tl.where(rises, along_y, 1.0), 0.0)
-    crossing = tl.where(rises, here_x - here_y * slope, 0.0)
-    first, last = tl.where(backwards, end_y, begin_y), tl.where(backwards, begin_y, end_y)
-    tl.store(at, tl.where(surface, tl.where(kept, a, 0.0), crossing))
-    tl.store(at + BLOCK, tl.where(surface, tl.where(kept, b, 0.0), slope))
-    tl.store(at + 2 * BLOCK, tl.where(surface, tl.where(kept, c, 1.0), tl.where(rises, first, 0.0)))
+    crossing = tl.where(rises, origin[0] - origin[1] * slope, 0.0)
+    first = tl.where(quad.backwards, end[1], begin[1])
+    last = tl.where(quad.backwards, begin[1], end[1])
+    tl.store(at, tl.where(quad.surface, tl.where(kept, a, 0.0), crossing))
+    tl.store(at + BLOCK, tl.where(quad.surface, tl.where(kept, b, 0.0), slope))
+    tl.store(at + 2 * BLOCK, tl.where(quad.surface, tl.where(kept, c, 1.0), tl.where(rises, first, 0.0)))
     tl.store(at + 3 * BLOCK, tl.where(rises, last, 0.0))
