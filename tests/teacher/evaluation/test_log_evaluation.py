@@ -110,7 +110,7 @@ def test_best_and_worst_episodes_and_their_videos(straight_on: list[Episodes], t
     best, worst = select_clips(straight_on, 3)
     assert [clip.event for clip in best] == [ARRIVAL] * 3
     assert [clip.event for clip in worst] == [COLLISION, COLLISION, ARRIVAL]
-    assert {clip.place for clip in worst[:2]} == {"scene 10", "scene 11"}
+    assert {clip.map_name for clip in worst[:2]} == {"scene 10", "scene 11"}
     crash = worst[0]
     assert (crash.agent, crash.at_fault, crash.event_step) == (0, True, 10)
     assert (crash.first_step, crash.last_step) == (0, 18), "until two seconds after it"
