@@ -1,8 +1,8 @@
 """`gigapixel render --frame`: on a synthetic log whose geometry is known, and on real frames where there are any.
 
 The synthetic log is a world of two cars, a pedestrian and a straight road, seen by two of nuPlan's cameras
-and drawn here, by hand and in world coordinates, under the stand-in's look. Its files are the data sets': pictures,
-calibration, boxes in camera frames, a pose and a map in a pickle.
+and drawn here, by hand and in world coordinates, with the appearance of the surrogate domain. Its files have the
+formats of the data sets: images, calibration, boxes in camera frames, a pose and a map in a pickle.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def write_map(path: Path) -> None:
     """The road as the logs have it."""
     outline, middle = in_world(ROAD)[:, :2], in_world(MIDDLE)[:, :2]
     features = {
-        "lane": {"type": "LANE_SURFACE_STREET", "polygon": outline},
+        "lane": {"type": "LANE_SURFACE_STREET", "polygon": outline, "polyline": middle},
         "boundary_0": {
             "type": "ROAD_LINE_SOLID_SINGLE_WHITE",
             "polyline": np.concatenate([outline, outline[:1]]),
@@ -172,7 +172,7 @@ def pair(output: Path, *arguments: str, frame: str = SCENE) -> int:
 @pytest.fixture(scope="module")
 def first_pair(synthetic_data: Path) -> Path:
     """What the command makes of the first moment."""
-    path = synthetic_data / "sheet.png"
+    path = synthetic_data / "first_pair.png"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GIGAPIXEL_DATA", str(synthetic_data))
         assert pair(path) == 0
