@@ -131,6 +131,7 @@ def _cells_in_view(view, ground, map_index, cells):
 
 # All files that are compiled into `draw_views`, and those that hold constants of the kernels.
 _KERNEL_SOURCES = (
+    "entry.py",  # the order of the fields that kernels read
     "coverage.py",
     "polygons.py",
     "shading.py",
