@@ -19,7 +19,7 @@ from simulator.dynamics.bicycle import rear_poses
 from simulator.logs.readers.scenarionet import read_scenarionet
 from simulator.logs.scene_pack import ScenePackWriter
 from simulator.metrics.summary import Metrics
-from simulator.poses import from_frame, to_frame, to_frame
+from simulator.poses import from_frame, to_frame
 from simulator.reset.map_set import load_map_set
 from simulator.state import LOG, POLICY
 from student.batch import Label
