@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import h5py
 import jax
@@ -29,7 +29,13 @@ from simulator.conventions import NUM_JERK_ACTIONS, refuse_other, stamp
 from simulator.rollout import PolicyFn
 from simulator.state import WorldState
 from teacher.config import TeacherConfig, from_dict, to_yaml
-from teacher.network.actor_critic import NetworkConfig, Params, TeacherNetwork, sample_actions
+from teacher.network.actor_critic import (
+    NetworkConfig,
+    Params,
+    TeacherNetwork,
+    policy_logits,
+    sample_actions,
+)
 from teacher.observation.observe import Observation, ObservationConfig, example_observation, observe_worlds
 
 POLICY_FORMAT = "gigapixel teacher policy"
@@ -57,7 +63,7 @@ class Policy:
         """Action indices for observations with any leading axes: the most probable action if ``greedy``, else one
         sampled with ``key`` (consumed)."""
         network = TeacherNetwork(self.network, NUM_JERK_ACTIONS)
-        logits = cast(Array, network.apply(self.params, observation, method="policy"))
+        logits = policy_logits(network, self.params, observation)
         if greedy:
             return jnp.argmax(logits, axis=-1).astype(jnp.int32)
         return sample_actions(logits, key)

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from gigapixel.run_folder.atomic import write_json, write_text
 from gigapixel.run_folder.exit_codes import INTERRUPTED
-from teacher.ablation.plot import save_plot
+from teacher.ablation.plot import save_ablation_plot
 from teacher.ablation.run import METRICS, Interrupted, OnStart, Outcome, run_study
 from teacher.ablation.study import Arm, Study, load_study
 from teacher.config import to_dict
@@ -122,7 +122,7 @@ def main(argv: list[str]) -> int:
     content = {"question": study.question, "minutes": study.minutes, "seeds": list(study.seeds), "arms": rows}
     about = jax_metadata(study.seeds[0])
     write_json(given.output / "ablation.json", content | {key: about[key] for key in ("commit", "device")})
-    save_plot(given.output / "ablation.png", study, outcomes)
+    save_ablation_plot(given.output / "ablation.png", study, outcomes)
     print(study_table(rows))
     return 0
 

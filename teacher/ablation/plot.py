@@ -14,7 +14,7 @@ from teacher.ablation.run import Outcome
 from teacher.ablation.study import Study
 
 COLOURS = ("#1d6fb8", "#d1495b", "#3a9d5d", "#8a5fbf", "#c98a1b")
-SHOWN = {
+PLOTTED_METRICS = {
     "driving_score": "driving score",
     "goal_rate": "goals reached",
     "collision_rate": "collided",
@@ -22,7 +22,7 @@ SHOWN = {
 }
 
 
-def save_plot(path: Path, study: Study, outcomes: Sequence[Outcome]) -> None:
+def save_ablation_plot(path: Path, study: Study, outcomes: Sequence[Outcome]) -> None:
     """Writes `draw_study` as an image."""
     write_figure(path, draw_study(study, outcomes), dpi=110)
 
@@ -37,7 +37,7 @@ def draw_study(study: Study, outcomes: Sequence[Outcome]) -> Figure:
     curves.set(xlabel="minutes of updates", ylabel="driving score of training episodes", ylim=(0, 1))
     curves.grid(alpha=0.25)
     curves.legend(frameon=False, fontsize=9)
-    shown = SHOWN | ({"progress_ratio": "way driven"} if study.evaluation.packs else {})
+    shown = PLOTTED_METRICS | ({"progress_ratio": "way driven"} if study.evaluation.packs else {})
     width = 0.8 / len(study.arms)
     for index, (colour, some) in enumerate(zip(COLOURS, by_arm, strict=False)):
         positions = np.arange(len(shown)) + (index - (len(study.arms) - 1) / 2) * width

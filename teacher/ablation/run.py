@@ -32,7 +32,7 @@ METRICS = (
 )
 """The metrics that are kept of an evaluation; progress_ratio exists in recorded scenes only."""
 RESULT = "ablation.json"
-CURVE_POINTS = 40
+ABLATION_CURVE_POINTS = 40
 
 OnStart = Callable[[Arm, int], Report]
 """Called with arm and seed before a run is trained; returns the callback for its metrics rows."""
@@ -106,7 +106,7 @@ def _read(path: Path) -> Outcome:
         ) from error
 
 
-def curve_of(path: Path, points: int = CURVE_POINTS) -> list[tuple[float, float]]:
+def curve_of(path: Path, points: int = ABLATION_CURVE_POINTS) -> list[tuple[float, float]]:
     """[(minutes since the first update, driving score)] from a run's metrics.csv, averaged over ``points`` equal
     intervals of time; intervals in which no episode ended are left out."""
     metrics = read_metrics(path)

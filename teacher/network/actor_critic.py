@@ -33,6 +33,7 @@ __all__ = [
     "init_params",
     "logits_and_value",
     "masked_max",
+    "policy_logits",
     "sample_actions",
     "sort_features",
 ]
@@ -164,12 +165,17 @@ def count_parameters(params: Params) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def logits_and_value(network: TeacherNetwork, params: Params, observation: Any) -> tuple[Array, Array]:
+def logits_and_value(network: TeacherNetwork, params: Params, observation: object) -> tuple[Array, Array]:
     """The actor's logits [..., actions] and the critic's value [...], both float32."""
     logits, value = network.apply(params, observation)
     return jnp.asarray(logits), jnp.asarray(value)
 
 
-def critic_value(network: TeacherNetwork, params: Params, observation: Any) -> Array:
+def policy_logits(network: TeacherNetwork, params: Params, observation: object) -> Array:
+    """The actor's logits [..., actions] alone, float32."""
+    return jnp.asarray(network.apply(params, observation, method="policy"))
+
+
+def critic_value(network: TeacherNetwork, params: Params, observation: object) -> Array:
     """The critic's value [...] alone, float32."""
     return jnp.asarray(network.apply(params, observation, method="value"))

@@ -42,7 +42,7 @@ class Demonstrations(NamedTuple):
     near_share: float  # share of all steps within CLOSE_TO_LOG_M of the log
 
 
-def gather(config: PretrainConfig, teacher: TeacherConfig, seed: int) -> Demonstrations:
+def gather_demonstrations(config: PretrainConfig, teacher: TeacherConfig, seed: int) -> Demonstrations:
     """The samples of all scenes of the packs, in memory.
 
     ``seed`` determines the agents' traits. Raises ValueError or OSError for packs that cannot be read, and ValueError

@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +19,10 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 
 from teacher.config import TeacherConfig
-from teacher.network.actor_critic import Params, TeacherNetwork
+from teacher.network.actor_critic import Params, TeacherNetwork, logits_and_value
 from teacher.observation.observe import Observation
 from teacher.pretraining.config import PretrainConfig
-from teacher.pretraining.demonstrations import Demonstrations, ExpertSamples, gather
+from teacher.pretraining.demonstrations import Demonstrations, ExpertSamples, gather_demonstrations
 
 _log = logging.getLogger(__name__)
 _EVALUATION_BATCH = 1024  # held-out samples per forward pass
@@ -48,7 +47,9 @@ def pretrain(
         return params
     seed_key, shuffle_key = jax.random.split(key)
     began = time.perf_counter()
-    demonstrations = gather(config, teacher_config, seed=int(jax.random.bits(seed_key, dtype=jnp.uint32)))
+    demonstrations = gather_demonstrations(
+        config, teacher_config, seed=int(jax.random.bits(seed_key, dtype=jnp.uint32))
+    )
     _log.info(
         "%d samples of recorded drivers in %d scenes, %.1f %% of them within 0.3 m of the log",
         len(demonstrations.train.action), demonstrations.scenes, 100 * demonstrations.near_share,
@@ -70,7 +71,7 @@ def imitate(
     samples = jax.tree.map(jnp.asarray, demonstrations.train)
     count = len(demonstrations.train.action)
     size = min(config.minibatch_size, count)
-    optimiser = make_optimiser(config, config.epochs * (count // size))
+    optimiser = make_pretraining_optimiser(config, config.epochs * (count // size))
     learn = jax.jit(partial(epoch, network, config, optimiser, size))
     evaluate = held_out_evaluator(network, demonstrations)
     state = optimiser.init(params)
@@ -85,7 +86,7 @@ def imitate(
     return params
 
 
-def make_optimiser(config: PretrainConfig, steps: int) -> optax.GradientTransformation:
+def make_pretraining_optimiser(config: PretrainConfig, steps: int) -> optax.GradientTransformation:
     """AdamW on clipped gradients with a cosine schedule from `learning_rate` to zero over ``steps``."""
 
     def kernels(params: Params) -> Params:
@@ -123,8 +124,8 @@ def epoch(
         chosen = jax.tree.map(lambda leaf: leaf[rows], samples)
 
         def loss(params: Params) -> tuple[Array, dict[str, Array]]:
-            logits, value = cast(tuple[Array, Array], network.apply(params, chosen.observation))
-            return imitation_loss(logits, value, chosen, config.value_weight)
+            logits, value = logits_and_value(network, params, chosen.observation)
+            return cloning_loss(logits, value, chosen, config.value_weight)
 
         gradient, losses = jax.grad(loss, has_aux=True)(params)
         change, state = optimiser.update(gradient, state, params)
@@ -134,7 +135,7 @@ def epoch(
     return params, state, jax.tree.map(jnp.mean, losses)
 
 
-def imitation_loss(
+def cloning_loss(
     logits: Float[Array, "samples actions"],
     value: Float[Array, " samples"],
     samples: ExpertSamples,

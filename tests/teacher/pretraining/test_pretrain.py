@@ -22,9 +22,9 @@ from teacher.network.actor_critic import NetworkConfig, TeacherNetwork, init_par
 from teacher.observation.observe import ObservationConfig, example_observation
 from teacher.ppo.losses import PPOConfig
 from teacher.pretraining.config import PretrainConfig
-from teacher.pretraining.demonstrations import Demonstrations, ExpertSamples, gather
+from teacher.pretraining.demonstrations import Demonstrations, ExpertSamples, gather_demonstrations
 from teacher.pretraining.log_expert import demonstrate, discounted, expert_start
-from teacher.pretraining.pretrain import action_shares, held_out_evaluator, imitation_loss, pretrain
+from teacher.pretraining.pretrain import action_shares, cloning_loss, held_out_evaluator, pretrain
 from teacher.reward import reward
 
 STEPS, STEP_S = 25, 0.25  # of the made-up log, see `make_scene`
@@ -122,7 +122,7 @@ def test_the_same_actions_earn_a_policy_the_same(world):
 def test_values_that_are_not_known_are_not_learnt():
     samples = ExpertSamples(None, jnp.asarray([1, 0]), jnp.asarray([3.0, 100.0]), jnp.asarray([True, False]))
     logits = jnp.log(jnp.asarray([[0.25, 0.75], [0.5, 0.5]]))
-    loss, losses = imitation_loss(logits, jnp.asarray([1.0, 0.0]), samples, 0.5)
+    loss, losses = cloning_loss(logits, jnp.asarray([1.0, 0.0]), samples, 0.5)
     assert losses["policy"] == pytest.approx(-0.5 * (np.log(0.75) + np.log(0.5)), rel=1e-6)
     assert losses["value"] == pytest.approx(4.0)
     assert loss == pytest.approx(float(losses["policy"]) + 2.0, rel=1e-6)
@@ -178,7 +178,7 @@ def test_scenes_without_drivers_are_refused(tmp_path, make_scene):
         writer.add(LoggedScene(scene.road_map, still))
     config = PretrainConfig(packs=(str(tmp_path / "still.h5"),), num_agents=ROOM, worlds_per_scene=1)
     with pytest.raises(ValueError, match=r"still.h5.*no vehicle drives in the \d training scenes"):
-        gather(config, CONFIG, seed=0)
+        gather_demonstrations(config, CONFIG, seed=0)
 
 
 def test_without_held_out_scenes_there_are_no_figures():
