@@ -16,7 +16,7 @@ class IdmConfig:
         deceleration_mps2: Comfortable deceleration.
         hardest_braking_mps2: No agent brakes harder (ours: the action models' limit, -5, and a little more).
         bend_mps2: Lateral acceleration at which bends are taken (ours).
-        margin_m: Room kept to either side: who is nearer than this to the swept corridor is a leader (ours).
+        margin_m: Lateral gap kept: an agent nearer than this to the swept corridor is a leader (ours).
     """
 
     headway_s: float = 1.5
@@ -48,7 +48,7 @@ class SimulatorConfig:
         goal_spacing_m: Least and greatest distance between goals, scaled down for slow agents.
         goal_radius_m: Least and greatest radius at which a goal counts (GIGAFLOW: 2 to 12).
         route_stations: Stations along each route; with 2 m between them this bounds the route's length.
-        map_variants: Affine variants of each town that worlds are drawn from, the first being the town itself; at most
+        map_variants: Affine variants of each map that worlds are drawn from, the first being the map itself; at most
             128 (as GIGAFLOW has).
         lane_change_probability: Chance per lane of at least 40 m that a route moves to a neighbouring lane.
         kind_shares: Shares of cars, trucks, cyclists and pedestrians.
@@ -59,8 +59,8 @@ class SimulatorConfig:
         always_green_share: Share of junctions that stay green (GIGAFLOW: 0.05).
         all_way_stop_share: Share of junctions with lights that have stop signs at their lines instead (ours: few of
             CARLA's towns have signs).
-        offroad_margin_m: A corner this far outside the drivable area is a departure.
-        detailed_metrics: Also notice fault, wrong-way driving, time to collision and comfort; costs time, so training
+        offroad_margin_m: A corner this far outside the drivable area is an off-road event.
+        detailed_metrics: Also record fault, wrong-way driving, time to collision and comfort; costs time, so training
             leaves it off (see `simulator.metrics.driving_quality`).
         inactive_reset_share: Training resets a world when this share of its agents no longer drives.
         idm_share: Share of agents that follow their route by the intelligent driver model.
@@ -156,4 +156,4 @@ class SimulatorConfig:
 ROUTE_SPACING_M = 2.0
 """Distance between two stations of a route."""
 CONTROLLER_SHARES = ("idm_share", "parked_share", "crashed_share", "blind_share", "braker_share")
-"""Settings that say which share of a town's agents has another role than to drive by policy."""
+"""Settings: shares of agents that are driven otherwise than by a healthy policy."""

@@ -32,13 +32,14 @@ class Step(NamedTuple):
 def reset_worlds(
     key: Key[Array, ""], atlas: RoadAtlas, config: SimulatorConfig, num_worlds: int
 ) -> WorldState:
-    """``num_worlds`` new episodes, spread evenly over the atlas's towns. Fields get a leading [worlds] axis."""
+    """First states of ``num_worlds`` episodes, spread evenly over the atlas's maps; leaves [worlds, ...]. The key is
+    consumed."""
     map_ids = jnp.arange(num_worlds, dtype=jnp.int32) % atlas.num_maps
     return jax.vmap(reset, (0, None, 0, None))(jax.random.split(key, num_worlds), atlas, map_ids, config)
 
 
 def reset_anywhere(keys: Key[Array, " worlds"], atlas: RoadAtlas, config: SimulatorConfig) -> WorldState:
-    """As many new episodes as there are keys, each in a town of the atlas that its key draws. The keys are consumed."""
+    """First states of episodes, one for each key, on maps of the atlas drawn by the keys, which are consumed."""
 
     def one(key: Array) -> WorldState:
         map_key, world_key = jax.random.split(key)
@@ -59,20 +60,20 @@ def step_worlds(
 
 
 def needs_reset(state: WorldState, config: SimulatorConfig) -> Bool[Array, " worlds"]:
-    """Worlds whose episode or recording is over, or too jammed to be worth continuing. Agents that do not count in
-    metrics do not count here either; where nobody counts, only time ends the episode."""
+    """Worlds whose episode or log is over, or in which ``inactive_reset_share`` of the agents that count in metrics no
+    longer drive. Without such agents only time ends the episode."""
     gone = (state.spawned & ~state.active).sum(axis=-1)
     inactive = gone / jnp.maximum(state.spawned.sum(axis=-1), 1)
     return is_over(state, config) | (inactive >= config.inactive_reset_share)
 
 
 def is_over(state: WorldState, config: SimulatorConfig) -> Bool[Array, " worlds"]:
-    """Worlds whose time is up or whose recording has ended."""
+    """Worlds whose episode has reached its length or whose log has ended."""
     return (state.step >= config.episode_steps) | has_ended(state)
 
 
 def has_ended(state: WorldState) -> Bool[Array, " worlds"]:
-    """Worlds whose recording is over: nothing is known of what its agents did next. Never worlds in towns."""
+    """Worlds whose log has ended, so that no traffic can be replayed; never worlds without a log."""
     if state.scenario.log is None:
         return jnp.zeros(state.step.shape, bool)
     return state.step >= state.scenario.log.last_step

@@ -78,10 +78,10 @@ class Scenario:
 
 @struct.dataclass
 class WorldState:
-    """What moves: one instant of one world. Immutable, so keeping a reference *is* forking the simulator."""
+    """The state of one world at one step. Immutable, so a kept reference is a fork of the simulator."""
 
     step: ArrayField  # [] int32: steps since reset
-    map_id: ArrayField  # [] int32: which town of the atlas
+    map_id: ArrayField  # [] int32: index of the map in the atlas
     position: ArrayField  # [agents, 3] m, world: centre of the box, at ground height
     yaw: ArrayField  # [agents] rad, counter-clockwise from +x
     speed: ArrayField  # [agents] m/s, signed, along the heading
@@ -99,9 +99,7 @@ class WorldState:
     offroads: ArrayField  # [agents] int32 off-road events so far
     red_lights: ArrayField  # [agents] int32 red lights run so far
     stop_signs: ArrayField  # [agents] int32 stop signs run so far
-    has_stopped_at_sign: (
-        ArrayField  # [agents] bool: made a full stop before the sign whose line is just ahead
-    )
+    has_stopped_at_sign: ArrayField  # [agents] bool: has made a full stop before the line just ahead
     distance_m: ArrayField  # [agents] m driven so far
     best_route_m: ArrayField  # [agents] m: farthest point of the route reached
     scenario: Scenario
@@ -119,17 +117,15 @@ class Events:
     goal: ArrayField  # [agents] bool: reached the goal it was heading for
     arrived: ArrayField  # [agents] bool: that goal was its last
     progress_m: ArrayField  # [agents] m gained along the route; negative when backing up
-    driving_quality: Any = (
-        None  # `metrics.driving_quality.DrivingQualityEvents` where detailed metrics are on
-    )
+    driving_quality: Any = None  # `DrivingQualityEvents` where detailed metrics are on
 
 
 def route_table(xyz: ArrayField, yaw: ArrayField, limit_mps: ArrayField) -> ArrayField:
-    """`Scenario.route` [..., stations, ROUTE_WIDTH] from places [..., stations, 3], headings and speed limits
+    """`Scenario.route` [..., stations, ROUTE_WIDTH] from positions [..., stations, 3], headings and speed limits
     [..., stations]: x, y (m), cos and sin of the heading, z (m), limit (m/s).
 
-    One row per station, because a station's numbers are read together; cos and sin, because whoever reads them would
-    compute them again in every step.
+    One row per station, because a station's numbers are read together; cos and sin, because otherwise every reader
+    would compute them again in every step.
     """
     columns = [xyz[..., 0], xyz[..., 1], jnp.cos(yaw), jnp.sin(yaw), xyz[..., 2], limit_mps]
     return jnp.stack(columns, axis=-1)

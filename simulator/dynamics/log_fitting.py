@@ -35,7 +35,7 @@ def held_speeds(
 ) -> Float[Array, "*agents moments"]:
     """Speeds (m/s) now and after each of ``steps`` steps of one acceleration.
 
-    Who brakes to a standstill stays there, but who as good as stands may start in either direction.
+    A vehicle that brakes to a standstill stays there; one that is nearly standing may start in either direction.
     """
     time_s = jnp.asarray(timestep_s * np.arange(steps + 1), jnp.float32)
     later = speed[..., None] + acceleration[..., None] * time_s

@@ -1,7 +1,7 @@
-"""What PPO needs from a world, as a handful of pure functions over a batch of worlds.
+"""What PPO needs of an environment: pure functions over a batch of worlds.
 
-`train.py` knows nothing else about the simulator, so that a probe world with a known value plugs in as well as a
-town does. Every function takes `data` first: the arrays that worlds share and that never change (the road atlas).
+`update.py` uses nothing else of the simulator, so that a probe environment with a known value plugs in as well as maps
+do. Every function takes `data` first: the arrays that worlds share and that never change (the road atlas).
 """
 
 from __future__ import annotations
@@ -29,12 +29,8 @@ class Transition(NamedTuple):
 
     state: Any  # the next state of all worlds, leaves [worlds, ...]
     reward: jax.Array  # [worlds, agents] f32
-    terminated: (
-        jax.Array
-    )  # [worlds, agents] bool: crashed, left the road or arrived in this step; no bootstrap
-    valid: (
-        jax.Array
-    )  # [worlds, agents] bool: was active when the step began; other samples are left out of everything
+    terminated: jax.Array  # [worlds, agents] bool: crashed, went off-road or arrived; no bootstrap
+    valid: jax.Array  # [worlds, agents] bool: was active when the step began; other samples count nowhere
     reward_terms: dict[str, jax.Array]  # name -> [worlds, agents] f32, for logs
     events: dict[str, jax.Array]  # name -> [worlds, agents] bool or f32, for logs
 
@@ -68,9 +64,9 @@ class Environment:
 
 
 def make_environment(config: TeacherConfig) -> Environment:
-    """Towns as PPO sees them. The atlas of `config.maps` is the `data` of every function.
+    """Maps as an environment of PPO. The atlas of `config.maps` is the `data` of every function.
 
-    A world's town is drawn anew at each reset.
+    A world's map is drawn again at each reset.
     """
     simulator = config.simulator
 

@@ -1,4 +1,4 @@
-"""Which tensors of an update hold finite numbers only, so that a run that breaks can say where it broke first."""
+"""NaN and infinity checks of an update by stage, so that a failed run names the first tensor that was not finite."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 STAGES = ("observation", "reward", "policy", "advantage", "loss", "gradient", "weights")
-"""In the order in which one follows from another; a number that is not finite spreads to the right."""
+"""In order of computation: a value that is not finite propagates to later stages."""
 
 
 def all_finite(stage: str, tree: Any) -> dict[str, jax.Array]:

@@ -10,14 +10,14 @@ from simulator.reset.log_scenario import ReplayConfig
 
 @dataclass(frozen=True)
 class LogConfig:
-    """Training in recorded traffic instead of towns.
+    """Training in logged traffic instead of on maps.
 
     Attributes:
-        packs: scene packs (`gigapixel scenes ...`); empty: train in towns.
+        packs: scene packs (`gigapixel scenes ...`); empty: train on `maps`.
         split: scenes to train in: `train` leaves out those that evaluations hold out (see `simulator.logs.split`).
         num_scenes: different scenes in a batch; must divide num_worlds.
         updates_per_batch: updates driven in a batch before the next takes its place.
-        replay: who drives the recorded tracks.
+        replay: which logged tracks are driven by policy.
     """
 
     packs: tuple[str, ...] = ()

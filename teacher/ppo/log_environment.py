@@ -1,8 +1,8 @@
-"""Recorded traffic as PPO sees it: log-replay reinforcement learning ("Scaling Is All You Need", arXiv 2312.15122).
+"""Logged traffic as an environment of PPO: log-replay reinforcement learning ("Scaling Is All You Need", arXiv 2312.15122).
 
 Worlds come from a stream of scenes in batches, each driven for a few updates and then replaced. A batch is the `data`
-of the environment's functions: the atlas of its scenes, and their first states, one of which a reset puts back with new
-drivers. Vehicles are driven by policy to where their logs end, everybody else replays its log, by default.
+of the environment's functions: the atlas of its scenes, and their first states, one of which a reset restores with new
+driver traits. By default vehicles are driven by policy to where their logs end, and all other agents replay their logs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class LogData:
 
 
 def make_log_environment(config: TeacherConfig) -> Environment:
-    """Recorded scenes as PPO sees them; `data` is a `LogData`."""
+    """Logged scenes as an environment of PPO; `data` is a `LogData`."""
     town = make_environment(config)
 
     def reset(data: LogData, keys: jax.Array) -> WorldState:
@@ -53,5 +53,5 @@ def make_log_environment(config: TeacherConfig) -> Environment:
 
 
 def ended(worlds: WorldState) -> WorldState:
-    """The worlds with their episodes over, so that the next update begins new ones, in another batch."""
+    """The worlds with their episodes ended, so that the next update resets them in the next batch."""
     return worlds.replace(step=jnp.full_like(worlds.step, AFTER_EPISODE))

@@ -1,4 +1,4 @@
-"""PPO as mathematics: advantages, the advantage filter, the loss. Pure functions of arrays; `train.py` wires them.
+"""PPO as mathematics: advantages, the advantage filter, the loss. Pure functions of arrays; `learner.py` wires them.
 
 Sources: PPO (arXiv 1707.06347), generalised advantage estimation (arXiv 1506.02438), and GIGAFLOW's advantage
 filter (arXiv 2502.03349): samples whose |advantage| is below 1 % of a moving average of the batch maximum teach
@@ -23,7 +23,7 @@ TINY = 1e-8
 
 @dataclass(frozen=True)
 class PPOConfig:
-    """How experience becomes gradients.
+    """Settings of rollouts, advantages, the filter and the updates.
 
     Attributes:
         rollout_steps: simulator steps between two updates.
@@ -219,7 +219,7 @@ def normalise(
 ) -> Float[Array, "keep"]:
     """The kept advantages, centred on the mean of ALL valid samples and scaled to root mean square 1.
 
-    The mean of the kept ones would not do: a filter that keeps mostly crashes would turn the mildest crash into praise.
+    The mean of the kept ones would not do: a filter that keeps mostly crashes would give the least bad crash a positive advantage.
     """
     weight, passing = valid.astype(advantage.dtype), passes.astype(advantage.dtype)
     total, count = shards.sum((jnp.sum(advantage * weight), jnp.sum(weight)))
@@ -269,9 +269,8 @@ def ppo_loss(
         "policy": policy_loss,
         "value": value_loss,
         "entropy": entropy,
-        "approximate_kl": average(
-            ratio - 1.0 - log_ratio
-        ),  # http://joschu.net/blog/kl-approx.html, never negative
+        # Schulman's estimator k3, never negative: http://joschu.net/blog/kl-approx.html
+        "approximate_kl": average(ratio - 1.0 - log_ratio),
         "clipped_share": average((jnp.abs(ratio - 1.0) > clip_ratio).astype(jnp.float32)),
     }
     return loss, metrics

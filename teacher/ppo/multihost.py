@@ -1,7 +1,7 @@
 """Several processes, usually one per machine, that train one policy together through `jax.distributed`.
 
 All run the same program on the same configuration; the first one writes the run folder, which the others must be able
-to read when they resume. With one process everything here is free.
+to read when they resume. With one process these functions do nothing.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ def initialize(coordinator: str | None, num_processes: int | None, process_id: i
 
 
 def is_first() -> bool:
-    """Whether this process writes what the run leaves."""
+    """Whether this process writes the run folder."""
     return jax.process_index() == 0
 
 
 def any_of(flag: bool) -> bool:
-    """Whether the flag is up in any process: all get the same answer, and wait for each other."""
+    """Whether the flag is set in any process; all processes wait for each other and get the same answer."""
     if jax.process_count() == 1:
         return flag
     return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
 
 
 def barrier(place: str) -> None:
-    """Wait until all processes are here."""
+    """Wait until all processes have called this with the same name."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(place)
 
@@ -62,7 +62,7 @@ def is_key(leaf: Any) -> bool:
 
 
 def distribute(tree: Any, places: Any) -> Any:
-    """A tree that every process holds whole, as global arrays that lie as `places` (a prefix of it) says."""
+    """A tree that every process holds completely, as global arrays with the shardings `places` (a prefix of it)."""
     raw = jax.tree.map(lambda leaf: np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf), tree)
 
     def wrap(raw: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Where the worlds of a run come from: towns, which stay, or batches of recorded scenes, which take turns."""
+"""The `data` of a run's worlds: maps, the same for the whole run, or batches of logged scenes in turn."""
 
 from __future__ import annotations
 
@@ -16,22 +16,20 @@ from teacher.ppo.log_environment import LogData, make_log_environment
 class SceneSource(Protocol):
     """The `data` of an environment's functions, batch by batch."""
 
-    position: (
-        int  # of the present batch in an endless order; a source made with it begins with the same batch
-    )
+    position: int  # of the current batch in the endless order; a source opened there starts with that batch
 
     def next(self) -> Any:
-        """The next batch, which then is the present one."""
+        """The next batch, which becomes the current one."""
 
     def is_due(self, update: int) -> bool:
-        """Whether another batch takes the present one's place before this update."""
+        """Whether the current batch must be replaced before this update."""
 
     def close(self) -> None:
-        """Let go of files and threads."""
+        """Release files and threads."""
 
 
 class FixedMaps:
-    """One batch for the whole run."""
+    """The same maps for the whole run."""
 
     position = 0
 
@@ -39,15 +37,15 @@ class FixedMaps:
         self._data = data
 
     def next(self) -> Any:
-        """The same again."""
+        """The maps, always the same."""
         return self._data
 
     def is_due(self, update: int) -> bool:
-        """Never."""
+        """False: maps are never replaced."""
         return False
 
     def close(self) -> None:
-        """Nothing to do."""
+        """Maps hold no files or threads."""
 
 
 class LogScenes:
@@ -72,24 +70,24 @@ class LogScenes:
         self.position = self._after = position
 
     def next(self) -> LogData:
-        """The next batch; waits where it is not ready yet."""
+        """The next batch; waits until it is prepared."""
         batch = next(self._stream)
         self.position, self._after = self._after, batch.position
         return LogData(batch.atlas, batch.worlds)
 
     def is_due(self, update: int) -> bool:
-        """After every `updates_per_batch` updates."""
+        """True after every `updates_per_batch` updates."""
         return update > 0 and update % self._updates_per_batch == 0
 
     def close(self) -> None:
-        """End the thread that prepares batches."""
+        """Stop the thread that prepares batches."""
         self._stream.close()
 
 
 def open_source(config: TeacherConfig, position: int) -> tuple[Environment, SceneSource]:
     """The environment that a configuration asks for, and its batches from `position` on.
 
-    Raises OSError or ValueError for towns and packs that cannot be read or are too small.
+    Raises OSError or ValueError for maps and packs that cannot be read or are too small.
     """
     if config.logs.packs:
         return make_log_environment(config), LogScenes(config, position)

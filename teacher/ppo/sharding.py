@@ -1,4 +1,4 @@
-"""Training dealt over shards: groups of worlds that drive, filter and form minibatches alone and share gradients.
+"""Sharded training: groups of worlds that are driven, filtered and cut into minibatches separately and share gradients.
 
 The number of shards belongs to a run; the number of devices belongs to the machine. Every device holds the same
 number of shards, one after the other along the `worlds` axis, and random numbers are drawn per shard: the same run on
