@@ -1,4 +1,4 @@
-"""Logged traffic as an environment of PPO: log-replay reinforcement learning ("Scaling Is All You Need", arXiv 2312.15122).
+"""Logged traffic as an environment of PPO: log-replay RL ("Scaling Is All You Need", arXiv 2312.15122).
 
 Worlds come from a stream of scenes in batches, each driven for a few updates and then replaced. A batch is the `data`
 of the environment's functions: the atlas of its scenes, and their first states, one of which a reset restores with new

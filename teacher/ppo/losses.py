@@ -219,7 +219,8 @@ def normalise(
 ) -> Float[Array, "keep"]:
     """The kept advantages, centred on the mean of ALL valid samples and scaled to root mean square 1.
 
-    The mean of the kept ones would not do: a filter that keeps mostly crashes would give the least bad crash a positive advantage.
+    Not on the mean of the kept ones: a filter that keeps mostly crashes would give the least bad crash a positive
+    advantage.
     """
     weight, passing = valid.astype(advantage.dtype), passes.astype(advantage.dtype)
     total, count = shards.sum((jnp.sum(advantage * weight), jnp.sum(weight)))

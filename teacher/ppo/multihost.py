@@ -61,8 +61,8 @@ def is_key(leaf: Any) -> bool:
     return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def distribute(tree: Any, places: Any) -> Any:
-    """A tree that every process holds completely, as global arrays with the shardings `places` (a prefix of it)."""
+def distribute(tree: Any, shardings: Any) -> Any:
+    """A tree that every process holds completely, as global arrays with `shardings` (a prefix of the tree)."""
     raw = jax.tree.map(lambda leaf: np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf), tree)
 
     def wrap(raw: Any) -> Any:
@@ -70,11 +70,11 @@ def distribute(tree: Any, places: Any) -> Any:
             lambda like, value: jax.random.wrap_key_data(value) if is_key(like) else value, tree, raw
         )
 
-    return jax.jit(wrap, out_shardings=places)(raw)
+    return jax.jit(wrap, out_shardings=shardings)(raw)
 
 
-def gather(tree: Any, whole: jax.sharding.NamedSharding) -> Any:
-    """Global arrays as every process can read them: whole on its own devices. `whole` is a sharding that says so."""
+def gather(tree: Any, replicated: jax.sharding.NamedSharding) -> Any:
+    """Global arrays with the sharding `replicated`, so that every process can read all of them."""
     if jax.process_count() == 1:
         return tree
-    return jax.jit(lambda same: same, out_shardings=whole)(tree)
+    return jax.jit(lambda same: same, out_shardings=replicated)(tree)
