@@ -6,6 +6,7 @@ quads. All builders raise ValueError with the name of the argument, its value an
 
 import math
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import shapely
@@ -14,7 +15,7 @@ import torch
 from renderer.ground import GroundMesh
 from renderer.palette import GROUND_CLASSES, ClassId
 
-Points = np.ndarray | torch.Tensor | Sequence[Sequence[float | int]]  # [n, 3]
+Points: TypeAlias = np.ndarray | torch.Tensor | Sequence[Sequence[float | int]]  # [n, 3]
 
 # Largest distance of a dropped station from the edge that replaces it: a tenth of a line's width.
 PAINT_TOLERANCE_M = 0.015
