@@ -37,9 +37,7 @@ PRETRAINED_STUDENT = "pretrained"
 class AdaptationLoss:
     """Weights of the two terms. The paper does not state its value of lambda, here `feature_weight`."""
 
-    feature_weight: float = (
-        1.0  # of the squared token difference, averaged over features and unmasked cameras
-    )
+    feature_weight: float = 1.0  # of the mean squared token difference over features and unmasked cameras
     trajectory_weight: float = 1.0  # of the L1 trajectory difference
     yaw_weight_m: float = 3.0  # metres that are equivalent to one radian of heading
 

@@ -83,7 +83,7 @@ def plot_renderer_curve(result: dict[str, Any]) -> Figure:
 
 
 def read_choices(arguments: argparse.Namespace) -> dict[str, list[Any]]:
-    """Values per option. Raises ValueError that names a bad picture size or number."""
+    """Values per option. Raises ValueError that names a bad image size or number."""
     choices: dict[str, list[Any]] = {"size": arguments.sizes.split(",")}
     for size in choices["size"]:
         parse_size(size)

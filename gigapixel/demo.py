@@ -278,7 +278,7 @@ def collect_surrogate_pairs(data: Any, count: int, seed: int) -> tuple[list[Pair
 def draw_report_pictures(
     config: DemoConfig, output: Path, world: PixelWorld, policy: StudentPolicy, pairs: list[Pair], seed: int
 ) -> None:
-    """Draw all pictures of the report into its folder."""
+    """Draw all images of the report into its folder."""
     from adaptation.pairs.pair_grid import pair_grid
     from gigapixel.pictures.filmstrip import comparison_filmstrip
     from gigapixel.pictures.render_command import main as render_main

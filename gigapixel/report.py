@@ -56,7 +56,7 @@ img { max-width: 100%; border-radius: 8px; } .faint { color: #6b7684; }
 
 
 def write_report(output: Path, summary: Mapping[str, Any]) -> Path:
-    """Write ``output``/report.html from the content of summary.json and the pictures there; returns its path."""
+    """Write ``output``/report.html from the content of summary.json and the images there; returns its path."""
     parts = [
         "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Gigapixel demo</title>",
         f"<style>{PAGE_STYLE}</style></head><body>",

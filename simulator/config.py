@@ -65,8 +65,9 @@ class SimulatorConfig:
         inactive_reset_share: Training resets a world when this share of its agents no longer drives.
         idm_share: Share of agents that follow their route by the intelligent driver model.
         idm: The settings of that model.
-        blind_share: Share of agents that do not see others; not learnt from, not counted (GIGAFLOW: 0.05).
-        braker_share: Share of agents that brake hard for no reason; not learnt from, not counted (GIGAFLOW: 0.10).
+        blind_share: Share of agents that do not observe others; excluded from training and metrics (GIGAFLOW: 0.05).
+        braker_share: Share of agents that brake hard without reason; excluded from training and metrics (GIGAFLOW:
+            0.10).
         parked_share: Share of agents that are cars and trucks parked at the right edge of the road.
         crashed_share: Share of agents that stand on a lane at any angle, as after a crash.
     """
@@ -156,4 +157,4 @@ class SimulatorConfig:
 ROUTE_SPACING_M = 2.0
 """Distance between two stations of a route."""
 CONTROLLER_SHARES = ("idm_share", "parked_share", "crashed_share", "blind_share", "braker_share")
-"""Settings: shares of agents that are driven otherwise than by a healthy policy."""
+"""Settings: shares of agents with another controller than a policy, or with a fault."""

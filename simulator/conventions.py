@@ -23,7 +23,7 @@ WHEELBASE_RATIO = 0.6
 STANDSTILL_MPS = 0.1
 """An agent slower than this stands still (CARLA's leaderboard)."""
 
-# What a stop line asks for: nothing, a light's three colours, a full stop (stop sign), right of way (yield sign).
+# Required signal at a stop line: none, a light's three colours, a full stop (stop sign), yielding (yield sign).
 OFF, GREEN, YELLOW, RED, STOP, YIELD = range(6)
 NUM_LINE_STATES = 6
 

@@ -1,4 +1,4 @@
-"""The batch edge: one world becomes many (``vmap``), and one step becomes an episode (`rollout`, the only ``scan``)."""
+"""Batches and episodes: ``vmap`` of resets and steps over worlds, and `rollout`, the one loop of steps over time."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -24,9 +24,9 @@ class Step(NamedTuple):
     """One step of a `rollout`, as its recorder sees it."""
 
     state: Any  # before the step
-    action: Any  # what the policy gave
+    action: Any  # of the policy
     next_state: Any
-    outcome: Any  # what the step gave besides the next state: `Events` of worlds
+    outcome: Any  # result of the step besides the next state: `Events` of worlds
 
 
 def reset_worlds(
@@ -95,7 +95,7 @@ def rollout(
     inputs: Any,
     record: Callable[[Step], Any] | None = None,
 ) -> tuple[Any, Any]:
-    """Acts and steps once for every entry of ``inputs``; the only loop over time.
+    """Acts and steps once for every entry of ``inputs``; all rollouts of worlds go through this loop.
 
     ``policy_fn(state, input)`` gives the action from the state and that step's entry of ``inputs`` (a pytree whose
     leaves have a leading [steps] axis: PRNG keys, logged poses, ...), ``step_fn(state, action)`` the next state and an

@@ -1,4 +1,4 @@
-"""The two nouns a simulation is made of: what an episode fixes, and what a step changes.
+"""`Scenario`, which is fixed for an episode, and `WorldState`, which changes in every step.
 
 Both describe ONE world. Batches get a leading ``worlds`` axis from ``vmap`` in ``simulator.rollout``.
 """

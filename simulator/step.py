@@ -1,4 +1,4 @@
-"""One step of one world: move, follow the route, and notice what went wrong."""
+"""One step of one world: motion, progress on the route, collisions, off-road events and stop-line infractions."""
 
 from typing import Any
 

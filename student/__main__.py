@@ -34,9 +34,9 @@ class StudentCLI(LightningCLI):
     """Adds a run folder with exact resume, and an output file for every sub-command."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """`--run`, `--resume`, `--checkpoint_every`, `--output`; the picture size is said once, under data.world."""
+        """`--run`, `--resume`, `--checkpoint_every`, `--output`; the image size is given once, in data.world."""
         parser.add_argument("--run", type=str, default="runs/student/unnamed", help="run folder")
-        parser.add_argument("--resume", action="store_true", help="fit: go on exactly where the run stopped")
+        parser.add_argument("--resume", action="store_true", help="fit: continue where the run stopped")
         parser.add_argument(
             "--checkpoint_every",
             type=int,
@@ -54,7 +54,7 @@ class StudentCLI(LightningCLI):
         parser.link_arguments("data.world.width_px", "model.policy.width_px")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse what `main` was given; Lightning would warn that a program and not a shell calls."""
+        """Parse the arguments of `main`, without Lightning's warning that they do not come from a shell."""
         self.config = parser.parse_args(args)
 
     @property
@@ -64,7 +64,7 @@ class StudentCLI(LightningCLI):
 
     @property
     def run_folder(self) -> Path:
-        """Where the run lives."""
+        """The run folder."""
         return Path(self.chosen.run)
 
     def before_instantiate_classes(self) -> None:
@@ -95,7 +95,7 @@ class StudentCLI(LightningCLI):
         return self._instantiate_trainer(settings, [RunMetadata(), checkpoints])
 
     def after_fit(self) -> None:
-        """Leave the policy as one small file."""
+        """Write the policy file: weights and architecture, without the training state."""
         save_policy(self.model.policy, self.chosen.output or self.run_folder / "policy.pt")
 
     def after_validate(self) -> None:
@@ -108,7 +108,7 @@ class StudentCLI(LightningCLI):
         self._report(self.model.test_results)
 
     def after_predict(self) -> None:
-        """Write the plans and the teacher's."""
+        """Write the student's plans and the teacher's labels."""
         predictions = self.trainer.predict_loop.predictions
         write_predictions(self.chosen.output or self.run_folder / "predictions.h5", predictions)
 
@@ -120,7 +120,7 @@ class StudentCLI(LightningCLI):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; returns its exit code."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # advertisements
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # product tips
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of a torch function
     StudentCLI(
         StudentModule,

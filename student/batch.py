@@ -24,7 +24,7 @@ class Label(TensorBatch):
     """`teacher.label.Label` of a batch of agents as torch tensors, field by field."""
 
     trajectory: Trajectory  # poses [batch, 8, 3]
-    valid: Bool[Tensor, " batch"]  # False: the trajectory means nothing, the sample must not be learnt
+    valid: Bool[Tensor, " batch"]  # False: the trajectory is undefined, the sample is excluded from the loss
     action: Int[Tensor, " batch"]  # teacher's action in 0..11 in the labelled state
 
 

@@ -1,6 +1,6 @@
 """`PixelWorld`: batched simulator worlds with camera observations, labels of the teacher, and control by plans.
 
-Besides `student/bridge` this is the only file of the room that imports the simulator and the teacher.
+The only file of the package that imports the teacher and, besides `student/bridge`, the simulator's worlds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `gigapixel bench student` measures: a student that drives from rendered pictures in closed loop."""
+"""What `gigapixel bench student` measures: a student that drives from rendered images in closed loop."""
 
 from __future__ import annotations
 

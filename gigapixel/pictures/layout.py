@@ -1,4 +1,4 @@
-"""The overview of `gigapixel render`: all cameras of an agent and the view from above; and the colours of pictures."""
+"""The overview of `gigapixel render`: all cameras of an agent and the view from above; and the colours of images."""
 
 from __future__ import annotations
 

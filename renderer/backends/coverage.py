@@ -1,10 +1,11 @@
 """Anti-aliased decals (lane paint and traffic lights): exact area coverage of every pixel.
 
-A painted line is 12 cm wide; sixty metres ahead that is a sixth of a pixel, and sampling at pixel centres would draw a
-row of dots. So every pixel holds, for each layer of `palette.LAYER_MATERIALS`, the share of its square that triangles
-of this layer cover. The shares are exact areas; those of one layer are added (pieces of a line share edges and do not
-overlap) and clamped to 1. A triangle counts in a pixel if its plane, extended to the pixel's centre, passes the depth
-test against the surface there. Our own choice; areas are integrals along edges, as in font rasterisers.
+A painted line is 12 cm wide; sixty metres ahead that is a seventh of a pixel in an image of 96 x 54, and sampling at
+pixel centres would draw a row of dots. So every pixel holds, for each layer of `palette.LAYER_MATERIALS`, the share of
+its square that triangles of this layer cover. The shares are exact areas; those of one layer are added (pieces of a
+line share edges and do not overlap) and clamped to 1. A triangle counts in a pixel if its plane, extended to the
+pixel's centre, passes the depth test against the surface there. Our own choice; areas are integrals along edges, as in
+font rasterisers.
 """
 
 from dataclasses import dataclass

@@ -205,5 +205,5 @@ def _intersect(
     a = pixels @ (torch.linalg.cross(second, third) / volume).T
     b = pixels @ (torch.linalg.cross(third, first) / volume).T
     c = pixels @ (torch.linalg.cross(first, second) / volume).T
-    inside = (a >= 0) & (b >= 0) & (c >= 0)  # false for a triangle triangles edge-on, whose volume is 0
+    inside = (a >= 0) & (b >= 0) & (c >= 0)  # false for triangles seen edge-on, whose volume is 0
     return torch.where(inside, a + b + c, 0.0)

@@ -26,9 +26,7 @@ class LanePosition:
     along_m: ArrayField  # m, arc length from the start of the lane, in [0, its length]
     offset_m: ArrayField  # m, lateral offset from the centreline, positive to the left
     yaw: ArrayField  # rad, travel direction of the lane there
-    distance_m: (
-        ArrayField  # m to the centreline in the plane; exceeds |offset_m| before its start and past its end
-    )
+    distance_m: ArrayField  # m to the centreline in the plane; above |offset_m| beyond the lane's ends
 
 
 def nearest_lane(atlas: RoadAtlas, map_id: Int[Array, ""], xyz: Float[Array, " 3"]) -> LanePosition:

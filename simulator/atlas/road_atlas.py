@@ -39,14 +39,10 @@ class RoadAtlas:
     lane_left: ArrayField  # [lanes] i32, neighbour going the same way
     lane_right: ArrayField  # [lanes] i32
     lane_junction: ArrayField  # [lanes] i32, global junction, -1 outside
-    lane_cumulative_length_m: (
-        ArrayField  # [lanes] f32, total length of the atlas up to and including this lane
-    )
+    lane_cumulative_length_m: ArrayField  # [lanes] f32, total length up to and including this lane
     point_xyz: ArrayField  # [points, 3] f32 m
     point_yaw: ArrayField  # [points] f32 rad
-    point_row: (
-        ArrayField  # [points, ROUTE_WIDTH] f32, row of a route along this lane; see `state.route_table`
-    )
+    point_row: ArrayField  # [points, ROUTE_WIDTH] f32, a route along this lane; see `state.route_table`
     point_lane: ArrayField  # [points] i32
     # Lane points about 6 m apart, for queries and observations.
     sample_pose: ArrayField  # [samples, 5] f32: x, y m, cos and sin of the travel direction, z m
@@ -56,9 +52,7 @@ class RoadAtlas:
     # Stop lines and their junctions.
     stop_xyz: ArrayField  # [stops, 2, 3] f32 m, left end, right end
     stop_yaw: ArrayField  # [stops] f32 rad, travel direction of the lanes it crosses
-    stop_line: (
-        ArrayField  # [stops, 5] f32: middle x, y m, cos and sin of that direction, half width m (>= 0.1)
-    )
+    stop_line: ArrayField  # [stops, 5] f32: middle x, y m, cos, sin of stop_yaw, half width m (>= 0.1)
     stop_kind: ArrayField  # [stops] i32, StopKind
     stop_junction: ArrayField  # [stops] i32, global lit junction, -1 for signs
     stop_group: ArrayField  # [stops] i32, phase group inside the junction
@@ -70,9 +64,7 @@ class RoadAtlas:
     # Where each map begins.
     map_lane_start: ArrayField  # [maps] i32
     map_lane_count: ArrayField  # [maps] i32
-    map_length_before_m: (
-        ArrayField  # [maps] f32, total lane length of earlier maps (matches lane_cumulative_length_m)
-    )
+    map_length_before_m: ArrayField  # [maps] f32, lane length of earlier maps, as lane_cumulative_length_m
     map_length_m: ArrayField  # [maps] f32, total lane length of this map
     map_stop_start: ArrayField  # [maps] i32
     map_stop_count: ArrayField  # [maps] i32
@@ -84,9 +76,7 @@ class RoadAtlas:
     cell_row: ArrayField  # [cells] i32, row of the tables below
     level_split_m: ArrayField  # [rows] f32, height between two levels of road; +inf where there is one
     tile: ArrayField  # [rows, 2] i32, tile of the lower and of the upper level
-    drivable_distance_m: (
-        ArrayField  # [tiles, 11, 11] f32, signed distance to the drivable edge, + inside, clipped to +-8
-    )
+    drivable_distance_m: ArrayField  # [tiles, 11, 11] f32, to the drivable edge, + inside, clipped to +-8
     lane_candidates: ArrayField  # [rows, 100] i32, lane samples, nearest to the cell first
     edge_candidates: ArrayField  # [rows, 100] i32, edge segments
     stop_candidates: ArrayField  # [rows, 8] i32, stop lines

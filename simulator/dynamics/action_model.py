@@ -14,7 +14,7 @@ from simulator.dynamics.trajectory_actions import TrajectoryActions
 
 @runtime_checkable
 class StepModel(Protocol):
-    """What `simulator.step.step` asks of a model.
+    """What `simulator.step.step` requires of a model.
 
     Models are hashable, so that `jit` can hold them static, and their methods are pure: they keep any leading axes
     [...] of motions, actions and vehicles. An action is an array or a pytree of arrays.
@@ -31,7 +31,7 @@ class StepModel(Protocol):
 class ActionModel(StepModel, Protocol):
     """How an action moves a vehicle, and which action explains how a vehicle moved.
 
-    ``num_actions`` is how many actions there are, or None where they are continuous; discrete actions are int32
+    ``num_actions`` is the number of actions, or None where they are continuous; discrete actions are int32
     indices [...]. ``horizon_s`` is how far ahead `toward` looks.
     """
 

@@ -1,4 +1,4 @@
-"""The 12 jerk actions as an action model: GIGAFLOW's, whose forward step is `dynamics.advance`."""
+"""The 12 jerk actions as an action model: GIGAFLOW's, whose forward step is `bicycle.advance_by_jerks`."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from simulator.dynamics.bicycle import ACTIONS, Motion, Vehicle, advance_by_jerk
 from simulator.dynamics.log_window import Ahead
 
 _CALM_FIRST = np.argsort(np.abs(ACTIONS).sum(axis=1), kind="stable").astype(np.int32)
-"""Actions from the least jerk to the most: of several that do the same, the calmest is found first."""
+"""Actions in order of increasing jerk: of several with the same effect, the one with the least jerk is found first."""
 
 _ROUNDING_MPS2 = 1e-3
 
 
 def _settled(motion: Motion) -> Motion:
-    """The motion with accelerations that are nothing but rounding set to 0.
+    """The motion with accelerations that are only rounding errors set to 0.
 
-    From -1e-7 m/s2 a jerk to the left leads to 0, by the snap, and only the next one further. A look one jerk ahead
-    would see no difference between that and no jerk, and never steer left again.
+    From -1e-7 m/s2 a jerk to the left is snapped to 0, and only the next one leads further. A search one jerk ahead
+    would find no difference between that and no jerk, and never steer left again.
     """
     acceleration, lateral = motion.acceleration, motion.lateral_acceleration
     return motion.replace(
@@ -36,8 +36,7 @@ def _settled(motion: Motion) -> Motion:
 
 @dataclass(frozen=True)
 class JerkActions:
-    """The 12 actions of `dynamics.ACTIONS`; `simulator.dynamics.action_model.ActionModel` says what the methods
-    promise.
+    """The 12 actions of `bicycle.ACTIONS`; `simulator.dynamics.action_model.ActionModel` documents the methods.
 
     Attributes:
         horizon_s: How far ahead `toward` compares prediction and log.
@@ -51,17 +50,17 @@ class JerkActions:
     def forward(
         self, motion: Motion, action: Int[Array, "*agents"], vehicle: Vehicle, timestep_s: float
     ) -> Motion:
-        """One step of `dynamics.advance` under the jerks of an action index [...]."""
+        """One step of `bicycle.advance_by_jerks` under the jerks of an action index [...]."""
         return advance_by_jerks(motion, jerks_of(action), vehicle, timestep_s)
 
     def inverse(
         self, before: Motion, after: Motion, vehicle: Vehicle, timestep_s: float
     ) -> Int[Array, "*agents"]:
-        """The action [...] whose step comes nearest to ``after``; among equals the one with the least jerk.
+        """The action [...] whose step ends nearest to ``after``; among equally near ones the one with the least jerk.
 
-        Near means near in all that a step changes. Jerk shows first in the accelerations, by a whole
-        ``jerk * timestep_s``, and last in the position, by its cube: so a motion taken from a log is explained only
-        as well as its accelerations are known, and `toward` is the better question to ask of one.
+        The distance includes everything that a step changes. A jerk changes the accelerations to first order in
+        ``timestep_s`` and the position to third order. The result for a motion taken from a log is therefore only as
+        accurate as its accelerations; use `toward` for logs.
         """
         found = self._try_all(before, vehicle, timestep_s)
         wanted = jax.tree.map(lambda field: field[..., None], after)
@@ -76,7 +75,7 @@ class JerkActions:
     def toward(
         self, motion: Motion, ahead: Ahead, vehicle: Vehicle, timestep_s: float
     ) -> Int[Array, "*agents"]:
-        """The action [...] that leads nearest to the log's next poses when no jerk follows it."""
+        """The action [...] that leads nearest to the log's next poses if it is followed by steps without jerk."""
         first = self._try_all(_settled(motion), vehicle, timestep_s)
         each = jax.tree.map(lambda field: field[..., None], vehicle)
 
@@ -101,4 +100,4 @@ class JerkActions:
 
 
 JERK_ACTIONS = JerkActions()
-"""What `simulator.step.step` takes unless told otherwise."""
+"""The default action model of `simulator.step.step`."""

@@ -1,9 +1,9 @@
-"""Which acceleration and which steering rate lead nearest to a log's next poses.
+"""Fits an acceleration and a steering rate to the next poses of a log.
 
-Dividing the difference of two logged poses by the step gives noise: 5 cm of it at 10 Hz is 10 m/s2. So a control is
-judged by where it leads over the next moments when it is held: a fit of one number to many poses, and in closed
-loop a stable controller. Speed and steering are nearly separate questions: the distance along the log decides the
-acceleration, and then the whole pose decides the steering rate. Our own choice throughout.
+Differences of successive logged poses are dominated by noise: 5 cm at 10 Hz is 10 m/s2. So a control is evaluated by
+the path that results if it is held for the whole window: a fit of one number to many poses, and a stable controller in
+closed loop. Speed and steering are nearly independent: the acceleration is fitted to the distance along the log, and
+then the steering rate to the complete poses. Our own choice throughout.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ RAMP_S = 0.3
 would always be too much, and held for one step only, the steering would never lead the curve."""
 ACCELERATION_EFFORT = 1e-4
 RATE_EFFORT = 1e-3
-"""m2 per (m/s2)2 and per (rad/s)2: what decides where the poses do not, as for a standing vehicle's wheels."""
+"""m2 per (m/s2)2 and per (rad/s)2: regularisation where the poses determine nothing, such as the steering at rest."""
 
 _CREEP_MPS = 0.25
-"""Slower than this a vehicle stands, or is about to."""
+"""Below this speed a vehicle is treated as stationary."""
 
 
 def held_speeds(
@@ -51,7 +51,7 @@ def along_cost(
     vehicle: Vehicle,
     timestep_s: float,
 ) -> Float[Array, "*agents tries"]:
-    """What holding each acceleration costs: the squared distances (m2) by which it leads or lags along the log."""
+    """Cost of holding each acceleration: the mean squared distance (m2) by which it leads or lags along the log."""
     tries = jnp.broadcast_to(accelerations, (*motion.speed.shape, *accelerations.shape))
     now = jnp.broadcast_to(motion.speed[..., None], tries.shape)
     top = jnp.broadcast_to(MAX_SPEED * vehicle.speed_gain[..., None], tries.shape)
@@ -68,7 +68,7 @@ def _distance_along(motion: Motion, ahead: Ahead, vehicle: Vehicle) -> Array:
     x, y = ahead.x - half * jnp.cos(ahead.yaw), ahead.y - half * jnp.sin(ahead.yaw)
     dx = jnp.diff(x, axis=-1, prepend=now[..., :1])
     dy = jnp.diff(y, axis=-1, prepend=now[..., 1:2])
-    # The last move into a pose points along its heading; the first starts where we are, aside of the log or not.
+    # A displacement ends along the heading of its pose; the first starts at the vehicle, on the log or beside it.
     return jnp.cumsum(dx * jnp.cos(ahead.yaw) + dy * jnp.sin(ahead.yaw), axis=-1)
 
 
@@ -80,7 +80,7 @@ def across_cost(
     vehicle: Vehicle,
     timestep_s: float,
 ) -> Float[Array, "*agents tries"]:
-    """What each steering rate costs, with an acceleration held: the squared distances (m2) from the log's poses."""
+    """Cost of each steering rate, with an acceleration held: the mean squared distance (m2) from the log's poses."""
     top = MAX_SPEED * vehicle.speed_gain
     speeds = held_speeds(motion.speed, acceleration, top, ahead.x.shape[-1], timestep_s)
     x, y, yaw = _steered_path(motion, speeds, rates, vehicle, timestep_s)
@@ -108,7 +108,7 @@ def _steered_path(
 
 
 def vertex(tries: Float[Array, " tries"], cost: Float[Array, "*agents tries"]) -> Float[Array, "*agents"]:
-    """Where a cost known at evenly spaced tries is least, between them: the parabola through the best three."""
+    """The minimum of a cost known at evenly spaced tries, by the parabola through the best three."""
     middle = jnp.clip(jnp.argmin(cost, axis=-1), 1, len(tries) - 2)
     left, centre, right = (
         jnp.take_along_axis(cost, (middle + shift)[..., None], axis=-1)[..., 0] for shift in (-1, 0, 1)

@@ -1,4 +1,4 @@
-"""Logged tracks as actions: what a driver in the simulator would have had to do to drive like the log."""
+"""Logged tracks as actions: the actions with which a simulated vehicle follows its log."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from simulator.dynamics.trajectory_actions import TrajectoryAction
 class TrackActions:
     """One logged vehicle as actions, and where they lead when they are driven."""
 
-    action: Any  # leaves [time - 1, ...], of the model; means nothing where not ``acts``
+    action: Any  # leaves [time - 1, ...], of the model; undefined where not ``acts``
     acts: ArrayField  # [time - 1] bool: the log is valid before and after this step
-    motion: Motion  # [time] simulated, before each action; means nothing where the log is not valid
+    motion: Motion  # [time] simulated, before each action; undefined where the log is not valid
 
     @property
     def pose(self) -> Float[Array, "*agents time 3"]:
@@ -49,7 +49,7 @@ def actions_of_track(
     if positions.shape[0] < 2:
         raise ValueError(f"a logged track has {positions.shape[0]} steps and must have at least 2")
     vehicle = logged_vehicle(size)
-    origin = positions[jnp.argmax(valid), :2]  # near 0 float32 has its millimetres
+    origin = positions[jnp.argmax(valid), :2]  # float32 resolves millimetres only near 0
     track = LoggedTrack(positions[:, 0] - origin[0], positions[:, 1] - origin[1], yaws, speeds, valid)
     ahead = windows(track, max(1, round(model.horizon_s / timestep_s)), timestep_s)
     log = logged_motion(track, ahead, vehicle, timestep_s)

@@ -1,7 +1,7 @@
-"""What a log says about a vehicle's next moments: the poses that an action is chosen to come near to.
+"""Windows of logged tracks: the next poses of a vehicle, which an action is chosen to approach.
 
-A logged track has gaps and an end. Behind either, a window goes on straight at the last known speed: a prior that
-holds for the fraction of a second that actions look ahead, and keeps every window equally long.
+A logged track has gaps and an end. Beyond either, a window continues straight at the last known speed: a prior that is
+accurate for the fraction of a second that actions look ahead, and that gives all windows the same length.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from simulator.dynamics.bicycle import MAX_STEERING, Motion, Vehicle, rear_pose
 _HEADING_M = 1.5
 """A radian of heading weighs as much as this many metres: about the distance from the rear axle to the box centre."""
 _LEAST_ARC_M = 1.0
-"""Over a shorter path a logged change of heading is noise and says nothing about the steering angle."""
+"""Over a shorter path a logged change of heading is noise, and no steering angle is derived from it."""
 
 
 @struct.dataclass
 class LoggedTrack:
-    """One logged vehicle. All fields [time]; where not ``valid`` the other fields mean nothing."""
+    """One logged vehicle. All fields [time]; where not ``valid`` the other fields are undefined."""
 
     x: ArrayField  # m, world, box centre
     y: ArrayField  # m, world, box centre
@@ -51,7 +51,7 @@ class Ahead:
 
 
 def windows(track: LoggedTrack, steps: int, timestep_s: float) -> Ahead:
-    """The poses 1 .. ``steps`` steps after each moment of a log, fields [time, steps]."""
+    """The poses 1 .. ``steps`` steps after each step of a log, fields [time, steps]."""
     time = track.valid.shape[0]
     index = jnp.arange(time)[:, None] + jnp.arange(1, steps + 1)[None, :]
     known = track.valid[:, None] & track.valid[jnp.minimum(index, time - 1)] & (index < time)
@@ -67,10 +67,10 @@ def windows(track: LoggedTrack, steps: int, timestep_s: float) -> Ahead:
 
 
 def logged_motion(track: LoggedTrack, ahead: Ahead, vehicle: Vehicle, timestep_s: float) -> Motion:
-    """The motion [time] that a log is in at each moment, with the steering and accelerations of its next moments.
+    """The motion [time] of a log at each step, with steering and accelerations estimated from its window.
 
-    Poses and speeds are the log's. A log does not know its steering angle: it is that of the arc which joins the
-    rear axle now to the rear axle at the end of the window, or 0 where that arc is too short to tell.
+    Poses and speeds are the log's. Logs do not contain the steering angle: it is that of the arc which joins the
+    rear axle now to the rear axle at the end of the window, or 0 where that arc is shorter than a metre.
     """
     zero = jnp.zeros_like(track.x)
     motion = Motion(track.x, track.y, track.yaw, track.speed, zero, zero, zero)
@@ -92,8 +92,8 @@ def joining_arc(
 ) -> tuple[Float[Array, "*poses"], Float[Array, "*poses"]]:
     """Signed length (m) and turn (rad) of the arc between two rear-axle poses.
 
-    The turn is that of the headings and the length that of the chord along the mean heading; what lies across it
-    no rolling axle can do, and is dropped.
+    The turn is that of the headings and the length that of the chord along the mean heading; displacement across it
+    is impossible for a rolling axle and is ignored.
     """
     turn = wrap_angle(after[..., 2] - before[..., 2])
     middle = before[..., 2] + 0.5 * turn

@@ -46,12 +46,12 @@ Q_LATERAL, Q_HEADING, Q_STEERING, R_STEERING_RATE = 1.0, 10.0, 0.0, 1.0
 JERK_PENALTY, CURVATURE_RATE_PENALTY, INITIAL_CURVATURE_PENALTY = 1e-4, 1e-2, 1e-10
 STOP_SPEED_MPS, STOP_GAIN = 0.2, 0.5
 _PIVOT_FLOOR = 1e-5
-"""Least pivot of the curvature's normal equations (ours: float32 has no more to say about plans below 1 cm/s)."""
+"""Least pivot of the curvature's normal equations (ours: below 1 cm/s float32 does not resolve it)."""
 
 
 @struct.dataclass
 class Profile:
-    """A trajectory sampled every STEP_S from the moment it was made."""
+    """A trajectory sampled every STEP_S from its start."""
 
     pose: ArrayField  # [..., intervals + 1, 3] x, y m, yaw rad (not wrapped), rear axle, in the frame of its start
     speed: ArrayField  # [..., intervals] m/s

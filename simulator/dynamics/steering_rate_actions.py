@@ -154,7 +154,7 @@ class SteeringRateActions:
 class ContinuousSteeringRate:
     """The same bicycle with any acceleration and steering rate within limits; an action is the pair [..., 2].
 
-    Its limits are wider than those of the discrete accelerations: it is there to follow logs, and people brake hard.
+    Its limits are wider than those of the discrete accelerations: it is meant for logs, in which drivers brake hard.
 
     Attributes:
         min_acceleration_mps2, max_acceleration_mps2, max_rate_radps: Limits of the actions.

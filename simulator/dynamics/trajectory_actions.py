@@ -70,7 +70,7 @@ class TrajectoryActions:
         """The trajectory that continues a transition with its acceleration and its steering angle held.
 
         A vehicle that brakes comes to rest and stays. `forward` of it does not repeat the transition exactly: the
-        tracker does a share of what is asked.
+        tracker corrects only a share of an error in each step.
         """
         pose = before.replace(steering=after.steering)
         acceleration = (after.speed - before.speed) / timestep_s
@@ -89,7 +89,7 @@ class TrajectoryActions:
         return new_trajectory(jnp.stack(poses, axis=-2), rear_pose(before, vehicle))
 
     def toward(self, motion: Motion, ahead: Ahead, vehicle: Vehicle, timestep_s: float) -> TrajectoryAction:
-        """The trajectory that a logged track is: its own next poses, seen from ``motion``."""
+        """The next poses of a logged track as a trajectory, relative to ``motion``."""
         every = round(POSE_SPACING_S / timestep_s)
         poses = Motion(
             *(field[..., every - 1 :: every] for field in (ahead.x, ahead.y, ahead.yaw)), *[jnp.zeros(())] * 4
@@ -98,7 +98,7 @@ class TrajectoryActions:
         return new_trajectory(rear_pose(poses, wide), rear_pose(motion, vehicle))
 
     def hardest_braking(self, action: TrajectoryAction) -> TrajectoryAction:
-        """Trajectories that stand where they start."""
+        """Trajectories that stay at their start."""
         return action.replace(poses=jnp.zeros_like(action.poses))
 
 

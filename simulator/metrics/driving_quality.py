@@ -49,9 +49,8 @@ class DrivingQualityEvents:
     """Driving-quality events of each agent in one step."""
 
     at_fault: ArrayField  # [agents] bool: collided and is at fault
-    failed_to_yield: (
-        ArrayField  # [agents] bool: collided moving within 3 s of crossing a yield line, not hit from behind
-    )
+    # Collided while moving, not hit from behind, within YIELD_S after crossing a yield line.
+    failed_to_yield: ArrayField  # [agents] bool
     wrong_way: ArrayField  # [agents] bool: drove 2 m or more against the lanes within the last second
     ttc_violation: ArrayField  # [agents] bool: time to collision below 1 s
     uncomfortable: ArrayField  # [agents] bool: exceeded a comfort limit

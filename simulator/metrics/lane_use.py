@@ -31,9 +31,7 @@ class LaneUse:
     """Relation of one world's agents to the lanes."""
 
     against_traffic: ArrayField  # [agents] bool: a lane contains it, and every lane that does is opposite
-    outside_lane: (
-        ArrayField  # [agents] bool: no lane in its direction contains both its flanks beside its centre
-    )
+    outside_lane: ArrayField  # [agents] bool: no lane in its direction contains both its flanks
     in_junction: ArrayField  # [agents] bool: a lane of a junction contains it
 
 

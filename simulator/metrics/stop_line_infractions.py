@@ -42,9 +42,7 @@ class StopLineEvents:
     red_light: ArrayField  # [agents] bool: ran a red light
     stop_sign: ArrayField  # [agents] bool: ran a stop sign
     yield_line: ArrayField  # [agents] bool: crossed a yield line, which need not be an infraction
-    has_stopped_at_sign: (
-        ArrayField  # [agents] bool, for the next step: made a full stop before the sign just ahead
-    )
+    has_stopped_at_sign: ArrayField  # [agents] bool, for the next step: full stop before the sign ahead
 
 
 def front_centre(state: WorldState) -> Float[Array, "agents 2"]:

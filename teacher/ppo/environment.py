@@ -30,7 +30,7 @@ class Transition(NamedTuple):
     state: Any  # the next state of all worlds, leaves [worlds, ...]
     reward: jax.Array  # [worlds, agents] f32
     terminated: jax.Array  # [worlds, agents] bool: crashed, went off-road or arrived; no bootstrap
-    valid: jax.Array  # [worlds, agents] bool: was active when the step began; other samples count nowhere
+    valid: jax.Array  # [worlds, agents] bool: was active when the step began; other samples are ignored
     reward_terms: dict[str, jax.Array]  # name -> [worlds, agents] f32, for logs
     events: dict[str, jax.Array]  # name -> [worlds, agents] bool or f32, for logs
 
@@ -75,7 +75,7 @@ def make_environment(config: TeacherConfig) -> Environment:
             following, events = step(state, action, atlas, simulator)
             total, terms = reward(state, events, following, simulator, config.reward)
             crashed = events.collision | events.offroad
-            learns = state.active & state.spawned  # agents with noise drive, but are no example
+            learns = state.active & state.spawned  # faulty agents drive, but are not trained on
             named = {
                 name: getattr(events, name)
                 for name in ("collision", "offroad", "red_light", "stop_sign", "goal", "arrived")
@@ -108,7 +108,7 @@ def split_worlds(state: WorldState) -> tuple[Scenario, dict[str, Any]]:
 
 
 def finished_metrics(state: WorldState) -> dict[str, jax.Array]:
-    """What became of each agent, [worlds, agents] f32: the figures of `simulator.metrics` and the metres driven;
-    NaN in slots where no agent was placed."""
+    """Metrics of each agent in finished episodes, [worlds, agents] f32: those of `simulator.metrics` and the metres
+    driven; NaN in slots where no agent was placed."""
     driven = jnp.where(state.spawned, state.distance_m, jnp.nan)
     return {name: metric.or_nan() for name, metric in agent_metrics(state).items()} | {"distance_m": driven}

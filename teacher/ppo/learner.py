@@ -29,10 +29,10 @@ from teacher.ppo.sharding import Shards
 
 
 class Experience(NamedTuple):
-    """A rollout and what it was worth."""
+    """A rollout with advantages and value targets."""
 
     trajectories: Trajectories
-    fixed: Any  # what does not change in the worlds, where observations are computed again; else None
+    fixed: Any  # the constant part of the worlds, where observations are recomputed; else None
     advantage: Any  # [steps, worlds, agents] f32
     target: Any  # [steps, worlds, agents] f32, of the value
 

@@ -1,4 +1,4 @@
-"""What training in recorded traffic is made of; `logged_environment.py` says what it does."""
+"""Configuration of training in logged traffic; see `log_environment.py`."""
 
 from __future__ import annotations
 

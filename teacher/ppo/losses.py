@@ -42,10 +42,10 @@ class PPOConfig:
         max_grad_norm: global norm to which a gradient is shortened.
         recompute_observations: keep what moved in the worlds instead of every observation, and compute the observations
             of the samples that pass the filter again (GIGAFLOW): saves memory, costs time.
-        actor_refresh: updates between two moments at which the acting policy takes over the learner's weights; 1 acts
-            with the newest. Above 1 imitates the asynchronous actors of log-replay RL (arXiv 2312.15122, 3.4.3).
-        v_trace: correct advantages and targets for what the learner would do by now (arXiv 1802.01561); another look at
-            the whole rollout with the present network.
+        actor_refresh: updates between two copies of the learner's weights to the acting policy; with 1 it always has
+            the newest. Above 1 imitates the asynchronous actors of log-replay RL (arXiv 2312.15122, 3.4.3).
+        v_trace: correct advantages and targets for the difference between acting and present policy (arXiv 1802.01561);
+            needs another forward pass over the whole rollout.
     """
 
     rollout_steps: int = 64
@@ -118,8 +118,8 @@ def gae(
     """Generalised advantage estimates and value targets (advantage + value), backwards in time.
 
     A terminated step has no future; the end of the rollout is a truncation, so `last_value`, the critic's value of
-    the state after the last step, stands for the rest. Nothing flows through steps that are not valid (the agent
-    was already out of play); their own advantages are 0.
+    the state after the last step, stands for the rest. Steps that are not valid (the agent was already inactive)
+    have an advantage of 0 and propagate nothing.
     """
 
     def backwards(carry: tuple[Array, Array], step: tuple[Array, ...]) -> tuple[tuple[Array, Array], Array]:
