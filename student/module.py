@@ -80,7 +80,7 @@ class StudentModule(lightning.LightningModule):
         return self.policy(observation)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Imitate the teacher's trajectory and action."""
+        """The imitation loss [] of one batch, against the teacher's trajectory and action; logs its terms."""
         plan = self.policy(batch.observation)
         loss, terms = imitation_loss(plan, batch.label, batch.weight, self.loss_config)
         terms |= plan_errors(plan, batch.label)

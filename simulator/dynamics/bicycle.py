@@ -108,7 +108,7 @@ def rear_poses(state: WorldState) -> Float[Array, "*worlds agents 3"]:
 
 
 def snap(before: Array, after: Array) -> Array:
-    """``after``, or 0 where it has another sign than ``before``."""
+    """``after`` [...], or 0 where it has another sign than ``before``."""
     return jnp.where(before * after < 0, 0.0, after)
 
 

@@ -1,7 +1,7 @@
 """Scene packs: one HDF5 file of many logged scenes, each a `RoadMap` and a `TrafficLog`.
 
 Scenes are written one by one into a file that appears atomically when the last one is written, and are read one by one.
-Every array has a checksum, so that a damaged file is refused.
+Every array has a checksum, so that a damaged file is rejected.
 
     /                    format, schema_version, road_map_schema_version, num_scenes, conventions
     /scenes/00000        name

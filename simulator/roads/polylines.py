@@ -68,7 +68,7 @@ def simplified(
 
 
 def split_long(line: Float[np.ndarray, "n 3"], longest_m: float | int) -> list[np.ndarray]:
-    """Consecutive pieces of the line, each at most about `longest_m` long."""
+    """Consecutive pieces [n, 3] of the line, each at most about `longest_m` long."""
     arc = arc_length(line)
     pieces = max(1, int(np.ceil(arc[-1] / float(longest_m))))
     cuts = np.searchsorted(arc, arc[-1] * np.arange(1, pieces) / pieces)

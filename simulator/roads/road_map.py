@@ -109,7 +109,7 @@ class RoadMap:
         return self.point_xyz[start : start + self.lane_count[index]]
 
     def pieces(self, kind: str) -> list[np.ndarray]:
-        """All polylines or rings of one kind: 'edge', 'marking', 'crosswalk', 'drivable' or 'walkway'."""
+        """All polylines or rings [n, 3] m of one kind: 'edge', 'marking', 'crosswalk', 'drivable' or 'walkway'."""
         points, start, count = (getattr(self, f"{kind}_{part}") for part in ("points", "start", "count"))
         return [points[first : first + number] for first, number in zip(start, count, strict=True)]
 

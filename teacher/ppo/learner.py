@@ -75,7 +75,7 @@ class Learner:
     def estimate(
         self, data: Any, params: Params, past: Trajectories, fixed: Any, last_observation: Any
     ) -> Experience:
-        """Advantages and value targets of a rollout.
+        """Advantages and value targets of a rollout, each [steps, worlds, agents].
 
         Generalised advantage estimation; where the rollout may be stale, V-trace: the present network is evaluated on
         it and each step is weighted by how likely the present policy is to take the same action.

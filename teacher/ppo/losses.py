@@ -278,7 +278,7 @@ def ppo_loss(
 
 
 def learning_rate_factor(schedule: str, progress: Float[Array, ""]) -> Float[Array, ""]:
-    """Share of the learning rate left when `progress` in [0, 1] of the run's experience has been gathered."""
+    """Multiplier [] of the learning rate after a share `progress` in [0, 1] of the run's agent-steps."""
     progress = jnp.clip(progress, 0.0, 1.0)
     if schedule == "linear":
         return 1.0 - progress

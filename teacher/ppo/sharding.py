@@ -64,7 +64,7 @@ ONE_SHARD = Shards()
 def training_mesh(num_shards: int) -> Mesh:
     """A mesh of as many devices as can hold equally many of the shards.
 
-    Raises ValueError where several processes own devices that the shards cannot be dealt over evenly.
+    Raises ValueError where the shards cannot be divided evenly among the devices of several processes.
     """
     devices = jax.devices()
     if jax.process_count() > 1 and num_shards % len(devices):
@@ -81,8 +81,8 @@ def shard(
 ) -> Callable[[Any, Any], tuple[Any, Any]]:
     """(state, data) -> (state, metrics) over all shards, from a function of one shard's (shards, state, data).
 
-    `layout` is a prefix of the state with True where leaves have a leading `worlds` axis, which is dealt over the
-    shards, and False where all shards hold the same; the latter, and the metrics, must come out alike in all shards.
+    `layout` is a prefix of the state with True where leaves have a leading `worlds` axis, which is divided among
+    the shards, and False where all shards hold the same; the latter, and the metrics, must be equal in all shards.
     """
     local = num_shards // mesh.size
     axes = tuple(name for name, size in ((DEVICES, mesh.size), (GROUPS, local)) if size > 1)
@@ -107,15 +107,15 @@ def shard(
 
 
 def _regroup(state: Any, layout: Any, reshape: Callable[[jax.Array], jax.Array]) -> Any:
-    """The state with its dealt leaves reshaped."""
+    """The state with its leaves that are divided among shards reshaped."""
     return jax.tree.map(lambda dealt, part: jax.tree.map(reshape, part) if dealt else part, layout, state)
 
 
 def shardings(layout: Any, mesh: Mesh) -> Any:
-    """Where the leaves of a state lie (a prefix of it): dealt over the mesh, or replicated on each device."""
+    """Shardings of the leaves of a state (a prefix of it): divided over the mesh, or replicated on each device."""
     return jax.tree.map(lambda dealt: NamedSharding(mesh, Spec(DEVICES) if dealt else Spec()), layout)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Where arrays lie that are replicated on each device of the mesh."""
+    """The sharding of arrays that are replicated on each device of the mesh."""
     return NamedSharding(mesh, Spec())

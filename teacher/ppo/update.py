@@ -1,6 +1,6 @@
 """One PPO update as one jitted program: reset finished worlds, roll out, estimate advantages, filter, learn.
 
-Nothing inside waits for the host. Everything that a run needs to go on is in `TrainState`, PRNG key included, so a
+Nothing inside waits for the host. The complete state of a run, PRNG key included, is `TrainState`, so a
 run is a pure function of its first state: N updates + save + load + N updates equal 2N updates.
 """
 
@@ -202,7 +202,7 @@ def add_agent_steps(experience: jax.Array, gathered: jax.Array) -> jax.Array:
 
 
 def explained_variance(value: jax.Array, target: jax.Array, valid: jax.Array, shards: Shards) -> jax.Array:
-    """Share of the targets' variance explained by the critic, over valid samples: 1 is perfect, 0 a constant."""
+    """Share [] of the targets' variance explained by the critic, over valid samples: 1 is perfect, 0 a constant."""
     weight = valid.astype(jnp.float32)
     total = jnp.maximum(shards.sum(jnp.sum(weight)), 1.0)
 
