@@ -59,7 +59,7 @@ def test_the_label_is_where_the_teacher_then_goes(fork, policy: Policy, worlds: 
     atlas = load_atlas(ATLAS)
     choose = make_policy_fn(policy, atlas, policy.simulator, greedy=True)
     steps = NUM_POSES * policy.simulator.steps_per_pose
-    final, _ = jax.jit(lambda key, state: rollout_worlds(key, state, choose, atlas, policy.simulator, steps))(
+    final, _ = jax.jit(lambda key, state: rollout_worlds(choose, key, state, atlas, policy.simulator, steps))(
         jax.random.key(9), worlds
     )
     valid = np.asarray(fork.valid)

@@ -12,7 +12,9 @@ from simulator.config import SimulatorConfig
 from simulator.metrics.summary import summarise
 from simulator.state import WorldState
 from teacher.config import TeacherConfig
-from teacher.evaluation.command import evaluate
+from teacher.evaluation.config import EvaluationConfig
+from teacher.evaluation.towns import drive_towns
+from teacher.evaluation.traffic import SELF
 from teacher.network.actor_critic import NetworkConfig
 from teacher.policy import load_policy
 from teacher.ppo.losses import PPOConfig
@@ -24,9 +26,8 @@ WORLDS = 16
 
 def progress(policy: Path) -> np.ndarray:
     """Mean share of their routes that drivers get through in each of the same worlds, [worlds]."""
-    _, final = evaluate(
-        load_policy(str(policy)), ["Town02"], WORLDS, num_agents=6, seconds=20.0, greedy=False
-    )
+    config = EvaluationConfig(maps=("Town02",), worlds=WORLDS, agents=6, seconds=20.0, greedy=False)
+    final = drive_towns(load_policy(str(policy)), config, SELF).final
 
     def of_world(index: int) -> float:
         world: WorldState = jax.tree.map(lambda leaf: np.asarray(leaf)[index : index + 1], final)
