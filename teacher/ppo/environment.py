@@ -20,7 +20,7 @@ from simulator.rollout import needs_reset, reset_anywhere
 from simulator.state import Scenario, WorldState
 from simulator.step import step
 from teacher.config import TeacherConfig
-from teacher.observation.observe import observe
+from teacher.observation.observe import observe_worlds
 from teacher.reward import reward
 
 
@@ -90,9 +90,7 @@ def make_environment(config: TeacherConfig) -> Environment:
         num_actions=ACTIONS.shape[0],
         reset=lambda atlas, keys: reset_anywhere(keys, atlas, simulator),
         step=step_worlds,
-        observe=lambda atlas, state: jax.vmap(lambda one: observe(one, atlas, simulator, config.observation))(
-            state
-        ),
+        observe=lambda atlas, state: observe_worlds(state, atlas, simulator, config.observation),
         needs_reset=lambda atlas, state: needs_reset(state, simulator),
         episode_metrics=lambda atlas, state: finished_metrics(state),
         reset_chunk=config.reset_chunk,
