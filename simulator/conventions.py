@@ -1,10 +1,10 @@
 """The numbers and enumerations that more than one room must agree on, each defined once. Imports nothing.
 
-Files that depend on them (policies, students, scene packs) carry `stamp()` and are refused by `refuse_other` where
-they were made under other values.
+Files that depend on them carry a `stamp` of the values that their kind of file depends on, and are refused by
+`refuse_other` where they were made under others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 # Trajectories: labels, plans and the actions that follow them.
 NUM_POSES = 8
@@ -67,9 +67,17 @@ LANE_JOINT_GAP_M = 1.5
 """Lane ends farther apart in height do not join."""
 
 
-def stamp() -> dict[str, object]:
-    """The values on which the meaning of stored weights depends, for a file's metadata."""
-    return {
+SCENE_PACK_CONVENTIONS = ("kinds", "num_line_states")
+"""What the arrays of a scene pack depend on."""
+TEACHER_CONVENTIONS = ("kinds", "num_line_states", "longitudinal_jerks_mps3", "lateral_jerks_mps3", "traits")
+"""What the weights of a teacher depend on. It acts by jerks, so the poses of a trajectory are not among them."""
+STUDENT_CONVENTIONS = ("num_poses", "pose_spacing_s", *TEACHER_CONVENTIONS)
+"""What the weights of a student depend on."""
+
+
+def stamp(names: Iterable[str]) -> dict[str, object]:
+    """This version's values of the conventions ``names`` (one of the tuples above), for a file's metadata."""
+    values: dict[str, object] = {
         "num_poses": NUM_POSES,
         "pose_spacing_s": POSE_SPACING_S,
         "kinds": list(KIND_NAMES),
@@ -78,14 +86,20 @@ def stamp() -> dict[str, object]:
         "lateral_jerks_mps3": list(LATERAL_JERKS_MPS3),
         "traits": list(TRAIT_NAMES),
     }
+    return {name: values[name] for name in names}
 
 
 def refuse_other(
-    stored: Mapping[str, object], where: str, remedy: str = "train it again, or use the version that made it"
+    stored: Mapping[str, object],
+    names: Iterable[str],
+    where: str,
+    remedy: str = "train it again, or use the version that made it",
 ) -> None:
-    """Raises ValueError with one sentence where a file's `stamp` differs from this version's. ``where`` names the
-    file."""
-    for name, here in stamp().items():
+    """Raises ValueError with one sentence where a file's stamp differs from this version's in one of ``names``.
+
+    Other entries of ``stored`` are ignored. ``where`` names the file.
+    """
+    for name, here in stamp(names).items():
         if name not in stored:
             raise ValueError(f"{where}: its conventions do not say {name}; this version has {name}={here}")
         if stored[name] != here:

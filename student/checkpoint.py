@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from gigapixel.run_folder.atomic import atomic_write
-from simulator.conventions import refuse_other, stamp
+from simulator.conventions import STUDENT_CONVENTIONS, refuse_other, stamp
 from student.network.encoders import EncoderConfig
 from student.network.planner import PlannerConfig
 from student.network.policy import PolicyConfig, StudentPolicy
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 CONFIG_KEY = "student_policy_config"
 WEIGHTS_KEY = "student_policy"
 CONVENTIONS_KEY = "student_policy_conventions"
-"""`simulator.conventions.stamp()`; files of older versions have none and are accepted."""
+"""The stamp of `simulator.conventions.STUDENT_CONVENTIONS`; files of older versions have none and are accepted."""
 MODULE_PREFIX = "policy."
 """Prefix of the policy's weights in a checkpoint of `StudentModule`."""
 
@@ -32,7 +32,11 @@ MODULE_PREFIX = "policy."
 def save_policy(policy: StudentPolicy, path: str | os.PathLike[str]) -> None:
     """Write architecture, weights and conventions to one file, atomically."""
     weights = {name: tensor.detach().cpu() for name, tensor in policy.state_dict().items()}
-    contents = {CONFIG_KEY: asdict(policy.config), WEIGHTS_KEY: weights, CONVENTIONS_KEY: stamp()}
+    contents = {
+        CONFIG_KEY: asdict(policy.config),
+        WEIGHTS_KEY: weights,
+        CONVENTIONS_KEY: stamp(STUDENT_CONVENTIONS),
+    }
     # Through a file object: torch would otherwise store the temporary file's name, which differs between processes.
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         torch.save(contents, file)
@@ -95,7 +99,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _check_conventions(contents: dict[str, Any], path: Path) -> None:
     if CONVENTIONS_KEY in contents:
-        refuse_other(contents[CONVENTIONS_KEY], str(path))
+        refuse_other(contents[CONVENTIONS_KEY], STUDENT_CONVENTIONS, str(path))
 
 
 def _weights(contents: dict[str, Any], path: Path) -> dict[str, torch.Tensor]:

@@ -12,7 +12,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from simulator.conventions import stamp
+from simulator.conventions import STUDENT_CONVENTIONS, stamp
 from student.batch import Batch
 from student.checkpoint import CONFIG_KEY, CONVENTIONS_KEY, check_architecture, load_weights
 from student.losses import LossConfig, imitation_loss, plan_errors
@@ -126,7 +126,7 @@ class StudentModule(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add architecture and conventions, so that `load_policy` reads the checkpoint."""
         checkpoint[CONFIG_KEY] = asdict(self.policy.config)
-        checkpoint[CONVENTIONS_KEY] = stamp()
+        checkpoint[CONVENTIONS_KEY] = stamp(STUDENT_CONVENTIONS)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Raises ValueError for a checkpoint of another architecture or other conventions, before its weights are

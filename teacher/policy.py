@@ -25,7 +25,7 @@ from jaxtyping import Array, Int, Key
 from gigapixel.run_folder.atomic import atomic_write
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import CONTROLLER_SHARES, SimulatorConfig
-from simulator.conventions import NUM_JERK_ACTIONS, refuse_other, stamp
+from simulator.conventions import NUM_JERK_ACTIONS, TEACHER_CONVENTIONS, refuse_other, stamp
 from simulator.rollout import PolicyFn
 from simulator.state import WorldState
 from teacher.config import TeacherConfig, from_dict, to_yaml
@@ -87,7 +87,7 @@ def save_policy(
             format=POLICY_FORMAT,
             version=POLICY_VERSION,
             config=to_yaml(config),
-            conventions=json.dumps(stamp()),
+            conventions=json.dumps(stamp(TEACHER_CONVENTIONS)),
             commit=commit,
             agent_steps=agent_steps,
             seed=config.seed,
@@ -167,7 +167,7 @@ def _read(source: Path) -> tuple[TeacherConfig, dict[str, np.ndarray]]:
                 )
             # Before the configuration, which may name traits that are unknown here. Older files lack the attribute.
             if "conventions" in file.attrs:
-                refuse_other(json.loads(file.attrs["conventions"]), str(source))
+                refuse_other(json.loads(file.attrs["conventions"]), TEACHER_CONVENTIONS, str(source))
             config = from_dict(TeacherConfig, yaml.safe_load(file.attrs["config"]), str(source))
             stored: dict[str, np.ndarray] = {}
             file["params"].visititems(

@@ -31,7 +31,7 @@ from simulator.roads.road_map import RoadMap
 SCENE_PACK_FORMAT = "gigapixel traffic scenes"
 SCENE_PACK_VERSION = 1
 STAMP = "conventions"
-"""Attribute with `simulator.conventions.stamp` as JSON; packs of earlier versions have none and are accepted."""
+"""Attribute with `simulator.conventions.SCENE_PACK_CONVENTIONS` as JSON; packs of earlier versions have none and are accepted."""
 LIBRARY = ("v110", "v110")
 """File layout of HDF5 1.10, the first with checksums on the internal structures too."""
 
@@ -100,7 +100,9 @@ class ScenePackWriter:
             self._file.attrs["schema_version"] = SCENE_PACK_VERSION
             self._file.attrs["road_map_schema_version"] = road_map.SCHEMA_VERSION
             self._file.attrs["num_scenes"] = len(self.names)
-            self._file.attrs[STAMP] = fixed_text(json.dumps(conventions.stamp()))
+            self._file.attrs[STAMP] = fixed_text(
+                json.dumps(conventions.stamp(conventions.SCENE_PACK_CONVENTIONS))
+            )
 
 
 class ScenePack:
@@ -143,7 +145,9 @@ class ScenePack:
                 )
         if STAMP in attributes:
             stored = self._parse_stamp(attributes[STAMP])
-            conventions.refuse_other(stored, str(self.path), "import the source again")
+            conventions.refuse_other(
+                stored, conventions.SCENE_PACK_CONVENTIONS, str(self.path), "import the source again"
+            )
         try:
             scenes = self._file["scenes"]
             names = [str(plain_text(scenes[key].attrs["name"])) for key in sorted(scenes)]

@@ -13,7 +13,8 @@ import jax
 import numpy as np
 import pytest
 
-from simulator.conventions import LONGITUDINAL_JERKS_MPS3, TRAIT_NAMES, stamp
+from simulator import conventions
+from simulator.conventions import LONGITUDINAL_JERKS_MPS3, TEACHER_CONVENTIONS, TRAIT_NAMES, stamp
 from teacher.config import TeacherConfig
 from teacher.network.actor_critic import NetworkConfig, TeacherNetwork, init_params
 from teacher.observation.observe import example_observation
@@ -36,7 +37,7 @@ def policy_with(tmp_path: Path) -> Callable[..., Path]:
 
 def test_the_shipped_policy_carries_this_versions_stamp() -> None:
     with h5py.File(PRETRAINED_POLICY) as file:
-        assert json.loads(file.attrs["conventions"]) == stamp()
+        assert json.loads(file.attrs["conventions"]).items() >= stamp(TEACHER_CONVENTIONS).items()
 
 
 def test_a_saved_policy_is_loaded_with_its_stamp_and_weights(tmp_path: Path) -> None:
@@ -46,7 +47,7 @@ def test_a_saved_policy_is_loaded_with_its_stamp_and_weights(tmp_path: Path) -> 
     path = tmp_path / "new" / "policy.h5"
     save_policy(path, params, config, commit="abc", agent_steps=7)
     with h5py.File(path) as file:
-        assert json.loads(file.attrs["conventions"]) == stamp()
+        assert json.loads(file.attrs["conventions"]) == stamp(TEACHER_CONVENTIONS)
     for stored, given in zip(jax.tree.leaves(load_policy(path).params), jax.tree.leaves(params), strict=True):
         np.testing.assert_allclose(stored, given, rtol=1e-3, atol=1e-6)  # float16 in the file
     assert [entry.name for entry in path.parent.iterdir()] == ["policy.h5"]
@@ -97,3 +98,12 @@ def test_what_is_no_policy_is_refused(tmp_path: Path, policy_with: Callable[...,
         file.attrs["conventions"] = "{"
     with pytest.raises(ValueError, match=r"policy\.h5 is not a readable teacher policy"):
         load_policy(path)
+
+
+def test_the_teacher_does_not_depend_on_the_poses_of_trajectories(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It acts by jerks: another horizon of labels needs no other teacher."""
+    monkeypatch.setattr(conventions, "NUM_POSES", 12)
+    load_policy("pretrained")
+    monkeypatch.setattr(conventions, "TRAIT_NAMES", ("collision",))
+    with pytest.raises(ValueError, match="made with traits="):
+        load_policy("pretrained")
