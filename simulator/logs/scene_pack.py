@@ -31,7 +31,8 @@ from simulator.roads.road_map import RoadMap
 SCENE_PACK_FORMAT = "gigapixel traffic scenes"
 SCENE_PACK_VERSION = 1
 STAMP = "conventions"
-"""Attribute with `simulator.conventions.SCENE_PACK_CONVENTIONS` as JSON; packs of earlier versions have none and are accepted."""
+"""Attribute with the stamp of `simulator.conventions.SCENE_PACK_CONVENTIONS` as JSON; packs of earlier versions have
+none and are accepted."""
 LIBRARY = ("v110", "v110")
 """File layout of HDF5 1.10, the first with checksums on the internal structures too."""
 
