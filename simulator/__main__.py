@@ -14,15 +14,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from gigapixel.run_folder.exit_codes import run_command
 from gigapixel.run_folder.figure import write_image
 from simulator.cores import core_count
 from simulator.drawing.top_down import draw_map
 from simulator.logs.import_logs import LOG_FORMATS, find_sources, import_logs
 from simulator.logs.scene_pack import ScenePack, holds_logged_scenes
-from simulator.roads.road_map import RoadMap, StopKind
+from simulator.roads.map_contents import lane_counts, map_contents
+from simulator.roads.road_map import RoadMap
 from simulator.roads.sources.map_cache import load_maps
 from simulator.roads.sources.opendrive import import_town, known_towns
 
@@ -42,7 +41,7 @@ def import_pack(source: str, output: Path) -> int:
     _check_output(output)
     road_map = import_town(source)
     road_map.save(output)
-    print(f"wrote {output}: {summary(road_map)}")
+    print(f"wrote {output}: {lane_counts(road_map)}")
     return 0
 
 
@@ -115,39 +114,17 @@ def _check_logs(path: Path, scene: str | None, report: bool, picture: Path) -> i
 
 
 def _check_town(road_map: RoadMap, picture: Path) -> int:
-    low, high = road_map.bounds()
-    lights = int((road_map.stop_line_kind == StopKind.TRAFFIC_LIGHT).sum())
-    limits = road_map.lane_speed_limit_mps
     rows = {
         "name": road_map.name,
         "source": f"{road_map.source_file} (sha256 {road_map.source_sha256[:16]}...)",
         "importer": road_map.importer,
-        "lanes": summary(road_map),
-        "speed limits": f"{limits.min():.1f} to {limits.max():.1f} m/s",
-        "extent": f"{high[0] - low[0]:.0f} x {high[1] - low[1]:.0f} m",
-        "height": f"{road_map.point_xyz[:, 2].min():.1f} to {road_map.point_xyz[:, 2].max():.1f} m",
-        "stop lines": f"{lights} with lights, {len(road_map.stop_line_kind) - lights} with signs",
-        "phase groups": f"{np.bincount(road_map.junction_groups).tolist()} junctions with 0, 1, 2, ... groups",
-        "pieces": ", ".join(f"{len(road_map.pieces(kind))} {kind}" for kind in _PIECE_KINDS),
+        **map_contents(road_map),
     }
     for name, value in rows.items():
         print(f"{name:>12}  {value}")
     write_image(picture, draw_map(road_map, size_px=1200))
     print(f"{'picture':>12}  {picture}")
     return 0
-
-
-def summary(road_map: RoadMap) -> str:
-    """Number of lanes, kilometres and junctions, as one line."""
-    kilometres = float(road_map.lane_length_m.sum()) / 1000.0
-    junctions = int(road_map.lane_junction.max(initial=-1)) + 1
-    lit = len(road_map.junction_groups)
-    return (
-        f"{road_map.num_lanes} lanes, {kilometres:.1f} km, {junctions} junctions of which {lit} with lights"
-    )
-
-
-_PIECE_KINDS = ("edge", "marking", "crosswalk", "drivable", "walkway")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -43,6 +43,12 @@ def variant_matrices(count: int) -> Float[np.ndarray, "count 2 2"]:
     return matrices[:count].astype(np.float32)
 
 
+def least_stretch(count: int) -> float:
+    """The least factor by which a length of the map changes in any of the first ``count`` variants, in any direction; 1
+    without variants."""
+    return float(np.linalg.svd(variant_matrices(count), compute_uv=False).min())
+
+
 def inverse(matrix: Float[Array, "2 2"]) -> Float[Array, "2 2"]:
     """The inverse: map_from_world of a world_from_map."""
     (a, b), (c, d) = matrix

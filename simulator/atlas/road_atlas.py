@@ -95,7 +95,11 @@ def swapped_columns(pairs: int, width: int) -> list[int]:
 
 def build_atlas(maps: Sequence[RoadMap], grids: Sequence[Grids] | None = None) -> RoadAtlas:
     """Concatenate maps into one atlas. `grids` are computed here unless given (see
-    `simulator.roads.sources.map_cache` for the cache)."""
+    `simulator.roads.sources.map_cache` for the cache).
+
+    Every array has at least one row: a step looks up stop lines, road edges and junctions, masked, also on maps without
+    them. Nothing refers to such a row.
+    """
     if not maps:
         raise ValueError("maps is empty; an atlas needs at least one road map")
     if grids is None:
@@ -103,8 +107,16 @@ def build_atlas(maps: Sequence[RoadMap], grids: Sequence[Grids] | None = None) -
 
         grids = [bake_grids(road_map) for road_map in maps]
     fields = _lane_fields(maps) | _stop_fields(maps) | _sample_fields(maps, grids) | _grid_fields(maps, grids)
-    arrays: dict[str, Any] = {name: jnp.asarray(value) for name, value in fields.items()}
+    arrays: dict[str, Any] = {name: jnp.asarray(_not_empty(value)) for name, value in fields.items()}
     return RoadAtlas(**{"names": tuple(road_map.name for road_map in maps), **arrays})
+
+
+def _not_empty(values: np.ndarray | Array) -> np.ndarray | Array:
+    """The array, with one row of padding (-1, or 0 m) where it has none, since JAX cannot look up rows of none."""
+    if 0 not in values.shape:
+        return values
+    missing = [(0, max(0, 1 - size)) for size in values.shape]
+    return np.pad(values, missing, constant_values=-1 if values.dtype.kind == "i" else 0)
 
 
 def table_row(atlas: RoadAtlas, map_id: Int[Array, ""], xy: Float[Array, " 2"]) -> Int[Array, ""]:

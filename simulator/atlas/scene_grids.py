@@ -1,4 +1,5 @@
-"""Look-up tables and atlases of the maps of logged scenes: every scene has its own map; its tables are cached."""
+"""Look-up tables and atlases of maps that have no name of their own: of logged scenes, and of packs with one map. Their
+tables are cached by content."""
 
 from __future__ import annotations
 
@@ -6,11 +7,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import fields
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from simulator.atlas.padding import combined_capacity, pad_atlas, shapes_of
 from simulator.atlas.road_atlas import RoadAtlas, build_atlas
 from simulator.roads.query_grids import Grids
 from simulator.roads.road_map import RoadMap
@@ -18,8 +16,7 @@ from simulator.roads.sources.map_cache import cached_grids
 
 
 def scene_grids(road_map: RoadMap) -> Grids:
-    """Grids of the map of a logged scene, from the cache or computed and stored there. The key is a hash of the map's
-    arrays."""
+    """Grids of a map, from the cache or computed and stored there. The key is a hash of the map's arrays."""
     digest = hashlib.sha256()
     for entry in fields(road_map):
         value = getattr(road_map, entry.name)
@@ -30,9 +27,5 @@ def scene_grids(road_map: RoadMap) -> Grids:
 
 
 def load_scene_atlas(maps: Sequence[RoadMap]) -> RoadAtlas:
-    """The atlas of the maps of logged scenes; `map_id` is the position in ``maps``.
-
-    Every array has at least one row: many logged scenes have no stop line, but a step reads one.
-    """
-    atlas = build_atlas(maps, [scene_grids(road_map) for road_map in maps])
-    return jax.tree.map(jnp.asarray, pad_atlas(atlas, combined_capacity([shapes_of(atlas)])))
+    """The atlas of the maps of logged scenes; `map_id` is the position in ``maps``."""
+    return build_atlas(maps, [scene_grids(road_map) for road_map in maps])

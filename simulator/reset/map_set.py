@@ -8,21 +8,17 @@ and 20 MB for one of nuScenes: larger packs are for `simulator.reset.scene_strea
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from simulator.atlas.padding import combined_capacity, pad_atlas, shapes_of
+from simulator.atlas.load import grids_of
 from simulator.atlas.road_atlas import RoadAtlas, build_atlas
 from simulator.atlas.scene_grids import scene_grids
 from simulator.logs.scene_pack import LoggedScene, ScenePack, holds_logged_scenes
 from simulator.logs.split import ALL, SPLITS, in_split
 from simulator.reset.spawn import check_capacity
+from simulator.roads.query_grids import Grids
 from simulator.roads.road_map import RoadMap
 from simulator.roads.sources import map_cache
 
@@ -47,9 +43,7 @@ class MapSet:
         """Raises ValueError where a map has too little road to spawn ``num_agents``; maps whose log is ``replayed`` are
         not checked, since their agents start where the log has them."""
         spawned = [number for number, scene in enumerate(self.scenes) if scene is None or not replayed]
-        lengths = np.asarray(self.atlas.map_length_m)[spawned]
-        names = tuple(self.atlas.names[number] for number in spawned)
-        check_capacity(dataclasses.replace(self.atlas, names=names, map_length_m=lengths), num_agents)  # type: ignore
+        check_capacity(self.atlas, num_agents, spawned)
 
 
 def load_map_set(names: Sequence[str]) -> MapSet:
@@ -61,13 +55,16 @@ def load_map_set(names: Sequence[str]) -> MapSet:
         raise ValueError(f"maps are {names!r}; expected a list such as ['Town02', 'womd.h5']")
     road_maps: list[RoadMap] = []
     scenes: list[LoggedScene | None] = []
+    grids: list[Grids] = []
     entries = []
     for name in names:
         found = _scenes(name)
-        entries.append(range(len(road_maps), len(road_maps) + max(1, len(found))))
-        road_maps += [scene.road_map for scene in found] or map_cache.load_maps([name])
+        maps = [scene.road_map for scene in found] or map_cache.load_maps([name])
+        entries.append(range(len(road_maps), len(road_maps) + len(maps)))
+        grids += [scene_grids(road_map) if found else grids_of(name, road_map) for road_map in maps]
+        road_maps += maps
         scenes += found or [None]
-    return MapSet(tuple(road_maps), tuple(scenes), _atlas(road_maps, scenes), tuple(entries))
+    return MapSet(tuple(road_maps), tuple(scenes), build_atlas(road_maps, grids), tuple(entries))
 
 
 def single_map_entry(name: str, number: int) -> str:
@@ -99,17 +96,3 @@ def _scenes(name: str) -> list[LoggedScene]:
         return []
     with ScenePack(path) as pack:
         return [pack[scene] for scene in names]
-
-
-def _atlas(road_maps: Sequence[RoadMap], scenes: Sequence[LoggedScene | None]) -> RoadAtlas:
-    """One atlas of all maps. With scenes among them every array is padded to at least one row: scenes may have no stop
-    line, and `simulator.step.step` reads one."""
-    grids = [
-        map_cache.load_grids(road_map) if scene is None else scene_grids(road_map)
-        for road_map, scene in zip(road_maps, scenes, strict=True)
-    ]
-    atlas = build_atlas(road_maps, grids)
-    if all(scene is None for scene in scenes):
-        return atlas
-    padded = jax.tree.map(jnp.asarray, pad_atlas(atlas, combined_capacity([shapes_of(atlas)])))
-    return dataclasses.replace(padded, names=atlas.names)

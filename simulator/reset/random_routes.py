@@ -28,12 +28,15 @@ class Walk:
     lane: ArrayField  # [ROUTE_LANES] int32
     blend: ArrayField  # [ROUTE_LANES] int32: the lane it ends on; equal to ``lane`` without a lane change
     end_m: ArrayField  # [ROUTE_LANES] m: walk length at the end of each lane, from the first lane's start
+    num_lanes: ArrayField  # [] int32: lanes of the walk; what follows in the arrays is padding
+    dead_end: ArrayField  # [] bool: the last lane has no successor
 
 
 def walk_lanes(key: Key[Array, ""], first: Int[Array, ""], atlas: RoadAtlas, config: SimulatorConfig) -> Walk:
-    """Random walk from lane ``first``; the key is consumed. After a lane without successor all lengths are 0."""
+    """Random walk from lane ``first``; the key is consumed. It ends at a lane without successor, or after
+    ROUTE_LANES."""
 
-    def hop(lane: Array, draw: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+    def hop(lane: Array, draw: Array) -> tuple[Array, tuple[Array, Array, Array, Array]]:
         ended = lane < 0
         here = jnp.maximum(lane, 0)
         left, right = atlas.lane_left[here], atlas.lane_right[here]
@@ -43,11 +46,12 @@ def walk_lanes(key: Key[Array, ""], first: Int[Array, ""], atlas: RoadAtlas, con
         blend = jnp.where(change & (atlas.lane_length_m[here] >= _CHANGE_M), side, here)
         following = _pick(draw[2], atlas.lane_successors[blend])
         length = jnp.where(ended, 0.0, atlas.lane_length_m[here])
-        return jnp.where(ended, -1, following), (here, blend, length)
+        return jnp.where(ended, -1, following), (here, blend, length, ended)
 
     # All random numbers at once: drawing inside the loop costs more than the rest of it.
-    _, (lane, blend, length) = jax.lax.scan(hop, first, jax.random.uniform(key, (ROUTE_LANES, 3)))
-    return Walk(lane, blend, jnp.cumsum(length))
+    draws = jax.random.uniform(key, (ROUTE_LANES, 3))
+    after, (lane, blend, length, ended) = jax.lax.scan(hop, first, draws)
+    return Walk(lane, blend, jnp.cumsum(length), (~ended).sum(dtype=jnp.int32), after < 0)
 
 
 def _pick(draw: Float[Array, ""], options: Int[Array, " n"]) -> Int[Array, ""]:
@@ -71,17 +75,25 @@ def on_lane(lane: Int[Array, "*n"], share: Float[Array, "*n"], atlas: RoadAtlas)
 def route_along(
     walk: Walk,
     start_m: Float[Array, ""],
+    end_gap_m: Float[Array, ""],
     shift_m: Float[Array, ""],
     map_matrix: Float[Array, "2 2"],
     atlas: RoadAtlas,
     config: SimulatorConfig,
 ) -> tuple[Float[Array, "stations 6"], Float[Array, ""]]:
     """Samples a walk every 2 m from ``start_m`` on its first lane: rows of `state.route_table`, and the route's
-    length (m). ``shift_m`` is the lateral offset to the right of the lane's middle, for cyclists and pedestrians."""
+    length (m).
+
+    At a dead end the length ends ``end_gap_m`` before the road does, and stations beyond the road are at its end.
+    ``shift_m`` is the lateral offset to the right of the lane's middle, for cyclists and pedestrians.
+    """
     ahead_m = ROUTE_SPACING_M * jnp.arange(config.route_stations, dtype=jnp.float32)
     left_m = walk.end_m[-1] - start_m
+    end_gap_m = jnp.where(walk.dead_end, end_gap_m, 0.0)
     if config.map_variants == 1:
-        return _rows_along(walk, start_m + ahead_m, shift_m, atlas), jnp.minimum(left_m, ahead_m[-1])
+        return _rows_along(walk, start_m + ahead_m, shift_m, atlas), jnp.minimum(
+            left_m - end_gap_m, ahead_m[-1]
+        )
     # Stations 2 m apart in the world are not so on the map: find them there from how much the route is stretched.
     many = 2.0 * ROUTE_SPACING_M * jnp.arange(config.route_stations, dtype=jnp.float32) / SCALE[0]
     along = transformed(map_matrix, _rows_along(walk, start_m + many, shift_m, atlas)[:, 2:4])
@@ -92,7 +104,7 @@ def route_along(
     along = along * jax.lax.rsqrt((along**2).sum(axis=1, keepdims=True))
     return (
         jnp.concatenate([xy, along, rows[:, 4:]], axis=1),
-        jnp.minimum(jnp.interp(left_m, many, world_m), ahead_m[-1]),
+        jnp.minimum(jnp.interp(left_m, many, world_m) - end_gap_m, ahead_m[-1]),
     )
 
 
@@ -101,7 +113,7 @@ def _rows_along(
 ) -> Float[Array, "n 6"]:
     """Rows of `state.route_table` on the map, ``position`` (m) along the walk from the start of its first lane."""
     hop = jnp.minimum(
-        jnp.searchsorted(walk.end_m, position, side="right", method="compare_all"), ROUTE_LANES - 1
+        jnp.searchsorted(walk.end_m, position, side="right", method="compare_all"), walk.num_lanes - 1
     )
     start_m = jnp.where(hop > 0, walk.end_m[hop - 1], 0.0)
     length = jnp.maximum(walk.end_m[hop] - start_m, 1e-3)

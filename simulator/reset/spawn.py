@@ -3,17 +3,18 @@
 Body sizes and dynamics gains follow GIGAFLOW; the shares of kinds are our choice.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from simulator.agents.controllers import assign_controllers
 from simulator.agents.parked_vehicles import place_parked_vehicles
 from simulator.array_field import ArrayField
-from simulator.atlas.affine_variants import transformed, variant_matrices
+from simulator.atlas.affine_variants import least_stretch, transformed, variant_matrices
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.conventions import CAR, CYCLIST, NUM_TRAITS, PEDESTRIAN, TRUCK
@@ -28,6 +29,8 @@ SPAWN_GAP_M = 4.0
 """Least gap between the circumscribed circles of two spawned agents."""
 METRES_PER_AGENT = 15.0
 """Length of lane per agent that a map must have."""
+LEAST_DRIVE_M = 10.0
+"""An agent whose road ends before its first goal is placed where the end is at least this far ahead."""
 
 # Least and greatest length, width and height of each kind, metres (our choice within GIGAFLOW's 0.8 to 7 x 0.8 to 3).
 _LEAST = {CAR: (3.8, 1.7, 1.4), TRUCK: (6.0, 2.2, 2.6), CYCLIST: (1.6, 0.8, 1.6), PEDESTRIAN: (0.8, 0.8, 1.6)}
@@ -53,15 +56,31 @@ class _Bodies:
     speed_gain: ArrayField  # [agents]
 
 
-def check_capacity(atlas: RoadAtlas, num_agents: int) -> None:
-    """Raises ValueError when a map of the atlas has too little road for ``num_agents``."""
-    for name, length in zip(atlas.names, atlas.map_length_m.tolist(), strict=True):
+def check_capacity(atlas: RoadAtlas, num_agents: int, maps: Iterable[int] | None = None) -> None:
+    """Raises ValueError when a map of the atlas (or one of ``maps``) has too little road for ``num_agents``, or no lane
+    on which an agent can start."""
+    for number in range(atlas.num_maps) if maps is None else maps:
+        name, length = atlas.names[number], float(atlas.map_length_m[number])
+        if not _can_start(atlas, number).any():
+            raise ValueError(
+                f"map {name}: none of its {int(atlas.map_lane_count[number])} lanes is outside junctions and has "
+                f"{LEAST_DRIVE_M:g} m of road ahead; expected one, since agents start there"
+            )
         capacity = int(length / METRES_PER_AGENT)
         if num_agents > capacity:
             raise ValueError(
                 f"num_agents={num_agents} is more than the {length:.0f} m of lanes in {name} can hold; "
                 f"at most {capacity} agents fit there"
             )
+
+
+def _can_start(atlas: RoadAtlas, number: int) -> Bool[np.ndarray, " lanes"]:
+    """Whether each lane of one map is outside junctions and long enough to start on, or leads into another lane."""
+    first = int(atlas.map_lane_start[number])
+    own = slice(first, first + int(atlas.map_lane_count[number]))
+    leads_on = (np.asarray(atlas.lane_successors)[own] >= 0).any(axis=1)
+    long_enough = np.asarray(atlas.lane_length_m)[own] >= LEAST_DRIVE_M
+    return (np.asarray(atlas.lane_junction)[own] < 0) & (leads_on | long_enough)
 
 
 def _mixed_uniform(key: Array, shape: tuple[int, ...], bound: float) -> Array:
@@ -108,9 +127,10 @@ def _shift_for(kind: Array, width: Array, lane: Array, atlas: RoadAtlas) -> Arra
 
 
 def _place_agents(
-    key: Array, bodies: _Bodies, map_id: Array, map_matrix: Array, atlas: RoadAtlas
+    key: Array, bodies: _Bodies, map_id: Array, map_matrix: Array, atlas: RoadAtlas, map_variants: int
 ) -> tuple[Array, Array, Array]:
-    """Places agents one after the other where their circumscribed circles keep a gap.
+    """Places agents one after the other where their circumscribed circles keep a gap, and where all of their box is
+    on the road: not across the start of a lane into which no other leads.
 
     Returns lane [agents], metres along it [agents], placed [agents] bool. An agent that finds no free position in
     ``POSITION_TRIES`` tries is not placed.
@@ -120,7 +140,9 @@ def _place_agents(
     lane, along = _draw_positions(jax.random.uniform(key, (agents, POSITION_TRIES)), map_id, atlas)
     position = on_lane(lane, along / jnp.maximum(atlas.lane_length_m[lane], 1e-3), atlas)[..., :2]
     x, y = jnp.moveaxis(transformed(map_matrix, position), -1, 0)
-    allowed = atlas.lane_junction[lane] < 0
+    opens = (atlas.lane_predecessors[lane] < 0).all(axis=-1)
+    behind_m = 0.5 * bodies.size[:, :1] / least_stretch(map_variants)
+    allowed = (atlas.lane_junction[lane] < 0) & (~opens | (along >= behind_m))
 
     def place_one(
         taken: tuple[Array, Array, Array], index: Array
@@ -151,6 +173,19 @@ def _sample_goals(
     return goal_m, (goal_m <= length_m[:, None]).sum(axis=1).astype(jnp.int32)
 
 
+def _end_as_goal(
+    goal_m: Array, num_goals: Array, radius_m: Array, length_m: Array, at_end: Array
+) -> tuple[Array, Array, Array]:
+    """Goals [agents, goals], their number and radius [agents] in which the end of the route is the only goal of the
+    agents whose road ends (``at_end`` [agents] bool) before the first one, LEAST_DRIVE_M or more ahead."""
+    only = at_end & (num_goals == 0) & (length_m >= LEAST_DRIVE_M)
+    return (
+        jnp.where(only[:, None], length_m[:, None], goal_m),
+        jnp.where(only, 1, num_goals),
+        jnp.where(only, jnp.minimum(radius_m, 0.5 * length_m), radius_m),
+    )
+
+
 def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: SimulatorConfig) -> WorldState:
     """The initial state of an episode on map ``map_id`` of the atlas. The key is consumed.
 
@@ -162,18 +197,21 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
     bodies = _sample_bodies(keys[0], config)
     variant = jax.random.randint(variant_key, (), 0, config.map_variants)
     matrix = jnp.asarray(variant_matrices(config.map_variants))[variant]
-    lane, along, placed = _place_agents(keys[1], bodies, map_id, matrix, atlas)
+    lane, along, placed = _place_agents(keys[1], bodies, map_id, matrix, atlas, config.map_variants)
     walks = jax.vmap(walk_lanes, (0, 0, None, None))(jax.random.split(keys[2], agents), lane, atlas, config)
     shift = _shift_for(bodies.kind, bodies.size[:, 1], lane, atlas)
-    routes: Callable = jax.vmap(route_along, (0, 0, 0, None, None, None))
-    route, length = routes(walks, along, shift, matrix, atlas, config)
-    length = jnp.minimum(length, steerable_m(route, bodies.size))
+    routes: Callable = jax.vmap(route_along, (0, 0, 0, 0, None, None, None))
+    route, road_m = routes(walks, along, 0.5 * bodies.size[:, 0], shift, matrix, atlas, config)
+    length = jnp.minimum(road_m, steerable_m(route, bodies.size))
     goal_m, num_goals = _sample_goals(keys[3], bodies, length, config)
+    least, greatest = config.goal_radius_m
+    radius_m = jax.random.uniform(keys[5], (agents,), minval=least, maxval=greatest)
+    at_end = walks.dead_end & (length == road_m)
+    goal_m, num_goals, radius_m = _end_as_goal(goal_m, num_goals, radius_m, length, at_end)
     controllers = assign_controllers(controller_key, bodies.kind, config)
     if config.idm_share > 0:  # IDM agents drive to the end of their route, which is their only goal
         goal_m = jnp.where((controllers.control == IDM)[:, None], length[:, None], goal_m)
-        num_goals = jnp.where(controllers.control == IDM, 1, num_goals)
-    least, greatest = config.goal_radius_m
+        num_goals = jnp.where(controllers.control == IDM, (road_m > 0.0).astype(jnp.int32), num_goals)
     scenario = new_scenario(
         size=bodies.size,
         kind=bodies.kind,
@@ -185,7 +223,7 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
         route=route,
         goal_m=goal_m,
         num_goals=num_goals,
-        goal_radius_m=jax.random.uniform(keys[5], (agents,), minval=least, maxval=greatest),
+        goal_radius_m=radius_m,
         light_phase=jax.random.uniform(keys[6]),
         lights_on=jax.random.uniform(keys[7]) >= config.no_lights_share,
         map_matrix=matrix,

@@ -58,9 +58,6 @@ def light_table(atlas: RoadAtlas, device: torch.device | str = "cpu") -> LightTa
     stops = np.full((atlas.num_maps, max(1, *(len(found) for found in per_map))), -1, np.int32)
     for row, found in zip(stops, per_map, strict=True):
         row[: len(found)] = found
-    if not len(kind):
-        zeros = torch.zeros(*stops.shape, 3, device=device)
-        return LightTable(jnp.asarray(stops), zeros, zeros[..., 0].contiguous())
     yaw = np.asarray(atlas.stop_yaw)[stops]
     right_end = np.asarray(atlas.stop_xyz)[stops, 1]
     ahead = np.stack([np.cos(yaw), np.sin(yaw), np.zeros_like(yaw)], axis=-1)

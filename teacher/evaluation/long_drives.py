@@ -32,6 +32,8 @@ RESET_SHARE = 0.4
 """Share of inactive agents at which a world is reset."""
 RESET_CHUNK = 4
 """Worlds that are reset at a time."""
+IDLE_EPISODES = 10
+"""A drive is given up after so many episodes in which no agent that counts was placed."""
 
 Report = Callable[[Totals], None]
 
@@ -39,7 +41,8 @@ Report = Callable[[Totals], None]
 def drive_long(policy: Policy, config: EvaluationConfig, traffic: str, report: Report) -> tuple[Totals, bool]:
     """Totals of a drive of ``config.hours`` or ``config.km``, and whether Ctrl-C ended it early.
 
-    ``report`` is called with the totals after every chunk. Every reset draws a map.
+    ``report`` is called with the totals after every chunk. Every reset draws a map. Raises ValueError where no agent
+    that counts is ever placed.
     """
     atlas = load_atlas(config.maps)
     check_capacity(atlas, config.agents_per_world)
@@ -52,11 +55,18 @@ def drive_long(policy: Policy, config: EvaluationConfig, traffic: str, report: R
         noisy = worlds.scenario.has_faults
         act = policy_fn_for(config.driver, policy, atlas, simulator, config.greedy, noisy)
         chunk = jax.jit(partial(drive_chunk, policy_fn=act, config=simulator, driver=config.driver))
+        left_s = IDLE_EPISODES * config.town_seconds
         while driven_share(totals, config) < 1.0:
             key, chunk_key = jax.random.split(key)
             worlds, sums = chunk(chunk_key, worlds, atlas)
             totals = totals.plus(jax.device_get(sums))
             report(totals)
+            left_s -= CHUNK_S
+            if totals.hours == 0.0 and left_s < 0.0:
+                raise ValueError(
+                    f"no agent that counts was placed in {IDLE_EPISODES} episodes on {', '.join(config.maps)}; "
+                    "use a map with more road outside junctions, or a higher --share"
+                )
     except KeyboardInterrupt:
         return totals, True
     return totals, False
