@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 
 from adaptation.frames.camera_frame import CameraFrame, CameraSample
-from adaptation.frames.camera_log import ROTATION_TOLERANCE
+from adaptation.frames.index_line import ROTATION_TOLERANCE
 from renderer.camera import CameraRig
 
 

@@ -12,35 +12,16 @@ Coordinate frames used here, all right-handed:
 
 from __future__ import annotations
 
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
-
-from simulator.conventions import CAR, CYCLIST, PEDESTRIAN, STATIC, TRUCK
-
-KIND_OF_CLASS_NAME = {
-    "car": CAR,
-    "van": CAR,
-    "truck": TRUCK,
-    "bus": TRUCK,
-    "trailer": TRUCK,
-    "tram": TRUCK,
-    "construction_vehicle": TRUCK,
-    "cyclist": CYCLIST,
-    "bicycle": CYCLIST,
-    "motorcycle": CYCLIST,
-    "pedestrian": PEDESTRIAN,
-    "person_sitting": PEDESTRIAN,
-    "person": PEDESTRIAN,
-    "misc": STATIC,
-    "barrier": STATIC,
-    "traffic_cone": STATIC,
-    "movable_object": STATIC,
-}
-"""Class names of the data sets, in lower case, and the kind of box that each is drawn as. Other names are errors."""
 
 RIG_FROM_EGO_M = {
     "rear_axle": (0.0, 0.0, 0.0),
@@ -50,6 +31,10 @@ RIG_FROM_EGO_M = {
     "velodyne": (0.76, 0.0, 1.73),
 }
 """Origin of each known ego frame in the rig frame, metres. Files without `ego_frame` mean `rear_axle`."""
+DECODING_ERRORS = (
+    OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, Image.DecompressionBombError,
+)  # fmt: skip
+"""What Pillow's decoders raise for files that are damaged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +76,13 @@ class CameraFrame:
         """`dataset/seq`: name of the scene that the image belongs to. Whole scenes are held out."""
         return f"{self.dataset}/{self.seq}"
 
+    def check_header(self) -> None:
+        """Raise FileNotFoundError for a missing image file, and ValueError for one that is no image or whose header
+        states another size than the index; decodes no pixels."""
+        with self._opened() as image:
+            size = image.size
+        self._check_size(size)
+
     def load_image(self) -> UInt8[np.ndarray, "height width 3"]:
         """The RGB image from its file.
 
@@ -98,19 +90,28 @@ class CameraFrame:
             FileNotFoundError: There is no such file.
             ValueError: It cannot be decoded, or has another size than the index says.
         """
+        with self._opened() as image:
+            pixels = np.asarray(image.convert("RGB"))
+        self._check_size((pixels.shape[1], pixels.shape[0]))
+        return pixels
+
+    @contextmanager
+    def _opened(self) -> Iterator[Image.Image]:
+        """The image file, opened by Pillow; its errors become ours, which name file and line."""
         try:
-            with Image.open(self.image) as opened:
-                pixels = np.asarray(opened.convert("RGB"))
+            with Image.open(self.image) as image:
+                yield image
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{self.where}: image: there is no file {self.image}") from error
-        except OSError as error:
+        except DECODING_ERRORS as error:
             raise ValueError(f"{self.where}: image: {self.image} cannot be decoded ({error})") from error
-        if pixels.shape[:2] != (self.height, self.width):
+
+    def _check_size(self, size: tuple[int, int]) -> None:
+        if size != (self.width, self.height):
             raise ValueError(
-                f"{self.where}: image: {self.image} is {pixels.shape[1]} x {pixels.shape[0]} px, "
+                f"{self.where}: image: {self.image} is {size[0]} x {size[1]} px, "
                 f"but width and height say {self.width} x {self.height}"
             )
-        return pixels
 
     def rig_from_ego(self) -> Float[np.ndarray, "4 4"]:
         """Ego frame to rig frame: a translation, in z down to the ground plane where one is given."""

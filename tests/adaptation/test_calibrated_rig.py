@@ -51,7 +51,8 @@ def test_a_car_keeps_its_place_in_the_image_at_any_size(sample: CameraSample) ->
 
 
 def test_images_of_several_sizes_need_one_to_be_chosen(line: Line, write_log: WriteLog) -> None:
-    root = write_log(line(), line(cam="tall", image="tall.png", width=100, height=200))
+    matrix = [[250.0, 0.0, 50.0], [0.0, 250.0, 100.0], [0.0, 0.0, 1.0]]
+    root = write_log(line(), line(cam="tall", image="tall.png", width=100, height=200, K=matrix))
     Image.new("RGB", (100, 200)).save(root / "camera" / "tall.png")
     sample = CameraLog.load(root).samples[0]
     with pytest.raises(ValueError, match=r"made_up/a/0: its images are 320 x 180 and 100 x 200 px.*one"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from adaptation.frames.camera_log import CameraLog, data_folder
-from simulator.conventions import CAR
+from simulator.conventions import CAR, STATIC, TRUCK
 
 Line = Callable[..., dict[str, Any]]
 WriteLog = Callable[..., Path]
@@ -77,7 +78,21 @@ def test_a_pitched_vehicle_sees_an_upright_world(line: Line, write_log: WriteLog
         ({"cam_to_ego": "north"}, "cam_to_ego='north'.*4 x 4"),
         ({"width": 321}, r"image: .*320 x 180 px, but width and height say 321 x 180"),
         ({"frame": -1}, "frame=-1; expected a whole number"),
+        ({"K": [[960.0, 0, 800.0], [0, 960.0, 450.0], [0, 0, 1]]}, r"K=.*\(800, 450\).*about 1600 x 900 px"),
+        (
+            {"K": [[60.0, 0, 80.0], [0, 60.0, 45.0], [0, 0, 1]]},
+            r"K=.*\(80, 45\), .*320 x 180 px; .*160 x 90 px",
+        ),
+        ({"K": [[0.8, 0, 0.5], [0, 1.4, 0.5], [0, 0, 1]]}, r"K=.*\(0\.5, 0\.5\), .*about 1 x 1 px"),
+        ({"K": [[250.0, 0, -9.0], [0, 250.0, 90.0], [0, 0, 1]]}, r"K=.*\(-9, 90\), .*320 x 180 px; expected"),
+        ({"K": [[1e30, 0, 160.0], [0, 250.0, 90.0], [0, 0, 1]]}, "K=.*at most 1e"),
+        ({"ego_to_world": np.diag([1.0, -1.0, -1.0, 1.0]).tolist()}, "ego_to_world=.*upright"),
         ({"timestamp": "yesterday"}, "timestamp='yesterday'"),
+        ({"timestamp": "20180801120000123"}, "timestamp='20180801120000123'"),
+        ({"timestamp": float("nan")}, "timestamp=nan"),
+        ({"timestamp": 10**400}, "timestamp=1000"),
+        ({"timestamp_unit": "minutes"}, "timestamp_unit='minutes'; expected one of s, ms, us, ns"),
+        ({"ego_frame": ["moon"]}, r"ego_frame=\['moon'\]"),
         ({"boxes": {}}, "boxes={}; expected a list"),
         ({"boxes": [{"cls": "Car", "lwh": [1, 1, 1]}]}, r"boxes\[0\]\.corners_cam' is missing"),
         ({"ego_frame": "moon"}, "ego_frame='moon'; expected one of"),
@@ -102,9 +117,12 @@ def test_a_missing_field_is_rejected_by_name(line: Line, write_log: WriteLog, fi
         CameraLog.load(write_log(broken))
 
 
-def test_boxes_of_unknown_class_or_impossible_size_are_rejected(line: Line, write_log: WriteLog) -> None:
+def test_boxes_of_impossible_size_or_without_a_class_name_are_rejected(
+    line: Line, write_log: WriteLog
+) -> None:
     for change, words in (
-        ({"cls": "spaceship"}, "cls='spaceship'"),
+        ({"cls": None}, "cls=None; expected the name of a class"),
+        ({"cls": 3}, "cls=3"),
         ({"lwh": [4.0, -2.0, 1.5]}, "lwh=.*positive"),
     ):
         broken = line()
@@ -119,16 +137,69 @@ def test_boxes_of_unknown_class_or_impossible_size_are_rejected(line: Line, writ
         CameraLog.load(write_log(broken))
 
 
+def test_unknown_classes_are_drawn_as_static_and_named_once_with_their_count(
+    line: Line, write_log: WriteLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    (box,) = line()["boxes"]
+    boxes = [box | {"cls": name} for name in ("Bus/RV/Caravan", "spaceship", "Sign", "ufo", "spaceship")]
+    root = write_log(line(boxes=boxes), line(frame=1, image="b.png", boxes=boxes[1:2]))
+    with caplog.at_level("INFO"):
+        sample = CameraLog.load(root).samples[0]
+    assert sample.cameras[0].boxes.kind.tolist() == [TRUCK, STATIC, STATIC, STATIC, STATIC]
+    said = [record.getMessage() for record in caplog.records if "unknown classes," in record.getMessage()]
+    assert len(said) == 1
+    assert said[0].endswith("boxes of unknown classes, drawn as static: 3 'spaceship', 1 'ufo'")
+
+
+def test_areas_to_ignore_are_left_out_and_counted(
+    line: Line, write_log: WriteLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    """KITTI gives them a size of -1 and a position of -1000 m."""
+    (box,) = line()["boxes"]
+    ignored = {"cls": "DontCare", "lwh": [-1, -1, -1], "corners_cam": [[-1000.0] * 3] * 8}
+    with caplog.at_level("INFO"):
+        camera_log = CameraLog.load(write_log(line(boxes=[ignored, box, ignored])))
+    assert camera_log.samples[0].cameras[0].boxes.kind.tolist() == [CAR]
+    assert "left out: 2 'DontCare'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "centre"),
+    [(1920, 886, (960, 246)), (1408, 376, (682, 238)), (704, 256, (363, 67)), (1242, 375, (609, 173))],
+    ids=["Waymo, side", "KITTI-360", "nuScenes, without the sky", "KITTI"],
+)
+def test_principal_points_of_cropped_images_are_accepted(
+    line: Line, write_log: WriteLog, width: int, height: int, centre: tuple[int, int]
+) -> None:
+    matrix = [[900.0, 0, centre[0]], [0, 900.0, centre[1]], [0, 0, 1]]
+    root = write_log(line(width=width, height=height, K=matrix))
+    Image.new("RGB", (width, height)).save(root / "camera" / "front.png")
+    assert CameraLog.load(root).samples[0].cameras[0].intrinsics.tolist() == matrix
+
+
 def test_lines_that_are_not_json_objects_are_rejected(line: Line, write_log: WriteLog) -> None:
     with pytest.raises(ValueError, match="line 2: is not JSON"):
         CameraLog.load(write_log(line(), '{"dataset": '))
     with pytest.raises(ValueError, match="line 1: is a JSON list"):
         CameraLog.load(write_log("[1, 2]"))
+    for text in ("[" * 100_000, '{"frame": ' + "1" * 5000 + "}"):
+        with pytest.raises(ValueError, match="line 1: is not JSON that can be read"):
+            CameraLog.load(write_log(text))
+
+
+def test_separators_inside_text_and_a_byte_order_mark_do_not_break_lines(
+    line: Line, write_log: WriteLog
+) -> None:
+    root = write_log("\ufeff" + json.dumps(line(seq="a\u2028b\x85"), ensure_ascii=False))
+    Image.new("RGB", (320, 180)).save(root / "camera" / "front.png")
+    assert CameraLog.load(root).scenes == ["made_up/a\u2028b\x85"]
 
 
 def test_missing_and_broken_images_are_rejected(line: Line, write_log: WriteLog) -> None:
     with pytest.raises(FileNotFoundError, match=r"line 1: image: there is no file .*nowhere\.png"):
         CameraLog.load(write_log(line(image="nowhere.png"), images=False))
+    with pytest.raises(ValueError, match=r"line 1: image: .*cannot be decoded \(embedded null byte\)"):
+        CameraLog.load(write_log(line(image="no\0name"), images=False))
     root = write_log(line())
     (root / "camera" / "front.png").write_bytes(b"not a image")
     with pytest.raises(ValueError, match=r"line 1: image: .*cannot be decoded"):
@@ -157,11 +228,12 @@ def test_no_data_is_rejected_with_a_way_out(monkeypatch: pytest.MonkeyPatch, tmp
         data_folder()
 
 
-def test_times_of_every_kind_become_seconds(line: Line, write_log: WriteLog) -> None:
-    root = write_log(
-        line(timestamp=1_500_000),
-        line(frame=1, image="b.png", timestamp=2.25),
-        line(frame=2, image="c.png", timestamp="1970-01-01T00:00:03Z"),
-        line(frame=3, image="d.png", timestamp=None),
-    )
-    assert [sample.timestamp_s for sample in CameraLog.load(root).samples] == [1.5, 2.25, 3.0, None]
+def test_a_image_cut_short_is_rejected_when_it_is_decoded(line: Line, write_log: WriteLog) -> None:
+    root = write_log(line())
+    path = root / "camera" / "front.png"
+    Image.effect_noise((320, 180), 50).convert("RGB").save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    frame = CameraLog.load(root).samples[0].cameras[0]
+    with pytest.raises(ValueError, match=r"line 1: image: .*front\.png cannot be decoded"):
+        frame.load_image()

@@ -45,7 +45,7 @@ def test_without_poses_or_times_or_neighbours_the_default_is_used(line: Line, wr
         line(seq="no time", image="b.png", timestamp=None),
         line(seq="alone", image="c.png"),
         line(seq="far", image="d.png"),
-        line(seq="far", image="e.png", frame=1, timestamp=60.0),
+        line(seq="far", image="e.png", frame=1, timestamp=2.0),
     ]
     camera_log = CameraLog.load(write_log(*lines))
     for scene in camera_log.scenes:

@@ -12,8 +12,9 @@ import yaml
 from PIL import Image
 
 from adaptation.frames.calibrated_rig import rig_of_frame
-from adaptation.frames.camera_frame import KIND_OF_CLASS_NAME, CameraFrame, CameraSample
+from adaptation.frames.camera_frame import CameraFrame, CameraSample
 from adaptation.frames.camera_log import CameraLog
+from adaptation.frames.class_names import kind_of_class_name
 from adaptation.pairs.lanes import lane_map_of
 from adaptation.pairs.paired_frames import PairedFrames
 from adaptation.pairs.reconstruction import ground_normal_rig, scene_of_frame
@@ -224,7 +225,7 @@ def test_every_box_of_the_file_is_read_as_the_kind_of_its_class_name(camera_log:
     read = [
         int(kind) for sample in camera_log.samples for frame in sample.cameras for kind in frame.boxes.kind
     ]
-    assert sorted(read) == sorted(KIND_OF_CLASS_NAME[name] for name in names)
+    assert sorted(read) == sorted(kind_of_class_name(name) for name in names)
     for name, kind in (("car", CAR), ("truck", TRUCK), ("cyclist", CYCLIST), ("pedestrian", PEDESTRIAN)):
         assert name in names
-        assert KIND_OF_CLASS_NAME[name] == kind
+        assert kind_of_class_name(name) == kind
