@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +91,10 @@ class RoadMap:
     stop_line_junction: np.ndarray  # [stops] i32, lit junction, -1 for signs
     stop_line_group: np.ndarray  # [stops] i32, phase group within the junction; opposing approaches share one
     junction_groups: np.ndarray  # [junctions] i32, number of phase groups of each lit junction, >= 1
+    origin: np.ndarray = field(
+        default_factory=lambda: np.zeros(3)
+    )  # [3] f64, m, of the map in its source's frame
+    left_out: str = ""  # what the importer left out, e.g. "12 bus lanes, 3 railways"
 
     @property
     def num_lanes(self) -> int:
@@ -171,24 +175,22 @@ _TABLES = ("lane_successors", "lane_predecessors")  # [lanes, n]; all other inte
 
 
 def _check_shapes(road_map: RoadMap) -> None:
-    for field in dataclasses.fields(road_map):
-        value = getattr(road_map, field.name)
-        if not isinstance(value, np.ndarray) or field.name == "lane_ids":
+    if road_map.origin.shape != (3,) or road_map.origin.dtype != np.float64:
+        raise ValueError(f"map {road_map.name}: origin is {road_map.origin}; expected three float64")
+    for each in dataclasses.fields(road_map):
+        value = getattr(road_map, each.name)
+        if not isinstance(value, np.ndarray) or each.name in ("lane_ids", "origin"):
             continue
-        real = field.name.endswith(("_xyz", "_points", "_yaw", "_m", "_mps"))
+        real = each.name.endswith(("_xyz", "_points", "_yaw", "_m", "_mps"))
         if value.dtype != (np.float32 if real else np.int32):
             accepted = "float32" if real else "int32"
-            raise ValueError(f"map {road_map.name}: {field.name} has type {value.dtype}; expected {accepted}")
+            raise ValueError(f"map {road_map.name}: {each.name} has type {value.dtype}; expected {accepted}")
         tail = (
-            (2, 3)
-            if field.name == "stop_line_xyz"
-            else (3,)
-            if field.name.endswith(("xyz", "points"))
-            else ()
+            (2, 3) if each.name == "stop_line_xyz" else (3,) if each.name.endswith(("xyz", "points")) else ()
         )
-        if field.name not in _TABLES and value.shape[1:] != tail:
+        if each.name not in _TABLES and value.shape[1:] != tail:
             raise ValueError(
-                f"map {road_map.name}: {field.name} has shape {value.shape}; expected {('n', *tail)}"
+                f"map {road_map.name}: {each.name} has shape {value.shape}; expected {('n', *tail)}"
             )
     for axis, names in _AXES.items():
         length = len(getattr(road_map, names[0]))
@@ -203,12 +205,12 @@ def _check_shapes(road_map: RoadMap) -> None:
 
 
 def _check_numbers(road_map: RoadMap) -> None:
-    for field in dataclasses.fields(road_map):
-        value = getattr(road_map, field.name)
+    for each in dataclasses.fields(road_map):
+        value = getattr(road_map, each.name)
         if isinstance(value, np.ndarray) and value.dtype.kind == "f" and not np.isfinite(value).all():
             row = int(np.argwhere(~np.isfinite(value))[0][0])
             found = value[row].tolist()
-            raise ValueError(f"map {road_map.name}: {field.name}[{row}] is {found}; expected finite numbers")
+            raise ValueError(f"map {road_map.name}: {each.name}[{row}] is {found}; expected finite numbers")
     for name, least in (("lane_length_m", 0.0), ("lane_speed_limit_mps", 0.0), ("lane_count", 1)):
         value = getattr(road_map, name)
         if (value <= least).any():

@@ -95,14 +95,14 @@ def _approaches(
     at_end is False only for a junction lane without predecessors: vehicles stop at its start.
     """
     result: dict[tuple[object, int], set[tuple[int, bool]]] = {}
-    for kind_name, members in zones:
+    for number, (kind_name, members) in enumerate(zones):
         kind = _SIGNAL_KINDS.get(kind_name)
         if kind is None:
             continue
         for lane in members:
             junction = raw_junction[lane]
             if junction is None:  # the zone names the approach itself
-                result.setdefault((f"lane {lane}", kind), set()).add((lane, True))
+                result.setdefault((f"zone {number}", kind), set()).add((lane, True))
                 continue
             entries = _entries(lane, junction, raw_junction, predecessors)
             result.setdefault((junction, kind), set()).update(entries)
