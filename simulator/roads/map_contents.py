@@ -21,7 +21,7 @@ def map_contents(road_map: RoadMap) -> dict[str, str]:
         "extent": f"{high[0] - low[0]:.0f} x {high[1] - low[1]:.0f} m",
         "height": f"{height.min():.1f} to {height.max():.1f} m",
         "stop lines": _stop_lines(road_map),
-        "phase groups": f"{np.bincount(road_map.junction_groups).tolist()} junctions with 0, 1, 2, ... groups",
+        "phase groups": _phase_groups(road_map),
         "paint": _paint(road_map),
         "pieces": ", ".join(f"{len(road_map.pieces(kind))} {kind}" for kind in _PIECES),
     }
@@ -51,6 +51,11 @@ def _ends(road_map: RoadMap) -> str:
 def _stop_lines(road_map: RoadMap) -> str:
     lights, signs, yields = (int((road_map.stop_line_kind == kind).sum()) for kind in StopKind)
     return f"{lights} with lights, {signs} with stop signs, {yields} with yield signs"
+
+
+def _phase_groups(road_map: RoadMap) -> str:
+    counts = np.bincount(road_map.junction_groups).tolist()
+    return f"{counts} junctions with 0, 1, 2, ... groups" if counts else "none"
 
 
 def _paint(road_map: RoadMap) -> str:
