@@ -93,6 +93,7 @@ class AdaptationData(lightning.LightningDataModule):
         self.training: list[Pair] | None = None
         self.validation: list[Pair] | None = None
         self.held_out: list[Pair] | None = None
+        self._loaded: CameraLog | None = None
 
     def use(self, training: Sequence[Pair], held_out: Sequence[Pair]) -> AdaptationData:
         """Use these pairs instead of making any; returns itself. Raises ValueError for a scene on both sides."""
@@ -111,26 +112,63 @@ class AdaptationData(lightning.LightningDataModule):
                 held = {scene_name(i) for i in range(self.stand_in_config.held_out_scenes)}
                 self.use([p for p in pairs if p.scene not in held], [p for p in pairs if p.scene in held])
         elif stage in ("fit", "validate") and self.training is None:
-            camera_log = CameraLog.load(self.root)
-            self._check_scenes(camera_log)
-            chosen = self.train_scenes or [s for s in camera_log.scenes if s not in self.held_out_scenes]
-            self.training, self.validation = split_tails(
-                list(self._paired(camera_log, chosen)), self.validation_share
-            )
+            camera_log = self._camera_log()
+            self._check_scenes(camera_log, "train", self.train_scenes or [])
+            self._check_held_out(camera_log)
+            pairs = self._paired(camera_log, self._training_scenes(camera_log))
+            self.training, self.validation = split_tails(pairs, self.validation_share)
             log.info("training on %d pairs, early stopping on %d", len(self.training), len(self.validation))
         elif stage in ("test", "predict") and self.held_out is None:
-            camera_log = CameraLog.load(self.root)
-            self._check_scenes(camera_log)
-            self.held_out = list(self._paired(camera_log, self.held_out_scenes))
+            camera_log = self._camera_log()
+            self._check_held_out(camera_log)
+            self.held_out = self._paired(camera_log, self.held_out_scenes)
+        if stage == "validate" and not self.validation:
+            raise ValueError(
+                f"there is nothing to validate on: no training scene has {MIN_SCENE_FOR_VALIDATION} samples, or "
+                f"data.validation_share={self.validation_share} keeps none"
+            )
 
-    def _paired(self, camera_log: CameraLog, scenes: Sequence[str]) -> PairedFrames:
-        return PairedFrames(camera_log, self.rig, scenes, self.min_coverage, self.backend)
+    def setup_training_where_present(self) -> bool:
+        """`setup("fit")` where the training scenes are in the camera log; whether they are. A folder for tests may lack
+        them."""
+        if self.source == "real" and self.training is None:
+            scenes = self._camera_log().scenes
+            missing = [name for name in self.train_scenes or [] if name not in scenes]
+            if missing or not set(scenes) - set(self.held_out_scenes):
+                return False
+        self.setup("fit")
+        return True
 
-    def _check_scenes(self, camera_log: CameraLog) -> None:
-        for name, scenes in (("held_out", self.held_out_scenes), ("train", self.train_scenes or [])):
-            for scene in scenes:
-                if scene not in camera_log.scenes:
-                    raise ValueError(f"data.{name} names {scene!r}; the camera log has {camera_log.scenes}")
+    def _camera_log(self) -> CameraLog:
+        """The camera log, read once."""
+        if self._loaded is None:
+            self._loaded = CameraLog.load(self.root)
+        return self._loaded
+
+    def _training_scenes(self, camera_log: CameraLog) -> list[str]:
+        chosen = self.train_scenes or [s for s in camera_log.scenes if s not in self.held_out_scenes]
+        if not chosen:
+            raise ValueError(
+                f"data.held_out names all scenes of {camera_log.root}, {camera_log.scenes}; none is left to train on"
+            )
+        return chosen
+
+    def _paired(self, camera_log: CameraLog, scenes: Sequence[str]) -> list[Pair]:
+        pairs = list(PairedFrames(camera_log, self.rig, scenes, self.min_coverage, self.backend))
+        if not pairs:
+            raise ValueError(
+                f"no image of {', '.join(scenes)} covers {self.min_coverage:.0%} of a camera of the rig "
+                f"({', '.join(self.rig.names)}); name other scenes, another data.rig or a lower data.min_coverage"
+            )
+        return pairs
+
+    def _check_scenes(self, camera_log: CameraLog, name: str, scenes: Sequence[str]) -> None:
+        for scene in scenes:
+            if scene not in camera_log.scenes:
+                raise ValueError(f"data.{name} names {scene!r}; the camera log has {camera_log.scenes}")
+
+    def _check_held_out(self, camera_log: CameraLog) -> None:
+        self._check_scenes(camera_log, "held_out", self.held_out_scenes)
         for sample in camera_log.samples_of_scenes(self.held_out_scenes):
             if sample.pseudo_labels:
                 raise ValueError(

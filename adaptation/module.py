@@ -114,6 +114,7 @@ class AdaptationModule(lightning.LightningModule):
         self.optimiser_config = optimiser
         self.test_errors: list[SampleErrors] = []
         self.run_seed = 0
+        self.constant_known = False
         tokens = (policy.config.num_cameras, policy.config.encoder.features)
         self.register_buffer("constant", torch.zeros(tokens), persistent=False)
 
@@ -179,21 +180,28 @@ class AdaptationModule(lightning.LightningModule):
         tokens = torch.cat([self.frozen(batch.rendering).tokens for batch in batches])
         present = torch.cat([batch.rendering.camera_mask for batch in batches])[..., None].to(tokens.dtype)
         self.constant = (tokens * present).sum(0) / present.sum(0).clamp(min=1)
+        self.constant_known = True
 
     @torch.no_grad()
     def errors(self, batch: PairBatch) -> list[SampleErrors]:
-        """Trajectory errors of each sample against the frozen student on the rendering."""
+        """Trajectory errors of each sample against the frozen student on the rendering; that of the constant baseline
+        is None before `set_constant`."""
         target = self.frozen(batch.rendering)
-        mask = batch.real.camera_mask[..., None]
-        baseline = self.frozen.planner(torch.where(mask, self.constant, target.tokens), batch.real)
-        plans = (self.frozen(batch.real), self.adapted(batch.real), baseline)
+        plans = [self.frozen(batch.real), self.adapted(batch.real)]
+        if self.constant_known:
+            mask = batch.real.camera_mask[..., None]
+            tokens = torch.where(mask, self.constant, target.tokens)
+            plans.append(self.frozen.planner(tokens, batch.real))
         weight = self.loss_config.yaw_weight_m
-        columns = [displacement_m(plan.trajectory, target.trajectory).mean(-1) for plan in plans]
-        columns += [pose_l1(plan.trajectory, target.trajectory, weight) for plan in plans[:2]]
+        columns = [pose_l1(plan.trajectory, target.trajectory, weight) for plan in plans[:2]]
+        columns += [displacement_m(plan.trajectory, target.trajectory).mean(-1) for plan in plans]
         rows = torch.stack(columns, dim=1).tolist()
+        named = zip(batch.names, batch.scenes, rows, strict=True)
         return [
-            SampleErrors(name, scene, *row)
-            for name, scene, row in zip(batch.names, batch.scenes, rows, strict=True)
+            SampleErrors(
+                name, scene, unadapted, adapted, constant[0] if constant else None, unadapted_l1, adapted_l1
+            )
+            for name, scene, (unadapted_l1, adapted_l1, unadapted, adapted, *constant) in named
         ]
 
     def configure_optimizers(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -15,42 +15,55 @@ class SampleErrors:
     scene: str  # dataset/seq
     unadapted_m: float  # m, mean distance over the 8 poses (ADE), student before adaptation
     adapted_m: float  # m, the same after adaptation
-    constant_m: float  # m, the same for the frozen planner on mean tokens of the training renderings
+    constant_m: (
+        float | None
+    )  # m, the same for the frozen planner on mean tokens of the training renderings, if known
     unadapted_l1_m: float  # m, mean over poses of |x| + |y| + weighted |yaw| difference
     adapted_l1_m: float  # m
 
 
-ERROR_COLUMNS = ("unadapted_m", "adapted_m", "constant_m", "unadapted_l1_m", "adapted_l1_m")
+ERROR_COLUMNS = ("unadapted_m", "adapted_m", "unadapted_l1_m", "adapted_l1_m")
 
 
 def mean_errors(samples: Sequence[SampleErrors]) -> dict[str, float]:
-    """Unweighted means over samples. Raises ValueError for none."""
+    """Unweighted means over samples of ERROR_COLUMNS. Raises ValueError for none."""
     if not samples:
         raise ValueError("there are no held-out samples to report on; name scenes in data.held_out")
     return {name: statistics.fmean(getattr(sample, name) for sample in samples) for name in ERROR_COLUMNS}
 
 
-def summarise_errors(seeds: Mapping[int, Sequence[SampleErrors]]) -> dict[str, float | int | str]:
+def mean_constant(seeds: Iterable[Sequence[SampleErrors]]) -> float | None:
+    """Mean over seeds of the mean over samples of `constant_m`; None where a sample has none."""
+    means = []
+    for samples in seeds:
+        known = [sample.constant_m for sample in samples if sample.constant_m is not None]
+        if len(known) < len(samples):
+            return None
+        means.append(statistics.fmean(known))
+    return statistics.fmean(means)
+
+
+def summarise_errors(seeds: Mapping[int, Sequence[SampleErrors]]) -> dict[str, float | int | str | None]:
     """Metrics by name, in one flat dictionary: means and sample standard deviations over seeds, each seed, each scene.
 
     `unadapted_error_m`, `adapted_error_m`: mean displacement error (ADE) between the trajectory planned on the real
     images and the one that the frozen student plans on the paired rendering. `ratio`: adapted over unadapted.
     `constant_error_m`: the error of the frozen planner on the mean tokens of the training scenes' renderings, a
     baseline that does not depend on the images. An adapted student well below it uses the images; one close to it
-    only ignores them. `moments` is the number of samples.
+    only ignores them; None where there are no training scenes. `moments` is the number of samples.
     """
     per_seed = {seed: mean_errors(samples) for seed, samples in seeds.items()}
     ratios = [_ratio(row["adapted_m"], row["unadapted_m"]) for row in per_seed.values()]
     adapted = [row["adapted_m"] for row in per_seed.values()]
     first = next(iter(seeds.values()))
-    report: dict[str, float | int | str] = {
+    report: dict[str, float | int | str | None] = {
         "unadapted_error_m": statistics.fmean(row["unadapted_m"] for row in per_seed.values()),
         "adapted_error_m": statistics.fmean(adapted),
         "adapted_error_m_std": _standard_deviation(adapted),
         "ratio": statistics.fmean(ratios),
         "ratio_std": _standard_deviation(ratios),
         "reduction": 1.0 - statistics.fmean(ratios),
-        "constant_error_m": statistics.fmean(row["constant_m"] for row in per_seed.values()),
+        "constant_error_m": mean_constant(seeds.values()),
         "unadapted_l1_m": statistics.fmean(row["unadapted_l1_m"] for row in per_seed.values()),
         "adapted_l1_m": statistics.fmean(row["adapted_l1_m"] for row in per_seed.values()),
         "seeds": len(per_seed),
@@ -64,12 +77,13 @@ def summarise_errors(seeds: Mapping[int, Sequence[SampleErrors]]) -> dict[str, f
             f"seed_{seed}/ratio": ratio,
         }
     for scene in dict.fromkeys(sample.scene for sample in first):
-        rows = [mean_errors([m for m in samples if m.scene == scene]) for samples in seeds.values()]
+        own = [[sample for sample in samples if sample.scene == scene] for samples in seeds.values()]
+        rows = [mean_errors(samples) for samples in own]
         report |= {
             f"scene_{scene}/unadapted_error_m": statistics.fmean(row["unadapted_m"] for row in rows),
             f"scene_{scene}/adapted_error_m": statistics.fmean(row["adapted_m"] for row in rows),
             f"scene_{scene}/adapted_error_m_std": _standard_deviation([row["adapted_m"] for row in rows]),
-            f"scene_{scene}/constant_error_m": statistics.fmean(row["constant_m"] for row in rows),
+            f"scene_{scene}/constant_error_m": mean_constant(own),
             f"scene_{scene}/moments": sum(sample.scene == scene for sample in first),
         }
     return report
@@ -88,11 +102,12 @@ def _standard_deviation(values: Sequence[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def summary_line(report: Mapping[str, float | int | str]) -> str:
+def summary_line(report: Mapping[str, float | int | str | None]) -> str:
     """The result in one line of text."""
+    lower_percent = 100 * float(report["reduction"] or 0.0)
     return (
         f"trajectory error on {report['moments']} held-out moments of {report['scenes']} scenes: "
         f"{report['unadapted_error_m']:.3f} m unadapted, {report['adapted_error_m']:.3f} +- "
         f"{report['adapted_error_m_std']:.3f} m adapted over {report['seeds']} seeds "
-        f"({100 * float(report['reduction']):.0f} % lower, ratio {report['ratio']:.3f} +- {report['ratio_std']:.3f})"
+        f"({lower_percent:.0f} % lower, ratio {report['ratio']:.3f} +- {report['ratio_std']:.3f})"
     )

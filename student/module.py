@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -68,6 +68,8 @@ class StudentModule(lightning.LightningModule):
         weights: str | None = None,
     ) -> None:
         super().__init__()
+        if weights is not None:  # they replace the published ones, which need not be fetched
+            policy = replace(policy, encoder=replace(policy.encoder, pretrained=False))
         self.policy = StudentPolicy(policy)
         self.loss_config = loss
         self.optimiser_config = optimiser

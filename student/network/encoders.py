@@ -10,6 +10,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from student.network.timm_backbone import create_backbone, size_message
+
 CONV_GRID = (2, 4)
 """Rows and columns that a convolutional timm backbone is pooled to: the position of an object in the image matters."""
 
@@ -25,13 +27,21 @@ class EncoderConfig:
     pretrained: bool = False  # timm: download the published weights
     input_height_px: int = 112  # timm: images are resized to this
     input_width_px: int = 196
+    partial_patches: Literal["refuse", "pad"] = "refuse"
+    """timm: what to do where a transformer's patch does not divide the input size. `pad` adds rows below and columns to
+    the right, of the mean colour of the backbone's training data, up to whole patches."""
     freeze_backbone: bool = False  # timm: train only the projection to a token
 
     def __post_init__(self) -> None:
         if self.kind not in ("compact", "timm"):
             raise ValueError(f"encoder.kind={self.kind!r} is unknown; use 'compact' or 'timm'")
-        if self.features < 1:
-            raise ValueError(f"encoder.features={self.features} must be at least 1")
+        if self.partial_patches not in ("refuse", "pad"):
+            raise ValueError(
+                f"encoder.partial_patches={self.partial_patches!r} is unknown; use 'refuse' or 'pad'"
+            )
+        for name in ("features", "input_height_px", "input_width_px"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"encoder.{name}={getattr(self, name)} must be at least 1")
         if not self.channels or any(c < 8 or c % 8 for c in self.channels):
             raise ValueError(f"encoder.channels={self.channels} must be multiples of 8, at least one")
 
@@ -70,17 +80,26 @@ class TimmEncoder(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.input_size = (config.input_height_px, config.input_width_px)
-        self.backbone = _create_backbone(config)
+        size = (config.input_height_px, config.input_width_px)
+        built = create_backbone(config.timm_name, size, config.partial_patches == "pad", config.pretrained)
+        self.backbone, self.input_size, (rows, columns) = built.model, built.input_size, built.padding
+        self.padding = (0, columns, 0, rows)  # left, right, top, bottom
         published = self.backbone.pretrained_cfg
         self.register_buffer("mean", 255.0 * torch.tensor(published["mean"]).view(1, 3, 1, 1))
         self.register_buffer("std", 255.0 * torch.tensor(published["std"]).view(1, 3, 1, 1))
-        with torch.no_grad():
-            width = self._features(torch.zeros(1, 3, *self.input_size)).shape[-1]
-        self.project = nn.Linear(width, config.features)
+        self.project = nn.Linear(self._measure_width(config), config.features)
         self.norm = nn.LayerNorm(config.features)
         if config.freeze_backbone:
             self.backbone.requires_grad_(False)
+
+    def _measure_width(self, config: EncoderConfig) -> int:
+        """Features per image. Raises ValueError for an input size that the backbone does not take."""
+        blank = functional.pad(torch.zeros(1, 3, *self.input_size), self.padding)
+        try:
+            with torch.no_grad():
+                return int(self._features(blank).shape[-1])
+        except (AssertionError, RuntimeError) as error:
+            raise ValueError(size_message(config.timm_name, self.input_size, error)) from error
 
     def _features(self, picture: Float[Tensor, "views 3 rows columns"]) -> Float[Tensor, "views backbone"]:
         features = self.backbone.forward_features(picture)
@@ -96,35 +115,9 @@ class TimmEncoder(nn.Module):
         picture = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
         if picture.shape[-2:] != self.input_size:
             picture = functional.interpolate(picture, self.input_size, mode="bilinear", antialias=True)
+        if any(self.padding):
+            picture = functional.pad(picture, self.padding)
         return self.norm(self.project(self._features(picture)))
-
-
-def _create_backbone(config: EncoderConfig) -> nn.Module:
-    """The timm model without its classifier. Raises ValueError for unknown names and sizes, OSError for weights that
-    cannot be downloaded."""
-    import timm  # heavy, and the compact encoder does not need it
-
-    if not timm.is_model(config.timm_name):
-        close = timm.list_models(f"*{config.timm_name.split('_')[0]}*")[:5]
-        raise ValueError(f"encoder.timm_name={config.timm_name!r} is not a timm model; near it are {close}")
-    options: dict[str, object] = {"pretrained": config.pretrained, "num_classes": 0}
-    published = timm.get_pretrained_cfg(config.timm_name)
-    if published is not None and published.fixed_input_size:
-        options["img_size"] = (config.input_height_px, config.input_width_px)
-    try:
-        return timm.create_model(config.timm_name, **options)
-    except AssertionError as error:
-        size = f"{config.input_height_px} x {config.input_width_px} px"
-        raise ValueError(
-            f"encoder.timm_name={config.timm_name!r} does not accept images of {size}: {error}"
-        ) from error
-    except Exception as error:  # the hub client raises many kinds; all mean that the weights are not here
-        if not config.pretrained:
-            raise
-        raise OSError(
-            f"encoder.pretrained: the weights of {config.timm_name!r} cannot be fetched ({type(error).__name__}); "
-            "connect to the network once, or set pretrained to false"
-        ) from error
 
 
 def build_encoder(config: EncoderConfig, height: int, width: int) -> CompactEncoder | TimmEncoder:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -51,6 +52,47 @@ def test_pseudo_labels_and_unknown_scenes_are_never_held_out(line: Line, write_l
         AdaptationData(root=root, held_out=["made_up/pseudo"], **SIZE).setup("test")
     with pytest.raises(ValueError, match=r"data\.held_out names 'made_up/z'; the camera log has"):
         AdaptationData(root=root, held_out=["made_up/z"], **SIZE).setup("fit")
+
+
+def test_a_folder_of_held_out_scenes_only_can_be_tested_on_but_not_trained_on(
+    line: Line, write_log: WriteLog
+) -> None:
+    root = str(write_log(line(seq="b"), line(seq="b", frame=1, image="b1.png")))
+    for train in (None, ["made_up/elsewhere"]):
+        data = AdaptationData(root=root, held_out=["made_up/b"], train=train, **SIZE)
+        assert not data.setup_training_where_present()
+        data.setup("test")
+        assert data.held_out is not None
+        assert [p.name for p in data.held_out] == ["made_up/b/0", "made_up/b/1"]
+    with pytest.raises(
+        ValueError, match=r"held_out names all scenes of .*'made_up/b'\]; none is left to train on"
+    ):
+        AdaptationData(root=root, held_out=["made_up/b"], **SIZE).setup("fit")
+    with pytest.raises(ValueError, match=r"data\.train names 'made_up/elsewhere'"):
+        AdaptationData(root=root, held_out=["made_up/b"], train=["made_up/elsewhere"], **SIZE).setup("fit")
+
+
+def test_one_image_per_drive_trains_but_leaves_nothing_to_validate_on(
+    line: Line, write_log: WriteLog
+) -> None:
+    root = str(write_log(*(line(seq=seq, image=f"{seq}.png") for seq in "abc")))
+    data = AdaptationData(root=root, held_out=["made_up/c"], **SIZE)
+    data.setup("fit")
+    assert data.training is not None
+    assert [p.name for p in data.training] == ["made_up/a/0", "made_up/b/0"]
+    assert data.setup_training_where_present()
+    with pytest.raises(ValueError, match="nothing to validate on: no training scene has 5 samples"):
+        data.setup("validate")
+
+
+def test_images_that_no_camera_of_the_rig_sees_are_refused(line: Line, write_log: WriteLog) -> None:
+    upwards = [[0.0, -1.0, 0.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.5], [0.0, 0.0, 0.0, 1.0]]
+    turned = np.diag([1.0, -1.0, 1.0, 1.0]) @ upwards  # a rotation, optical axis up
+    root = str(write_log(line(), line(seq="b", image="b.png", cam_to_ego=turned.tolist())))
+    with pytest.raises(
+        ValueError, match=r"no image of made_up/b covers 50% of a camera of the rig \(front, "
+    ):
+        AdaptationData(root=root, held_out=["made_up/b"], **SIZE).setup("test")
 
 
 def test_tails_are_kept_of_scenes_that_are_long_enough() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from adaptation.report import SampleErrors, summarise_errors, summary_line
@@ -32,6 +34,14 @@ def test_means_spread_and_ratio_over_seeds() -> None:
 
 def test_one_seed_has_no_spread() -> None:
     assert summarise_errors({7: [sample_errors("a", 2.0, 1.0)]})["adapted_error_m_std"] == 0.0
+
+
+def test_the_constant_baseline_is_null_where_it_is_not_known() -> None:
+    known = sample_errors("a", 2.0, 1.0)
+    report = summarise_errors({0: [replace(known, constant_m=None)]})
+    assert report["constant_error_m"] is report["scene_a/constant_error_m"] is None
+    assert report["adapted_error_m"] == 1.0
+    assert "50 % lower" in summary_line(report)
 
 
 def test_nothing_held_out_is_rejected() -> None:

@@ -174,6 +174,51 @@ def test_timm_backbones_see_each_picture_and_where_things_are(name: str) -> None
     assert trained == {name for name, _ in encoder.named_parameters() if not name.startswith("backbone.")}
 
 
+def test_images_are_padded_to_whole_patches_where_the_config_says_so() -> None:
+    """27 x 40 px and patches of 16: padding by the mean colour equals images that have that colour there already."""
+    padded = EncoderConfig(
+        kind="timm",
+        timm_name="test_vit",
+        features=16,
+        input_height_px=27,
+        input_width_px=40,
+        partial_patches="pad",
+    )
+    encoder = build_encoder(padded, 27, 40).eval()
+    whole = build_encoder(replace(padded, input_height_px=32, input_width_px=48), 32, 48).eval()
+    whole.load_state_dict(encoder.state_dict())
+    images = torch.randint(0, 255, (2, 27, 40, 3), dtype=torch.uint8)
+    framed = torch.zeros(2, 32, 48, 3, dtype=torch.uint8) + encoder.mean.view(3).round().to(torch.uint8)
+    framed[:, :27, :40] = images
+    torch.testing.assert_close(encoder(images), whole(framed), atol=0.02, rtol=0.02)
+    framed[:, 27:] = 255
+    assert not torch.allclose(encoder(images), whole(framed), atol=0.02, rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "patch", "sizes"),
+    [("test_vit", "16 x 16", "16 x 32 or 32 x 48"), ("mixer_s16_224", "16 x 16", "")],
+)
+def test_input_sizes_that_a_patch_does_not_divide_are_refused(name: str, patch: str, sizes: str) -> None:
+    config = EncoderConfig(kind="timm", timm_name=name, input_height_px=27, input_width_px=40)
+    with pytest.raises(ValueError, match=rf"has patches of {patch} px, .* 27 x 40 px .*{sizes}, or .*'pad'"):
+        build_encoder(config, 27, 40)
+
+
+def test_weights_replace_published_ones_which_are_not_fetched(tiny_config, tmp_path, monkeypatch) -> None:
+    encoder = EncoderConfig("timm", 16, timm_name="test_vit", input_height_px=32, input_width_px=48)
+    policy = StudentPolicy(replace(tiny_config, encoder=encoder))
+    save_policy(policy, tmp_path / "policy.pt")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    wanted = replace(policy.config, encoder=replace(encoder, pretrained=True))
+    with pytest.raises(OSError, match="weights of 'test_vit' cannot be fetched"):
+        StudentModule(wanted)
+    module = StudentModule(wanted, weights=str(tmp_path / "policy.pt"))
+    assert all(map(torch.equal, module.policy.state_dict().values(), policy.state_dict().values()))
+
+
 def test_saved_policy_answers_the_same(tiny_config, make_observation, tmp_path) -> None:
     policy = StudentPolicy(tiny_config).eval()
     save_policy(policy, tmp_path / "policy.pt")
@@ -267,6 +312,7 @@ def test_a_truncated_policy_is_refused(tiny_config, tmp_path) -> None:
             lambda: build_encoder(EncoderConfig(kind="timm", timm_name="resnet_of_mine"), 27, 48),
             "not a timm model",
         ),
+        (lambda: EncoderConfig(input_height_px=0), "encoder.input_height_px=0"),
     ],
 )
 def test_impossible_settings_are_refused(make, sentence: str) -> None:
