@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,8 @@ from gigapixel.run_folder.exit_codes import run_command
 from gigapixel.run_folder.figure import write_image
 from student.checkpoint import load_weights, save_policy
 from student.run_logger import EpochCheckpoint, MetricsCsv, RunMetadata
+
+log = logging.getLogger(__name__)
 
 MONITOR = "adaptation/validate/error_m"
 BEST, LAST = "best", "last"
@@ -177,8 +180,12 @@ class AdaptationCLI(LightningCLI):
 
     def test(self, model: AdaptationModule, datamodule: AdaptationData, **_: Any) -> None:
         """Errors on the held-out scenes over all seeds, as printed JSON and one line of text."""
-        datamodule.setup("fit")
-        model.set_constant(list(datamodule.training_in_order()))
+        if datamodule.setup_training_where_present():
+            model.set_constant(list(datamodule.training_in_order()))
+        else:
+            log.info(
+                "the data have no training scenes, so constant_error_m, their mean features' error, is null"
+            )
         seeds: dict[int, list[SampleErrors]] = {}
         for seed in self._each_seed(model):
             self.trainer.test(model, datamodule=datamodule, verbose=False)

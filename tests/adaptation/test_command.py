@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,6 +119,31 @@ def test_impossible_runs_are_errors(
 ) -> None:
     with pytest.raises((ValueError, OSError), match=words):
         main(["test", "--config", config(tmp_path, small_student, **changes)])
+
+
+def test_testing_needs_no_training_scenes(
+    tmp_path: Path,
+    small_student: StudentPolicy,
+    make_student: Callable[[int], StudentPolicy],
+    line: Callable[..., dict[str, Any]],
+    write_log: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = write_log(line(seq="b"), line(seq="b", frame=1, image="b1.png"))
+    data = {
+        "root": str(root),
+        "held_out": ["made_up/b"],
+        "height_px": 18,
+        "width_px": 32,
+        "backend": "reference",
+    }
+    path = config(tmp_path, small_student, seeds=[0], data=data)
+    save_policy(make_student(4), tmp_path / "run" / "seed-0" / "adapted.pt")
+    assert main(["test", "--config", path, "--output", str(tmp_path / "a.json")]) == 0
+    report = json.loads((tmp_path / "a.json").read_text())
+    assert report["constant_error_m"] is report["scene_made_up/b/constant_error_m"] is None
+    assert report["moments"] == 2
+    assert "2 held-out moments of 1 scenes" in capsys.readouterr().out
 
 
 def test_an_error_is_one_line_and_exit_code_2(
