@@ -305,20 +305,27 @@ def first_camera_mask(pair: Pair) -> Any:
 
 
 def draw_real_frames(path: Path) -> None:
-    """Draw up to three real frames beside their renderings; without GIGAPIXEL_DATA no file is written."""
+    """Draw up to three real frames beside their renderings. Without GIGAPIXEL_DATA no file is written; nor is one where
+    that folder has no frames or invalid ones, which is said: the rest of the report does not need them."""
     import os
 
     from adaptation.frames.camera_log import CameraLog
     from adaptation.pairs.pair_grid import calibration_grid
+    from gigapixel.run_folder.exit_codes import error_message
     from gigapixel.run_folder.figure import write_image
 
     path.unlink(missing_ok=True)
     if not os.environ.get("GIGAPIXEL_DATA"):
         return
-    camera_log = CameraLog.load(None)
-    frames = [sample.cameras[0] for sample in camera_log.samples]
-    chosen = [frames[index] for index in range(0, len(frames), max(1, len(frames) // 3))][:3]
-    write_image(path, calibration_grid(camera_log, chosen))
+    try:
+        camera_log = CameraLog.load(None)
+        frames = [sample.cameras[0] for sample in camera_log.samples]
+        chosen = [frames[index] for index in range(0, len(frames), max(1, len(frames) // 3))][:3]
+        grid = calibration_grid(camera_log, chosen)
+    except (ValueError, OSError) as error:
+        print_progress(f"the report is without real frames: {error_message(error)}")
+        return
+    write_image(path, grid)
 
 
 class Stopwatch:

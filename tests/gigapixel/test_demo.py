@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from gigapixel.demo import DemoConfig, build_student, parse_demo_arguments
+from gigapixel.demo import DemoConfig, build_student, draw_real_frames, parse_demo_arguments
 from gigapixel.report import TABLE_COLUMNS, TABLE_ROWS, plot_learning_curves, write_report
 
 
@@ -140,3 +140,19 @@ def test_defaults_never_train_on_the_test_town() -> None:
     config = DemoConfig()
     assert config.test_map not in config.train_maps
     assert config.test_map in ("Town07", "Town10HD")
+
+
+def test_invalid_real_frames_cost_only_their_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The folder may hold logs only, or frames that are refused, and the demo has run for minutes by then."""
+    monkeypatch.setenv("GIGAPIXEL_DATA", str(tmp_path))
+    draw_real_frames(tmp_path / "real.png")
+    (tmp_path / "camera").mkdir()
+    (tmp_path / "camera" / "frames.jsonl").write_text("{}")
+    draw_real_frames(tmp_path / "real.png")
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(": ", 1)[0] for line in said] == ["the report is without real frames"] * 2
+    assert "has no camera/frames.jsonl" in said[0]
+    assert "line 1: the field 'width' is missing" in said[1]
+    assert not (tmp_path / "real.png").exists()
