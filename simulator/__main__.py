@@ -14,6 +14,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tqdm import tqdm
+
 from gigapixel.run_folder.exit_codes import run_command
 from gigapixel.run_folder.figure import write_image
 from simulator.cores import core_count
@@ -46,14 +48,15 @@ def import_pack(source: str, output: Path) -> int:
 
 
 def import_traffic(options: argparse.Namespace) -> int:
-    """Import traffic logs into one pack; prints one line per refused log and a summary."""
+    """Import traffic logs into one pack; prints one line per refused scene and per kind of feature left out, and a
+    summary."""
     output = Path(options.output)
     _check_output(output)
     start = time.perf_counter()
     sources, read = find_sources(options.command, options.input)
-    report = import_logs(sources, read, output, options.workers, options.strict)
-    for message in report.refused:
-        print(f"refused: {message}", file=sys.stderr)
+    report = import_logs(sources, read, output, options.workers, options.strict, _print_refusal)
+    for line in report.lines():
+        print(line)
     seconds = time.perf_counter() - start
     print(f"wrote {output}: {len(report.imported)} scenes, {len(report.refused)} refused, {seconds:.0f} s")
     return 0
@@ -62,6 +65,10 @@ def import_traffic(options: argparse.Namespace) -> int:
 def _check_output(output: Path) -> None:
     if output.suffix not in (".h5", ".hdf5"):
         raise ValueError(f"--output {output} must end in .h5 or .hdf5")
+
+
+def _print_refusal(message: str) -> None:
+    tqdm.write(f"refused: {message}", file=sys.stderr)  # above a progress bar
 
 
 def check(pack: str, scene: str | None = None, report: bool = False, picture: str | None = None) -> int:
@@ -162,7 +169,11 @@ def _add_log_options(command: argparse.ArgumentParser) -> None:
         "--input", help="file or folder; by default the folder of this format below $GIGAPIXEL_DATA/logs"
     )
     command.add_argument("--output", required=True, help="scene pack to write (.h5)")
-    command.add_argument("--strict", action="store_true", help="end the import when one log is refused")
+    command.add_argument(
+        "--strict",
+        action="store_true",
+        help="write no pack, and end with exit code 2, where a scene is refused",
+    )
     command.add_argument(
         "--workers", type=int, default=core_count(), help="processes (default: one per core)"
     )

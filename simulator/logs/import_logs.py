@@ -1,23 +1,40 @@
-"""Import many logged scenes into one pack, in several processes. A refused source is reported and does not end the
+"""Import many logged scenes into one pack, in several processes. A refused scene is reported and does not end the
 import."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import multiprocessing
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
 
+from gigapixel.run_folder.exit_codes import error_message
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
+from simulator.logs.traffic_log import repair_counts
 
 DATA_VARIABLE = "GIGAPIXEL_DATA"
-Reader = Callable[[Path], LoggedScene | list[LoggedScene]]
+LEFT_OUT = " left out"
+"""Repairs and remarks whose names end so say what a scene lacks."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A scene that cannot be imported."""
+
+    message: str  # one sentence that names file and field
+
+
+Reader = Callable[[Path], LoggedScene | list[LoggedScene | Refused]]
 
 
 @dataclass(frozen=True)
@@ -27,7 +44,8 @@ class LogReader:
     Attributes:
         folders: Where logs of this format are, below $GIGAPIXEL_DATA.
         find: All logs at or below a path.
-        read: The scenes of one log. Raises OSError or ValueError for a log that cannot be imported.
+        read: The scenes of one log. Raises OSError or ValueError for a log that cannot be imported, and nothing
+            else, whatever is in the file.
     """
 
     folders: tuple[str, ...]
@@ -60,54 +78,149 @@ class ImportReport:
 
     imported: list[str] = field(default_factory=list)  # names of the scenes in the pack
     refused: list[str] = field(default_factory=list)  # one error message each
+    remarks: dict[str, tuple[int, int]] = field(
+        default_factory=dict
+    )  # count and scenes of what was left out or said
+
+    def add(self, scene: LoggedScene) -> None:
+        """Count a scene that is in the pack."""
+        self.imported.append(scene.log.name)
+        left_out = {
+            name: count for name, count in repair_counts(scene.log).items() if name.endswith(LEFT_OUT)
+        }
+        for name, count in {**left_out, **scene.remarks}.items():
+            total, scenes = self.remarks.get(name, (0, 0))
+            self.remarks[name] = total + count, scenes + 1
+
+    def lines(self) -> list[str]:
+        """What the scenes of the pack lack and what was taken for granted, one line per kind."""
+        result = []
+        for name, (count, scenes) in sorted(self.remarks.items()):
+            if name.endswith(LEFT_OUT):
+                result.append(f"left out: {count} {name.removesuffix(LEFT_OUT)}, in scenes: {scenes}")
+            else:
+                result.append(f"{name}, in scenes: {scenes}")
+        return result
 
 
 def import_logs(
-    sources: Sequence[Path], read: Reader, output: Path, workers: int = 1, strict: bool = False
+    sources: Sequence[Path],
+    read: Reader,
+    output: Path,
+    workers: int = 1,
+    strict: bool = False,
+    report_refusal: Callable[[str], None] = lambda message: None,
 ) -> ImportReport:
     """Read every source and write all scenes as one pack, in the order of the sources.
 
-    Raises ValueError where `strict` and a source is refused, or where no scene can be imported; no pack is written
-    then.
+    `report_refusal` is called with the error message of each scene that is refused, at once. Raises ValueError where
+    `strict` and a scene is refused, or where no scene can be imported; no pack is written then. Raises OSError where
+    the pack cannot be written.
     """
     report = ImportReport()
-    with ScenePackWriter(output) as pack:
-        for scenes, refusal in _progress(_read_all(sources, read, workers), len(sources)):
+
+    def refuse(message: str) -> None:
+        report.refused.append(message)
+        report_refusal(message)
+
+    results = _read_all(sources, read, workers)
+    with contextlib.closing(results), ScenePackWriter(output) as pack:
+        for scenes in _progress(results, len(sources)):
             for scene in scenes:
+                if isinstance(scene, Refused):
+                    refuse(scene.message)
+                    continue
                 try:
-                    pack.add(scene)
-                    report.imported.append(scene.log.name)
+                    pack.check(scene)
                 except ValueError as error:
-                    refusal = str(error)
-            if refusal is not None:
-                report.refused.append(refusal)
-                if strict:
-                    raise ValueError(refusal)
+                    refuse(str(error))
+                else:
+                    pack.append(scene)
+                    report.add(scene)
         if not report.imported:
             first = f"; first refusal: {report.refused[0]}" if report.refused else ""
             raise ValueError(f"{output}: none of {len(sources)} sources could be imported{first}")
+        if strict and report.refused:
+            count = f"{len(report.refused)} of {len(report.refused) + len(report.imported)}"
+            raise ValueError(f"{report.refused[0]} ({count} scenes refused: {output} is not written)")
     return report
 
 
 def _read_all(
     sources: Sequence[Path], read: Reader, workers: int
-) -> Iterator[tuple[list[LoggedScene], str | None]]:
-    """Scenes and error message of every source, in order."""
+) -> Generator[list[LoggedScene | Refused], None, None]:
+    """What `_attempt` returns for every source, in order."""
     if workers <= 1 or len(sources) <= 1:
         yield from (_attempt(read, source) for source in sources)
         return
+    pending = list(sources)
+    while pending:
+        done = 0
+        with contextlib.suppress(BrokenProcessPool), _processes(min(workers, len(pending))) as pool:
+            with _interrupts_held():
+                results = pool.map(_attempt, [read] * len(pending), pending)
+            for result in results:
+                done += 1
+                yield result
+        del pending[:done]
+        if pending:  # a reader ended its process, perhaps that of the first source without a result
+            yield _attempt_alone(read, pending.pop(0))
+
+
+def _attempt_alone(read: Reader, source: Path) -> list[LoggedScene | Refused]:
+    """What `_attempt` returns in a process of its own, or a refusal where that process ends."""
+    try:
+        with _processes(1) as pool:
+            with _interrupts_held():
+                result = pool.submit(_attempt, read, source)
+            return result.result()
+    except BrokenProcessPool:
+        return [
+            Refused(f"{source}: ended the process that read it; expected an intact log, and enough memory")
+        ]
+
+
+@contextlib.contextmanager
+def _processes(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes; on leaving, what they have not begun is cancelled."""
     # Not forked: this process may have threads of JAX, which a fork copies in an undefined state.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(sources)), mp_context=context) as pool:
-        yield from pool.map(_attempt, [read] * len(sources), sources)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _attempt(read: Reader, source: Path) -> tuple[list[LoggedScene], str | None]:
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits until the end of the block; processes started in it never see one, and leave it to this one."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent() -> None:
+    """Let a worker process end when its parent is killed; it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _attempt(read: Reader, source: Path) -> list[LoggedScene | Refused]:
+    """The scenes of one source, and a refusal for each scene that cannot be read."""
     try:
         scenes = read(source)
     except (ValueError, OSError) as error:
-        return [], str(error)
-    return (scenes if isinstance(scenes, list) else [scenes]), None
+        return [Refused(error_message(error))]
+    return list(scenes) if isinstance(scenes, list) else [scenes]
 
 
 def _progress(results: Iterable, total: int) -> Iterable:

@@ -12,11 +12,13 @@ from simulator.conventions import CAR, TRUCK
 
 TRUCK_LENGTH_M = 7.0
 """Vehicles at least this long are trucks where the source only says "vehicle": the longest vans measure 7 m."""
+LARGEST_M = 100.0
+"""No road user is longer, wider or higher."""
 
 
 def vehicle_kind(length_m: float | np.floating) -> int:
-    """CAR or TRUCK by length, for sources that only say "vehicle"."""
-    return TRUCK if length_m >= TRUCK_LENGTH_M else CAR
+    """CAR or TRUCK by length, for sources that only say "vehicle"; CAR for unknown and impossible lengths."""
+    return TRUCK if TRUCK_LENGTH_M <= length_m <= LARGEST_M else CAR
 
 
 @dataclass

@@ -15,11 +15,12 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
 
 import h5py
+import numpy as np
 
 from gigapixel.run_folder.atomic import atomic_write
 from simulator import conventions
@@ -43,6 +44,9 @@ class LoggedScene:
 
     road_map: RoadMap
     log: TrafficLog
+    remarks: dict[str, int] = field(
+        default_factory=dict
+    )  # of the import, counts by name; not stored in packs
 
     def validate(self) -> LoggedScene:
         """This scene. Raises ValueError unless both parts are valid and have the same number of stop lines."""
@@ -74,13 +78,24 @@ class ScenePackWriter:
         return self
 
     def add(self, scene: LoggedScene) -> None:
-        """Append one scene. Raises ValueError for an invalid scene or a name that the pack already has."""
+        """Append one scene. Raises ValueError where `check` refuses it, and OSError where it cannot be written."""
+        self.check(scene)
+        self.append(scene)
+
+    def check(self, scene: LoggedScene) -> None:
+        """Raises ValueError for an invalid scene, for one whose name the pack already has, and for text that no file
+        can hold."""
         scene.validate()
-        name = scene.log.name
-        if name in self.names:
+        _check_text(scene)
+        if scene.log.name in self.names:
             raise ValueError(
-                f"{scene.log.source_file}: scene {name} is in {self.path} already; expected names to differ"
+                f"{scene.log.source_file}: scene {scene.log.name} is in {self.path} already; expected names to "
+                "differ"
             )
+
+    def append(self, scene: LoggedScene) -> None:
+        """Append one scene that `check` has accepted. Raises OSError where it cannot be written."""
+        name = scene.log.name
         group = self._file["scenes"].create_group(f"{len(self.names):05d}")
         group.attrs["name"] = fixed_text(name)
         for part in ("road_map", "log"):
@@ -104,6 +119,27 @@ class ScenePackWriter:
             self._file.attrs[STAMP] = fixed_text(
                 json.dumps(conventions.stamp(conventions.SCENE_PACK_CONVENTIONS))
             )
+
+
+def _check_text(scene: LoggedScene) -> None:
+    """Raises ValueError for text that is not Unicode, as JSON may contain it."""
+    for part in (scene.road_map, scene.log):
+        for entry in fields(part):
+            value = getattr(part, entry.name)
+            texts = value.tolist() if isinstance(value, np.ndarray) and value.dtype.kind == "U" else [value]
+            for text in texts:
+                if isinstance(text, str) and not _is_unicode(text):
+                    raise ValueError(
+                        f"{scene.log.source_file!a}: {entry.name} holds {text!a}; expected Unicode text"
+                    )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class ScenePack:

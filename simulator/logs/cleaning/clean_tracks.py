@@ -10,14 +10,17 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from simulator.conventions import CAR, CYCLIST, PEDESTRIAN, TRUCK
+from simulator.logs.cleaning.headings import normalise_headings
 from simulator.logs.cleaning.stationary import freeze_stationary, trim_small_overlaps
 from simulator.logs.cleaning.trailers import separate_trailers
-from simulator.logs.raw_tracks import RawTracks
+from simulator.logs.raw_tracks import LARGEST_M, RawTracks
 from simulator.logs.traffic_log import MAX_SPEED_MPS, RATE_RANGE, jumps, rate_ratio
 from simulator.roads.building.repairs import Repairs
 
 PADDING_M = -10000.0
 """Waymo's converters write exactly this for x and y of states without an observation."""
+FARTHEST_M = 10_000.0
+"""Nothing in a log of a minute or less is farther than this from the rest of it."""
 WIDEST_M = 3.0
 """No vehicle that is allowed on a road is wider (2.55 m and mirrors); a larger "width" is a length."""
 SIZE_BY_KIND = {
@@ -47,7 +50,7 @@ def clean_tracks(
     tracks = _merge_equal_ids(tracks, repairs)
     tracks = _drop_empty_tracks(tracks, repairs)
     tracks = _merge_duplicate_vehicles(tracks, repairs)
-    normalise_headings(tracks, repairs)
+    normalise_headings(tracks, timestep_s, repairs)
     complete_sizes(tracks, repairs)
     fill_missing_heights(tracks, repairs)
     separate_trailers(tracks, repairs)
@@ -65,8 +68,21 @@ def _hide_broken_states(tracks: RawTracks, repairs: Repairs) -> None:
     finite = np.isfinite(tracks.position[..., :2]).all(axis=2) & np.isfinite(tracks.yaw)
     repairs.add("states with NaN made invalid", (tracks.valid & ~finite).sum())
     tracks.valid = tracks.valid & finite
+    far = _far_states(tracks)
+    repairs.add(f"states farther than {FARTHEST_M / 1000:g} km from the others made invalid", far.sum())
+    tracks.valid = tracks.valid & ~far
     tracks.position = np.where(tracks.valid[..., None], tracks.position, 0.0)
     tracks.yaw = np.where(tracks.valid, tracks.yaw, 0.0)
+
+
+def _far_states(tracks: RawTracks) -> Bool[np.ndarray, "tracks steps"]:
+    """Valid states farther than FARTHEST_M from the median position along some axis."""
+    seen = tracks.position[tracks.valid]
+    known = np.where(np.isfinite(seen), seen, 0.0)
+    if not len(known) or (known.max(axis=0) - known.min(axis=0) <= FARTHEST_M).all():
+        return np.zeros(tracks.valid.shape, bool)
+    apart = np.abs(tracks.position - np.median(known, axis=0))
+    return tracks.valid & (apart > FARTHEST_M).any(axis=2)
 
 
 def _merge_equal_ids(tracks: RawTracks, repairs: Repairs) -> RawTracks:
@@ -139,34 +155,12 @@ def _drop_empty_tracks(tracks: RawTracks, repairs: Repairs) -> RawTracks:
     return tracks.keep(seen)
 
 
-def normalise_headings(tracks: RawTracks, repairs: Repairs) -> None:
-    """Convert headings to radians in (-pi, pi], in place; the unit is determined once for the scene."""
-    if headings_in_degrees(tracks.position, tracks.yaw, tracks.valid):
-        tracks.yaw = np.deg2rad(tracks.yaw)
-        repairs.add("headings in degrees converted", len(tracks.ids))
-    tracks.yaw = np.pi - np.mod(np.pi - tracks.yaw, 2 * np.pi)
-
-
-def headings_in_degrees(
-    position: Float[np.ndarray, "tracks steps 3"],
-    yaw: Float[np.ndarray, "tracks steps"],
-    valid: Bool[np.ndarray, "tracks steps"],
-) -> bool:
-    """Whether headings are in degrees: some exceed 2 pi, or as degrees they agree better with the direction of
-    motion."""
-    if np.abs(np.where(valid, yaw, 0.0)).max(initial=0.0) > 2 * np.pi:
-        return True
-    both = valid[:, 1:] & valid[:, :-1]
-    step = np.diff(position[..., :2], axis=1)
-    moved = both & (np.linalg.norm(np.where(both[..., None], step, 0.0), axis=2) > 0.3)
-    if moved.sum() < 10:
-        return False
-    course, heading = np.arctan2(step[..., 1], step[..., 0])[moved], yaw[:, :-1][moved]
-    return bool(np.mean(np.cos(course - np.deg2rad(heading))) > np.mean(np.cos(course - heading)) + 0.2)
-
-
 def complete_sizes(tracks: RawTracks, repairs: Repairs) -> None:
-    """Exchange length and width where they are swapped, and take missing sizes from SIZE_BY_KIND, in place."""
+    """Exchange length and width where they are swapped, and take missing and impossible sizes from SIZE_BY_KIND, in
+    place."""
+    impossible = tracks.size > LARGEST_M
+    repairs.add(f"sizes of more than {LARGEST_M:g} m taken as missing", impossible.sum())
+    tracks.size[impossible] = np.nan
     vehicle = np.isin(tracks.kind, (CAR, TRUCK))
     swapped = vehicle & (tracks.size[:, 1] > WIDEST_M) & (tracks.size[:, 0] < tracks.size[:, 1])
     tracks.size[swapped, :2] = tracks.size[swapped, 1::-1]

@@ -8,8 +8,6 @@ forecasting scenario has neither sizes nor heights.
 from __future__ import annotations
 
 import importlib.metadata
-import logging
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +18,10 @@ from scipy.spatial.transform import Rotation
 from simulator.conventions import CAR, CYCLIST, PEDESTRIAN, TRUCK
 from simulator.logs.import_logs import LogReader
 from simulator.logs.raw_tracks import RawTracks, tracks_from_rows
+from simulator.logs.readers.argoverse2_map import argoverse2_map
 from simulator.logs.readers.build_scene import LOG_IMPORTER_VERSION, build_scene, source_digest
-from simulator.logs.readers.py123d_map import source_map_of
-from simulator.logs.readers.timestamps import even_timestep_s
+from simulator.logs.readers.malformed import refuse_malformed
+from simulator.logs.readers.timestamps import even_step_s, unit_of
 from simulator.logs.scene_pack import LoggedScene
 from simulator.roads.building.raw_map import Provenance, RawMap
 from simulator.roads.building.repairs import Repairs
@@ -32,7 +31,14 @@ AV2_LIMIT_MPS = 11.2
 POSE_GAP_S = 0.05
 """Largest time between a box and the nearest pose; poses come at 100 to 200 Hz."""
 EGO_ID = "AV"
+_MARKS = (
+    "city_SE3_egovehicle.feather", "annotations*.feather", "scenario_*.parquet", "log_map_archive_*.json",
+)  # fmt: skip
 FORECAST_TIMESTEP_S = 0.1
+MOST_STEPS = 10_000
+"""No scenario is longer; they have 110 steps."""
+_TEXT = ("track_uuid", "category", "track_id", "object_type")
+"""Columns of text; all others are numbers."""
 _SENSOR_KINDS = {
     "REGULAR_VEHICLE": CAR, "LARGE_VEHICLE": TRUCK, "BUS": TRUCK, "BOX_TRUCK": TRUCK, "TRUCK": TRUCK,
     "TRUCK_CAB": TRUCK, "VEHICULAR_TRAILER": TRUCK, "SCHOOL_BUS": TRUCK, "ARTICULATED_BUS": TRUCK,
@@ -48,6 +54,7 @@ _FORECAST_KINDS = {
 }  # fmt: skip
 
 
+@refuse_malformed
 def read_av2(folder: Path) -> LoggedScene:
     """The scene of one log folder. Raises OSError for missing files and ValueError for invalid ones; messages name
     the file."""
@@ -58,29 +65,34 @@ def read_av2(folder: Path) -> LoggedScene:
 
 
 def av2_folders(root: Path) -> list[Path]:
-    """All Argoverse 2 logs in a folder, itself included."""
-    marks = [*root.rglob("city_SE3_egovehicle.feather"), *root.rglob("scenario_*.parquet")]
-    return sorted({mark.parent for mark in marks})
+    """All Argoverse 2 logs in a folder, itself included: every folder with any of the files of a log, so that one that
+    lacks the others is refused by name."""
+    marks = [mark for pattern in _MARKS for mark in root.rglob(pattern)]
+    folders = {mark.parent for mark in marks}
+    return sorted({folder.parent if folder.name == "map" else folder for folder in folders})
 
 
 def _read_sensor_log(folder: Path) -> LoggedScene:
     repairs = Repairs()
     boxes_path = next(iter(sorted(folder.glob("annotations*.feather"))), folder / "annotations.feather")
     boxes = _table(boxes_path, ("timestamp_ns", "track_uuid", "category", "length_m", "width_m", "height_m",
-                                "qw", "qx", "qy", "qz", "tx_m", "ty_m", "tz_m"))  # fmt: skip
+                                "qw", "qx", "qy", "qz", "tx_m", "ty_m", "tz_m"), repairs)  # fmt: skip
     poses_path = folder / "city_SE3_egovehicle.feather"
-    poses = _table(poses_path, ("timestamp_ns", "qw", "qx", "qy", "qz", "tx_m", "ty_m", "tz_m"))
+    poses = _table(poses_path, ("timestamp_ns", "qw", "qx", "qy", "qz", "tx_m", "ty_m", "tz_m"), repairs)
     times, step = np.unique(boxes["timestamp_ns"], return_inverse=True)
-    timestep_s = even_timestep_s(boxes_path, "timestamp_ns", (times - times[0]) / 1e9)
-    rotation, position = _poses_at(poses_path, poses, times)
+    unit_s = unit_of(boxes_path, "timestamp_ns", times, "ns", repairs)
+    timestep_s = even_step_s(boxes_path, "timestamp_ns", times, unit_s)
+    rotation, position = _poses_at(poses_path, poses, times, unit_s, repairs)
     kinds = np.array([_SENSOR_KINDS.get(category, -1) for category in boxes["category"]])
     riders = np.isin(boxes["category"], _RIDERS)
     repairs.add("boxes of riders left out", riders.sum())
     repairs.add("boxes that are no road users left out", ((kinds < 0) & ~riders).sum())
     used = np.flatnonzero(kinds >= 0)
-    turned = rotation[step] * Rotation.from_quat(_columns(boxes, "qx", "qy", "qz", "qw"))
+    turn, broken = _rotations(boxes)
+    turned = rotation[step] * turn
     centre = rotation[step].apply(_columns(boxes, "tx_m", "ty_m", "tz_m")) + position[step]
     centre[:, 2] -= boxes["height_m"] / 2
+    centre[broken] = np.nan
     tracks = tracks_from_rows(
         boxes["track_uuid"][used], step[used], kinds[used], centre[used], turned[used].as_euler("ZYX")[:, 0],
         _columns(boxes, "length_m", "width_m", "height_m")[used], len(times),
@@ -88,7 +100,7 @@ def _read_sensor_log(folder: Path) -> LoggedScene:
     trailers = set(boxes["track_uuid"][np.isin(boxes["category"], _TRAILERS)])
     tracks.trailer = np.array([name in trailers for name in tracks.ids], bool)
     tracks = _with_ego(tracks, rotation, position, repairs)
-    road = _map_objects(folder / "map", repairs)
+    road = argoverse2_map(folder / "map", repairs)
     files = [boxes_path, poses_path, *sorted((folder / "map").glob("log_map_archive_*.json"))]
     provenance = Provenance(folder.name, boxes_path.name, source_digest(files), _importer(), "av2")
     return build_scene(tracks, road, provenance, timestep_s, EGO_ID, AV2_LIMIT_MPS, repairs)
@@ -98,9 +110,9 @@ def _importer() -> str:
     return f"gigapixel av2 {LOG_IMPORTER_VERSION}, py123d {importlib.metadata.version('py123d')}"
 
 
-def _table(path: Path, columns: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Columns of a feather or parquet file by name. Raises FileNotFoundError, or ValueError whatever else the reader
-    raises."""
+def _table(path: Path, columns: tuple[str, ...], repairs: Repairs) -> dict[str, np.ndarray]:
+    """Columns of a feather or parquet file by name, without rows that lack a value. Raises FileNotFoundError, or
+    ValueError whatever else the reader raises."""
     import pyarrow
     import pyarrow.feather
     import pyarrow.parquet
@@ -108,6 +120,7 @@ def _table(path: Path, columns: tuple[str, ...]) -> dict[str, np.ndarray]:
     read = pyarrow.parquet.read_table if path.suffix == ".parquet" else pyarrow.feather.read_table
     try:
         table = read(path)
+        table.validate(full=True)  # offsets beyond the file would end the process
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such file; expected a table of Argoverse 2") from error
     except (OSError, pyarrow.ArrowException) as error:
@@ -116,30 +129,60 @@ def _table(path: Path, columns: tuple[str, ...]) -> dict[str, np.ndarray]:
     missing = [name for name in columns if name not in table.column_names]
     if missing:
         raise ValueError(f"{path}: has no column {missing[0]}; expected {', '.join(columns)}")
-    if table.num_rows == 0:
+    complete = table.select(columns).drop_null()
+    repairs.add(
+        f"rows of {path.suffix[1:]} tables without a value left out", table.num_rows - complete.num_rows
+    )
+    if complete.num_rows == 0:
         raise ValueError(f"{path}: has no rows; expected at least one")
-    return {name: np.asarray(table[name].to_pylist()) for name in columns}
+    return {name: _column(path, name, complete[name].to_pylist()) for name in columns}
+
+
+def _column(path: Path, name: str, values: list[Any]) -> np.ndarray:
+    """One column as text or as numbers, whichever it should be."""
+    if name in _TEXT:
+        return np.asarray([str(value) for value in values])
+    result = np.asarray(values)
+    if result.dtype.kind not in "iuf":
+        raise ValueError(f"{path}: column {name} holds {values[0]!r}; expected numbers")
+    return result
 
 
 def _columns(table: dict[str, np.ndarray], *names: str) -> np.ndarray:
     return np.stack([table[name].astype(np.float64) for name in names], axis=1)
 
 
-def _poses_at(path: Path, poses: dict[str, np.ndarray], times: np.ndarray) -> tuple[Rotation, np.ndarray]:
-    """Rotation and position [steps, 3] m of the ego's rear axle in the frame of the city at these times (ns)."""
+def _rotations(table: dict[str, np.ndarray]) -> tuple[Rotation, np.ndarray]:
+    """Rotations of the rows, and which rows [n] have none: those are the identity."""
+    quaternion = _columns(table, "qx", "qy", "qz", "qw")
+    broken = ~np.isfinite(quaternion).all(axis=1) | ~quaternion.any(axis=1)
+    quaternion[broken] = [0.0, 0.0, 0.0, 1.0]
+    return Rotation.from_quat(quaternion), broken
+
+
+def _poses_at(
+    path: Path, poses: dict[str, np.ndarray], times: np.ndarray, unit_s: float, repairs: Repairs
+) -> tuple[Rotation, np.ndarray]:
+    """Rotation and position [steps, 3] m of the ego's rear axle in the frame of the city at these times, in units of
+    `unit_s`; positions of broken poses are NaN."""
     stamps = poses["timestamp_ns"]
+    own_s = unit_of(path, "timestamp_ns", stamps, "ns", repairs) if len(stamps) > 1 else unit_s
+    if own_s != unit_s:
+        stamps = np.round(stamps * (own_s / unit_s)).astype(np.int64)
     order = np.argsort(stamps)
     after = np.clip(np.searchsorted(stamps[order], times), 1, len(stamps) - 1)
     before = after - 1
     nearer = np.where(times - stamps[order][before] < stamps[order][after] - times, before, after)
     chosen = order[nearer]
-    gap_s = np.abs(stamps[chosen] - times).max() / 1e9
+    gap_s = np.abs(stamps[chosen] - times).max() * unit_s
     if gap_s > POSE_GAP_S:
         raise ValueError(
             f"{path}: timestamp_ns lies {gap_s:.3f} s from a box's; expected at most {POSE_GAP_S:g} s"
         )
-    rotation = Rotation.from_quat(_columns(poses, "qx", "qy", "qz", "qw")[chosen])
-    return rotation, _columns(poses, "tx_m", "ty_m", "tz_m")[chosen]
+    rotation, broken = _rotations(poses)
+    place = _columns(poses, "tx_m", "ty_m", "tz_m")
+    place[broken] = np.nan
+    return rotation[chosen], place[chosen]
 
 
 def _with_ego(tracks: RawTracks, rotation: Rotation, position: np.ndarray, repairs: Repairs) -> RawTracks:
@@ -161,55 +204,41 @@ def _with_ego(tracks: RawTracks, rotation: Rotation, position: np.ndarray, repai
     )  # fmt: skip
 
 
-def _map_objects(folder: Path, repairs: Repairs) -> RawMap:
-    """The map from the `log_map_archive_*.json` of a folder, read by py123d."""
-    from py123d.parser.av2.av2_map_parser import Av2MapParser
-
-    archive = next(iter(sorted(folder.glob("log_map_archive_*.json"))), None)
-    if archive is None:
-        raise FileNotFoundError(f"{folder}: holds no log_map_archive_*.json; expected the map of the log")
-    with tempfile.TemporaryDirectory() as parent:  # the parser expects a folder named map
-        (Path(parent) / "map").symlink_to(folder.resolve(), target_is_directory=True)
-        quiet = logging.getLogger("py123d")
-        level = quiet.level
-        quiet.setLevel(logging.ERROR)  # it warns about heights that it fills
-        try:
-            objects: list[Any] = list(Av2MapParser(Path(parent), "av2-sensor_val").iter_map_objects())
-        except Exception as error:  # a third-party parser fails in as many ways as there are broken files
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise ValueError(
-                f"{archive}: not a readable map ({reason}); expected an intact map archive"
-            ) from error
-        finally:
-            quiet.setLevel(level)
-    return source_map_of(objects, repairs)
-
-
 def _read_scenario(folder: Path, path: Path) -> LoggedScene:
     repairs = Repairs()
     rows = _table(path, ("track_id", "object_type", "timestep", "position_x", "position_y", "heading",
-                         "velocity_x", "velocity_y"))  # fmt: skip
+                         "velocity_x", "velocity_y"), repairs)  # fmt: skip
     kinds = np.array([_FORECAST_KINDS.get(name, -1) for name in rows["object_type"]])
     used = np.flatnonzero(kinds >= 0)
     repairs.add("boxes that are no road users left out", (kinds < 0).sum())
-    steps = int(rows["timestep"].max()) + 1
+    at = _steps(path, rows["timestep"])
     xy = _columns(rows, "position_x", "position_y")
-    road = _map_objects(folder, repairs)
+    road = argoverse2_map(folder, repairs)
     height = _heights(road, xy)
     repairs.add("tracks lifted to the nearest lane", len(set(rows["track_id"][used])))
     tracks = tracks_from_rows(
-        rows["track_id"][used], rows["timestep"][used], kinds[used], np.column_stack([xy, height])[used],
-        rows["heading"][used], np.full((len(used), 3), np.nan), steps, _columns(rows, "velocity_x", "velocity_y")[used],
+        rows["track_id"][used], at[used], kinds[used], np.column_stack([xy, height])[used],
+        rows["heading"][used], np.full((len(used), 3), np.nan), int(at.max()) + 1,
+        _columns(rows, "velocity_x", "velocity_y")[used],
     )  # fmt: skip
     files = [path, *sorted(folder.glob("log_map_archive_*.json"))]
     provenance = Provenance(folder.name, path.name, source_digest(files), _importer(), "av2")
     return build_scene(tracks, road, provenance, FORECAST_TIMESTEP_S, EGO_ID, AV2_LIMIT_MPS, repairs)
 
 
+def _steps(path: Path, timestep: np.ndarray) -> np.ndarray:
+    """The step of each row. Raises ValueError for numbers that do not count the steps of a scenario."""
+    low, high = timestep.min(), timestep.max()
+    if not 0 <= low <= high < MOST_STEPS:  # NaN too
+        raise ValueError(f"{path}: timestep holds {low} to {high}; expected 0 to {MOST_STEPS - 1}")
+    return timestep.astype(int)
+
+
 def _heights(road: RawMap, xy: np.ndarray) -> np.ndarray:
     """Height [n] of the lane point nearest to each position [n, 2], m."""
     points = np.concatenate([lane.centre for lane in road.lanes] or [np.zeros((1, 3))])
-    return points[scipy.spatial.cKDTree(points[:, :2]).query(xy)[1], 2]
+    known = np.where(np.isfinite(xy), xy, 0.0)
+    return points[scipy.spatial.cKDTree(points[:, :2]).query(known)[1], 2]
 
 
 READER = LogReader(("logs/av2_sensor_logs", "logs/av2_forecasting"), av2_folders, read_av2)

@@ -12,6 +12,7 @@ import shapely
 from simulator.conventions import TRUCK
 from simulator.logs.cleaning.clean_tracks import clean_tracks
 from simulator.logs.cleaning.map_boundary import beyond_map
+from simulator.logs.cleaning.usable_map import leave_out_unusable
 from simulator.logs.raw_tracks import RawTracks
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import PARKED_M, TrafficLog, parked_tracks
@@ -58,6 +59,7 @@ def build_scene(
         if not tracks.ids:
             raise ValueError("no track has a valid state; expected at least one road user")
         origin = _origin(tracks)
+        leave_out_unusable(source_map, origin, repairs)
         steps = tracks.valid.shape[1]
         road_map, light_state = build_log_map(
             source_map,
@@ -72,7 +74,7 @@ def build_scene(
             repairs.add("self-driving car not named by the source", 1)
         log = _log(tracks, speed, provenance, origin, float(timestep_s), ego_id, light_state, repairs)
         log = _without_states_beyond_map(LoggedScene(road_map, log), repairs)
-        return LoggedScene(road_map, log).validate()
+        return LoggedScene(road_map, log, dict(repairs.remarks)).validate()
     except ValueError as error:
         message = str(error)
         if message.startswith(provenance.file):

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import shapely
 
+from gigapixel.run_folder.exit_codes import error_message
 from simulator.conventions import CAR, CYCLIST, GREEN, OFF, PEDESTRIAN, RED, YELLOW
-from simulator.logs.import_logs import LogReader
+from simulator.logs.import_logs import LogReader, Refused
 from simulator.logs.raw_tracks import RawTracks, tracks_from_rows, vehicle_kind
 from simulator.logs.readers.build_scene import LOG_IMPORTER_VERSION, build_scene, source_digest
+from simulator.logs.readers.malformed import malformed, refuse_malformed
 from simulator.logs.readers.py123d_map import source_map_of
 from simulator.logs.readers.timestamps import even_timestep_s
 from simulator.logs.scene_pack import LoggedScene
@@ -42,25 +44,47 @@ _LAYERS = (
 
 
 def py123d_folders(root: Path) -> list[Path]:
-    """All converted logs in a folder, itself included."""
-    return sorted({mark.parent for mark in root.rglob("sync.arrow")})
+    """All converted logs in a folder, itself included: every folder with tables of a log, so that one without its
+    sync.arrow is refused by name."""
+    tables = [path for path in root.rglob("*.arrow") if "maps" not in path.relative_to(root).parts[:-1]]
+    return sorted({path.parent for path in tables if path.name != "map.arrow"})
 
 
-def read_py123d(folder: Path) -> list[LoggedScene]:
-    """The scenes of one converted log. Raises OSError for missing files and ValueError for invalid ones; messages
-    name the folder."""
-    log = _open(folder)
+@refuse_malformed
+def read_py123d(folder: Path) -> list[LoggedScene | Refused]:
+    """The scenes of one converted log, each of which may be refused by itself. Raises OSError for missing files and
+    ValueError for invalid ones; messages name the folder."""
+    log, said = _open(folder), Repairs()
     times = np.array([log.get_timestamp_at_iteration(i).time_us for i in range(log.number_of_iterations)])
-    timestep_s = even_timestep_s(folder / "sync.arrow", "sync.timestamp_us", (times - times[0]) / 1e6)
+    timestep_s = even_timestep_s(folder / "sync.arrow", "sync.timestamp_us", times, "us", said)
     digest = source_digest(sorted(folder.glob("*.arrow")))
+    importer = f"gigapixel py123d {LOG_IMPORTER_VERSION}, py123d {importlib.metadata.version('py123d')}"
     parts = _parts(len(times), timestep_s)
-    scenes = []
+    scenes: list[LoggedScene | Refused] = []
     for number, steps in enumerate(parts):
         name = log.log_name if len(parts) == 1 else f"{log.log_name}-{number:03d}"
-        importer = f"gigapixel py123d {LOG_IMPORTER_VERSION}, py123d {importlib.metadata.version('py123d')}"
         provenance = Provenance(name, folder.name, digest, importer, f"py123d:{log.dataset}")
-        scenes.append(_read_part(folder, log, steps, provenance, timestep_s))
+        repairs = Repairs(dict(said.counts), dict(said.remarks))
+        scenes.append(_attempt_part(folder, log, steps, provenance, timestep_s, repairs))
     return scenes
+
+
+def _attempt_part(
+    folder: Path, log: Any, steps: range, provenance: Provenance, timestep_s: float, repairs: Repairs
+) -> LoggedScene | Refused:
+    """One scene of a log, or its refusal."""
+
+    @refuse_malformed
+    def read_part(folder: Path) -> LoggedScene:
+        tracks = _tracks(folder, log, steps, repairs)
+        road = _road(folder, log, tracks, repairs)
+        road.signals += _signals(log, steps)
+        return build_scene(tracks, road, provenance, timestep_s, PY123D_EGO_ID, PY123D_LIMIT_MPS, repairs)
+
+    try:
+        return read_part(folder)
+    except (ValueError, OSError) as error:
+        return Refused(error_message(error))
 
 
 def _open(folder: Path) -> Any:
@@ -69,6 +93,8 @@ def _open(folder: Path) -> Any:
 
     if not (folder / "sync.arrow").is_file():
         raise FileNotFoundError(f"{folder}: holds no sync.arrow; expected a log that py123d has converted")
+    for table in sorted(folder.glob("*.arrow")):
+        _check_table(table)
     maps = next((up / "maps" for up in folder.parents if (up / "maps").is_dir()), None)
     try:
         log = ArrowSceneAPI(folder, maps_root=maps)
@@ -81,6 +107,18 @@ def _open(folder: Path) -> Any:
         ) from error
 
 
+def _check_table(path: Path) -> None:
+    """Raises ValueError for a damaged table: py123d maps tables unchecked, and offsets beyond the file would end
+    the process."""
+    import pyarrow
+
+    try:
+        with pyarrow.memory_map(str(path)) as file:
+            pyarrow.ipc.open_file(file).read_all().validate(full=True)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise malformed(path, error, "an intact table") from error
+
+
 def _parts(steps: int, timestep_s: float) -> list[range]:
     """Ranges of steps, one per scene."""
     length = max(2, round(SCENE_S / timestep_s))
@@ -88,16 +126,6 @@ def _parts(steps: int, timestep_s: float) -> list[range]:
     if len(starts) > 1 and steps - starts[-1] < length / 2:
         starts.pop()
     return [range(a, b) for a, b in zip(starts, [*starts[1:], steps], strict=True)]
-
-
-def _read_part(
-    folder: Path, log: Any, steps: range, provenance: Provenance, timestep_s: float
-) -> LoggedScene:
-    repairs = Repairs()
-    tracks = _tracks(folder, log, steps, repairs)
-    road = _road(folder, log, tracks, repairs)
-    road.signals += _signals(log, steps)
-    return build_scene(tracks, road, provenance, timestep_s, PY123D_EGO_ID, PY123D_LIMIT_MPS, repairs)
 
 
 def _tracks(folder: Path, log: Any, steps: range, repairs: Repairs) -> RawTracks:

@@ -18,6 +18,10 @@ SAME_WAY = 0.5
 _STOPS = {
     "TRAFFIC_LIGHT": StopKind.TRAFFIC_LIGHT, "STOP_SIGN": StopKind.STOP_SIGN, "YIELD_SIGN": StopKind.YIELD
 }  # fmt: skip
+_USED = (
+    "Lane", "LaneGroup", "Intersection", "Carpark", "GenericDrivable", "RoadEdge", "RoadLine", "Crosswalk", "Walkway",
+    "StopZone",
+)  # fmt: skip
 _SURFACES = ("Carpark", "GenericDrivable", "Intersection")
 
 
@@ -31,6 +35,8 @@ def source_map_of(objects: Iterable[Any], repairs: Repairs) -> RawMap:
     for item in objects:
         by_type.setdefault(type(item).__name__, []).append(item)
     junctions = {str(group.object_id): group.intersection_id for group in by_type.get("LaneGroup", ())}
+    for kind in sorted(set(by_type) - set(_USED)):
+        repairs.remark(f"map objects of kind {kind} left out", len(by_type[kind]))
     for lane in by_type.get("Lane", ()):
         if lane.lane_type.name == "BIKE_LANE":
             repairs.add("bicycle lanes taken as asphalt only")
@@ -46,21 +52,29 @@ def source_map_of(objects: Iterable[Any], repairs: Repairs) -> RawMap:
     for line in by_type.get("RoadLine", ()):
         if line.road_line_type.name != "NONE":
             result.markings.append((line3(line.polyline.array), marking_of(line.road_line_type.name)))
+        else:
+            repairs.remark("painted lines of no type left out")
     result.crosswalks = [_ring(item) for item in by_type.get("Crosswalk", ())]
     result.walkways = [_ring(item) for item in by_type.get("Walkway", ())]
     for zone in by_type.get("StopZone", ()):
         kind = _STOPS.get(zone.stop_zone_type.name)
         if kind is not None and zone.lane_ids:
             result.signals.append(Signal(kind, [str(lane) for lane in zone.lane_ids]))
+        else:
+            repairs.remark("stop zones of other kinds or without lanes left out")
     return result
 
 
 def line3(points: Any) -> np.ndarray:
-    """Points [n, 2 or 3] as [n, 3] float64, m; missing heights, and values that are not finite, are 0."""
+    """Points [n, 2 or 3] as [n, 3] float64, m; missing heights, and those that are not finite, are
+    0."""
     line = np.asarray(points, np.float64)
+    if not line.size:
+        return np.zeros((0, 3))
     if line.shape[1] == 2:
         line = np.concatenate([line, np.zeros((len(line), 1))], axis=1)
-    return np.where(np.isfinite(line), line, 0.0)
+    heights = np.where(np.isfinite(line[:, 2:]), line[:, 2:], 0.0)
+    return np.concatenate([line[:, :2], heights], axis=1)
 
 
 def marking_of(name: str) -> MarkingType | None:
@@ -92,7 +106,10 @@ def _text(name: Any) -> str | None:
 
 def _check_neighbours(lanes: list[RawLane]) -> None:
     """Remove neighbours of the opposite direction, in place."""
-    yaw = {lane.name: directions(lane.centre)[len(lane.centre) // 2] for lane in lanes}
+    yaw = {
+        lane.name: directions(lane.centre)[len(lane.centre) // 2] if len(lane.centre) > 1 else 0.0
+        for lane in lanes
+    }
     for lane in lanes:
         for side in ("left_neighbour", "right_neighbour"):
             other = getattr(lane, side)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import io
 import pickle
+import struct
 import zlib
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ _ALLOWED = {
 }  # fmt: skip
 _BUILTINS = ("int", "float", "str", "bool", "list", "dict", "set", "tuple", "bytes", "complex")
 """Types that pickles name for the default of a container or for a subclass."""
+GZIP = b"\x1f\x8b"
+"""First bytes of a compressed file, whatever its name."""
 _BROKEN = (
     pickle.UnpicklingError, EOFError, zlib.error, OSError, IndexError, KeyError, AttributeError, TypeError,
-    MemoryError, OverflowError, ImportError,
+    MemoryError, OverflowError, ImportError, RecursionError, SystemError, struct.error,
 )  # fmt: skip
 """Errors that the unpickler raises for a truncated or damaged pickle."""
 
@@ -46,13 +49,13 @@ def _encode(text: str, encoding: str) -> bytes:
 
 
 def load_plain_pickle(path: Path) -> Any:
-    """The contents of a pickle, gzipped where its name ends in .gz.
+    """The contents of a pickle, gzipped or not.
 
     Raises FileNotFoundError for a missing file, and ValueError for a damaged one or one with any other type.
     """
     try:
         raw = path.read_bytes()
-        return _Plain(io.BytesIO(gzip.decompress(raw) if path.suffix == ".gz" else raw)).load()
+        return _Plain(io.BytesIO(gzip.decompress(raw) if raw.startswith(GZIP) else raw)).load()
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such file; expected a pickle (.pkl or .pkl.gz)") from error
     except ValueError as error:

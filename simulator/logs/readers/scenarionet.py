@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from simulator.conventions import CYCLIST, PEDESTRIAN
-from simulator.logs.import_logs import LogReader, files_matching
+from simulator.logs.import_logs import LogReader
 from simulator.logs.raw_tracks import RawTracks, vehicle_kind
 from simulator.logs.readers.build_scene import LOG_IMPORTER_VERSION, build_scene, source_digest
+from simulator.logs.readers.malformed import refuse_malformed
 from simulator.logs.readers.nuscenes import (
     CATEGORIES,
     NUSCENES_LIMIT_MPS,
@@ -26,10 +27,21 @@ from simulator.logs.scene_pack import LoggedScene
 from simulator.roads.building.raw_map import Provenance
 from simulator.roads.building.repairs import Repairs
 
+INDEX_FILES = ("dataset_summary.pkl", "dataset_mapping.pkl")
+"""Of a ScenarioNet database, beside its scenes."""
 _PARTS = ("position", "yaw", "velocity", "valid")
 _TYPES = {"PEDESTRIAN": PEDESTRIAN, "CYCLIST": CYCLIST}
 
 
+def scenarionet_files(root: Path) -> list[Path]:
+    """All scenes in a folder and the folders below it, as ScenarioNet writes its databases; without their indices."""
+    if root.is_file():
+        return [root]
+    found = {path for pattern in ("*.pkl", "*.pkl.gz") for path in root.rglob(pattern)}
+    return sorted(path for path in found if path.name not in INDEX_FILES)
+
+
+@refuse_malformed
 def read_scenarionet(path: Path) -> LoggedScene:
     """The scene of one file. Raises OSError for a missing file and ValueError for an invalid one; messages name file
     and field."""
@@ -37,18 +49,25 @@ def read_scenarionet(path: Path) -> LoggedScene:
     _check(path, contents)
     metadata, repairs = contents["metadata"], Repairs()
     dataset = str(metadata.get("dataset"))
-    timestep_s = even_timestep_s(path, "metadata.ts", np.asarray(metadata.get("ts", ()), np.float64))
+    stamps = np.asarray(metadata.get("ts", ()), np.float64)
+    timestep_s = even_timestep_s(path, "metadata.ts", stamps, "s", repairs)
     ego_id = str(metadata.get("sdc_id"))
-    tracks = _tracks(path, contents, dataset, ego_id, repairs)
+    tracks = _tracks(path, contents, repairs)
     steps = tracks.valid.shape[1]
-    if dataset == "waymo":
+    if len(stamps) != steps:
+        raise ValueError(f"{path}: metadata.ts has {len(stamps)} entries; expected {steps}, one per step")
+    if dataset == "nuscenes":
+        correct_nuscenes_tracks(path, tracks, ego_id, timestep_s, repairs)
+        road = nuscenes_map(path, contents["map_features"], repairs)
+        source, limit = "nuscenes", NUSCENES_LIMIT_MPS
+    else:
+        tracks.trailer = None
+        tracks.position[..., 2] -= np.nan_to_num(tracks.size[:, None, 2]) / 2  # from the centre of the box
         road = waymo_scene_map(path, contents, steps, repairs)
         source, limit = "womd", SURFACE_STREET_MPS
-    else:
-        road = nuscenes_map(path, contents["map_features"])
-        source, limit = "nuscenes", NUSCENES_LIMIT_MPS
     importer = f"gigapixel scenarionet {LOG_IMPORTER_VERSION}"
-    provenance = Provenance(str(contents.get("id")), path.name, source_digest([path]), importer, source)
+    name = str(contents.get("id") or path.name.split(".pkl")[0])
+    provenance = Provenance(name, path.name, source_digest([path]), importer, source)
     return build_scene(tracks, road, provenance, timestep_s, ego_id, limit, repairs)
 
 
@@ -64,9 +83,13 @@ def _check(path: Path, contents: Any) -> None:
         )
 
 
-def _tracks(path: Path, contents: dict[str, Any], dataset: str, ego_id: str, repairs: Repairs) -> RawTracks:
+def _tracks(path: Path, contents: dict[str, Any], repairs: Repairs) -> RawTracks:
     rows, trailers = [], []
     for name, track in contents["tracks"].items():
+        if not isinstance(track, dict):
+            raise ValueError(
+                f"{path}: tracks[{str(name)!r}] is a {type(track).__name__}; expected a dictionary"
+            )
         kind = _kind(track)
         if kind is None:
             repairs.add("objects that are no road users left out")
@@ -78,22 +101,18 @@ def _tracks(path: Path, contents: dict[str, Any], dataset: str, ego_id: str, rep
     steps = sorted({len(states["valid"]) for _, _, states in rows})
     if len(steps) > 1:
         raise ValueError(f"{path}: tracks hold {steps[0]} to {steps[-1]} states each; expected equally many")
-    result = RawTracks(
+    return RawTracks(
         ids=[name for name, _, _ in rows],
         kind=np.array([kind for _, kind, _ in rows]),
         size=np.array([states["size"] for _, _, states in rows]),
         **{part: np.array([states[part] for _, _, states in rows]) for part in _PARTS},
-        trailer=np.array(trailers) if dataset == "nuscenes" else None,
-    )  # fmt: skip
-    if dataset == "nuscenes":
-        correct_nuscenes_tracks(result, ego_id, repairs)
-    else:  # Waymo's positions are the centres of boxes
-        result.position[..., 2] -= np.nan_to_num(result.size[:, None, 2]) / 2
-    return result
+        trailer=np.array(trailers),
+    )
 
 
 def _category(track: dict[str, Any]) -> str:
-    return str(track.get("metadata", {}).get("type", ""))
+    metadata = track.get("metadata")
+    return str(metadata.get("type", "")) if isinstance(metadata, dict) else ""
 
 
 def _kind(track: dict[str, Any]) -> int | None:
@@ -103,7 +122,8 @@ def _kind(track: dict[str, Any]) -> int | None:
         if category.startswith(start):
             return kind
     if track.get("type") == "VEHICLE":
-        lengths = (track.get("state") or {}).get("length", ())  # `_states` refuses tracks without a state
+        state = track.get("state")  # `_states` refuses tracks without one
+        lengths = state.get("length", ()) if isinstance(state, dict) else ()
         return vehicle_kind(np.nanmax(np.asarray(lengths, np.float64), initial=0.0))
     return _TYPES.get(str(track.get("type")))
 
@@ -115,12 +135,12 @@ def _states(path: Path, name: object, track: dict[str, Any]) -> dict[str, np.nda
     state = track.get("state")
     if not isinstance(state, dict):
         raise ValueError(f"{where} is missing; expected a dictionary of arrays")
-    valid = np.asarray(state.get("valid", ()), np.float64).reshape(-1) > 0
+    valid = _array(state, "valid", where).reshape(-1) > 0
     steps = len(valid)
     shapes = {"position": (steps, 3), "heading": (steps,), "velocity": (steps, 2)}
     arrays = {}
     for field, shape in shapes.items():
-        arrays[field] = np.asarray(state.get(field, ()), np.float64)
+        arrays[field] = _array(state, field, where)
         if arrays[field].shape != shape or steps < 2:
             raise ValueError(
                 f"{where}.{field} has shape {arrays[field].shape}; expected {shape}, one per step"
@@ -135,4 +155,11 @@ def _states(path: Path, name: object, track: dict[str, Any]) -> dict[str, np.nda
     }  # fmt: skip
 
 
-READER = LogReader(("logs/nuscenes_scenarionet",), files_matching("*.pkl", "*.pkl.gz"), read_scenarionet)
+def _array(state: dict[str, Any], field: str, where: str) -> np.ndarray:
+    try:
+        return np.asarray(state.get(field, ()), np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}.{field} is no array of numbers; expected one entry per step") from error
+
+
+READER = LogReader(("logs/nuscenes_scenarionet",), scenarionet_files, read_scenarionet)

@@ -8,13 +8,21 @@ from typing import Any
 import numpy as np
 
 from simulator.conventions import OFF
-from simulator.logs.readers.nuscenes import feature_line
-from simulator.logs.readers.waymo_map import MARKING_NAMES, MPH, MapElement, light_number, waymo_map
+from simulator.logs.readers.nuscenes import checked_feature, finite_line
+from simulator.logs.readers.waymo_map import (
+    LONGEST_KIND,
+    MARKING_NAMES,
+    MPH,
+    MapElement,
+    light_number,
+    waymo_map,
+)
 from simulator.roads.building.raw_map import RawMap, Signal
 from simulator.roads.building.repairs import Repairs
 from simulator.roads.road_map import StopKind
 
 _LANE_NUMBERS = {"FREEWAY": 1, "SURFACE_STREET": 2, "BIKE_LANE": 3}
+_LINE_KINDS = ("LANE_", "ROAD_LINE_", "ROAD_EDGE_")
 _OTHER_KINDS = {
     "STOP_SIGN": "stop_sign",
     "CROSSWALK": "crosswalk",
@@ -27,51 +35,62 @@ def waymo_scene_map(path: Path, contents: dict[str, Any], steps: int, repairs: R
     """The map of a Waymo scene with lane links, limits, stop signs and lights."""
     elements = []
     for name, feature in contents["map_features"].items():
-        kind = str(feature.get("type"))
-        element = _waymo_element(path, str(name), kind, feature)
+        element = _waymo_element(path, str(name), checked_feature(path, name, feature), repairs)
         if element is not None:
             elements.append(element)
-    signals = []
-    for light in (contents.get("dynamic_map_states") or {}).values():
-        shown = list(light.get("state", {}).get("object_state", ()))[:steps]
-        states = np.array([light_number(state) for state in shown] + [OFF] * (steps - len(shown)), np.int32)
-        point = light.get("stop_point")
-        signals.append(
-            Signal(
-                StopKind.TRAFFIC_LIGHT, [str(light.get("lane"))],
-                None if point is None else np.asarray(point, np.float64).reshape(3), states,
-            )
-        )  # fmt: skip
+    lights = contents.get("dynamic_map_states") or {}
+    if not isinstance(lights, dict):
+        raise ValueError(
+            f"{path}: dynamic_map_states is a {type(lights).__name__}; expected a dictionary of lights"
+        )
+    signals = [_signal(path, name, light, steps) for name, light in lights.items()]
     return waymo_map(elements, signals, repairs)
 
 
-def _waymo_element(path: Path, name: str, kind: str, feature: dict[str, Any]) -> MapElement | None:
+def _signal(path: Path, name: object, light: Any, steps: int) -> Signal:
+    where = f"{path}: dynamic_map_states[{str(name)!r}]"
+    state = light.get("state") if isinstance(light, dict) else None
+    shown = state.get("object_state") if isinstance(state, dict) else None
+    if not isinstance(shown, list | tuple | np.ndarray):
+        raise ValueError(f"{where} has no state.object_state; expected a light with one state per step")
+    states = np.full(steps, OFF, np.int32)
+    states[: len(shown)] = [light_number(one) for one in list(shown)[:steps]]
+    point = light.get("stop_point")
+    if point is not None and np.size(point) != 3:
+        raise ValueError(f"{where}.stop_point has {np.size(point)} numbers; expected x, y and z")
+    place = None if point is None else np.asarray(point, np.float64).reshape(3)
+    return Signal(StopKind.TRAFFIC_LIGHT, [str(light.get("lane"))], place, states)
+
+
+def _waymo_element(path: Path, name: str, feature: dict[str, Any], repairs: Repairs) -> MapElement | None:
+    """One map element, None for other kinds and without a single finite point."""
+    kind = str(feature.get("type"))
+    if not kind.startswith(_LINE_KINDS) and kind not in _OTHER_KINDS:
+        repairs.remark(f"map features of kind {kind[:LONGEST_KIND]!a} left out")
+        return None
+    points = feature.get("polygon") if kind in _OTHER_KINDS else feature.get("polyline")
+    if kind == "STOP_SIGN":
+        points = np.asarray(feature.get("position"), np.float64).reshape(1, -1)
+    line = finite_line(path, name, points, 3, repairs)
+    if line is None:
+        return None
     if kind.startswith("LANE_"):
         neighbours = [_longest(feature.get(f"{side}_neighbor")) for side in ("left", "right")]
         limit = feature.get("speed_limit_mph")
         return MapElement(
-            name, "lane", feature_line(path, name, feature.get("polyline"), 3),
+            name, "lane", line,
             _LANE_NUMBERS.get(kind.removeprefix("LANE_")),
-            successors=[str(lane) for lane in feature.get("exit_lanes", ())],
-            predecessors=[str(lane) for lane in feature.get("entry_lanes", ())],
+            successors=[str(lane) for lane in feature.get("exit_lanes") or ()],
+            predecessors=[str(lane) for lane in feature.get("entry_lanes") or ()],
             neighbours=(neighbours[0], neighbours[1]), limit_mps=None if not limit else float(limit) * MPH,
         )  # fmt: skip
     if kind.startswith("ROAD_LINE_"):
-        number = MARKING_NAMES.get(kind.removeprefix("ROAD_LINE_"))
-        return MapElement(name, "road_line", feature_line(path, name, feature.get("polyline"), 3), number)
+        return MapElement(name, "road_line", line, MARKING_NAMES.get(kind.removeprefix("ROAD_LINE_")))
     if kind.startswith("ROAD_EDGE_"):
-        return MapElement(name, "road_edge", feature_line(path, name, feature.get("polyline"), 3))
+        return MapElement(name, "road_edge", line)
     if kind == "STOP_SIGN":
-        point = np.asarray(feature.get("position"), np.float64).reshape(1, -1)
-        return MapElement(
-            name,
-            "stop_sign",
-            feature_line(path, name, point, 3),
-            controls=[str(lane) for lane in feature.get("lane", ())],
-        )
-    if kind in _OTHER_KINDS:
-        return MapElement(name, _OTHER_KINDS[kind], feature_line(path, name, feature.get("polygon"), 3))
-    return None
+        return MapElement(name, "stop_sign", line, controls=[str(lane) for lane in feature.get("lane") or ()])
+    return MapElement(name, _OTHER_KINDS[kind], line)
 
 
 def _longest(neighbours: Any) -> str | None:

@@ -24,6 +24,8 @@ FREEWAY_MPS = 29.1
 WIDEST_CROSSWALK_M = 15.0
 """Wider "crosswalks" are left out: Waymo uses the type for forecourts up to 60 m wide too."""
 MPH = 0.44704
+LONGEST_KIND = 40
+"""Longer names of kinds are cut in messages."""
 BIKE_LANE_WIDTH_M = 1.5
 FREEWAY, BIKE = 1, 3
 """Waymo's numbers of lane types."""
@@ -44,7 +46,7 @@ class MapElement:
     """One map element."""
 
     name: str
-    kind: str  # a key of _RULES; other kinds are dropped
+    kind: str  # a key of _RULES; other kinds are left out
     points: np.ndarray  # [n, 3] m
     number: int | None = None  # Waymo's number of the exact type, where known
     successors: list[str] | None = None
@@ -55,11 +57,16 @@ class MapElement:
 
 
 def waymo_map(elements: Iterable[MapElement], signals: list[Signal], repairs: Repairs) -> RawMap:
-    """The map of a Waymo scene. Bicycle lanes are drivable area but not lanes."""
+    """The map of a Waymo scene. Bicycle lanes are drivable area but not lanes. What has no place in a `RoadMap`, or too
+    few points for one, is remarked."""
     result = RawMap(surface_rule=SurfaceRule.KERBS, signals=signals)
     for element in elements:
         rule = _RULES.get(element.kind)
-        if rule is not None and rule.add is not None and len(element.points) >= rule.least_points:
+        if rule is None or rule.add is None:
+            repairs.remark(f"map elements of kind {element.kind[:LONGEST_KIND]!a} left out")
+        elif len(element.points) < rule.least_points:
+            repairs.remark(f"map elements of kind {element.kind!a} with too few points left out")
+        else:
             rule.add(result, element, repairs)
     return result
 
@@ -75,7 +82,7 @@ def _raw_lane(element: MapElement) -> RawLane:
 
 
 def _add_lane(result: RawMap, element: MapElement, repairs: Repairs) -> None:
-    if element.number == BIKE:
+    if element.number == BIKE and len(element.points) > 1:
         repairs.add("bicycle lanes taken as asphalt only")
         line = shapely.LineString(element.points[:, :2])
         result.surfaces.append(shapely.buffer(line, BIKE_LANE_WIDTH_M / 2, cap_style="flat"))
@@ -108,10 +115,10 @@ def _add_stop_sign(result: RawMap, element: MapElement, _: Repairs) -> None:
 
 @dataclass(frozen=True)
 class _Rule:
-    """How one kind of element enters a map; elements with fewer points are dropped."""
+    """How one kind of element enters a map; elements with fewer points are left out."""
 
     least_points: int
-    add: Callable[[RawMap, MapElement, Repairs], None] | None  # None: the kind is dropped
+    add: Callable[[RawMap, MapElement, Repairs], None] | None  # None: the kind is left out
 
 
 _RULES = {

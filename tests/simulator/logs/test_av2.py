@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -170,8 +171,106 @@ def test_broken_logs_are_refused(tmp_path: Path) -> None:
         read_av2(folder)
     (folder / "annotations.feather").write_bytes(whole)
     (folder / "map" / "log_map_archive_x____PIT_city_1.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"log_map_archive_x.*: not a readable map \(KeyError"):
+    with pytest.raises(
+        ValueError, match=r"log_map_archive_x.*: lane_segments is missing; expected an object"
+    ):
         read_av2(folder)
+
+
+def _change_table(path: Path, **columns: Any) -> None:
+    """Replace columns of a table; a value for one of its rows is (row, value)."""
+    table = pyarrow.feather.read_table(path).to_pydict()
+    for name, value in columns.items():
+        if isinstance(value, tuple):
+            table[name][value[0]] = value[1]
+        else:
+            table[name] = value
+    pyarrow.feather.write_feather(pyarrow.table(table), path)
+
+
+@pytest.mark.parametrize(("unit", "ticks_per_s"), [("us", 10**6), ("ms", 10**3)])
+def test_time_stamps_are_read_in_any_unit_and_it_is_said(
+    tmp_path: Path, scene: LoggedScene, unit: str, ticks_per_s: int
+) -> None:
+    folder = write_log(tmp_path / "log")
+    for name in ("annotations.feather", "city_SE3_egovehicle.feather"):
+        stamps = pyarrow.feather.read_table(folder / name)["timestamp_ns"].to_pylist()
+        _change_table(folder / name, timestamp_ns=[stamp * ticks_per_s // 10**9 for stamp in stamps])
+        # First the boxes alone: two tables of one log in different units.
+        log = read_av2(folder).log
+        assert log.timestep_s == 0.1
+        np.testing.assert_array_equal(log.position, scene.log.position)
+        assert f"time stamps of timestamp_ns taken as {unit}, not ns, by their spacing" in repair_counts(log)
+
+
+def test_broken_rows_are_left_out_or_made_invalid(tmp_path: Path) -> None:
+    folder = write_log(tmp_path / "log")
+    _change_table(
+        folder / "annotations.feather",
+        track_uuid=(20, None),
+        tx_m=(24, float("nan")),
+        qw=(28, 0.0),
+        qz=(28, 0.0),
+    )
+    _change_table(folder / "city_SE3_egovehicle.feather", qw=(9, 0.0), qz=(9, 0.0))
+    log = read_av2(folder).log
+    repairs = repair_counts(log)
+    assert repairs["rows of feather tables without a value left out"] == 1
+    assert repairs["states with NaN made invalid"] == 6  # two boxes; the ego and its three boxes at step 9
+    assert not log.valid[:, 9].any()
+    assert np.flatnonzero(~log.valid[0]).tolist() == [0, 5, 6, 7, 9]
+
+
+def test_map_features_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
+    folder = write_log(tmp_path / "log")
+    archive = folder / "map" / "log_map_archive_x____PIT_city_1.json"
+    contents = make_map()
+    lanes = contents["lane_segments"]
+    lanes["4"] = lanes["2"] | {"id": 4, "left_lane_boundary": None}
+    lanes["5"] = lanes["2"] | {"id": 5, "right_lane_boundary": lanes["2"]["right_lane_boundary"][:1]}
+    lanes["6"] = lanes["2"] | {
+        "id": 6,
+        "left_lane_boundary": [{"x": 1e30, "y": 0.0, "z": 0.0}, {"x": 0, "y": 0}],
+    }
+    lanes["1"] |= {"left_lane_mark_type": None, "successors": None, "left_lane_boundary":
+                   [*lanes["1"]["left_lane_boundary"][:2], None, lanes["1"]["left_lane_boundary"][2]]}  # fmt: skip
+    del lanes["2"]["left_neighbor_id"]
+    contents["drivable_areas"]["8"] = {"id": 8, "area_boundary": []}
+    edge = lanes["2"]["right_lane_boundary"]
+    contents["pedestrian_crossings"] = {
+        "9": {"id": 9, "edge1": edge[:1], "edge2": edge[:2]}, "10": {"id": 10, "edge1": edge, "edge2": edge[::-1]}
+    }  # fmt: skip
+    archive.write_text(json.dumps(contents))
+    scene = read_av2(folder)
+    assert scene.road_map.lane_ids.tolist() == ["1", "2"]
+    assert len(scene.road_map.crosswalk_start) == 1
+    repairs = repair_counts(scene.log)
+    for name, count in {
+        "lane segments without enough finite points left out": 3,
+        "drivable areas without enough finite points left out": 1,
+        "pedestrian crossings without enough finite points left out": 1, "map points with NaN left out": 1,
+        "missing fields of lanes completed": 2, "marks of lanes without a known type left out": 1,
+        "edges of crosswalks taken as straight": 2,
+    }.items():  # fmt: skip
+        assert repairs[name] == count, name
+    archive.write_text(json.dumps(contents | {"lane_segments": {"1": None}}))
+    with pytest.raises(ValueError, match=r"lane_segments\['1'\] is a NoneType; expected an object"):
+        read_av2(folder)
+
+
+def test_a_log_without_one_of_its_files_is_refused_by_name(tmp_path: Path) -> None:
+    files = {
+        "annotations.feather": "annotations.feather: no such file",
+        "city_SE3_egovehicle.feather": "city_SE3_egovehicle.feather: no such file",
+        "map/log_map_archive_x____PIT_city_1.json": r"holds no log_map_archive_\*\.json",
+    }
+    for number, name in enumerate(files):
+        (write_log(tmp_path / f"log {number}") / name).unlink()
+    found = av2_folders(tmp_path)
+    assert [folder.name for folder in found] == ["log 0", "log 1", "log 2"]
+    for folder, sentence in zip(found, files.values(), strict=True):
+        with pytest.raises(FileNotFoundError, match=sentence):
+            read_av2(folder)
 
 
 def test_marking_types_by_name() -> None:
@@ -231,6 +330,19 @@ def test_a_log_converted_by_py123d_is_the_same_scene(scene: LoggedScene, tmp_pat
         np.testing.assert_allclose(scene.log.yaw[first, 2:], again.log.yaw[second, 2:], atol=1e-5)
         np.testing.assert_allclose(scene.log.speed[first, 3:], again.log.speed[second, 3:], atol=1e-2)
     assert again.log.ego_track >= 0
+    assert again.remarks["time stamps of sync.timestamp_us are in us"] == 1
+    cut = (
+        tmp_path / "py123d" / "logs" / "cut" / "log"
+    )  # elsewhere: py123d keeps the tables of the first mapped
+    shutil.copytree(folders[0], cut)
+    table = next(cut.glob("box_detections*.arrow"))
+    table.write_bytes(table.read_bytes()[: table.stat().st_size // 2])
+    with pytest.raises(
+        ValueError, match=r"box_detections.*arrow: malformed \(ArrowInvalid.*expected an intact table"
+    ):
+        read_py123d(cut)
+    (cut / "sync.arrow").unlink()
+    assert cut in py123d_folders(tmp_path / "py123d")  # refused by name, not passed over
     with pytest.raises(FileNotFoundError, match=r"holds no sync\.arrow"):
         read_py123d(tmp_path)
 

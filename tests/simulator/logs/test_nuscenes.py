@@ -15,7 +15,7 @@ import pytest
 from simulator.conventions import CAR, CYCLIST, GREEN, OFF, PEDESTRIAN, RED, TRUCK, YELLOW
 from simulator.logs.readers.nuscenes import EGO_CENTRE_M
 from simulator.logs.readers.safe_pickle import load_plain_pickle
-from simulator.logs.readers.scenarionet import read_scenarionet
+from simulator.logs.readers.scenarionet import read_scenarionet, scenarionet_files
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import PARKED_M, repair_counts
 from simulator.roads.road_map import StopKind
@@ -191,8 +191,34 @@ def test_truncated_pickles_are_refused(tmp_path: Path, name: str, share: float) 
             "tracks hold 9 to 30 states each; expected equally many",
         ),
         (
-            lambda s: s["map_features"]["lane"].update(polyline=[]),
-            "map_features\\['lane'\\] has points of shape",
+            lambda s: s["map_features"]["lane"].update(polyline=[1, 2]),
+            r"map_features\['lane'\] has points of shape \(2,\)",
+        ),
+        (
+            lambda s: s["map_features"].update(lane=None),
+            r"map_features\['lane'\] is a NoneType; expected a dict",
+        ),
+        (
+            lambda s: s["map_features"]["lane"].update(polyline="x"),
+            r"map_features\['lane'\] is not a list of points",
+        ),
+        (lambda s: s["tracks"].update(bus=None), r"tracks\['bus'\] is a NoneType; expected a dictionary"),
+        (
+            lambda s: s["tracks"]["bus"]["state"].update(heading=["a"] * STEPS),
+            r"tracks\['bus'\].state.heading is no array of numbers",
+        ),
+        (
+            lambda s: s["metadata"].update(ts=np.arange(40) * 0.1),
+            "metadata.ts has 40 entries; expected 30, one per",
+        ),
+        (
+            lambda s: s["metadata"].update(ts=None),
+            "metadata.ts holds 1 time stamps; expected at least 2 finite ones",
+        ),
+        (lambda s: s["metadata"].update(ts=np.arange(STEPS) * 1e-12), "metadata.ts fits no unit"),
+        (
+            lambda s: s["metadata"].update(ts=np.arange(STEPS) * 1.0),
+            "metadata.ts has steps of 1 s, but tracks cover 0.10 of speed times time; expected 0.67 to 1.5",
         ),
     ],
 )
@@ -201,6 +227,62 @@ def test_broken_scenes_are_refused(tmp_path: Path, change: Any, sentence: str) -
     change(source)
     with pytest.raises(ValueError, match=rf"s\.pkl: .*{sentence}"):
         imported(source, tmp_path)
+
+
+@pytest.mark.parametrize(("unit", "ticks"), [("s", 0.1), ("ms", 100), ("us", 100_000), ("ns", 100_000_000)])
+@pytest.mark.parametrize("epoch_s", [0, 1_600_000_000])
+def test_time_stamps_are_read_in_any_unit_and_it_is_said(
+    tmp_path: Path, unit: str, ticks: float, epoch_s: int
+) -> None:
+    source = make_scene()
+    source["metadata"]["ts"] = 10 * epoch_s * ticks + ticks * np.arange(STEPS)
+    scene = imported(source, tmp_path)
+    assert scene.log.timestep_s == 0.1
+    assert scene.remarks == {f"time stamps of metadata.ts are in {unit}": 1}
+    corrected = f"time stamps of metadata.ts taken as {unit}, not s, by their spacing"
+    assert (corrected in repair_counts(scene.log)) == (unit != "s")
+
+
+def test_features_without_points_are_left_out(tmp_path: Path) -> None:
+    source = make_scene()
+    features = source["map_features"]
+    point = features["paint"]["polyline"][0]
+    features |= {
+        "no lane": {"type": "LANE_SURFACE_STREET", "polyline": None},
+        "empty lane": {"type": "LANE_SURFACE_STREET", "polyline": []},
+        "one point": {"type": "LANE_SURFACE_STREET", "polyline": [point]},
+        "no surface": features["connector"] | {"polygon": [point[:2]]},
+        "broken paint": {"type": "ROAD_LINE_SOLID_SINGLE_YELLOW", "polyline": [None, (np.nan, 0.0, 0.0)]},
+        "pavement": {"type": "SIDEWALK", "polygon": [point]},
+    }
+    scene = imported(source, tmp_path)
+    assert scene.road_map.lane_ids.tolist() == ["lane", "connector", "no surface"]
+    assert len(scene.road_map.marking_start) == 1
+    repairs = repair_counts(scene.log)
+    assert repairs["map features without points left out"] == 3
+    assert repairs["map points with NaN left out"] == 2
+    assert repairs["lanes without length left out"] == 1
+    assert repairs["surfaces of lanes without enough points left out"] == 1
+    assert scene.remarks["map features of kind 'SIDEWALK' left out"] == 1
+
+
+def test_headings_in_degrees_move_the_ego_the_right_way(tmp_path: Path, scene: LoggedScene) -> None:
+    source = make_scene()
+    for item in source["tracks"].values():
+        item["state"]["heading"] = item["state"]["heading"] + 360.0
+    log = imported(source, tmp_path).log
+    np.testing.assert_allclose(log.position[log.ego_track], scene.log.position[log.ego_track], atol=1e-4)
+
+
+def test_scenes_are_found_in_a_database_of_scenarionet(tmp_path: Path) -> None:
+    (tmp_path / "database_0").mkdir()
+    for name in ("dataset_summary.pkl", "dataset_mapping.pkl", "database_0/dataset_summary.pkl"):
+        (tmp_path / name).write_bytes(pickle.dumps({}))
+    for name in ("b.pkl.gz", "database_0/a.pkl"):
+        (tmp_path / name).write_bytes(pickle.dumps(make_scene()))
+    found = scenarionet_files(tmp_path)
+    assert [path.name for path in found] == ["b.pkl.gz", "a.pkl"]
+    assert [read_scenarionet(path).log.name for path in found] == ["scene-1"] * 2  # not compressed, as named
 
 
 def test_waymo_scenes_in_the_same_format(tmp_path: Path) -> None:
@@ -238,6 +320,16 @@ def test_waymo_scenes_in_the_same_format(tmp_path: Path) -> None:
     np.testing.assert_allclose(middles, [61, 80], atol=1.1)
     assert log.light_state[0].tolist() == [RED] * 10 + [YELLOW] * 5 + [OFF] * 5 + [GREEN] * 10
     assert log.source == "womd"
+    for lights, sentence in (
+        ([1], "dynamic_map_states is a list; expected a dictionary of lights"),
+        ({"2": None}, r"dynamic_map_states\['2'\] has no state.object_state; expected a light"),
+        (
+            {"2": {"lane": 2, "state": {"object_state": None}}},
+            r"dynamic_map_states\['2'\] has no state.object_state",
+        ),
+    ):
+        with pytest.raises(ValueError, match=rf"s\.pkl: {sentence}"):
+            imported(source | {"dynamic_map_states": lights}, tmp_path)
 
 
 @pytest.fixture(scope="module")

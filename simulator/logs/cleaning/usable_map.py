@@ -1,0 +1,66 @@
+"""Features of a raw map that no road can be built from: without enough points, broken, far away, or named twice.
+
+They are left out one by one and counted by name, so that the rest of the map is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+import shapely
+
+from simulator.logs.cleaning.clean_tracks import FARTHEST_M
+from simulator.roads.building.raw_map import RawLane, RawMap
+from simulator.roads.building.repairs import Repairs
+
+Feature = TypeVar("Feature")
+
+
+def leave_out_unusable(source: RawMap, origin: np.ndarray, repairs: Repairs) -> None:
+    """Remove what cannot be used from a map, in place; `origin` [3] m is a point amid the traffic, in its frame."""
+
+    def line_is_usable(line: np.ndarray, what: str, least_points: int) -> bool:
+        if len(line) < least_points or not np.isfinite(line).all():
+            repairs.add(f"{what} without enough finite points left out")
+            return False
+        if (np.abs(line - origin[: line.shape[1]]) > FARTHEST_M).any():
+            repairs.add(f"{what} farther than {FARTHEST_M / 1000:g} km from the traffic left out")
+            return False
+        return True
+
+    source.lanes = _named_once(
+        [lane for lane in source.lanes if line_is_usable(lane.centre, "lanes", 1)], repairs
+    )
+    for lane in source.lanes:
+        sides = [side for side in (lane.left, lane.right) if side is not None]
+        if not all(line_is_usable(side, "sides of lanes", 2) for side in sides):
+            lane.left = lane.right = None
+    source.edges = _kept(source.edges, lambda line: line_is_usable(line, "road edges", 2))
+    source.markings = _kept(source.markings, lambda line: line_is_usable(line[0], "painted lines", 2))
+    source.crosswalks = _kept(source.crosswalks, lambda ring: line_is_usable(ring, "crosswalks", 3))
+    source.walkways = _kept(source.walkways, lambda ring: line_is_usable(ring, "walkways", 3))
+    source.surfaces = _kept(
+        source.surfaces, lambda area: line_is_usable(shapely.get_coordinates(area), "surfaces", 0)
+    )
+    for signal in source.signals:
+        if signal.point is not None and not line_is_usable(signal.point[None], "places of signals", 1):
+            signal.point = None
+
+
+def _kept(features: list[Feature], is_usable: Callable[[Feature], bool]) -> list[Feature]:
+    return [feature for feature in features if is_usable(feature)]
+
+
+def _named_once(lanes: list[RawLane], repairs: Repairs) -> list[RawLane]:
+    """The lanes, the second of two with one name under a new one; links lead to the first."""
+    seen: set[str] = set()
+    for lane in lanes:
+        if lane.name in seen:
+            repairs.add("lanes with a duplicated identifier renamed")
+            lane.name = next(
+                name for n in range(2, len(lanes) + 2) if (name := f"{lane.name}/{n}") not in seen
+            )
+        seen.add(lane.name)
+    return lanes

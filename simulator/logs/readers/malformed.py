@@ -1,0 +1,52 @@
+"""Readers refuse what is malformed, whatever it makes the code beneath raise."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+Scenes = TypeVar("Scenes")
+
+
+def refuse_malformed(read: Callable[[Path], Scenes]) -> Callable[[Path], Scenes]:
+    """The reader, with every exception but OSError turned into a ValueError that names the source.
+
+    Readers check the fields that they read. This is for everything else that a file can hold: a list where the format
+    has an object, numbers beyond every range, and what third-party readers make of damaged tables.
+    """
+
+    @functools.wraps(read)
+    def guarded(path: Path) -> Scenes:
+        try:
+            return read(path)
+        except OSError:
+            raise
+        except ValueError as error:
+            if path.name in str(error):
+                raise
+            raise ValueError(f"{path}: {_sentence(error)}") from error
+        except Exception as error:
+            raise malformed(path, error, "a log of this format") from error
+
+    return guarded
+
+
+def malformed(path: Path, error: Exception, expected: str) -> ValueError:
+    """The refusal of a file whose content makes a reader fail with `error`."""
+    return ValueError(f"{path}: malformed ({type(error).__name__}: {_sentence(error)}); expected {expected}")
+
+
+def number_of(value: object) -> float:
+    """A JSON value as a number; NaN for null, text, and integers that no float can hold."""
+    try:
+        return float(value) if isinstance(value, int | float) else np.nan
+    except OverflowError:
+        return np.nan
+
+
+def _sentence(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")
