@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gigapixel.run_folder.config.named_weights import refuse_missing_weights
 from gigapixel.run_folder.exit_codes import REJECTED, run_command
 
 ROOMS = ("simulator", "teacher", "renderer", "student", "adaptation", "gigapixel")
@@ -115,7 +116,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"gigapixel: unknown command {name!r}; known commands: {', '.join(COMMANDS)}", file=sys.stderr)
         return REJECTED
     set_quiet_defaults()
-    return run_command(lambda: load_command(name)(rest), "gigapixel")
+
+    def run() -> int:
+        refuse_missing_weights(name, rest)
+        return load_command(name)(rest)
+
+    return run_command(run, "gigapixel")
 
 
 if __name__ == "__main__":
