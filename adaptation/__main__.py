@@ -28,8 +28,10 @@ from adaptation.module import AdaptationModule
 from adaptation.pairs.pair_grid import pair_grid
 from adaptation.report import SampleErrors, summarise_errors, summary_line
 from gigapixel.run_folder.atomic import write_json
+from gigapixel.run_folder.config.command_line import parse_config_arguments
 from gigapixel.run_folder.exit_codes import run_command
 from gigapixel.run_folder.figure import write_image
+from gigapixel.run_folder.outputs import JSON_SUFFIXES, check_output_file, check_output_folder
 from student.checkpoint import load_weights, save_policy
 from student.run_logger import EpochCheckpoint, MetricsCsv, RunMetadata
 
@@ -84,7 +86,7 @@ class AdaptationCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the arguments of `main`, without Lightning's warning that they do not come from a shell."""
-        self.config = parser.parse_args(args)
+        self.config = parse_config_arguments(parser, args)
 
     @property
     def settings(self) -> Any:
@@ -112,6 +114,16 @@ class AdaptationCLI(LightningCLI):
                 )
             if self.subcommand == "fit" and not self.settings.resume and (folder / "checkpoints").exists():
                 raise ValueError(f"{folder} already holds a run; give --resume, or another --run folder")
+        self._check_outputs()
+
+    def _check_outputs(self) -> None:
+        """Raise ValueError or OSError where the outputs of the sub-command cannot be written."""
+        if self.subcommand == "fit":
+            check_output_folder("--run", self.settings.run)
+        elif self.subcommand == "predict":
+            check_output_folder("--output", self.settings.output or self.settings.run)
+        else:
+            check_output_file("--output", self.settings.output, JSON_SUFFIXES)
 
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
         """A trainer that writes no files, for `validate`, `test` and `predict`; `trainer_for` makes those of `fit`."""
@@ -227,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
         auto_configure_optimizers=False,
-        parser_kwargs={"prog": "gigapixel adapt"},
+        parser_kwargs={"prog": "gigapixel adapt", "exit_on_error": False},
     )
     return 0
 

@@ -80,12 +80,14 @@ def help_text() -> str:
 
 def set_quiet_defaults() -> None:
     """Set process-wide defaults that JAX and torch read when they load; variables that the user has set are kept."""
+    from gigapixel.library_caches import set_usable_caches
     from simulator.cores import core_count  # lazy: `--help` loads no room
 
     os.environ.setdefault("OMP_NUM_THREADS", str(core_count()))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX and torch share one GPU
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    set_usable_caches()
     for room in ROOMS:
         logging.getLogger(room).setLevel(os.environ.get("GIGAPIXEL_LOG", "INFO").upper())
 

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import time
 import warnings
@@ -18,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from gigapixel.run_folder.outputs import check_output_folder
 
 if TYPE_CHECKING:
     from adaptation.pairs.pair import Pair
@@ -75,8 +76,7 @@ class DemoConfig:
 def main(argv: Sequence[str]) -> int:
     """Run the demo and write its report."""
     config, output, seed = parse_demo_arguments(argv)
-    if output.exists() and not output.is_dir():
-        raise ValueError(f"--output {output} is a file; give a folder")
+    check_output_folder("--output", output)
     run_demo(config, output, seed)
     return 0
 
@@ -85,15 +85,14 @@ def parse_demo_arguments(argv: Sequence[str]) -> tuple[DemoConfig, Path, int]:
     """Configuration, output folder and seed. Raises ValueError for invalid arguments."""
     from jsonargparse import ArgumentParser
 
+    from gigapixel.run_folder.config.command_line import parse_config_arguments
+
     parser = ArgumentParser(prog="gigapixel demo", description=__doc__, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML file with any of the fields below")
     parser.add_argument("--output", type=str, required=True, metavar="DIR", help="folder of the report")
     parser.add_argument("--seed", type=int, default=0, help="seed of worlds, weights and batches")
     parser.add_class_arguments(DemoConfig)
-    try:
-        values = parser.parse_args(list(argv)).as_dict()
-    except argparse.ArgumentError as error:
-        raise ValueError(" ".join(str(error).split())) from error
+    values = parse_config_arguments(parser, argv).as_dict()
     output, seed = Path(values.pop("output")), values.pop("seed")
     values.pop("config")
     return DemoConfig(**values), output, seed

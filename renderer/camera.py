@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from jaxtyping import Float
 from torch import Tensor
+
+from gigapixel.run_folder.config.yaml_file import read_yaml
 
 # rig_from_camera rotation of a camera with yaw, pitch and roll 0.
 OPTICAL_AXES = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
@@ -129,11 +130,7 @@ class CameraRig:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such camera file; configs/cameras/ has examples")
-        try:
-            document = yaml.safe_load(path.read_text())
-        except yaml.YAMLError as error:
-            line = str(error).replace("\n", " ")
-            raise ValueError(f"{path}: not readable as YAML ({line})") from error
+        document = read_yaml(path)
         if not isinstance(document, Mapping) or set(document) != {"height", "width", "cameras"}:
             found = (
                 ", ".join(map(str, document)) if isinstance(document, Mapping) else type(document).__name__

@@ -16,8 +16,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from gigapixel.run_folder.config.command_line import CommandParser
 from gigapixel.run_folder.exit_codes import run_command
 from gigapixel.run_folder.figure import write_image
+from gigapixel.run_folder.outputs import PACK_SUFFIXES, check_output_file
 from simulator.cores import core_count
 from simulator.drawing.top_down import draw_map
 from simulator.logs.import_logs import LOG_FORMATS, find_sources, import_logs
@@ -35,13 +37,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return check(options.pack, options.scene, options.report, options.picture)
     if options.command in LOG_FORMATS:
         return import_traffic(options)
-    return import_pack(options.input, Path(options.output))
+    return import_pack(options.input, Path(options.output), options.strict)
 
 
-def import_pack(source: str, output: Path) -> int:
+def import_pack(source: str, output: Path, strict: bool = False) -> int:
     """Import one town (by name) or OpenDRIVE file (by path) and write it as a scene pack."""
-    _check_output(output)
-    road_map = import_town(source)
+    check_output_file("--output", output, PACK_SUFFIXES)
+    road_map = import_town(source, strict)
     road_map.save(output)
     print(f"wrote {output}: {lane_counts(road_map)}")
     return 0
@@ -51,7 +53,7 @@ def import_traffic(options: argparse.Namespace) -> int:
     """Import traffic logs into one pack; prints one line per refused scene and per kind of feature left out, and a
     summary."""
     output = Path(options.output)
-    _check_output(output)
+    check_output_file("--output", output, PACK_SUFFIXES)
     start = time.perf_counter()
     sources, read = find_sources(options.command, options.input)
     report = import_logs(sources, read, output, options.workers, options.strict, _print_refusal)
@@ -60,11 +62,6 @@ def import_traffic(options: argparse.Namespace) -> int:
     seconds = time.perf_counter() - start
     print(f"wrote {output}: {len(report.imported)} scenes, {len(report.refused)} refused, {seconds:.0f} s")
     return 0
-
-
-def _check_output(output: Path) -> None:
-    if output.suffix not in (".h5", ".hdf5"):
-        raise ValueError(f"--output {output} must end in .h5 or .hdf5")
 
 
 def _print_refusal(message: str) -> None:
@@ -77,8 +74,7 @@ def check(pack: str, scene: str | None = None, report: bool = False, picture: st
     `pack` may also be the name of a town or an OpenDRIVE file; its picture is written to the current folder.
     """
     path = Path(pack)
-    if picture is not None and Path(picture).suffix.lower() != ".png":
-        raise ValueError(f"--picture {picture} must end in .png")
+    check_output_file("--picture", picture, (".png",))
     if holds_logged_scenes(path):
         if picture is None:
             picture = str(path.with_name(f"{path.stem}-{scene}.png" if scene else f"{path.stem}.png"))
@@ -104,6 +100,7 @@ def _check_logs(path: Path, scene: str | None, report: bool, picture: Path) -> i
     from simulator.logs.inspection.pictures import contact_sheet, draw_scene
     from simulator.logs.inspection.plausibility import log_report, report_lines
 
+    check_output_file("--picture", picture)
     with ScenePack(path) as pack:
         if scene is not None:
             image = draw_scene(pack[scene], 1400)
@@ -121,11 +118,13 @@ def _check_logs(path: Path, scene: str | None, report: bool, picture: Path) -> i
 
 
 def _check_town(road_map: RoadMap, picture: Path) -> int:
+    check_output_file("--picture", picture)
     rows = {
         "name": road_map.name,
         "source": f"{road_map.source_file} (sha256 {road_map.source_sha256[:16]}...)",
         "importer": road_map.importer,
         **map_contents(road_map),
+        "left out": road_map.left_out or "nothing",
     }
     for name, value in rows.items():
         print(f"{name:>12}  {value}")
@@ -135,7 +134,7 @@ def _check_town(road_map: RoadMap, picture: Path) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="gigapixel scenes",
         description="Import maps and traffic logs into scene packs, and check packs.",
     )
@@ -150,6 +149,9 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command.add_argument("--input", required=True, help=what)
         command.add_argument("--output", required=True, help="scene pack to write (.h5)")
+        command.add_argument(
+            "--strict", action="store_true", help="refuse a map of which anything is left out"
+        )
     for name, log_format in LOG_FORMATS.items():
         _add_log_options(commands.add_parser(name, help=f"import {log_format.description}"))
     checker = commands.add_parser("check", help="print a summary of a scene pack or a map and draw it as PNG")

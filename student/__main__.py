@@ -20,7 +20,14 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from gigapixel.run_folder.atomic import write_json
+from gigapixel.run_folder.config.command_line import parse_config_arguments
 from gigapixel.run_folder.exit_codes import run_command
+from gigapixel.run_folder.outputs import (
+    JSON_SUFFIXES,
+    PACK_SUFFIXES,
+    check_output_file,
+    check_output_folder,
+)
 from student.checkpoint import save_policy
 from student.dagger.data import OnPolicyData
 from student.module import StudentModule
@@ -55,7 +62,7 @@ class StudentCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the arguments of `main`, without Lightning's warning that they do not come from a shell."""
-        self.config = parser.parse_args(args)
+        self.config = parse_config_arguments(parser, args)
 
     @property
     def chosen(self) -> Any:
@@ -81,6 +88,18 @@ class StudentCLI(LightningCLI):
             self.chosen.ckpt_path = str(checkpoint)
         elif checkpoint.exists():
             raise ValueError(f"{self.run_folder} already holds a run; give --resume, or another --run folder")
+        self._check_outputs()
+
+    def _check_outputs(self) -> None:
+        """Raise ValueError or OSError where the outputs of the sub-command cannot be written."""
+        output = self.chosen.output
+        if self.subcommand == "fit":
+            check_output_folder("--run", self.run_folder)
+            check_output_file("--output", output)
+        elif self.subcommand == "predict":
+            check_output_file("--output", output or self.run_folder / "predictions.h5", PACK_SUFFIXES)
+        else:
+            check_output_file("--output", output, JSON_SUFFIXES)
 
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
         """A trainer that logs and saves into the run folder; the other sub-commands leave no files there."""
@@ -129,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
         auto_configure_optimizers=False,
-        parser_kwargs={"prog": "gigapixel student"},
+        parser_kwargs={"prog": "gigapixel student", "exit_on_error": False},
     )
     return 0
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-import h5py
 import torch
 from torch import Tensor
 
-from gigapixel.run_folder.atomic import atomic_write
+from gigapixel.run_folder.hdf5_file import write_hdf5
 
 
 def write_predictions(path: str | os.PathLike[str], predictions: Sequence[dict[str, Tensor]] | None) -> None:
@@ -18,6 +17,6 @@ def write_predictions(path: str | os.PathLike[str], predictions: Sequence[dict[s
         raise ValueError(
             f"{path}: there is nothing to write, the episode visited no state with an active agent"
         )
-    with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
+    with write_hdf5(path) as file:
         for name in predictions[0]:
             file.create_dataset(name, data=torch.cat([batch[name] for batch in predictions]).numpy())

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from gigapixel.run_folder.exit_codes import INTERRUPTED, REJECTED, run_command
+from gigapixel.run_folder.outputs import check_output_folder
 
 if TYPE_CHECKING:
     from teacher.config import TeacherConfig
@@ -67,6 +67,7 @@ def fit_command(arguments: list[str]) -> int:
     from teacher.run.fit import Row, fit
 
     config, options = parse_fit(arguments)
+    check_output_folder("--output", config.folder)
     initialize(options.coordinator, options.num_processes, options.process_id)
     # Only steps of active agents count. The first update includes compilation.
     quiet = not is_first()
@@ -111,6 +112,7 @@ def parse_fit(arguments: list[str]) -> tuple[TeacherConfig, FitOptions]:
     """Configuration and options of `fit`. Raises ValueError for bad arguments."""
     from jsonargparse import ArgumentParser
 
+    from gigapixel.run_folder.config.command_line import parse_config_arguments
     from teacher import config
 
     parser = ArgumentParser(
@@ -138,10 +140,7 @@ def parse_fit(arguments: list[str]) -> tuple[TeacherConfig, FitOptions]:
     ):
         parser.add_argument(f"--{name}", type=int, default=None, help=f"with --coordinator: {meaning}")
     parser.add_class_arguments(config.TeacherConfig)
-    try:
-        values = parser.parse_args(arguments).as_dict()
-    except ArgumentError as error:
-        raise ValueError(" ".join(str(error).split())) from error
+    values = parse_config_arguments(parser, arguments).as_dict()
     source = ", ".join(str(path) for path in values.pop("config") or []) or "command line"
     options = FitOptions(**{field.name: values.pop(field.name) for field in fields(FitOptions)})
     if options.stop_at_update is not None and options.stop_at_update < 0:

@@ -14,6 +14,9 @@ from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import yaml
 
+from gigapixel.run_folder.config.finite import refuse_not_finite
+from gigapixel.run_folder.config.nearest import did_you_mean
+from gigapixel.run_folder.config.yaml_file import read_mapping
 from simulator.config import SimulatorConfig
 from teacher.network.actor_critic import NetworkConfig
 from teacher.observation.observe import ObservationConfig
@@ -77,6 +80,7 @@ class TeacherConfig:
     ppo: PPOConfig = field(default_factory=PPOConfig)
 
     def __post_init__(self) -> None:
+        refuse_not_finite(self, "teacher configuration")
         if not self.name or Path(self.name).name != self.name or self.name.startswith("."):
             raise ValueError(f"name={self.name!r} must be a plain folder name, such as 'cpu'")
         if isinstance(self.maps, str) or not self.maps:
@@ -148,11 +152,12 @@ def to_yaml(config: DataclassInstance) -> str:
 def from_dict(kind: type[Config], values: object, source: str) -> Config:
     """A configuration from `to_dict`'s output; missing keys take their default.
 
-    Raises ValueError for unknown keys (but see REMOVED_OPTIONS) and for values that the configuration rejects;
-    ``source`` names the file in the message.
+    Raises ValueError for unknown keys (but see REMOVED_OPTIONS), for numbers that are not finite and for values that
+    the configuration rejects; ``source`` names the file in the message.
     """
     if not isinstance(values, dict):
         raise ValueError(f"{source}: expected a mapping with the fields of {kind.__name__}, found {values!r}")
+    refuse_not_finite(values, source)
     hints = typing.get_type_hints(kind)
     known = [entry.name for entry in dataclasses.fields(kind)]  # type: ignore[arg-type]
     arguments: dict[str, Any] = {}
@@ -167,6 +172,7 @@ def from_dict(kind: type[Config], values: object, source: str) -> Config:
         if key not in known:
             raise ValueError(
                 f"{source}: unknown key {key!r} in {kind.__name__}; known keys: {', '.join(known)}"
+                f"{did_you_mean(str(key), known)}"
             )
         if dataclasses.is_dataclass(hints[key]):
             arguments[key] = from_dict(hints[key], value, source)  # type: ignore[type-var]
@@ -180,17 +186,9 @@ def from_dict(kind: type[Config], values: object, source: str) -> Config:
         raise ValueError(f"{source}: {error}") from error
 
 
-def read_yaml(path: Path) -> Any:
-    """The content of a YAML file. Raises ValueError naming the file where it is not YAML."""
-    try:
-        return yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
-
-
 def load_config(path: Path) -> TeacherConfig:
     """The configuration in a YAML file, such as a run folder's config.yaml."""
-    return from_dict(TeacherConfig, read_yaml(path), str(path))
+    return from_dict(TeacherConfig, read_mapping(path), str(path))
 
 
 def first_difference(

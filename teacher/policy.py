@@ -22,7 +22,7 @@ import yaml
 from flax import struct, traverse_util
 from jaxtyping import Array, Int, Key
 
-from gigapixel.run_folder.atomic import atomic_write
+from gigapixel.run_folder.hdf5_file import READ_FAULTS, open_hdf5, read_fault, write_hdf5
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import CONTROLLER_SHARES, SimulatorConfig
 from simulator.conventions import NUM_JERK_ACTIONS, TEACHER_CONVENTIONS, refuse_other, stamp
@@ -41,6 +41,7 @@ from teacher.observation.observe import Observation, ObservationConfig, example_
 POLICY_FORMAT = "gigapixel teacher policy"
 POLICY_VERSION = 2
 PRETRAINED_POLICY = Path(__file__).parent / "pretrained" / "policy.h5"
+_EXPECTED = "expected an intact teacher policy: a policy.h5, or 'pretrained'"
 
 
 @struct.dataclass
@@ -81,8 +82,8 @@ def make_policy_fn(policy: Policy, atlas: RoadAtlas, config: SimulatorConfig, gr
 def save_policy(
     path: str | os.PathLike[str], params: Params, config: TeacherConfig, commit: str, agent_steps: int
 ) -> None:
-    """Writes the policy file atomically."""
-    with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
+    """Writes the policy file atomically. Raises OSError that names `path`, such as for a full disk."""
+    with write_hdf5(path) as file:
         file.attrs.update(
             format=POLICY_FORMAT,
             version=POLICY_VERSION,
@@ -99,12 +100,11 @@ def save_policy(
 def load_policy(path: str | os.PathLike[str]) -> Policy:
     """The policy in a file; ``"pretrained"`` is the shipped one. Observation dropout is off.
 
-    Raises FileNotFoundError; and ValueError for a file that is not a teacher policy, is damaged, was written under
-    other conventions (see `simulator.conventions`), or holds weights that do not fit its own configuration.
+    Raises OSError for a file that is missing, in use or not readable; and ValueError for one that is not a teacher
+    policy, is damaged, was written under other conventions (see `simulator.conventions`), or holds weights that do not
+    fit its own configuration.
     """
     source = PRETRAINED_POLICY if str(path) == "pretrained" else Path(path)
-    if not source.is_file():
-        raise FileNotFoundError(f"{source}: no such policy file; give a policy.h5 or 'pretrained'")
     config, stored = _read(source)
     network = TeacherNetwork(config.network, NUM_JERK_ACTIONS)
     expected = jax.eval_shape(network.init, jax.random.key(0), example_observation(config.observation))
@@ -146,15 +146,18 @@ def _refuse_other_shapes(
 def describe_policy(path: str | os.PathLike[str]) -> dict[str, str | int]:
     """Where a policy file comes from: commit, agent_steps, seed."""
     source = PRETRAINED_POLICY if str(path) == "pretrained" else Path(path)
-    with h5py.File(source, "r") as file:
-        values = {name: file.attrs[name] for name in ("commit", "agent_steps", "seed")}
+    with open_hdf5(source, _EXPECTED) as file:
+        try:
+            values = {name: file.attrs[name] for name in ("commit", "agent_steps", "seed")}
+        except READ_FAULTS as error:
+            raise read_fault(source, error, _EXPECTED) from error
     return {name: getattr(value, "item", lambda value=value: value)() for name, value in values.items()}
 
 
 def _read(source: Path) -> tuple[TeacherConfig, dict[str, np.ndarray]]:
-    """The configuration and the weights by path, float16. Raises ValueError as `load_policy` does."""
-    try:
-        with h5py.File(source, "r") as file:
+    """The configuration and the weights by path, float16. Raises what `load_policy` does."""
+    with open_hdf5(source, _EXPECTED) as file:
+        try:
             if file.attrs.get("format") != POLICY_FORMAT:
                 raise ValueError(
                     f"{source} is not a teacher policy: its format is {file.attrs.get('format')!r}, "
@@ -174,5 +177,5 @@ def _read(source: Path) -> tuple[TeacherConfig, dict[str, np.ndarray]]:
                 lambda name, item: stored.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
             )
             return config, stored
-    except (OSError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(f"{source} is not a readable teacher policy ({error})") from error
+        except (*READ_FAULTS, json.JSONDecodeError, yaml.YAMLError) as error:
+            raise read_fault(source, error, _EXPECTED) from error

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from gigapixel.bench.harness import run_benchmark
 from gigapixel.bench.registry import WORKLOADS
 from gigapixel.run_folder.atomic import write_json
+from gigapixel.run_folder.config.command_line import CommandParser
+from gigapixel.run_folder.config.yaml_file import parse_yaml, read_mapping
+from gigapixel.run_folder.outputs import JSON_SUFFIXES, check_output_file
 
 ROOM_NAMES = tuple(WORKLOADS)
 
@@ -22,14 +25,8 @@ def read_settings(path: str | None, room: str) -> dict[str, Any]:
     """
     if path is None:
         return {}
-    import yaml
-
-    with Path(path).open() as file:
-        try:
-            content = yaml.safe_load(file)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict) or not isinstance(content.get(room, {}), dict):
+    content = read_mapping(path)
+    if not isinstance(content.get(room, {}), dict):
         raise ValueError(f"{path}: expected a mapping from a room ({', '.join(ROOM_NAMES)}) to its settings")
     unknown = set(content) - set(ROOM_NAMES)
     if unknown and room == "teacher":
@@ -55,14 +52,14 @@ def make_settings(settings_class: type, values: dict[str, Any], origin: str) -> 
             raise ValueError(f"{origin}: {name}={value!r} must be {known[name].__name__}")
         if isinstance(value, int | float) and not isinstance(value, bool):
             may_be_0 = defaults[name] == 0
-            if value < 0 or (value == 0 and not may_be_0):
+            if not value < math.inf or value < 0 or (value == 0 and not may_be_0):
                 raise ValueError(f"{origin}: {name}={value!r} must be positive{' or 0' if may_be_0 else ''}")
     return settings_class(**values)
 
 
 def parse_bench_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="gigapixel bench", description=__doc__.split("\n", 1)[0])
+    parser = CommandParser(prog="gigapixel bench", description=__doc__.split("\n", 1)[0])
     parser.add_argument("room", choices=ROOM_NAMES)
     parser.add_argument("--output", required=True, metavar="FILE.json", help="where the result is written")
     what = "settings per room, see benchmarks/; for the teacher also a training configuration"
@@ -75,20 +72,19 @@ def parse_bench_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 def settings_from_options(options: Sequence[str]) -> dict[str, Any]:
     """Settings given as `--NAME VALUE` or `--NAME=VALUE`, values read as YAML scalars."""
-    import yaml
-
     values, left = {}, list(options)
     while left:
         name, equals, value = left.pop(0).partition("=")
         if not name.startswith("--") or not (equals or left):
             raise ValueError(f"{name}: expected --NAME VALUE, for example --worlds 64")
-        values[name[2:]] = yaml.safe_load(value if equals else left.pop(0))
+        values[name[2:]] = parse_yaml(value if equals else left.pop(0), name)
     return values
 
 
 def main(argv: Sequence[str]) -> int:
     """Measure one room and write the result."""
     arguments = parse_bench_arguments(argv)
+    check_output_file("--output", arguments.output, JSON_SUFFIXES)
     values = read_settings(arguments.config, arguments.room) | arguments.settings
 
     settings_class, make_workload = WORKLOADS[arguments.room]

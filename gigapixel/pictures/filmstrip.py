@@ -7,7 +7,7 @@ Each shows one car through its front camera and from above.
 
 from __future__ import annotations
 
-import argparse
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,10 @@ from PIL import Image
 
 from gigapixel.pictures.layout import ACCENTS, BACKGROUND, FAINT, TEXT
 from gigapixel.pictures.world_snapshot import WorldSnapshot, busiest_car, draw_top_down
+from gigapixel.run_folder.config.command_line import CommandParser
 from gigapixel.run_folder.figure import write_image
 from gigapixel.run_folder.image_grid import GridCell, GridStyle, TextLine, image_grid
+from gigapixel.run_folder.outputs import check_output_picture
 from renderer import CameraRig, render
 from student.checkpoint import load_policy
 from student.dagger.closed_loop import drive_until_next_plan
@@ -116,7 +118,7 @@ def agent_status(snapshot: WorldSnapshot, agent: int) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Draw the filmstrips of a student and of the teacher."""
-    parser = argparse.ArgumentParser(prog="gigapixel film", description=__doc__)
+    parser = CommandParser(prog="gigapixel film", description=__doc__)
     parser.add_argument(
         "--weights", required=True, metavar="PT", help="policy file or checkpoint of the student"
     )
@@ -127,8 +129,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=12.0, help="length of the episode (default: 12)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the episode (default: 0)")
     arguments = parser.parse_args(argv)
-    if arguments.seconds <= 0:
+    if not 0 < arguments.seconds < math.inf:
         raise ValueError(f"--seconds {arguments.seconds} must be above 0")
+    check_output_picture("--output", arguments.output)
     policy = load_policy(arguments.weights).eval()
     rig = CameraRig.from_yaml(arguments.rig) if arguments.rig else CameraRig.nuplan()
     if rig.num_cameras != policy.config.num_cameras:

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from gigapixel.pictures.layout import ACCENTS, CAMERA_WIDTH_PX, compose_overview, overview_size
+from gigapixel.run_folder.config.command_line import CommandParser
 from gigapixel.run_folder.figure import write_image
 from gigapixel.run_folder.image_grid import GridCell
+from gigapixel.run_folder.outputs import check_output_file, check_output_picture
 
 if TYPE_CHECKING:
     from gigapixel.pictures.world_snapshot import WorldSnapshot
@@ -35,7 +37,7 @@ TOWN_OPTIONS = ("map", "video", "rig", "seed", "agents", "seconds")
 
 def parse_render_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="gigapixel render", description=__doc__)
+    parser = CommandParser(prog="gigapixel render", description=__doc__)
     parser.add_argument("--map", help=f"town, OpenDRIVE file or scene pack (default: {DEFAULT_MAP})")
     parser.add_argument(
         "--frame",
@@ -138,6 +140,7 @@ def _write_town_video(arguments: argparse.Namespace, map_name: str, rig: CameraR
     from gigapixel.pictures.world_snapshot import make_snapshot
 
     check_video_suffix(arguments.video)
+    check_output_file("--video", arguments.video)
     if arguments.seconds <= 0:
         raise ValueError(f"--seconds {arguments.seconds} of a video: --seconds must be above 0")
     snapshot = make_snapshot(map_name, arguments.seed, arguments.agents, WARM_UP_S)
@@ -157,6 +160,7 @@ def _write_pair(arguments: argparse.Namespace) -> int:
 
     if arguments.output is None:
         raise ValueError("--frame needs --output pair.png, the picture to write")
+    check_output_picture("--output", arguments.output)
     size = None if arguments.size is None else parse_size(arguments.size)
     picture = pair_picture(arguments.frame, arguments.camera, size, arguments.backend)
     write_image(arguments.output, picture)
@@ -180,6 +184,7 @@ def main(argv: Sequence[str]) -> int:
     rig = load_rig(arguments.rig, width, height)
     if (arguments.output is None) is (arguments.video is None):
         raise ValueError("give --output out.png for one picture or --video out.mp4 for a video, and not both")
+    check_output_picture("--output", arguments.output)
     if arguments.video is not None:
         return _write_town_video(arguments, map_name, rig)
     from gigapixel.pictures.world_snapshot import busiest_car, make_snapshot

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -11,6 +13,9 @@ from typing import Any
 
 TEMPORARY_FILES = ".*.part*"
 """Glob pattern of temporary files; one is left behind only by a process that was killed while writing."""
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_unfinished: set[Path] = set()
+"""Temporary files that this process is writing."""
 
 
 @contextmanager
@@ -23,16 +28,42 @@ def atomic_write(path: str | os.PathLike[str], durable: bool = False) -> Iterato
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    temporary = temporary_path(path)
+    _unfinished.add(temporary)
     try:
-        yield temporary
-        if durable:
-            flush_to_disk(temporary)
-        os.replace(temporary, path)
-        if durable:
-            flush_to_disk(path.parent)  # the new name
+        with naming_the_file(path):
+            yield temporary
+            if durable:
+                flush_to_disk(temporary)
+            os.replace(temporary, path)
+            if durable:
+                flush_to_disk(path.parent)  # the new name
     finally:
         temporary.unlink(missing_ok=True)
+        _unfinished.discard(temporary)
+
+
+@contextmanager
+def naming_the_file(path: Path) -> Iterator[None]:
+    """Raise the error of a full disk again with the name of the file, which Python leaves out."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DISK_FULL and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def remove_unfinished() -> None:
+    """Remove the temporary files of this process, which is about to end."""
+    for temporary in tuple(_unfinished):
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def temporary_path(path: Path) -> Path:
+    """Where `atomic_write` writes before it renames: a hidden file beside `path` with the same suffix."""
+    return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
 
 
 def flush_to_disk(path: Path) -> None:
@@ -42,6 +73,12 @@ def flush_to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes | memoryview) -> None:
+    """Write a file atomically."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_text(path: str | os.PathLike[str], content: str) -> None:

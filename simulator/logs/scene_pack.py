@@ -19,10 +19,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
 
-import h5py
 import numpy as np
 
-from gigapixel.run_folder.atomic import atomic_write
+from gigapixel.run_folder.hdf5_file import READ_FAULTS, open_hdf5, read_fault, stream_hdf5
 from simulator import conventions
 from simulator.logs.traffic_log import TrafficLog
 from simulator.roads import road_map
@@ -34,6 +33,7 @@ SCENE_PACK_VERSION = 1
 STAMP = "conventions"
 """Attribute with the stamp of `simulator.conventions.SCENE_PACK_CONVENTIONS` as JSON; packs of earlier versions have
 none and are accepted."""
+_EXPECTED = f"expected intact {SCENE_PACK_FORMAT}, import them again"
 LIBRARY = ("v110", "v110")
 """File layout of HDF5 1.10, the first with checksums on the internal structures too."""
 
@@ -70,8 +70,7 @@ class ScenePackWriter:
 
     def __enter__(self) -> ScenePackWriter:
         with contextlib.ExitStack() as stack:
-            temporary = stack.enter_context(atomic_write(self.path))
-            self._file = stack.enter_context(h5py.File(temporary, "w", libver=LIBRARY))
+            self._file, self._raise_fault = stack.enter_context(stream_hdf5(self.path, LIBRARY))
             self._file.create_group("scenes")
             stack.push(self._write_header)
             self._stack = stack.pop_all()
@@ -100,6 +99,7 @@ class ScenePackWriter:
         group.attrs["name"] = fixed_text(name)
         for part in ("road_map", "log"):
             write_record(group.create_group(part), getattr(scene, part))
+        self._raise_fault()
         self.names.append(name)
 
     def __exit__(
@@ -146,17 +146,10 @@ class ScenePack:
     """Reads scenes by number or name, one at a time; use it in a `with` block."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Raises OSError for a missing file, and ValueError for one that is damaged, of another format or version, or
-        written under other conventions."""
+        """Raises OSError for a file that is missing, in use or not readable, and ValueError for one that is damaged, of
+        another format or version, or written under other conventions."""
         self.path = Path(path)
-        if not self.path.is_file():
-            raise FileNotFoundError(
-                f"{self.path}: no such file; expected an HDF5 file holding {SCENE_PACK_FORMAT}"
-            )
-        try:
-            self._file = h5py.File(self.path, "r")
-        except (OSError, RuntimeError) as error:
-            raise self._damaged(error) from error
+        self._file = open_hdf5(self.path, _EXPECTED)
         try:
             self.names = self._read_names()
         except BaseException:
@@ -166,8 +159,8 @@ class ScenePack:
     def _read_names(self) -> list[str]:
         try:
             attributes = {name: plain_text(value) for name, value in self._file.attrs.items()}
-        except (OSError, RuntimeError, UnicodeDecodeError) as error:
-            raise self._damaged(error) from error
+        except READ_FAULTS as error:
+            raise read_fault(self.path, error, _EXPECTED) from error
         if attributes.get("format") != SCENE_PACK_FORMAT:
             raise ValueError(
                 f"{self.path}: attribute format is {attributes.get('format')!r}; expected {SCENE_PACK_FORMAT!r}"
@@ -188,8 +181,8 @@ class ScenePack:
         try:
             scenes = self._file["scenes"]
             names = [str(plain_text(scenes[key].attrs["name"])) for key in sorted(scenes)]
-        except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
-            raise self._damaged(error) from error
+        except READ_FAULTS as error:
+            raise read_fault(self.path, error, _EXPECTED) from error
         if len(names) != attributes.get("num_scenes"):
             raise self._damaged(f"{len(names)} scenes where {attributes.get('num_scenes')} were written")
         return names
@@ -228,8 +221,8 @@ class ScenePack:
                 RoadMap(**read_record(group["road_map"], RoadMap)),
                 TrafficLog(**read_record(group["log"], TrafficLog)),
             )
-        except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
-            raise self._damaged(error) from error
+        except READ_FAULTS as error:
+            raise read_fault(self.path, error, _EXPECTED) from error
         return scene.validate()
 
     def _number(self, which: int | str) -> int:
@@ -242,12 +235,8 @@ class ScenePack:
             raise IndexError(f"{self.path}: scene {which} of {len(self)}")
         return which % len(self)
 
-    def _damaged(self, reason: object) -> ValueError:
-        sentence = str(reason).strip("'\"").split("\n")[0]
-        return ValueError(
-            f"{self.path}: truncated or damaged file ({sentence}); expected intact {SCENE_PACK_FORMAT}, "
-            "import them again"
-        )
+    def _damaged(self, reason: str) -> ValueError:
+        return ValueError(f"{self.path}: truncated or damaged file ({reason}); {_EXPECTED}")
 
 
 def holds_logged_scenes(path: str | os.PathLike[str]) -> bool:

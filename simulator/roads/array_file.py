@@ -13,10 +13,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from gigapixel.run_folder.atomic import atomic_write
+from gigapixel.run_folder.hdf5_file import READ_FAULTS, FileInUseError, open_hdf5, read_fault, write_hdf5
 
 _SMALL = 256
 """Arrays with at most this many entries are not compressed: they would become larger."""
+_MOST_COMPRESSED = 1100
+"""Deflate makes nothing smaller than 1/1032."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +31,8 @@ class PackFormat:
 
 
 def write_pack(path: Path, pack_format: PackFormat, record: Any) -> None:
-    """Write every field of a dataclass atomically."""
-    with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
+    """Write every field of a dataclass atomically. Raises OSError that names `path`, such as for a full disk."""
+    with write_hdf5(path) as file:
         file.attrs["format"] = pack_format.name
         file.attrs["schema_version"] = pack_format.version
         write_record(file.create_group(pack_format.group), record)
@@ -39,22 +41,16 @@ def write_pack(path: Path, pack_format: PackFormat, record: Any) -> None:
 def read_pack(path: Path, pack_format: PackFormat, record: type) -> dict[str, Any]:
     """The fields of `record` as `write_pack` wrote them, by name.
 
-    Raises FileNotFoundError for a missing file, and ValueError for a damaged file or one of another format or version.
+    Raises OSError for a file that is missing, in use or not readable, and ValueError for one that is damaged or of
+    another format or version.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected an HDF5 file holding a {pack_format.name}")
-    if not h5py.is_hdf5(path):
-        raise ValueError(f"{path}: is not an HDF5 file; expected one that holds a {pack_format.name}")
-    try:
-        with h5py.File(path, "r") as file:
+    expected = f"expected an intact {pack_format.name}, import it again"
+    with open_hdf5(path, expected) as file:
+        try:
             _check_header(path, dict(file.attrs), pack_format)
             return read_record(file[pack_format.group], record)
-    except (OSError, KeyError, RuntimeError) as error:
-        # h5py reports a cut or damaged file as OSError or RuntimeError, a missing dataset as KeyError.
-        reason = str(error).strip("'\"")
-        raise ValueError(
-            f"{path}: truncated or damaged file ({reason}); expected an intact {pack_format.name}, import it again"
-        ) from error
+        except READ_FAULTS as error:
+            raise read_fault(path, error, expected) from error
 
 
 def _check_header(path: Path, attributes: dict[str, Any], pack_format: PackFormat) -> None:
@@ -69,25 +65,49 @@ def _check_header(path: Path, attributes: dict[str, Any], pack_format: PackForma
 
 
 def file_attributes(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The attributes of an HDF5 file, text as `str`; empty for a file that is missing, damaged or of another kind."""
+    """The attributes of an HDF5 file, text as `str`; empty for a file that is missing, damaged or of another kind.
+
+    Raises FileInUseError for a file that another program holds.
+    """
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path, "") as file:
             return {name: plain_text(value) for name, value in file.attrs.items()}
-    except (OSError, RuntimeError, UnicodeDecodeError):
+    except FileInUseError:
+        raise
+    except (*READ_FAULTS, ValueError):
         return {}
 
 
 def write_record(group: h5py.Group, record: Any) -> None:
-    """Write every field of a dataclass into a group."""
+    """Write every field of a dataclass into a group. Fields that hold their declared default are left out."""
     for field in dataclasses.fields(record):
-        _write_field(group, field.name, getattr(record, field.name))
+        value = getattr(record, field.name)
+        if not _is_default(field, value):
+            _write_field(group, field.name, value)
 
 
 def read_record(group: h5py.Group, record: type) -> dict[str, Any]:
-    """The fields of the dataclass `record` as `write_record` wrote them, by name. Raises what h5py raises."""
-    return {
-        field.name: _read_field(group, field.name, str(field.type)) for field in dataclasses.fields(record)
-    }
+    """The fields of the dataclass `record` as `write_record` wrote them, by name. Raises one of READ_FAULTS where the
+    file is damaged."""
+    fields = {}
+    for field in dataclasses.fields(record):
+        if _has_default(field) and field.name not in group and field.name not in group.attrs:
+            continue
+        try:
+            fields[field.name] = _read_field(group, field.name, str(field.type))
+        except ValueError as error:  # h5py's, which would be taken for a refusal of ours
+            raise RuntimeError(f"{field.name}: {error}") from error
+    return fields
+
+
+def _has_default(field: dataclasses.Field) -> bool:
+    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+
+
+def _is_default(field: dataclasses.Field, value: Any) -> bool:
+    if field.default_factory is not dataclasses.MISSING:
+        return bool(np.array_equal(value, field.default_factory()))
+    return field.default is not dataclasses.MISSING and value == field.default
 
 
 def fixed_text(text: str) -> np.ndarray:
@@ -121,6 +141,14 @@ def _read_field(group: h5py.Group, name: str, kind: str) -> Any:
     if kind in plain:
         return plain[kind](plain_text(group.attrs[name]))
     dataset = group[name]
+    _check_size(dataset)
     if h5py.check_string_dtype(dataset.dtype) is not None:
         return dataset.asstr("utf-8")[()].astype(str)
     return dataset[()]
+
+
+def _check_size(dataset: h5py.Dataset) -> None:
+    """Raises RuntimeError for a dataset that claims more than its file can hold, before memory is taken for it."""
+    held = os.path.getsize(dataset.file.filename) * _MOST_COMPRESSED
+    if dataset.nbytes > held:
+        raise RuntimeError(f"{dataset.name} claims {dataset.nbytes} bytes, which cannot be in the file")

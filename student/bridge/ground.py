@@ -6,8 +6,8 @@ Torch and NumPy only: nothing here loads JAX, so that real camera frames are dra
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
-import pickle
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from functools import partial
@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from gigapixel.run_folder.atomic import atomic_write
+from gigapixel.run_folder.atomic import write_bytes
+from gigapixel.run_folder.cache import load_or_build
 from renderer import (
     ClassId,
     GroundLibrary,
@@ -98,16 +99,20 @@ def _cached_ground(road_map: RoadMap) -> GroundMesh:
             digest.update(f"{field.name}{value.dtype}{value.shape}".encode())
             digest.update(np.ascontiguousarray(value).tobytes())
     entry = cache_folder() / f"ground-{digest.hexdigest()[:32]}.pt"
-    if entry.is_file():
-        try:
-            held = torch.load(entry, weights_only=True)
-            return GroundMesh(held["quads"], held["class_id"])
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-            logger.warning("rebuilding damaged cache entry %s (%s)", entry, type(error).__name__)
-    mesh = ground_mesh(road_map)
-    with atomic_write(entry) as temporary:
-        torch.save({"quads": mesh.quads, "class_id": mesh.class_id}, temporary)
+    return load_or_build(entry, _read_mesh, lambda: ground_mesh(road_map), _write_mesh)
+
+
+def _read_mesh(entry: Path) -> GroundMesh:
+    held = torch.load(entry, weights_only=True)
+    mesh = GroundMesh(held["quads"], held["class_id"])
+    mesh.validate()
     return mesh
+
+
+def _write_mesh(entry: Path, mesh: GroundMesh) -> None:
+    content = io.BytesIO()  # torch itself reports a full disk as RuntimeError
+    torch.save({"quads": mesh.quads, "class_id": mesh.class_id}, content)
+    write_bytes(entry, content.getbuffer())
 
 
 def _asphalt(road_map: RoadMap) -> list[GroundMesh]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import statistics
 import sys
 from collections.abc import Sequence
@@ -19,7 +20,9 @@ import yaml
 from tqdm import tqdm
 
 from gigapixel.run_folder.atomic import write_json, write_text
+from gigapixel.run_folder.config.command_line import CommandParser
 from gigapixel.run_folder.exit_codes import INTERRUPTED
+from gigapixel.run_folder.outputs import check_output_folder
 from teacher.ablation.plot import save_ablation_plot
 from teacher.ablation.run import METRICS, Interrupted, OnStart, Outcome, run_study
 from teacher.ablation.study import Arm, Study, load_study
@@ -82,7 +85,7 @@ def progress(study: Study) -> OnStart:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="gigapixel teacher ablate", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     add = parser.add_argument
@@ -106,11 +109,12 @@ def main(argv: list[str]) -> int:
     given = _parser().parse_args(argv)
     study = load_study(given.config, tuple(part.strip() for part in given.packs.split(",") if part.strip()))
     if given.minutes is not None:
-        if not given.minutes > 0:
+        if not 0 < given.minutes < math.inf:
             raise ValueError(f"--minutes {given.minutes} must be above 0")
         study = dataclasses.replace(study, minutes=given.minutes)
     if given.seeds is not None:
         study = dataclasses.replace(study, seeds=_seeds(given.seeds))
+    check_output_folder("--output", given.output)
     _check_same(study, given.output)
     _share_compiled(given.output)
     try:

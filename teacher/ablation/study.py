@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from teacher.config import TeacherConfig, from_dict, read_yaml
+from gigapixel.run_folder.config.finite import refuse_not_finite
+from gigapixel.run_folder.config.yaml_file import read_mapping
+from teacher.config import TeacherConfig, from_dict
 from teacher.evaluation.config import EvaluationConfig
 
 PACKS = "PACKS"
@@ -63,7 +65,8 @@ class Study:
 
 def load_study(path: Path, packs: tuple[str, ...] = ()) -> Study:
     """The study in a YAML file. Raises ValueError naming file and field for bad content."""
-    values = _mapping(path)
+    values = read_mapping(path)
+    refuse_not_finite(values, str(path))
     known = ("question", "base", "arms", "minutes", "seeds", "evaluate")
     for key in values:
         if key not in known:
@@ -83,7 +86,7 @@ def load_study(path: Path, packs: tuple[str, ...] = ()) -> Study:
         raise ValueError(
             f"{path}: arms={arms!r} must name at least two, such as {{with: {{}}, without: ...}}"
         )
-    base = _mapping(path.parent / str(values["base"]))
+    base = read_mapping(path.parent / str(values["base"]))
     judged = _with_packs(values.get("evaluate", {}), packs, path)
     study = Study(
         question=str(values["question"]),
@@ -114,13 +117,6 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         else:
             result[key] = copy.deepcopy(value)
     return result
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    values = read_yaml(path)
-    if not isinstance(values, dict):
-        raise ValueError(f"{path}: expected a mapping, found {values!r}")
-    return values
 
 
 def _with_packs(value: object, packs: tuple[str, ...], path: Path) -> Any:

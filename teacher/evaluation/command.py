@@ -11,8 +11,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from gigapixel.run_folder.atomic import write_json
+from gigapixel.run_folder.config.command_line import CommandParser
 from gigapixel.run_folder.exit_codes import INTERRUPTED
 from gigapixel.run_folder.figure import write_image
+from gigapixel.run_folder.outputs import (
+    JSON_SUFFIXES,
+    check_output_file,
+    check_output_folder,
+    check_output_picture,
+)
 from simulator.reset.scene_stream import Capacity
 from teacher.evaluation.clips.clip_selection import select_clips
 from teacher.evaluation.clips.clip_video import write_clip
@@ -99,7 +106,7 @@ def write_videos(evaluation: Evaluator, folder: Path, count: int) -> list[Path]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="gigapixel teacher evaluate", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     add = parser.add_argument
@@ -164,6 +171,9 @@ def parse_evaluation(argv: list[str]) -> tuple[argparse.Namespace, EvaluationCon
 def main(argv: list[str]) -> int:
     """The command ``gigapixel teacher evaluate``; returns its exit code. Raises ValueError for bad arguments."""
     given, config = parse_evaluation(argv)
+    check_output_file("--output", given.output, JSON_SUFFIXES)
+    check_output_picture("--picture", given.picture)
+    check_output_folder("--videos", given.videos)
     evaluation = Evaluator(load_policy(given.policy), config, record_states=given.videos is not None)
     results: dict[str, Values] = {}
     for traffic in config.traffic:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gigapixel.run_folder.atomic import write_json
+from gigapixel.run_folder.config.command_line import CommandParser
+from gigapixel.run_folder.outputs import JSON_SUFFIXES, check_output_file, check_output_folder
 from teacher.evaluation.towns import evaluation_simulator
 from teacher.policy import Policy, describe_policy, load_policy, make_policy_fn
 from teacher.probes.catalogue import (
@@ -51,7 +53,7 @@ def probe_policy(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gigapixel teacher probe", description=__doc__)
+    parser = CommandParser(prog="gigapixel teacher probe", description=__doc__)
     parser.add_argument("--policy", default="pretrained", help="policy file, or 'pretrained' (default)")
     parser.add_argument(
         "--probe", default=",".join(PROBES), help="probes, separated by commas (default: all): %(default)s"
@@ -87,6 +89,8 @@ def main(argv: list[str]) -> int:
     if arguments.seed < 0:
         raise ValueError(f"--seed {arguments.seed} must be 0 or above")
     probes = chosen_probes(arguments.probe)
+    check_output_file("--output", arguments.output, JSON_SUFFIXES)
+    check_output_folder("--pictures", arguments.pictures)
     policy = load_policy(arguments.policy)
     greedy = not arguments.sample
     results = probe_policy(policy, probes, arguments.trials, arguments.seed, greedy, arguments.pictures)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gigapixel.run_folder.atomic import write_json
+from gigapixel.run_folder.config.command_line import CommandParser
+from gigapixel.run_folder.outputs import JSON_SUFFIXES, check_output_file
 from simulator.atlas.load import load_atlas
 from simulator.conventions import TRAIT_NAMES
 from teacher.evaluation.towns import evaluation_simulator, start_worlds
@@ -100,7 +103,7 @@ def _shown(value: float | None, form: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gigapixel teacher sweep", description=__doc__)
+    parser = CommandParser(prog="gigapixel teacher sweep", description=__doc__)
     parser.add_argument("--policy", default="pretrained", help="policy file, or 'pretrained' (default)")
     parser.add_argument("--coefficient", required=True, help=f"one of {', '.join(TRAIT_NAMES)}")
     parser.add_argument(
@@ -151,6 +154,10 @@ def main(argv: list[str]) -> int:
         if getattr(arguments, name) < 1:
             raise ValueError(f"--{name} {getattr(arguments, name)} must be at least 1")
     values = values_of(arguments.values)
+    if not 0 < arguments.seconds < math.inf:
+        raise ValueError(f"--seconds {arguments.seconds} must be above 0")
+    check_output_file("--output", arguments.output, JSON_SUFFIXES)
+    check_output_file("--plot", arguments.plot, (".png",))
     maps = [name.strip() for name in arguments.map.split(",") if name.strip()]
     settings = {
         "coefficient": arguments.coefficient, "values": values, "maps": maps, "num_worlds": arguments.worlds,

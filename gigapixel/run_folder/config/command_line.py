@@ -1,4 +1,4 @@
-"""Command lines: what is wrong with one is told in a sentence, with the nearest accepted names, and no page of usage."""
+"""Command lines: what is wrong with one is a sentence with the nearest accepted names, and not a page of usage."""
 
 from __future__ import annotations
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, no_type_check
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from renderer.backends.numba_cpu.compiled_cache import compile_and_cache
 from renderer.backends.numba_cpu.coverage import DECAL_FIELDS, draw_decals
 from renderer.backends.numba_cpu.polygons import (
     MAX_CORNERS,
@@ -150,7 +151,6 @@ def _compiled_draw_views() -> Callable[..., None]:
     here = Path(__file__).parent
     digest = hashlib.sha256(b"".join((here / name).read_bytes() for name in _KERNEL_SOURCES)).hexdigest()
 
-    @njit(parallel=True, cache=True, error_model="numpy")
     @no_type_check
     def draw_views(cameras, ground, scene, palette, workspace, rgb, depth, class_id, instance):
         """Fill the channels [viewers, cameras, ...] of all views; a channel of size 0 is not wanted."""
@@ -230,7 +230,7 @@ def _compiled_draw_views() -> Callable[..., None]:
                     class_id[viewer, camera] if class_id.size else class_id[0, 0],
                 )
 
-    return draw_views
+    return compile_and_cache(draw_views)
 
 
 draw_views = _compiled_draw_views()

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gigapixel.run_folder.cache import load_or_build
 from simulator.roads.array_file import PackFormat, file_attributes, read_pack, write_pack
 from simulator.roads.query_grids import GRIDS_VERSION, Grids
 from simulator.roads.road_map import SCHEMA_VERSION, RoadMap
@@ -28,9 +30,14 @@ _GRIDS_FORMAT = PackFormat("gigapixel baked grids", "grids", GRIDS_VERSION)
 
 
 def cache_folder() -> Path:
-    """The folder of the cache."""
+    """The folder of the cache; for a user without a home folder one in the folder for temporary files."""
     chosen = os.environ.get("GIGAPIXEL_CACHE")
-    return Path(chosen) if chosen else Path.home() / ".cache" / "gigapixel"
+    if chosen:
+        return Path(chosen)
+    try:
+        return Path.home() / ".cache" / "gigapixel"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / "gigapixel-cache"
 
 
 def load_maps(names: Sequence[str]) -> list[RoadMap]:
@@ -63,16 +70,13 @@ def _generate(number: int) -> RoadMap:
 
 def _cached(town: str, sha256: str, build: Callable[[], RoadMap]) -> RoadMap:
     """The map from the cache, or built and stored there."""
+
+    def build_and_say() -> RoadMap:
+        _log.info("building %s", town)
+        return build()
+
     entry = cache_folder() / f"{_key(town, sha256)}.h5"
-    if entry.is_file():
-        try:
-            return RoadMap.load(entry)
-        except ValueError as error:
-            _log.warning("rebuilding damaged cache entry %s (%s)", entry, error)
-    _log.info("building %s", town)
-    road_map = build()
-    road_map.save(entry)
-    return road_map
+    return load_or_build(entry, RoadMap.load, build_and_say, lambda path, road_map: road_map.save(path))
 
 
 def _load_map_file(path: str) -> RoadMap:
@@ -110,14 +114,19 @@ def _key(town: str, sha256: str) -> str:
 def cached_grids(road_map: RoadMap, key: str) -> Grids:
     """Grids of a map, from the cache or computed and stored there. ``key`` identifies the map and its source."""
     entry = cache_folder() / f"{key}-grids{GRIDS_VERSION}.h5"
-    if entry.is_file():
-        try:
-            return Grids(**read_pack(entry, _GRIDS_FORMAT, Grids))
-        except ValueError as error:
-            _log.warning("rebuilding damaged cache entry %s (%s)", entry, error)
+    return load_or_build(entry, _read_grids, lambda: _bake(road_map), _write_grids)
+
+
+def _read_grids(entry: Path) -> Grids:
+    return Grids(**read_pack(entry, _GRIDS_FORMAT, Grids))
+
+
+def _bake(road_map: RoadMap) -> Grids:
     # Imported here because it needs Shapely, which machines that only read the cache may lack.
     from simulator.roads.bake_grids import bake_grids
 
-    grids = bake_grids(road_map)
+    return bake_grids(road_map)
+
+
+def _write_grids(entry: Path, grids: Grids) -> None:
     write_pack(entry, _GRIDS_FORMAT, grids)
-    return grids
