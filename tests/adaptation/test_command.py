@@ -161,11 +161,11 @@ def test_an_error_is_one_line_and_exit_code_2(
     assert not (tmp_path / "run").exists()
 
 
-def test_an_unknown_key_ends_with_exit_code_2(tmp_path: Path, small_student: StudentPolicy) -> None:
+def test_an_unknown_key_is_refused_in_one_sentence(tmp_path: Path, small_student: StudentPolicy) -> None:
     path = config(tmp_path, small_student, surprise=1)
-    with pytest.raises(SystemExit) as exit_code:
+    with pytest.raises(ValueError, match="surprise") as refused:
         main(["fit", "--config", path])
-    assert exit_code.value.code == 2
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

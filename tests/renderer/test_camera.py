@@ -129,7 +129,7 @@ def test_camera_file_with_a_wrong_field_is_rejected(tmp_path, changes, sentence)
 @pytest.mark.parametrize(
     "text, sentence",
     [
-        ("[1, 2", "not readable as YAML"),
+        ("[1, 2", "is not YAML"),
         ("- 1", "holds list; a camera file needs exactly height, width and cameras"),
         ("{height: 54, width: 96, camera: {}}", "holds height, width, camera; a camera file needs exactly"),
         ("{height: 54, width: 96, cameras: {}}", "cameras must map at least one name"),

@@ -72,7 +72,8 @@ def test_a_configuration_survives_its_file(tmp_path):
         (["--simulator.timestep_s", "0.3"], "timestep_s=0.3 must divide 0.5 s"),
         (["--ppo.minibatch_size", "99999999"], "minibatch_size=99999999 is larger than the"),
         (["--stop_at_update", "-1"], "stop_at_update -1 must be 0 or above"),
-        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml: no such file"),
+        (["--epochs", "3"], "--epochs.*; did you mean --ppo.epochs"),
     ],
 )
 def test_mistakes_are_one_sentence(arguments, sentence):
@@ -86,8 +87,13 @@ def test_mistakes_are_one_sentence(arguments, sentence):
     [
         ("frobnicate: 3", "frobnicate"),
         ("ppo:\n  bar: 1", "bar"),
-        ("ppo: [1", "config"),
+        ("ppo: [1", r"bad\.yaml, line \d+: is not YAML"),
         ("ppo:\n  epochs: 0", "epochs=0"),
+        ("seed: 1\nname: a\nseed: 2", r"bad\.yaml: the key 'seed' is given twice, in lines 1 and 3"),
+        ("reward:\n  collision: [.nan, 1.0]", r"reward\.collision\[0\]=nan must be a finite number"),
+        ("ppo:\n  max_grad_norm: .inf", r"ppo\.max_grad_norm=inf must be a finite number"),
+        ("", r"bad\.yaml: is empty"),
+        ("- 3", r"bad\.yaml: holds list"),
     ],
 )
 def test_mistakes_in_a_file_are_one_sentence(tmp_path, text, sentence):

@@ -87,16 +87,20 @@ def test_policies_of_before_the_stamp_are_accepted(policy_with: Callable[..., Pa
 
 
 def test_what_is_no_policy_is_refused(tmp_path: Path, policy_with: Callable[..., Path]) -> None:
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.h5: no such policy file"):
+    with pytest.raises(
+        FileNotFoundError, match=r"nowhere\.h5: no such file; expected an intact teacher policy"
+    ):
         load_policy(tmp_path / "nowhere.h5")
     text = tmp_path / "text.h5"
     text.write_text("no HDF5")
-    with pytest.raises(ValueError, match=r"text\.h5 is not a readable teacher policy"):
+    with pytest.raises(ValueError, match=r"text\.h5: is not an HDF5 file; expected an intact teacher policy"):
         load_policy(text)
     path = policy_with()
     with h5py.File(path, "r+") as file:
         file.attrs["conventions"] = "{"
-    with pytest.raises(ValueError, match=r"policy\.h5 is not a readable teacher policy"):
+    with pytest.raises(
+        ValueError, match=r"policy\.h5: truncated or damaged file .* expected an intact teacher policy"
+    ):
         load_policy(path)
 
 

@@ -14,6 +14,8 @@ from gigapixel.run_folder.config.yaml_file import read_mapping
 
 if TYPE_CHECKING:
     import jsonargparse
+else:  # of whose classes those of jsonargparse are made; only some commands load it
+    jsonargparse = argparse
 
 CONFIG_OPTIONS = ("--config", "-c")
 _UNKNOWN_NAME = re.compile(r"unrecognized arguments: (\S+)|[Kk]ey ['\"]([\w.]+)['\"] is not expected")
