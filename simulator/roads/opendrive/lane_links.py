@@ -24,6 +24,9 @@ NOTED_GAP_M = 0.05
 UNLINKED_REACH_M = 0.5
 """Lane ends of linked roads that carry no links themselves join within this distance."""
 
+LARGEST_SIDESTEP_M = 4.0
+"""A lane merges into, or opens from, one beside it at most this far: about the width of a lane (ours)."""
+
 End = tuple[int, bool]
 """Index of a lane strip, and whether its end at s1 is meant."""
 
@@ -306,5 +309,10 @@ def _merge_and_open(graph: LaneGraph, roads: _Roads, driven: Sequence[bool]) -> 
         if not graph.predecessors[index]:
             merges |= {(before, index) for other in beside for before in graph.predecessors[other]}
     for first, second in merges:
+        sideways = (
+            strips[first].end(strips[first].forward)[0] - strips[second].end(not strips[second].forward)[0]
+        )
+        if np.linalg.norm(sideways) > LARGEST_SIDESTEP_M:
+            continue
         graph.successors[first] = sorted({*graph.successors[first], second})
         graph.predecessors[second] = sorted({*graph.predecessors[second], first})
