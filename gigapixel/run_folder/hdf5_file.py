@@ -103,16 +103,19 @@ class _NeverFailingFile:
         self._position += len(content)
         return content
 
-    def readinto(self, buffer: memoryview) -> int:
-        content = self.read(len(buffer))
-        buffer[: len(content)] = content
+    # h5py hands over memory views of its own (Cython's), which are no instances of Python's.
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        content = self.read(len(view))
+        view[: len(content)] = content
         return len(content)
 
-    def write(self, content: memoryview) -> int:
-        self._attempt(lambda: self._write_all(memoryview(content).cast("B")))
-        self._position += len(content)
+    def write(self, content: object) -> int:
+        view = memoryview(content).cast("B")  # type: ignore[arg-type]
+        self._attempt(lambda: self._write_all(view))
+        self._position += len(view)
         self._end = max(self._end, self._position)
-        return len(content)
+        return len(view)
 
     def _write_all(self, content: memoryview) -> None:
         done = 0

@@ -217,7 +217,11 @@ def test_contradictions_are_said(name: str, kind: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("<arc curvature", "<helix curvature", r"road 2, geometry 1: holds <helix>; expected one of line, arc"),
+        (
+            "<arc curvature",
+            "<helix curvature",
+            r"road 2, geometry 1: holds <helix>; expected one of line, arc",
+        ),
         ('contactPoint="end"', 'contactPoint="middle"', r"contactPoint is 'middle'; expected start or end"),
         ('length="80" id="1"', 'length="90" id="1"', r"road 1: length is 90 but planView ends at s=80"),
         ('id="2" junction', 'id="1" junction', "road 1 is there twice"),
