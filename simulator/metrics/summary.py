@@ -177,8 +177,8 @@ def summarise(
     placed = np.asarray(final.spawned)
     if not placed.any():
         raise ValueError(
-            "no agent was placed in any world, so there is nothing to summarise; lower num_agents, or use a map with more "
-            "road outside junctions"
+            "no agent was placed in any world, so there is nothing to summarise; lower num_agents, or use a map with "
+            "more road outside junctions"
         )
     means = dict.fromkeys(DETAILED_METRICS) | {name: _mean(one) for name, one in agent_metrics(final).items()}
     incidents = int((np.asarray(final.collisions) + np.asarray(final.offroads))[placed].sum())

@@ -38,7 +38,8 @@ _CHUNK = 4096  # cells handled at a time
 
 
 def bake_grids(road_map: RoadMap) -> Grids:
-    """All look-up tables of one map. Raises ValueError for a map without drivable area: no agent could be on the road."""
+    """All look-up tables of one map. Raises ValueError for a map without drivable area, where no agent could be on the
+    road."""
     if not any(len(ring) > 2 for ring in road_map.pieces("drivable")):
         raise ValueError(
             f"map {road_map.name}: drivable_start holds no ring of three points or more; expected the outlines of its "

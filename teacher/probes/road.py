@@ -79,7 +79,7 @@ def build_road_map(
     leads_to = [[index[other] for other in lane.leads_to] for lane in lanes]
     comes_from = [[n for n, row in enumerate(leads_to) if own in row] for own in range(len(lanes))]
     return RoadMap(
-        name=name, source_file="hand-made", importer="teacher.probes",
+        name=name, source_file="hand-made", importer="teacher.probes", left_out="",
         source_sha256=hashlib.sha256(centre.tobytes()).hexdigest(),
         lane_ids=np.array(list(index)), lane_start=start, lane_count=count, point_xyz=centre, point_yaw=yaw,
         point_left_xyz=left, point_right_xyz=right,

@@ -57,9 +57,9 @@ def source_map_of(objects: Iterable[Any], repairs: Repairs) -> RawMap:
     result.crosswalks = [_ring(item) for item in by_type.get("Crosswalk", ())]
     result.walkways = [_ring(item) for item in by_type.get("Walkway", ())]
     for zone in by_type.get("StopZone", ()):
-        kind = _STOPS.get(zone.stop_zone_type.name)
-        if kind is not None and zone.lane_ids:
-            result.signals.append(Signal(kind, [str(lane) for lane in zone.lane_ids]))
+        stop = _STOPS.get(zone.stop_zone_type.name)
+        if stop is not None and zone.lane_ids:
+            result.signals.append(Signal(stop, [str(lane) for lane in zone.lane_ids]))
         else:
             repairs.remark("stop zones of other kinds or without lanes left out")
     return result

@@ -76,7 +76,7 @@ def build_log_map(
     repairs.add("signals without an approach left out", lost)
     road_map = RoadMap(
         name=provenance.name, source_file=provenance.file, source_sha256=provenance.sha256,
-        importer=provenance.importer, lane_junction=lane_junction,
+        importer=provenance.importer, left_out="", lane_junction=lane_junction,
         lane_speed_limit_mps=_limits(lanes.sources, default_limit_mps, repairs),
         **_lane_fields(lanes, stations), **stops,
         **map_feature_fields(source, (lanes.centres, lanes.left, lanes.right), parked, repairs),

@@ -107,7 +107,8 @@ def _read_piece(element: Element) -> Piece:
     if curve is None:
         holds = ", ".join(f"<{node.tag}>" for node in element.node) or "nothing"
         raise ValueError(f"{element.place}: holds {holds}; expected one of {', '.join(CURVES)}")
-    name, numbers, by_share = curve.node.tag, (), True
+    name, by_share = curve.node.tag, True
+    numbers: tuple[float, ...] = ()
     if name == "arc":
         numbers = curve.numbers("curvature")
     elif name == "spiral":
