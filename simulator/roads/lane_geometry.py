@@ -25,10 +25,10 @@ def resample_lane(
     for side in (left, right):
         side_arc = arc if len(side) == len(centre) else arc_length(side)
         sides.append(interpolated(side, side_arc, stations * (side_arc[-1] / max(arc[-1], 1e-9))))
-    return here, sides[0], sides[1], _yaw(here, sides[0], sides[1])
+    return here, sides[0], sides[1], station_yaw(here, sides[0], sides[1])
 
 
-def _yaw(centre: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def station_yaw(centre: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Direction of travel [points]: tangent of the centreline, or across the boundaries where it is a point."""
     step = np.gradient(centre[:, :2], axis=0)
     across = left[:, :2] - right[:, :2]

@@ -77,7 +77,7 @@ def test_a_configuration_survives_its_file(tmp_path):
     ],
 )
 def test_mistakes_are_one_sentence(arguments, sentence):
-    with pytest.raises(ValueError, match=sentence) as refusal:
+    with pytest.raises((ValueError, FileNotFoundError), match=sentence) as refusal:
         parse_fit(arguments)
     assert "\n" not in str(refusal.value)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from simulator.roads.drivable_area import small_islands, without_edges_of
-from simulator.roads.lane_geometry import resample_lane
+from simulator.roads.lane_geometry import station_yaw
 from simulator.roads.opendrive.crosswalks import crosswalk_rings
 from simulator.roads.opendrive.document import Document, read_document
 from simulator.roads.opendrive.import_report import ImportReport
@@ -33,8 +33,6 @@ ORIGIN_STEP_M = 100.0
 NARROWEST_LANE_M = 0.1
 """Lanes that are nowhere wider are left out (exporters write lanes of no width where a lane may begin)."""
 WIDEST_LANE_M = 500.0
-LEAP_RATIO = 1.3
-"""A centreline leaps where one of its dense steps is longer than the usual one by this."""
 DRIVEN = frozenset({
     "driving", "entry", "exit", "onramp", "offramp", "connectingramp", "sliplane", "mwyentry", "mwyexit",
 })  # fmt: skip
@@ -162,29 +160,8 @@ def _stations(strip: LaneStrip) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarra
     length = max(float(arc[-1]), 1e-3)
     count = max(2, int(np.ceil(length / MAX_SPACING_M)) + 1)
     s = np.interp(np.linspace(0.0, arc[-1], count), arc, dense) if arc[-1] > 1e-6 else dense[[0, -1]]
-    steps = np.diff(arc)
-    if steps.max() > LEAP_RATIO * np.median(steps) + 1e-6:
-        # The width of this lane or of one inside leaps: the line through samples a metre apart, which slants across.
-        count = max(2, int(np.ceil(strip.s1 - strip.s0)) + 1)
-        centre, left, right, yaw = resample_lane(*strip.sides(np.linspace(strip.s0, strip.s1, count)))
-        ahead = np.diff(centre[:, :2], axis=0)
-        yaw[:-1] = np.arctan2(ahead[:, 1], ahead[:, 0])
-        return (centre, left, right, yaw), length
     centre, left, right = strip.sides(s)
-    return (centre, left, right, _yaw(strip, s)), length
-
-
-def _yaw(strip: LaneStrip, s: np.ndarray) -> np.ndarray:
-    """Direction of travel [n] rad: of the centreline between two places around each station; where the centreline has
-    no length, of the reference line."""
-    step = min(0.05, 0.25 * (strip.s1 - strip.s0))
-    ends = [np.clip(s + side * step, strip.s0, strip.s1) for side in (-1, 1)]
-    before, after = (0.5 * np.add(*strip.borders(end)) for end in ends)
-    ahead = (after - before)[:, :2] * (1 if strip.forward else -1)
-    along = strip.frame.heading(s) + (0.0 if strip.forward else np.pi)
-    moving = np.linalg.norm(ahead, axis=1) > 1e-6
-    yaw = np.where(moving, np.arctan2(ahead[:, 1], ahead[:, 0]), np.arctan2(np.sin(along), np.cos(along)))
-    return yaw if strip.forward else yaw[::-1]
+    return (centre, left, right, station_yaw(centre, left, right)), length
 
 
 def _neighbours(lanes: list[LaneStrip]) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,10 @@ from simulator.roads.opendrive.road_frame import RoadFrame
 
 SHORTEST_STRIP_M = 2.0
 """No cut lies closer to the end of a section than this (ours), except where sections themselves do."""
+STEEPEST = 0.5
+"""A lane that moves aside by more than this per metre leaps."""
+EVENED_M = 10.0
+"""Length of the ramp that takes the place of a leap."""
 DENSE_M = 0.5
 """Spacing at which borders are measured and drawn."""
 
@@ -65,7 +69,27 @@ class LaneStrip:
         return np.linspace(self.s0, self.s1, max(2, int(np.ceil((self.s1 - self.s0) / DENSE_M)) + 1))
 
     def border_t(self, s: Float[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
-        """t of the inner and of the outer border [n], m."""
+        """t of the inner and of the outer border [n], m; where the lane leaps aside, of the evened borders."""
+        if self._evened is None:
+            return self._border_t(s)
+        inner, outer = self._evened
+        return np.interp(s, self.dense_s, inner), np.interp(s, self.dense_s, outer)
+
+    @cached_property
+    def _evened(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Borders at `dense_s` of a lane that leaps aside, as a ramp that a vehicle can follow; None for all others.
+
+        Exporters let the width of an inner lane leap within centimetres where a lane begins. Such leaps near an end are
+        left to the joint; others become ramps of EVENED_M (ours).
+        """
+        inner, outer = self._border_t(self.dense_s)
+        leaps = np.flatnonzero(np.abs(np.diff(0.5 * (inner + outer))) > STEEPEST * np.diff(self.dense_s))
+        if not len(leaps):
+            return None
+        return _evened(inner, leaps), _evened(outer, leaps)
+
+    def _border_t(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """t of both borders by the file's polynomials."""
         t = self.road.lane_offset.at(s)
         inner = t
         for lane in (*self.inside, self.lane):
@@ -105,6 +129,20 @@ class LaneStrip:
         inner, outer = self.borders(s)
         heading = float(self.frame.heading(s)[0]) + (0.0 if self.forward else np.pi)
         return 0.5 * (inner + outer)[0], heading
+
+
+def _evened(t: np.ndarray, leaps: np.ndarray) -> np.ndarray:
+    t, last = t.copy(), len(t) - 1
+    margin = min(round(SHORTEST_STRIP_M / DENSE_M), last // 3)
+    for leap in leaps:
+        if leap < margin:
+            t[: leap + 1] = t[leap + 1]
+    for leap in leaps[::-1]:
+        if leap >= last - margin:
+            t[leap + 1 :] = t[leap]
+    reach = round(0.5 * EVENED_M / DENSE_M)
+    around = [min(reach, index, last - index) for index in range(last + 1)]
+    return np.array([t[index - near : index + near + 1].mean() for index, near in enumerate(around)])
 
 
 def _outer_border(lane: Lane, inner: np.ndarray, s: np.ndarray, section_s: float, sign: int) -> np.ndarray:
