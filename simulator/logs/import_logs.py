@@ -149,16 +149,16 @@ def import_logs(
 def _read_all(
     sources: Sequence[Path], read: Reader, workers: int
 ) -> Generator[list[LoggedScene | Refused], None, None]:
-    """What `_attempt` returns for every source, in order."""
+    """What `attempt` returns for every source, in order."""
     if workers <= 1 or len(sources) <= 1:
-        yield from (_attempt(read, source) for source in sources)
+        yield from (attempt(read, source) for source in sources)
         return
     pending = list(sources)
     while pending:
         done = 0
         with contextlib.suppress(BrokenProcessPool), _processes(min(workers, len(pending))) as pool:
             with _interrupts_held():
-                results = pool.map(_attempt, [read] * len(pending), pending)
+                results = pool.map(attempt, [read] * len(pending), pending)
             for result in results:
                 done += 1
                 yield result
@@ -168,11 +168,11 @@ def _read_all(
 
 
 def _attempt_alone(read: Reader, source: Path) -> list[LoggedScene | Refused]:
-    """What `_attempt` returns in a process of its own, or a refusal where that process ends."""
+    """What `attempt` returns in a process of its own, or a refusal where that process ends."""
     try:
         with _processes(1) as pool:
             with _interrupts_held():
-                result = pool.submit(_attempt, read, source)
+                result = pool.submit(attempt, read, source)
             return result.result()
     except BrokenProcessPool:
         return [
@@ -214,13 +214,13 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _attempt(read: Reader, source: Path) -> list[LoggedScene | Refused]:
+def attempt(read: Reader, source: Path) -> list[LoggedScene | Refused]:
     """The scenes of one source, and a refusal for each scene that cannot be read."""
     try:
         scenes = read(source)
     except (ValueError, OSError) as error:
         return [Refused(error_message(error))]
-    return list(scenes) if isinstance(scenes, list) else [scenes]
+    return scenes if isinstance(scenes, list) else [scenes]
 
 
 def _progress(results: Iterable, total: int) -> Iterable:
@@ -242,15 +242,15 @@ def find_sources(name: str, given: str | None) -> tuple[list[Path], Reader]:
     return sources, reader.read
 
 
-def files_matching(*patterns: str) -> Callable[[Path], list[Path]]:
-    """A `LogReader.find` for formats of one file per log: the path itself, or the matching files in a folder."""
+def files_matching(*patterns: str, but: Sequence[str] = ()) -> Callable[[Path], list[Path]]:
+    """A `LogReader.find` for formats of one file per log: the path itself, or the matching files in a folder, except
+    those with a name in `but`."""
 
     def find(root: Path) -> list[Path]:
-        return (
-            [root]
-            if root.is_file()
-            else sorted({path for pattern in patterns for path in root.glob(pattern)})
-        )
+        if root.is_file():
+            return [root]
+        found = {path for pattern in patterns for path in root.glob(pattern)}
+        return sorted(path for path in found if path.name not in but)
 
     return find
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -144,6 +145,15 @@ def pack_pieces(
     start = (np.cumsum(count) - count).astype(np.int32)
     points = np.concatenate(pieces) if pieces else np.zeros((0, 3))
     return points.astype(np.float32), start, count
+
+
+def piece_fields(pieces: Mapping[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
+    """The fields `points`, `start` and `count` of `RoadMap` for each kind of piece (see `RoadMap.pieces`)."""
+    fields: dict[str, np.ndarray] = {}
+    for kind, items in pieces.items():
+        names = (f"{kind}_points", f"{kind}_start", f"{kind}_count")
+        fields |= dict(zip(names, pack_pieces(items), strict=True))
+    return fields
 
 
 def pad_indices(rows: list[list[int]]) -> Int[np.ndarray, "rows width"]:

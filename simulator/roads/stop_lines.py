@@ -23,11 +23,6 @@ ADJACENT_M = 1.0
 """Boundaries of adjacent approach lanes coincide within this distance."""
 ADJACENT_COS = 0.8
 """Least cosine between the headings of adjacent approach lanes."""
-_SIGNAL_KINDS = {
-    "TRAFFIC_LIGHT": StopKind.TRAFFIC_LIGHT,
-    "STOP_SIGN": StopKind.STOP_SIGN,
-    "YIELD_SIGN": StopKind.YIELD,
-}
 
 Station = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # centre, left, right [n, 3], yaw [n]
 Line = tuple[np.ndarray, np.ndarray, float]  # left end [3], right end [3], yaw
@@ -37,7 +32,7 @@ def derive_stop_lines(
     stations: Sequence[Station],
     raw_junction: Sequence[object],
     predecessors: Sequence[Sequence[int]],
-    zones: Sequence[tuple[str, list[int]]],
+    zones: Sequence[tuple[StopKind, list[int]]],
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Stop lines of all zones.
 
@@ -88,17 +83,14 @@ def phase_groups(headings_rad: np.ndarray) -> np.ndarray:
 def _approaches(
     raw_junction: Sequence[object],
     predecessors: Sequence[Sequence[int]],
-    zones: Sequence[tuple[str, list[int]]],
+    zones: Sequence[tuple[StopKind, list[int]]],
 ) -> dict[tuple[object, int], set[tuple[int, bool]]]:
     """(junction, kind) -> {(lane, at_end)}: the lane ends at which vehicles must stop before each controlled junction.
 
     at_end is False only for a junction lane without predecessors: vehicles stop at its start.
     """
     result: dict[tuple[object, int], set[tuple[int, bool]]] = {}
-    for number, (kind_name, members) in enumerate(zones):
-        kind = _SIGNAL_KINDS.get(kind_name)
-        if kind is None:
-            continue
+    for number, (kind, members) in enumerate(zones):
         for lane in members:
             junction = raw_junction[lane]
             if junction is None:  # the zone names the approach itself

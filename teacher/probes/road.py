@@ -17,7 +17,15 @@ from jaxtyping import Float
 from simulator.roads.drivable_area import drivable_area, small_islands
 from simulator.roads.lane_geometry import resample_lane
 from simulator.roads.polylines import arc_length, offset_line, resampled, simplified, without_duplicates
-from simulator.roads.road_map import MAX_SPACING_M, MarkingType, RoadMap, StopKind, pack_pieces, pad_indices
+from simulator.roads.road_map import (
+    MAX_SPACING_M,
+    MarkingType,
+    RoadMap,
+    StopKind,
+    pack_pieces,
+    pad_indices,
+    piece_fields,
+)
 from simulator.roads.stop_lines import stop_line_fields
 
 PROBE_LANE_WIDTH_M = 3.5
@@ -156,11 +164,7 @@ def _surface(
         "crosswalk": [],
         "walkway": [],
     }
-    flat: dict[str, np.ndarray] = {"marking_type": np.array([kind for _, kind in paint], np.int32)}
-    for kind, items in pieces.items():
-        parts = zip((f"{kind}_points", f"{kind}_start", f"{kind}_count"), pack_pieces(items), strict=True)
-        flat |= dict(parts)
-    return flat
+    return piece_fields(pieces) | {"marking_type": np.array([kind for _, kind in paint], np.int32)}
 
 
 def _flat(line: shapely.Geometry) -> np.ndarray:

@@ -41,10 +41,10 @@ class _Fits:
     radians: np.ndarray  # sum of the cosines between heading and motion, taken as radians
     degrees: np.ndarray  # the same, taken as degrees
 
-    def mean(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean cosines of the chosen tracks in radians and in degrees; 0 for tracks without moves."""
-        count = np.maximum(self.moves[chosen], 1)
-        return self.radians[chosen] / count, self.degrees[chosen] / count
+    def means(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean cosines of each track in radians and in degrees; 0 for tracks without moves."""
+        count = np.maximum(self.moves, 1)
+        return self.radians / count, self.degrees / count
 
 
 def normalise_headings(tracks: RawTracks, timestep_s: float | int, repairs: Repairs) -> None:
@@ -78,7 +78,7 @@ def tracks_in_degrees(
     fits = _Fits(quick.moves + slow.moves, quick.radians + slow.radians, quick.degrees + slow.degrees)
     turns = _median_size(yaw, valid) / TURN
     judged = fits.moves >= TRACK_MOVES
-    as_radians, as_degrees = fits.mean(np.arange(len(yaw)))
+    as_radians, as_degrees = fits.means()
     if judged.any():
         scene = bool((as_degrees - as_radians)[judged].mean() > 0)
     else:

@@ -5,17 +5,12 @@ They are left out one by one and counted by name, so that the rest of the map is
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
 import numpy as np
 import shapely
 
 from simulator.logs.cleaning.clean_tracks import FARTHEST_M
 from simulator.roads.building.raw_map import RawLane, RawMap
 from simulator.roads.building.repairs import Repairs
-
-Feature = TypeVar("Feature")
 
 
 def leave_out_unusable(source: RawMap, origin: np.ndarray, repairs: Repairs) -> None:
@@ -37,20 +32,16 @@ def leave_out_unusable(source: RawMap, origin: np.ndarray, repairs: Repairs) -> 
         sides = [side for side in (lane.left, lane.right) if side is not None]
         if not all(line_is_usable(side, "sides of lanes", 2) for side in sides):
             lane.left = lane.right = None
-    source.edges = _kept(source.edges, lambda line: line_is_usable(line, "road edges", 2))
-    source.markings = _kept(source.markings, lambda line: line_is_usable(line[0], "painted lines", 2))
-    source.crosswalks = _kept(source.crosswalks, lambda ring: line_is_usable(ring, "crosswalks", 3))
-    source.walkways = _kept(source.walkways, lambda ring: line_is_usable(ring, "walkways", 3))
-    source.surfaces = _kept(
-        source.surfaces, lambda area: line_is_usable(shapely.get_coordinates(area), "surfaces", 0)
-    )
+    source.edges = [line for line in source.edges if line_is_usable(line, "road edges", 2)]
+    source.markings = [paint for paint in source.markings if line_is_usable(paint[0], "painted lines", 2)]
+    source.crosswalks = [ring for ring in source.crosswalks if line_is_usable(ring, "crosswalks", 3)]
+    source.walkways = [ring for ring in source.walkways if line_is_usable(ring, "walkways", 3)]
+    source.surfaces = [
+        area for area in source.surfaces if line_is_usable(shapely.get_coordinates(area), "surfaces", 0)
+    ]
     for signal in source.signals:
         if signal.point is not None and not line_is_usable(signal.point[None], "places of signals", 1):
             signal.point = None
-
-
-def _kept(features: list[Feature], is_usable: Callable[[Feature], bool]) -> list[Feature]:
-    return [feature for feature in features if is_usable(feature)]
 
 
 def _named_once(lanes: list[RawLane], repairs: Repairs) -> list[RawLane]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from simulator.logs.cleaning.clean_tracks import FARTHEST_M
-from simulator.logs.readers.malformed import malformed, number_of
+from simulator.logs.readers.malformed import malformed, number_of, reason_of
 from simulator.logs.readers.py123d_map import source_map_of
 from simulator.roads.building.raw_map import RawMap
 from simulator.roads.building.repairs import Repairs
@@ -49,9 +49,8 @@ def argoverse2_map(folder: Path, repairs: Repairs) -> RawMap:
         try:
             objects: list[Any] = list(Av2MapParser(Path(parent), "av2-sensor_val").iter_map_objects())
         except Exception as error:  # a third-party parser fails in as many ways as there are broken files
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise ValueError(
-                f"{archive}: not a readable map ({reason}); expected an intact map archive"
+                f"{archive}: not a readable map ({reason_of(error)}); expected an intact map archive"
             ) from error
         finally:
             quiet.setLevel(level)

@@ -28,7 +28,8 @@ def refuse_malformed(read: Callable[[Path], Scenes]) -> Callable[[Path], Scenes]
         except ValueError as error:
             if path.name in str(error):
                 raise
-            raise ValueError(f"{path}: {_sentence(error)}") from error
+            sentence = next(iter(str(error).splitlines()), "")
+            raise ValueError(f"{path}: {sentence}") from error
         except Exception as error:
             raise malformed(path, error, "a log of this format") from error
 
@@ -37,7 +38,12 @@ def refuse_malformed(read: Callable[[Path], Scenes]) -> Callable[[Path], Scenes]
 
 def malformed(path: Path, error: Exception, expected: str) -> ValueError:
     """The refusal of a file whose content makes a reader fail with `error`."""
-    return ValueError(f"{path}: malformed ({type(error).__name__}: {_sentence(error)}); expected {expected}")
+    return ValueError(f"{path}: malformed ({reason_of(error)}); expected {expected}")
+
+
+def reason_of(error: Exception) -> str:
+    """Type and first line of an error, for the message of a refusal."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def number_of(value: object) -> float:
@@ -46,7 +52,3 @@ def number_of(value: object) -> float:
         return float(value) if isinstance(value, int | float) else np.nan
     except OverflowError:
         return np.nan
-
-
-def _sentence(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "")

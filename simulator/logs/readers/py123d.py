@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import shapely
 
-from gigapixel.run_folder.exit_codes import error_message
 from simulator.conventions import CAR, CYCLIST, GREEN, OFF, PEDESTRIAN, RED, YELLOW
-from simulator.logs.import_logs import LogReader, Refused
+from simulator.logs.import_logs import LogReader, Refused, attempt
 from simulator.logs.raw_tracks import RawTracks, tracks_from_rows, vehicle_kind
 from simulator.logs.readers.build_scene import LOG_IMPORTER_VERSION, build_scene, source_digest
-from simulator.logs.readers.malformed import malformed, refuse_malformed
+from simulator.logs.readers.malformed import malformed, reason_of, refuse_malformed
 from simulator.logs.readers.py123d_map import source_map_of
 from simulator.logs.readers.timestamps import even_timestep_s
 from simulator.logs.scene_pack import LoggedScene
@@ -65,13 +64,13 @@ def read_py123d(folder: Path) -> list[LoggedScene | Refused]:
         name = log.log_name if len(parts) == 1 else f"{log.log_name}-{number:03d}"
         provenance = Provenance(name, folder.name, digest, importer, f"py123d:{log.dataset}")
         repairs = Repairs(dict(said.counts), dict(said.remarks))
-        scenes.append(_attempt_part(folder, log, steps, provenance, timestep_s, repairs))
+        scenes += _attempt_part(folder, log, steps, provenance, timestep_s, repairs)
     return scenes
 
 
 def _attempt_part(
     folder: Path, log: Any, steps: range, provenance: Provenance, timestep_s: float, repairs: Repairs
-) -> LoggedScene | Refused:
+) -> list[LoggedScene | Refused]:
     """One scene of a log, or its refusal."""
 
     @refuse_malformed
@@ -81,10 +80,7 @@ def _attempt_part(
         road.signals += _signals(log, steps)
         return build_scene(tracks, road, provenance, timestep_s, PY123D_EGO_ID, PY123D_LIMIT_MPS, repairs)
 
-    try:
-        return read_part(folder)
-    except (ValueError, OSError) as error:
-        return Refused(error_message(error))
+    return attempt(read_part, folder)
 
 
 def _open(folder: Path) -> Any:
@@ -101,9 +97,8 @@ def _open(folder: Path) -> Any:
         log.get_scene_metadata()
         return log
     except Exception as error:  # a third-party reader fails in as many ways as there are broken files
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ValueError(
-            f"{folder}: not a readable log ({reason}); expected one that py123d has converted"
+            f"{folder}: not a readable log ({reason_of(error)}); expected one that py123d has converted"
         ) from error
 
 

@@ -13,6 +13,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from simulator.logs.readers.malformed import reason_of
+
 _ALLOWED = {
     ("collections", "OrderedDict"), ("collections", "defaultdict"), ("numpy", "dtype"), ("numpy", "ndarray"),
     ("numpy._core.numeric", "_frombuffer"),
@@ -61,5 +63,6 @@ def load_plain_pickle(path: Path) -> Any:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     except _BROKEN as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ValueError(f"{path}: truncated or damaged pickle ({reason}); expected an intact one") from error
+        raise ValueError(
+            f"{path}: truncated or damaged pickle ({reason_of(error)}); expected an intact one"
+        ) from error

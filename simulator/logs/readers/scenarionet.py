@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from simulator.conventions import CYCLIST, PEDESTRIAN
-from simulator.logs.import_logs import LogReader
+from simulator.logs.import_logs import LogReader, files_matching
 from simulator.logs.raw_tracks import RawTracks, vehicle_kind
 from simulator.logs.readers.build_scene import LOG_IMPORTER_VERSION, build_scene, source_digest
 from simulator.logs.readers.malformed import refuse_malformed
@@ -32,13 +32,8 @@ INDEX_FILES = ("dataset_summary.pkl", "dataset_mapping.pkl")
 _PARTS = ("position", "yaw", "velocity", "valid")
 _TYPES = {"PEDESTRIAN": PEDESTRIAN, "CYCLIST": CYCLIST}
 
-
-def scenarionet_files(root: Path) -> list[Path]:
-    """All scenes in a folder and the folders below it, as ScenarioNet writes its databases; without their indices."""
-    if root.is_file():
-        return [root]
-    found = {path for pattern in ("*.pkl", "*.pkl.gz") for path in root.rglob(pattern)}
-    return sorted(path for path in found if path.name not in INDEX_FILES)
+scenarionet_files = files_matching("**/*.pkl", "**/*.pkl.gz", but=INDEX_FILES)
+"""All scenes in a folder and the folders below it, as ScenarioNet writes its databases; without their indices."""
 
 
 @refuse_malformed

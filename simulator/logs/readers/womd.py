@@ -18,7 +18,7 @@ from simulator.conventions import CYCLIST, PEDESTRIAN
 from simulator.logs.import_logs import LogReader, files_matching
 from simulator.logs.raw_tracks import RawTracks, vehicle_kind
 from simulator.logs.readers.build_scene import LOG_IMPORTER_VERSION, build_scene, source_digest
-from simulator.logs.readers.malformed import number_of, refuse_malformed
+from simulator.logs.readers.malformed import number_of, reason_of, refuse_malformed
 from simulator.logs.readers.safe_pickle import GZIP
 from simulator.logs.readers.waymo_map import SURFACE_STREET_MPS, MapElement, light_number, waymo_map
 from simulator.logs.scene_pack import LoggedScene
@@ -64,8 +64,9 @@ def _load(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such file; expected a scene as .json or .json.gz") from error
     except (ValueError, EOFError, OSError, zlib.error, RecursionError) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ValueError(f"{path}: truncated or not JSON ({reason}); expected a scene of Waymo's") from error
+        raise ValueError(
+            f"{path}: truncated or not JSON ({reason_of(error)}); expected a scene of Waymo's"
+        ) from error
     if not isinstance(contents, dict):
         raise ValueError(f"{path}: holds {_shown(contents)}; expected an object with objects and roads")
     return contents

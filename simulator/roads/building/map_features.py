@@ -21,7 +21,7 @@ from simulator.roads.building.road_surface import (
     with_open_gaps,
 )
 from simulator.roads.polylines import simplified, split_long
-from simulator.roads.road_map import MAX_EDGE_LENGTH_M, MAX_SPACING_M, MarkingType, pack_pieces
+from simulator.roads.road_map import MAX_EDGE_LENGTH_M, MAX_SPACING_M, MarkingType, piece_fields
 
 PARKING_MARGIN_M = 0.5
 """Width of the ground around a parked vehicle that is added to the drivable area."""
@@ -58,12 +58,7 @@ def map_feature_fields(
         "drivable": rings + with_heights(bays, heights.xyz),
         "walkway": source.walkways,
     }
-    flat = {"marking_type": np.array(paint, np.int32)}
-    for kind, items in pieces.items():
-        flat |= dict(
-            zip((f"{kind}_points", f"{kind}_start", f"{kind}_count"), pack_pieces(items), strict=True)
-        )
-    return flat
+    return {"marking_type": np.array(paint, np.int32), **piece_fields(pieces)}
 
 
 def _drivable(source: RawMap, lanes: Lines) -> list[tuple[shapely.Geometry, np.ndarray]]:

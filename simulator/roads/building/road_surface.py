@@ -44,12 +44,16 @@ class Strips:
     left: np.ndarray  # [stations, 2] m
     right: np.ndarray  # [stations, 2] m
 
-    def area(self, chosen: Bool[np.ndarray, " stations"]) -> shapely.Geometry:
-        """The area in the plane, m, from each chosen station to the next one on its lane."""
+    def quadrilaterals(self, chosen: Bool[np.ndarray, " stations"]) -> Float[np.ndarray, "pieces 4 2"]:
+        """Corners from each chosen station to the next one on its lane, m."""
         line = self.stations.line
         first = np.flatnonzero((line[1:] == line[:-1]) & chosen[:-1])
         corners = [self.right[first], self.right[first + 1], self.left[first + 1], self.left[first]]
-        pieces = shapely.polygons(np.stack(corners, axis=1))
+        return np.stack(corners, axis=1)
+
+    def area(self, chosen: Bool[np.ndarray, " stations"]) -> shapely.Geometry:
+        """The area in the plane, m, from each chosen station to the next one on its lane."""
+        pieces = shapely.polygons(self.quadrilaterals(chosen))
         # Inside a tight bend the sides of neighbouring stations cross; their convex hull is what the lane covers.
         twisted = ~shapely.is_valid(pieces)
         pieces[twisted] = shapely.convex_hull(pieces[twisted])

@@ -6,7 +6,7 @@ speeds m/s; s and t are the file's own coordinates along and across the referenc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,6 +111,12 @@ class Road:
     references: tuple[Signal, ...]
     objects: tuple[Element, ...]
 
+    def forward(self, lane: Lane) -> bool:
+        """Whether traffic on a lane follows s: on the right where traffic keeps right, on the left where it keeps
+        left."""
+        follows = (lane.number < 0) != self.left_hand
+        return follows != (lane.direction == "reversed")
+
     def link(self, at_end: bool) -> RoadLink | None:
         """What follows on the end, or on the start."""
         return self.successor if at_end else self.predecessor
@@ -178,10 +184,8 @@ def read_document(path: Path) -> Document:
     for element in root.children("controller"):
         controls = tuple(control.text("signalId") for control in element.children("control"))
         document.controllers[element.text("id")] = controls
-    for kind, name in (("railway stations", "station"), ("junction groups", "junctionGroup")):
-        found = sum(1 for _ in root.children(name))
-        if found and kind == "railway stations":
-            document.report.leave_out(kind, count=found)
+    for element in root.children("station"):
+        document.report.leave_out("railway stations", element.place)
     return document
 
 
@@ -210,10 +214,10 @@ def _read_road(element: Element, report: ImportReport) -> Road | None:
         name=name, length=length, junction=None if junction in _NO_JUNCTION else junction,
         left_hand=rule == "LHT", predecessor=_read_link(element, "predecessor"),
         successor=_read_link(element, "successor"), speeds=_road_speeds(element), plan=plan,
-        elevation=_profile(element, "elevationProfile", "elevation"),
-        superelevation=_profile(element, "lateralProfile", "superelevation"),
+        elevation=_cubics(element.children("elevationProfile", "elevation"), "s"),
+        superelevation=_cubics(element.children("lateralProfile", "superelevation"), "s"),
         crossfall_left=_crossfall(element, "left"), crossfall_right=_crossfall(element, "right"),
-        shapes=_shapes(element), lane_offset=_profile(element, "lanes", "laneOffset"),
+        shapes=_shapes(element), lane_offset=_cubics(element.children("lanes", "laneOffset"), "s"),
         sections=sections, signals=tuple(_read_signals(element, "signal")),
         references=tuple(_read_signals(element, "signalReference")),
         objects=tuple(element.children("objects", "object")),
@@ -236,28 +240,22 @@ def _length(element: Element, length: float, plan: PlanView, report: ImportRepor
     return min(length, plan.end)
 
 
-def _profile(element: Element, parent: str, name: str) -> Cubics:
-    return Cubics.of([
-        (record.number("s", 0.0), record.numbers("a", "b", "c", "d")) for record in element.children(parent, name)
-    ])  # fmt: skip
+def _cubics(records: Iterable[Element], start: str) -> Cubics:
+    """From elements with a to d, each from its attribute `start` on."""
+    return Cubics.of([(record.number(start, 0.0), record.numbers("a", "b", "c", "d")) for record in records])
 
 
 def _crossfall(element: Element, side: str) -> Cubics:
     """The crossfall (rad) of one side, positive where the road falls from the reference line to the outside."""
-    return Cubics.of([
-        (record.number("s", 0.0), record.numbers("a", "b", "c", "d"))
-        for record in element.children("lateralProfile", "crossfall")
-        if record.text("side", "both") in (side, "both")
-    ])  # fmt: skip
+    records = element.children("lateralProfile", "crossfall")
+    return _cubics((record for record in records if record.text("side", "both") in (side, "both")), "s")
 
 
 def _shapes(element: Element) -> tuple[tuple[float, Cubics], ...]:
-    by_s: dict[float, list[tuple[float, tuple[float, ...]]]] = {}
+    by_s: dict[float, list[Element]] = {}
     for record in element.children("lateralProfile", "shape"):
-        by_s.setdefault(record.number("s", 0.0), []).append(
-            (record.number("t", 0.0), record.numbers("a", "b", "c", "d"))
-        )
-    return tuple((s, Cubics.of(records)) for s, records in sorted(by_s.items()))
+        by_s.setdefault(record.number("s", 0.0), []).append(record)
+    return tuple((s, _cubics(records, "t")) for s, records in sorted(by_s.items()))
 
 
 def _read_link(element: Element, which: str) -> RoadLink | None:
@@ -336,19 +334,13 @@ def _read_lane(element: Element) -> Lane:
     return Lane(
         number=element.whole("id"), kind=element.text("type", "none"),
         level=element.text("level", "false") in ("true", "1"), direction=element.text("direction", "standard"),
-        widths=_lane_cubics(element, "width"), borders=_lane_cubics(element, "border"),
+        widths=_cubics(element.children("width"), "sOffset"), borders=_cubics(element.children("border"), "sOffset"),
         heights=tuple(sorted(record.numbers("sOffset", "inner", "outer") for record in element.children("height"))),  # type: ignore[arg-type]
         marks=_read_marks(element),
         predecessors=tuple(one.whole("id") for one in link.children("predecessor")) if link else (),
         successors=tuple(one.whole("id") for one in link.children("successor")) if link else (),
         speeds=tuple(sorted((one.number("sOffset", 0.0), _speed(one)) for one in element.children("speed"))),
     )  # fmt: skip
-
-
-def _lane_cubics(element: Element, name: str) -> Cubics:
-    return Cubics.of([
-        (record.number("sOffset", 0.0), record.numbers("a", "b", "c", "d")) for record in element.children(name)
-    ])  # fmt: skip
 
 
 def _read_marks(element: Element) -> tuple[RoadMark, ...]:

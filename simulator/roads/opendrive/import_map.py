@@ -23,7 +23,7 @@ from simulator.roads.opendrive.road_edges import Sides, road_edges
 from simulator.roads.opendrive.road_frame import RoadFrame
 from simulator.roads.opendrive.signals import mid_block_cuts, stop_zones
 from simulator.roads.polylines import arc_length, simplified
-from simulator.roads.road_map import MAX_SPACING_M, RoadMap, pack_pieces, pad_indices
+from simulator.roads.road_map import MAX_SPACING_M, RoadMap, pack_pieces, pad_indices, piece_fields
 from simulator.roads.stop_lines import derive_stop_lines
 
 DEFAULT_SPEED_LIMIT_MPS = 13.9  # 50 km/h, the usual urban limit, where the file gives none
@@ -37,8 +37,10 @@ DRIVEN = frozenset({
     "driving", "entry", "exit", "onramp", "offramp", "connectingramp", "sliplane", "mwyentry", "mwyexit",
 })  # fmt: skip
 """Types of lanes that agents drive on."""
-ASPHALT = frozenset({"parking", "border", "bidirectional", "bus", "taxi", "hov", "stop"})
-"""Types that vehicles may stand on or cross, but no route follows."""
+ASPHALT = frozenset({"parking", "border"})
+"""Types that vehicles may stand on or cross, and that no route is expected to follow."""
+RESERVED = frozenset({"bidirectional", "bus", "taxi", "hov", "stop"})
+"""Types that vehicles may stand on or cross; routes could follow them, but ours do not."""
 WALKWAYS = frozenset({"sidewalk", "walking"})
 ROADSIDE = frozenset({"shoulder", "none", "median", "curb"})
 """Types that are no part of the road surface, and need no mention."""
@@ -47,7 +49,6 @@ _PLURALS = {
     "hov": "car-pool lanes", "stop": "emergency lanes", "bidirectional": "two-way lanes",
     "restricted": "restricted lanes", "roadworks": "lanes under repair", "shared": "shared paths",
 }  # fmt: skip
-_SAID = frozenset({"bus", "taxi", "hov", "stop", "bidirectional"})
 
 
 def read_opendrive(path: Path, sha256: str, importer: str) -> tuple[RoadMap, ImportReport]:
@@ -108,7 +109,7 @@ def _driven(document: Document, strips: list[LaneStrip]) -> list[bool]:
                 document.report.leave_out("driving lanes without a width", strip.name)
             elif strip.lane.direction == "both":
                 document.report.warn("two-way driving lanes that are driven on in one direction", strip.name)
-        elif kind in _SAID or kind not in ASPHALT | WALKWAYS | ROADSIDE:
+        elif kind not in ASPHALT | WALKWAYS | ROADSIDE:
             document.report.leave_out(_PLURALS.get(kind, f"lanes of type {strip.lane.kind!r}"), strip.name)
     return result
 
@@ -166,16 +167,13 @@ def _stations(strip: LaneStrip) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarra
 
 def _neighbours(lanes: list[LaneStrip]) -> tuple[np.ndarray, np.ndarray]:
     """Lanes [lanes] on the left and on the right that go the same way, -1 for none."""
-    index = {
-        (strip.road.name, strip.section_number, strip.part, strip.lane.number): lane
-        for lane, strip in enumerate(lanes)
-    }
+    index = {(*strip.group, strip.lane.number): lane for lane, strip in enumerate(lanes)}
     sides = np.full((2, len(lanes)), -1, np.int32)
     for lane, strip in enumerate(lanes):
         for row, leftward in enumerate((1, -1)):
             step = leftward if strip.forward else -leftward
             other_number = strip.lane.number + step or step  # lane 0 is the reference line
-            other = index.get((strip.road.name, strip.section_number, strip.part, other_number))
+            other = index.get((*strip.group, other_number))
             if other is not None and lanes[other].forward == strip.forward:
                 sides[row, lane] = other
     return sides[0], sides[1]
@@ -220,7 +218,7 @@ def _feature_fields(
     walkways = []
     for strip, drive in zip(strips, driven, strict=True):
         kind = strip.lane.kind.lower()
-        if not drive and kind not in ASPHALT | WALKWAYS:
+        if not drive and kind not in ASPHALT | RESERVED | WALKWAYS:
             continue
         count = max(2, int(np.ceil(strip.s1 - strip.s0)) + 1)
         sides = strip.sides(np.linspace(strip.s0, strip.s1, count))
@@ -241,11 +239,7 @@ def _feature_fields(
         "drivable": rings + islands,
         "walkway": walkways,
     }
-    flat: dict[str, np.ndarray] = {"marking_type": np.array([kind for _, kind in lines], np.int32)}
-    for kind, items in pieces.items():
-        parts = pack_pieces([item for item in items if len(item) >= 2])
-        flat |= dict(zip((f"{kind}_points", f"{kind}_start", f"{kind}_count"), parts, strict=True))
-    return flat
+    return {"marking_type": np.array([kind for _, kind in lines], np.int32), **piece_fields(pieces)}
 
 
 def _ring(sides: Sides) -> np.ndarray:

@@ -23,7 +23,6 @@ NOTED_GAP_M = 0.05
 """Gaps larger than this are reported."""
 UNLINKED_REACH_M = 0.5
 """Lane ends of linked roads that carry no links themselves join within this distance."""
-
 LARGEST_SIDESTEP_M = 4.0
 """A lane merges into, or opens from, one beside it at most this far: about the width of a lane (ours)."""
 
@@ -45,14 +44,12 @@ class _Roads:
 
     document: Document
     strips: Sequence[LaneStrip]
-    by_end: dict[tuple[str, bool], list[int]] = field(
-        default_factory=dict
-    )  # strips at the start or end of a road
+    by_end: dict[tuple[str, bool], list[int]] = field(default_factory=dict)  # road, whether at its end
     by_place: dict[tuple[str, int, int, int], int] = field(default_factory=dict)  # road, section, part, lane
 
     def __post_init__(self) -> None:
         for index, strip in enumerate(self.strips):
-            self.by_place[strip.road.name, strip.section_number, strip.part, strip.lane.number] = index
+            self.by_place[*strip.group, strip.lane.number] = index
             if strip.s0 <= 0.0:
                 self.by_end.setdefault((strip.road.name, False), []).append(index)
             if strip.s1 >= strip.road.length:
@@ -112,7 +109,7 @@ def _graph(count: int, links: Iterable[tuple[int, int]]) -> LaneGraph:
     for first, second in sorted(links):
         after[first].append(second)
         before[second].append(first)
-    return LaneGraph(after, [sorted(row) for row in before])
+    return LaneGraph(after, before)
 
 
 def _traffic(roads: _Roads, first: End, second: End) -> tuple[int, int] | None:
@@ -127,7 +124,7 @@ def _traffic(roads: _Roads, first: End, second: End) -> tuple[int, int] | None:
         return None
     joint = f"{one.name} and {other.name}"
     if one.road is not other.road:
-        gap = one.end(first[1])[0] - other.end(second[1])[0]
+        gap = one.end(first[1]) - other.end(second[1])
         apart = float(np.hypot(gap[0], gap[1]))
         if apart > LARGEST_GAP_M or abs(gap[2]) > LANE_JOINT_GAP_M:
             report.leave_out("links of lanes that do not meet", f"{joint}: {np.linalg.norm(gap):.2f} m apart")
@@ -209,28 +206,28 @@ def _in_junctions(roads: _Roads) -> Iterator[tuple[End, End]]:
                 )
                 continue
             for incoming_lane, connecting_lane in connection.links:
-                yield from _connection_contact(roads, junction, connection, incoming_lane, connecting_lane)
+                contact = _connection_contact(roads, junction, connection, incoming_lane, connecting_lane)
+                if contact is not None:
+                    yield contact
 
 
 def _connection_contact(
     roads: _Roads, junction: Junction, connection: Connection, incoming_lane: int, connecting_lane: int
-) -> Iterator[tuple[End, End]]:
+) -> tuple[End, End] | None:
     at_end = connection.contact == "end"
     index = roads.at_end(connection.connecting, at_end, connecting_lane)
     if index is None:
-        return
+        return None
     own = roads.document.roads[connection.connecting].link(at_end)
     if own is not None and not own.junction and own.target == connection.incoming:
         other = roads.contact(own, incoming_lane, leaving=roads.strips[index].forward != at_end)
-        if other is not None:
-            yield other, (index, at_end)
-        return
-    place = roads.strips[index].end(at_end)[0]
-    for end in _nearest_end(roads, connection.incoming, junction.name, incoming_lane, place):
-        yield end, (index, at_end)
+    else:
+        place = roads.strips[index].end(at_end)
+        other = _nearest_end(roads, connection.incoming, junction.name, incoming_lane, place)
+    return None if other is None else (other, (index, at_end))
 
 
-def _nearest_end(roads: _Roads, road: str, junction: str, lane: int, place: np.ndarray) -> list[End]:
+def _nearest_end(roads: _Roads, road: str, junction: str, lane: int, place: np.ndarray) -> End | None:
     """The end of an incoming road's lane at a junction: where both ends lead into it, the nearer one."""
     ends = [False, True]
     linked = [at_end for at_end in ends if _leads_into(roads.document.roads[road], at_end, junction)]
@@ -239,8 +236,9 @@ def _nearest_end(roads: _Roads, road: str, junction: str, lane: int, place: np.n
         for at_end in linked or ends
         if (index := roads.at_end(road, at_end, lane)) is not None
     ]
-    found.sort(key=lambda end: float(np.linalg.norm(roads.strips[end[0]].end(end[1])[0] - place)))
-    return found[:1]
+    return min(
+        found, key=lambda end: float(np.linalg.norm(roads.strips[end[0]].end(end[1]) - place)), default=None
+    )
 
 
 def _leads_into(road: Road, at_end: bool, junction: str) -> bool:
@@ -256,7 +254,7 @@ def _unlinked(roads: _Roads, driven: Sequence[bool], touched: set[End]) -> Itera
     def open_ends(road: str, at_end: bool) -> list[End]:
         ends = [(index, at_end) for index in roads.by_end.get((road, at_end), []) if driven[index]]
         for end in ends:
-            places.setdefault(end, roads.strips[end[0]].end(end[1])[0])
+            places.setdefault(end, roads.strips[end[0]].end(end[1]))
         return [end for end in ends if end not in touched]
 
     for (road, at_end), (other, other_at_end) in sorted(_linked_road_ends(roads.document)):
@@ -299,8 +297,7 @@ def _merge_and_open(graph: LaneGraph, roads: _Roads, driven: Sequence[bool]) -> 
         beside = [
             other
             for number in (strip.lane.number - 1, strip.lane.number + 1)
-            if (other := roads.by_place.get((strip.road.name, strip.section_number, strip.part, number)))
-            is not None
+            if (other := roads.by_place.get((*strip.group, number))) is not None
             and driven[other]
             and strips[other].forward == strip.forward
         ]
@@ -309,9 +306,7 @@ def _merge_and_open(graph: LaneGraph, roads: _Roads, driven: Sequence[bool]) -> 
         if not graph.predecessors[index]:
             merges |= {(before, index) for other in beside for before in graph.predecessors[other]}
     for first, second in merges:
-        sideways = (
-            strips[first].end(strips[first].forward)[0] - strips[second].end(not strips[second].forward)[0]
-        )
+        sideways = strips[first].end(strips[first].forward) - strips[second].end(not strips[second].forward)
         if np.linalg.norm(sideways) > LARGEST_SIDESTEP_M:
             continue
         graph.successors[first] = sorted({*graph.successors[first], second})

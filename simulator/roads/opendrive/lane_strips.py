@@ -59,9 +59,13 @@ class LaneStrip:
 
     @property
     def forward(self) -> bool:
-        """Whether traffic follows s: on the right where traffic keeps right, on the left where it keeps left."""
-        follows = (self.sign < 0) != self.road.left_hand
-        return follows != (self.lane.direction == "reversed")
+        """Whether traffic follows s."""
+        return self.road.forward(self.lane)
+
+    @property
+    def group(self) -> tuple[str, int, int]:
+        """Road, section and part: lanes of one group lie side by side."""
+        return self.road.name, self.section_number, self.part
 
     @cached_property
     def dense_s(self) -> Float[np.ndarray, " n"]:
@@ -86,7 +90,7 @@ class LaneStrip:
         leaps = np.flatnonzero(np.abs(np.diff(0.5 * (inner + outer))) > STEEPEST * np.diff(self.dense_s))
         if not len(leaps):
             return None
-        return _evened(inner, leaps), _evened(outer, leaps)
+        return _ramp(inner, leaps), _ramp(outer, leaps)
 
     def _border_t(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """t of both borders by the file's polynomials."""
@@ -123,15 +127,14 @@ class LaneStrip:
         lines = (centre, left, right)
         return lines if self.forward else tuple(line[::-1] for line in lines)  # type: ignore[return-value]
 
-    def end(self, at_s1: bool) -> tuple[np.ndarray, float]:
-        """Middle of the lane [3] m at one end, and its heading of travel, rad."""
-        s = np.array([self.s1 if at_s1 else self.s0])
-        inner, outer = self.borders(s)
-        heading = float(self.frame.heading(s)[0]) + (0.0 if self.forward else np.pi)
-        return 0.5 * (inner + outer)[0], heading
+    def end(self, at_s1: bool) -> np.ndarray:
+        """Middle of the lane [3] m at one end."""
+        inner, outer = self.borders(np.array([self.s1 if at_s1 else self.s0]))
+        return 0.5 * (inner + outer)[0]
 
 
-def _evened(t: np.ndarray, leaps: np.ndarray) -> np.ndarray:
+def _ramp(t: np.ndarray, leaps: np.ndarray) -> np.ndarray:
+    """A border's t at dense samples, with ramps in place of the leaps between a sample and the next."""
     t, last = t.copy(), len(t) - 1
     margin = min(round(SHORTEST_STRIP_M / DENSE_M), last // 3)
     for leap in leaps:
@@ -189,8 +192,8 @@ def speed_limit(strip: LaneStrip) -> float | None:
     own = [speed for offset, speed in strip.lane.speeds if strip.section.s + offset <= middle]
     if own and own[-1] is not None:
         return own[-1]
-    ofroad = [speed for s, speed in strip.road.speeds if s <= middle]
-    return ofroad[-1] if ofroad else None
+    by_road = [speed for s, speed in strip.road.speeds if s <= middle]
+    return by_road[-1] if by_road else None
 
 
 def speed_cuts(road: Road) -> set[float]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from simulator.roads.opendrive.document import Document, RoadMark
+from simulator.roads.opendrive.document import Document, Road, RoadMark
 from simulator.roads.opendrive.lane_strips import LaneStrip
 from simulator.roads.opendrive.road_frame import RoadFrame
 from simulator.roads.road_map import MarkingType
@@ -23,6 +24,8 @@ YELLOW = ("yellow", "orange", "amber")
 WHITE = ("white", "standard", "")
 
 Line = tuple[np.ndarray, MarkingType]
+Border = Callable[[np.ndarray, float], np.ndarray]
+"""Points [n, 3] m of a border at s [n], moved by a t offset (m) to the left of the reference line's direction."""
 
 
 def painted_lines(
@@ -36,46 +39,39 @@ def painted_lines(
     """
     result: list[Line] = []
     for strip in strips:
-        if strip.road.junction is None or not _is_crossing(document, strip.road.junction):
+        if not _crosses_others(document, strip.road):
             for mark, begin, extent in _extents(strip.lane.marks, strip.section.s, (strip.s0, strip.s1)):
-                result += _lines(document, mark, begin, extent, _Border(strip))
+                result += _lines(document, mark, begin, extent, functools.partial(_beside_lane, strip))
     for frame in frames.values():
-        if frame.road.junction is None or not _is_crossing(document, frame.road.junction):
+        if not _crosses_others(document, frame.road):
             result += _centre_lines(document, frame)
     return result
 
 
-class _Border:
-    """The outer border of a lane, or the reference line with the lane offset, in the world."""
-
-    def __init__(self, strip: LaneStrip | None = None, frame: RoadFrame | None = None) -> None:
-        self.strip = strip
-        self.frame = frame
-
-    def points(self, s: np.ndarray, t_offset: float) -> np.ndarray:
-        """Points [n, 3] m, moved by `t_offset` to the left of the reference line's direction."""
-        if self.strip is None:
-            assert self.frame is not None
-            return self.frame.xyz(s, self.frame.road.lane_offset.at(s) + t_offset)
-        if t_offset == 0.0:
-            return self.strip.borders(s)[1]
-        return self.strip.frame.xyz(s, self.strip.border_t(s)[1] + t_offset)
+def _beside_lane(strip: LaneStrip, s: np.ndarray, t_offset: float) -> np.ndarray:
+    """Points [n, 3] m of the outer border of a lane."""
+    if t_offset == 0.0:
+        return strip.borders(s)[1]
+    return strip.frame.xyz(s, strip.border_t(s)[1] + t_offset)
 
 
-def _is_crossing(document: Document, junction: str) -> bool:
-    """Whether the roads of a junction lie across each other; the exits of direct junctions do not."""
-    found = document.junctions.get(junction)
-    return found is None or found.kind == "default"
+def _beside_centre(frame: RoadFrame, s: np.ndarray, t_offset: float) -> np.ndarray:
+    """Points [n, 3] m of the reference line, moved by the lane offset."""
+    return frame.xyz(s, frame.road.lane_offset.at(s) + t_offset)
+
+
+def _crosses_others(document: Document, road: Road) -> bool:
+    """Whether a road lies in a junction whose roads lie across each other; the exits of direct junctions do not."""
+    found = document.junctions.get(road.junction or "")
+    return road.junction is not None and (found is None or found.kind == "default")
 
 
 def _centre_lines(document: Document, frame: RoadFrame) -> Iterator[Line]:
-    sections = list(frame.road.sections)
+    sections = frame.road.sections
     ends = [section.s for section in sections[1:]] + [frame.road.length]
     for section, end in zip(sections, ends, strict=True):
-        if section.single_side and not section.centre_marks:
-            continue
         for mark, begin, extent in _extents(section.centre_marks, section.s, (section.s, end)):
-            yield from _lines(document, mark, begin, extent, _Border(frame=frame))
+            yield from _lines(document, mark, begin, extent, functools.partial(_beside_centre, frame))
 
 
 def _extents(
@@ -90,7 +86,7 @@ def _extents(
 
 
 def _lines(
-    document: Document, mark: RoadMark, begin: float, extent: tuple[float, float], border: _Border
+    document: Document, mark: RoadMark, begin: float, extent: tuple[float, float], border: Border
 ) -> Iterator[Line]:
     """The lines of one mark: those that it lists, else the pattern of its kind."""
     if mark.strokes:
@@ -108,9 +104,9 @@ def _lines(
         document.report.leave_out(f"road marks of type {mark.kind!r}")
 
 
-def _polyline(border: _Border, extent: tuple[float, float], t_offset: float) -> np.ndarray:
+def _polyline(border: Border, extent: tuple[float, float], t_offset: float) -> np.ndarray:
     count = max(2, int(np.ceil((extent[1] - extent[0]) / POINT_SPACING_M)) + 1)
-    return border.points(np.linspace(*extent, count), t_offset)
+    return border(np.linspace(*extent, count), t_offset)
 
 
 def _type(document: Document, pattern: str, color: str) -> MarkingType:

@@ -9,7 +9,7 @@ import shapely
 
 from simulator.roads.building.lane_widths import SampledLines
 from simulator.roads.building.road_surface import Strips, level_masks, outlines, with_heights
-from simulator.roads.drivable_area import SEAM_M, grow_ring, join_grown
+from simulator.roads.drivable_area import SEAM_M, drivable_area, join_grown
 from simulator.roads.polylines import split_long
 from simulator.roads.road_map import MAX_EDGE_LENGTH_M
 
@@ -24,7 +24,8 @@ def road_edges(surfaces: Sequence[Sides]) -> list[np.ndarray]:
     """Polylines [n, 3] m around the surfaces, each at most MAX_EDGE_LENGTH_M long."""
     strips = _strips(surfaces)
     masks = level_masks(strips.stations)
-    levels = [_area(strips, mask) for mask in masks]
+    # With seams closed as the drivable area closes them.
+    levels = [drivable_area(list(strips.quadrilaterals(mask))) for mask in masks]
     edges = []
     if len(levels) == 1:
         edges = with_heights(outlines(levels[0]), strips.stations.xyz)
@@ -52,11 +53,3 @@ def _strips(surfaces: Sequence[Sides]) -> Strips:
     left = np.concatenate([side[:, :2] for _, side, _ in surfaces])
     right = np.concatenate([side[:, :2] for _, _, side in surfaces])
     return Strips(stations, left, right)
-
-
-def _area(strips: Strips, mask: np.ndarray) -> shapely.Geometry:
-    """The area of the chosen stations with seams closed as the drivable area closes them."""
-    line = strips.stations.line
-    first = np.flatnonzero((line[1:] == line[:-1]) & mask[:-1])
-    corners = [strips.right[first], strips.right[first + 1], strips.left[first + 1], strips.left[first]]
-    return join_grown([grow_ring(ring) for ring in np.stack(corners, axis=1)])

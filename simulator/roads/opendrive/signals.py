@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from simulator.roads.opendrive.document import Document, Road, RoadLink, Signal
 from simulator.roads.opendrive.lane_links import LaneGraph
 from simulator.roads.opendrive.lane_strips import SHORTEST_STRIP_M, LaneStrip
+from simulator.roads.road_map import StopKind
 
 LIGHT_TYPES = frozenset(
     {"1000001", "1000007", "1000008", "1000009", "1000010", "1000011", "1000012", "1000014"}
@@ -25,18 +26,18 @@ YIELD_TYPES = frozenset({"205", "r1-2", "b1", "yield", "giveway"})
 class StopZone:
     """Lanes whose traffic a signal stops, before them where they lie in a junction, else at their end."""
 
-    kind: str  # "TRAFFIC_LIGHT", "STOP_SIGN" or "YIELD_SIGN", as `simulator.roads.stop_lines` names them
+    kind: StopKind
     lanes: tuple[int, ...]
 
 
-def signal_kind(signal: Signal) -> str | None:
+def signal_kind(signal: Signal) -> StopKind | None:
     """The kind of stop zone that a signal makes; None for all others."""
     kind = signal.kind.lower()
     if kind in LIGHT_TYPES or (signal.dynamic and kind in ("trafficlight", "traffic_light", "signal")):
-        return "TRAFFIC_LIGHT"
+        return StopKind.TRAFFIC_LIGHT
     if kind in STOP_TYPES:
-        return "STOP_SIGN"
-    return "YIELD_SIGN" if kind in YIELD_TYPES else None
+        return StopKind.STOP_SIGN
+    return StopKind.YIELD if kind in YIELD_TYPES else None
 
 
 def mid_block_cuts(document: Document, road: Road) -> set[float]:
@@ -48,7 +49,7 @@ def mid_block_cuts(document: Document, road: Road) -> set[float]:
         if signal_kind(_definition(document, signal)) is None:
             continue
         for lane in (lane for section in road.sections for lane in (*section.left, *section.right)):
-            forward = (lane.number < 0) != road.left_hand
+            forward = road.forward(lane)
             link = road.link(at_end=forward)
             if _is_for(signal, lane.number, forward) and not _enters_junction(document, link):
                 cuts.add(signal.s)
@@ -64,17 +65,19 @@ def stop_zones(
         if driven[index]:
             by_road.setdefault(strip.road.name, []).append(index)
     stopped: dict[str, set[int]] = {}
+    kinds: dict[str, StopKind] = {}
     for road in document.roads.values():
         for signal in (*road.signals, *road.references):
-            if _stops_traffic(document, signal):
+            kind = _stop_kind(document, signal)
+            if kind is not None:
+                kinds[signal.name] = kind
                 here = by_road.get(road.name, [])
                 stopped.setdefault(signal.name, set()).update(_stopped_lanes(signal, here, strips, graph))
     zones = []
     for name, lanes in stopped.items():
         lanes = lanes or _lanes_of_controlled_junction(document, name, strips, by_road, graph)
         if lanes:
-            kind = signal_kind(document.definitions[name])
-            zones.append(StopZone(str(kind), tuple(sorted(lanes))))
+            zones.append(StopZone(kinds[name], tuple(sorted(lanes))))
         else:
             document.report.leave_out("signals that stop no lane", f"signal {name}")
     return zones
@@ -85,22 +88,23 @@ def _definition(document: Document, signal: Signal) -> Signal:
     return document.definitions.get(signal.name, signal)
 
 
-def _stops_traffic(document: Document, signal: Signal) -> bool:
-    """Whether this is a light, a stop sign or a yield sign; other signals that change, and lights for others, are
+def _stop_kind(document: Document, signal: Signal) -> StopKind | None:
+    """The kind of a light, a stop sign or a yield sign; other signals that change, and lights for others, are
     counted."""
     definition = _definition(document, signal)
     if signal.name not in document.definitions:
         document.report.leave_out(
             "references to signals that the file does not hold", f"signal {signal.name}"
         )
-        return False
-    if signal_kind(definition) is not None:
-        return True
+        return None
+    kind = signal_kind(definition)
+    if kind is not None:
+        return kind
     if signal is definition and definition.kind in OTHER_LIGHT_TYPES:
         document.report.leave_out("lights that are not for vehicles", f"signal {signal.name}")
     elif signal is definition and definition.dynamic:
         document.report.leave_out(f"dynamic signals of type {definition.kind!r}", f"signal {signal.name}")
-    return False
+    return None
 
 
 def _enters_junction(document: Document, link: RoadLink | None) -> bool:

@@ -236,7 +236,7 @@ def test_one_line_spans_the_lanes_of_an_approach() -> None:
         stations,
         junction,
         before,
-        [("STOP_SIGN", [8]), ("TRAFFIC_LIGHT", [2, 3, 4]), ("PEDESTRIAN_CROSSING", [6])],
+        [(StopKind.STOP_SIGN, [8]), (StopKind.TRAFFIC_LIGHT, [2, 3, 4])],
     )
     assert lane_junction.tolist() == [-1, -1, 0, 0, 0, -1, 0, -1, 1]  # lit junctions come first
     np.testing.assert_allclose(lines["stop_line_xyz"][0], [[-10, 3, 0], [-10, -3, 0]], atol=1e-6)

@@ -121,6 +121,17 @@ def test_a_light_in_mid_block_stops_traffic_there(tmp_path: Path) -> None:
     assert _links(road) == road.num_lanes == 10
 
 
+def test_a_light_for_pedestrians_stops_nobody_and_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "walk.xodr"
+    text = (CASES / "stadium.xodr").read_text()
+    light = '<signals><signal s="30" t="-4" id="7" dynamic="yes" orientation="+" type="1000002"/></signals>'
+    path.write_text(text.replace("</road>", f"{light}</road>", 1))
+    road = import_town(path)
+    assert len(road.stop_line_kind) == 0
+    assert road.num_lanes == 8
+    assert road.left_out == "1 lights that are not for vehicles"
+
+
 def test_a_far_map_is_the_near_one_moved() -> None:
     far, near = _read("utm"), _read("stadium")
     shift = far.origin[:2] - [690123.4, 5334567.8]
