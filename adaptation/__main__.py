@@ -31,6 +31,7 @@ from gigapixel.run_folder.atomic import write_json
 from gigapixel.run_folder.config.command_line import parse_config_arguments
 from gigapixel.run_folder.exit_codes import run_command
 from gigapixel.run_folder.figure import write_image
+from gigapixel.run_folder.interrupts import end_on_signals
 from gigapixel.run_folder.outputs import JSON_SUFFIXES, check_output_file, check_output_folder
 from student.checkpoint import load_weights, save_policy
 from student.run_logger import EpochCheckpoint, MetricsCsv, RunMetadata
@@ -245,4 +246,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    end_on_signals("gigapixel adapt")
     sys.exit(run_command(main, "gigapixel adapt"))

@@ -3,8 +3,8 @@
 A room is imported only when one of its commands is run, so that `gigapixel --help` is fast and `gigapixel adapt` never
 loads JAX.
 
-Exit codes: 0 success, 2 bad arguments, config, map, checkpoint or data (one line on stderr), 130 interrupted. With
-GIGAPIXEL_TRACEBACK=1 such errors show their traceback.
+Exit codes: 0 success, 2 bad arguments, config, map, checkpoint or data (one line on stderr), 130 interrupted
+(Ctrl-C), 143 terminated (SIGTERM). With GIGAPIXEL_TRACEBACK=1 errors in input show their traceback.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from gigapixel.run_folder.config.named_weights import refuse_missing_weights
 from gigapixel.run_folder.exit_codes import REJECTED, run_command
+from gigapixel.run_folder.interrupts import end_on_signals
 
 ROOMS = ("simulator", "teacher", "renderer", "student", "adaptation", "gigapixel")
 
@@ -126,5 +127,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(run, "gigapixel")
 
 
+def console_script() -> int:
+    """`main` in a process of its own, which Ctrl-C and SIGTERM end at once."""
+    end_on_signals("gigapixel")
+    return main()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(console_script())

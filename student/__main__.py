@@ -22,6 +22,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from gigapixel.run_folder.atomic import write_json
 from gigapixel.run_folder.config.command_line import parse_config_arguments
 from gigapixel.run_folder.exit_codes import run_command
+from gigapixel.run_folder.interrupts import end_on_signals
 from gigapixel.run_folder.outputs import (
     JSON_SUFFIXES,
     PACK_SUFFIXES,
@@ -154,4 +155,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    end_on_signals("gigapixel student")
     sys.exit(run_command(main, "gigapixel student"))

@@ -6,9 +6,11 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from signal import Signals
 from typing import TYPE_CHECKING
 
-from gigapixel.run_folder.exit_codes import INTERRUPTED, REJECTED, run_command
+from gigapixel.run_folder.exit_codes import REJECTED, run_command
+from gigapixel.run_folder.interrupts import SIGNALS, end_on_signals
 from gigapixel.run_folder.outputs import check_output_folder
 
 if TYPE_CHECKING:
@@ -86,9 +88,11 @@ def fit_command(arguments: list[str]) -> int:
     print(f"{finish.folder}: {finish.agent_steps} agent steps in {finish.updates} updates")
     if is_first() and finish.updates:
         save_curves(finish.folder / "metrics.csv", finish.folder / "curves.png")
-    if finish.interrupted:
-        print("interrupted; the same command with --resume continues the run", file=sys.stderr)
-    return INTERRUPTED if finish.interrupted else 0
+    if not finish.interrupted:
+        return 0
+    code, word = SIGNALS[Signals(finish.signal_number)]
+    print(f"{word}; the same command with --resume continues {finish.folder}", file=sys.stderr)
+    return code
 
 
 def postfix(row: dict[str, float]) -> str:
@@ -149,5 +153,6 @@ def parse_fit(arguments: list[str]) -> tuple[TeacherConfig, FitOptions]:
 
 
 if __name__ == "__main__":
+    end_on_signals("gigapixel teacher")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     sys.exit(run_command(main, "gigapixel teacher"))

@@ -189,22 +189,3 @@ def from_dict(kind: type[Config], values: object, source: str) -> Config:
 def load_config(path: Path) -> TeacherConfig:
     """The configuration in a YAML file, such as a run folder's config.yaml."""
     return from_dict(TeacherConfig, read_mapping(path), str(path))
-
-
-def first_difference(
-    one: DataclassInstance, other: DataclassInstance, ignore: tuple[str, ...] = ()
-) -> str | None:
-    """A sentence naming the first field in which two configurations differ, with both values; None where they are
-    equal. Fields in ``ignore`` (dotted paths) are not compared."""
-
-    def walk(left: dict[str, Any], right: dict[str, Any], path: str) -> str | None:
-        for key in left:
-            name = f"{path}{key}"
-            if name in ignore or left[key] == right.get(key):
-                continue
-            if isinstance(left[key], dict):
-                return walk(left[key], right[key], f"{name}.")
-            return f"{name} is {left[key]!r} in one and {right.get(key)!r} in the other"
-        return None
-
-    return walk(to_dict(one), to_dict(other), "")

@@ -10,6 +10,8 @@ REJECTED = 2
 """Exit code for bad arguments, configs, maps, checkpoints or data."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+TERMINATED = 143
+"""Exit code after SIGTERM, from a batch system or `kill`: 128 + SIGTERM."""
 
 
 def error_message(error: BaseException) -> str:
@@ -22,9 +24,9 @@ def error_message(error: BaseException) -> str:
 def run_command(command: Callable[[], int | None], prefix: str) -> int:
     """Run a command and return its exit code.
 
-    Bad input (ValueError, OSError) is printed as ``prefix: message`` on stderr and gives REJECTED; Ctrl-C gives
-    INTERRUPTED. Other exceptions are mistakes of ours and keep their traceback, as do all where the environment
-    variable GIGAPIXEL_TRACEBACK is set.
+    Bad input (ValueError, OSError) is printed as ``prefix: message`` on stderr and gives REJECTED; a KeyboardInterrupt
+    gives INTERRUPTED (see `gigapixel.run_folder.interrupts` for what Ctrl-C does to a command). Other exceptions are
+    mistakes of ours and keep their traceback, as do all where the environment variable GIGAPIXEL_TRACEBACK is set.
     """
     try:
         return command() or 0

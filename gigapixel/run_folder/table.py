@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gigapixel.run_folder.atomic import flush_to_disk, write_text
+from gigapixel.run_folder.atomic import flush_to_disk, naming_the_file, write_text
 
 Cell = float | int | str | None
 
@@ -34,7 +34,7 @@ class MetricsTable:
             self._columns = columns
             write_text(self._path, _to_csv(columns, [*rows, row]))
             return
-        with self._path.open("a", newline="") as file:
+        with naming_the_file(self._path), self._path.open("a", newline="") as file:
             csv.DictWriter(file, columns, restval="").writerow(row)
 
     def flush(self) -> None:
@@ -49,7 +49,9 @@ def read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     Returns ([], []) for an empty file.
     """
     with path.open(newline="") as file:
-        lines = list(csv.reader(file))
+        text = file.read()
+    complete = text[: text.rfind("\n") + 1]  # a row without its end may lack digits of its last number
+    lines = list(csv.reader(io.StringIO(complete, newline="")))
     if not lines:
         return [], []
     header = lines[0]

@@ -1,20 +1,27 @@
 """TensorBoard events of a run that must not load torch.
 
 Both public writers, torch.utils.tensorboard.SummaryWriter and tensorboardX.SummaryWriter, import torch where it is
-installed. So this file uses the event writer of TensorBoard that torch's SummaryWriter is built on, and is the only
-one to do so. The student and adaptation use Lightning's `TensorBoardLogger`.
+installed; they, and Lightning's `TensorBoardLogger`, write from a thread, which prints a traceback where the disk is
+full. So this file uses the record writer of TensorBoard that they are built on, and is the only one to do so.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+import os
+import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from gigapixel.run_folder.atomic import naming_the_file
+
+_number = itertools.count()
 
 
 class EventLog:
@@ -27,10 +34,15 @@ class EventLog:
     """
 
     def __init__(self, folder: Path, purge_step: int | None = None) -> None:
-        self._writer = EventFileWriter(str(folder))
+        folder.mkdir(parents=True, exist_ok=True)
+        source = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_number)}"
+        self._path = folder / f"events.out.tfevents.{source}"
+        self._file = self._path.open("wb")
+        self._records = RecordWriter(self._file)
+        self._append(Event(wall_time=time.time(), file_version="brain.Event:2"))
         if purge_step is not None:
             start = SessionLog(status=SessionLog.START)
-            self._writer.add_event(Event(wall_time=time.time(), step=purge_step, session_log=start))
+            self._append(Event(wall_time=time.time(), step=purge_step, session_log=start))
 
     def write(self, scalars: Mapping[str, float], step: int) -> None:
         """Append the scalars of one step; NaN is left out."""
@@ -39,12 +51,15 @@ class EventLog:
             for name, value in scalars.items()
             if not math.isnan(value)
         ]
-        self._writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
-
-    def flush(self) -> None:
-        """Hand everything to the operating system."""
-        self._writer.flush()
+        self._append(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
 
     def close(self) -> None:
-        """Flush and close the file."""
-        self._writer.close()
+        """Close the file."""
+        with naming_the_file(self._path):
+            self._file.close()
+
+    def _append(self, event: Event) -> None:
+        """Write one event; it is in the operating system's hands when this returns. Raises OSError naming the file."""
+        with naming_the_file(self._path):
+            self._records.write(event.SerializeToString())
+            self._file.flush()

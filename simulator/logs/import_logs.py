@@ -6,10 +6,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 import multiprocessing
-import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from gigapixel.run_folder.exit_codes import error_message
+from gigapixel.run_folder.interrupts import end_with_parent
 from simulator.logs.scene_pack import LoggedScene, ScenePackWriter
 from simulator.logs.traffic_log import repair_counts
 
@@ -185,7 +184,7 @@ def _processes(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Worker processes; on leaving, what they have not begun is cancelled."""
     # Not forked: this process may have threads of JAX, which a fork copies in an undefined state.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent)
     try:
         yield pool
     finally:
@@ -200,18 +199,6 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _end_with_parent() -> None:
-    """Let a worker process end when its parent is killed; it would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def attempt(read: Reader, source: Path) -> list[LoggedScene | Refused]:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gigapixel.run_folder.interrupts import stop_requests
 from simulator.atlas.load import load_atlas
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
@@ -49,17 +50,18 @@ def drive_long(policy: Policy, config: EvaluationConfig, traffic: str, report: R
     simulator = town_simulator(policy, config, traffic)
     simulator = dataclasses.replace(simulator, inactive_reset_share=RESET_SHARE)
     totals = Totals.zero(atlas.num_maps, simulator.timestep_s)
-    try:
-        key, start_key = jax.random.split(jax.random.key(config.seed))
-        worlds = set_controller(start_worlds(start_key, atlas, simulator, config.worlds), config.driver)
-        noisy = worlds.scenario.has_faults
-        act = policy_fn_for(config.driver, policy, atlas, simulator, config.greedy, noisy)
-        chunk = jax.jit(partial(drive_chunk, policy_fn=act, config=simulator, driver=config.driver))
-        left_s = IDLE_EPISODES * config.town_seconds
-        while driven_share(totals, config) < 1.0:
+    key, start_key = jax.random.split(jax.random.key(config.seed))
+    worlds = set_controller(start_worlds(start_key, atlas, simulator, config.worlds), config.driver)
+    noisy = worlds.scenario.has_faults
+    act = policy_fn_for(config.driver, policy, atlas, simulator, config.greedy, noisy)
+    chunk = jax.jit(partial(drive_chunk, policy_fn=act, config=simulator, driver=config.driver))
+    left_s = IDLE_EPISODES * config.town_seconds
+    with stop_requests(f"these {CHUNK_S:g} s of driving") as stop:
+        while driven_share(totals, config) < 1.0 and not stop:
             key, chunk_key = jax.random.split(key)
             worlds, sums = chunk(chunk_key, worlds, atlas)
             totals = totals.plus(jax.device_get(sums))
+            stop.unsaved = True
             report(totals)
             left_s -= CHUNK_S
             if totals.hours == 0.0 and left_s < 0.0:
@@ -67,9 +69,7 @@ def drive_long(policy: Policy, config: EvaluationConfig, traffic: str, report: R
                     f"no agent that counts was placed in {IDLE_EPISODES} episodes on {', '.join(config.maps)}; "
                     "use a map with more road outside junctions, or a higher --share"
                 )
-    except KeyboardInterrupt:
-        return totals, True
-    return totals, False
+    return totals, bool(stop)
 
 
 def driven_share(totals: Totals, config: EvaluationConfig) -> float:

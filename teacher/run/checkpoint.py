@@ -1,14 +1,19 @@
 """Checkpoints of a run: the complete `TrainState`, bit for bit, in one HDF5 file that is written atomically.
 
-    checkpoints/update_000000040.h5      attributes: format, version, update, progress (JSON); datasets: state/...
+    checkpoints/update_000000040.h5      attributes: format, version, update, progress (JSON), sha256 (of progress and
+                                         arrays); datasets: state/...
 
-A checkpoint is on the disk before it gets its name, so that a process killed at any moment leaves the previous one as
-the newest. Arrays keep their bits; typed PRNG keys are stored as their raw numbers.
+A checkpoint is on the disk, and has been compared, before it gets its name (`gigapixel.run_folder.checkpoint_files`),
+so that a process killed at any moment leaves the previous one as the newest. Arrays keep their bits; typed PRNG keys
+are stored as their raw numbers.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,12 +22,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gigapixel.run_folder.atomic import TEMPORARY_FILES, atomic_write
+from gigapixel.run_folder.atomic import TEMPORARY_FILES
+from gigapixel.run_folder.checkpoint_files import write_checkpoint
+from gigapixel.run_folder.hdf5_file import READ_FAULTS, open_hdf5, read_fault, write_hdf5
 from teacher.ppo.multihost import is_key
 
 CHECKPOINT_FORMAT = "gigapixel teacher checkpoint"
 VERSION = 2
 PREFIX, SUFFIX = "update_", ".h5"
+DIGEST = "sha256"
 
 STORED_FIELD_NAMES = {"has_stopped_at_sign": "halted", "fault": "noise", "log": "logged"}
 """Names in the file of fields of `WorldState` and `Scenario` that are called otherwise now."""
@@ -31,14 +39,18 @@ State = TypeVar("State")
 
 
 def save_checkpoint(folder: Path, state: Any, update: int, progress: dict[str, Any], keep: int) -> Path:
-    """Write the checkpoint of `update`, then delete all but the `keep` newest. `progress` is any JSON object."""
+    """Write the checkpoint of `update`, then delete all but the `keep` newest. `progress` is any JSON object.
+
+    Raises OSError where it cannot be written; those before it are kept then.
+    """
     target = folder / f"{PREFIX}{update:09d}{SUFFIX}"
-    with atomic_write(target, durable=True) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update(
-            format=CHECKPOINT_FORMAT, version=VERSION, update=update, progress=json.dumps(progress)
-        )
-        for name, leaf in _named_leaves(state):
-            file.create_dataset(f"state/{name}", data=_to_numpy(leaf))
+    arrays = {name: _to_numpy(leaf) for name, leaf in _named_leaves(state)}
+    counters = json.dumps(progress)
+    with write_hdf5(target, partial(write_checkpoint, keep_previous=False)) as file:
+        file.attrs.update(format=CHECKPOINT_FORMAT, version=VERSION, update=update, progress=counters)
+        file.attrs[DIGEST] = _digest(arrays, counters)
+        for name, array in arrays.items():
+            file.create_dataset(f"state/{name}", data=array)
     for old in [*list_checkpoints(folder)[:-keep], *folder.glob(TEMPORARY_FILES)]:
         old.unlink()  # temporary files are those of sessions that were killed while saving
     return target
@@ -50,12 +62,8 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def read_progress(path: Path) -> dict[str, Any]:
-    """The `progress` of a checkpoint alone. Raises ValueError for a damaged file."""
-    try:
-        with h5py.File(path, "r") as file:
-            return json.loads(file.attrs["progress"])
-    except (OSError, KeyError) as error:
-        raise _damaged(path, error) from error
+    """The `progress` of a checkpoint. Raises ValueError for a damaged file, whatever part of it is damaged."""
+    return _read(path)[1]
 
 
 def load_checkpoint(path: Path, template: State) -> tuple[State, dict[str, Any]]:
@@ -63,30 +71,49 @@ def load_checkpoint(path: Path, template: State) -> tuple[State, dict[str, Any]]
 
     Raises ValueError for a damaged file and for a state of another architecture, naming the first array that differs.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != CHECKPOINT_FORMAT or file.attrs.get("version") != VERSION:
-                raise ValueError(
-                    f"{path} is not a checkpoint this program can read: format {file.attrs.get('format')!r} version "
-                    f"{file.attrs.get('version')!r}, expected {CHECKPOINT_FORMAT!r} version {VERSION}"
-                )
-            progress = json.loads(file.attrs["progress"])
-            stored: dict[str, np.ndarray] = {}
-            file["state"].visititems(
-                lambda name, item: (
-                    stored.update({name: np.asarray(item[()])}) if isinstance(item, h5py.Dataset) else None
-                )
-            )
-    except (OSError, KeyError) as error:
-        raise _damaged(path, error) from error
+    stored, progress = _read(path)
     _check_architecture(path, stored, template)
     treedef = jax.tree.structure(template)
     leaves = [_from_numpy(stored[name], leaf) for name, leaf in _named_leaves(template)]
     return jax.tree.unflatten(treedef, leaves), progress
 
 
-def _damaged(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path} is a damaged checkpoint ({error}); delete it to resume from the previous one")
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and progress of a checkpoint, the file's digest checked (files of older versions have none)."""
+    expected = "expected an intact teacher checkpoint"
+    with open_hdf5(path, expected) as file:
+        if file.attrs.get("format") != CHECKPOINT_FORMAT or file.attrs.get("version") != VERSION:
+            raise ValueError(
+                f"{path} is not a checkpoint this program can read: format {file.attrs.get('format')!r} version "
+                f"{file.attrs.get('version')!r}, expected {CHECKPOINT_FORMAT!r} version {VERSION}"
+            )
+        stored: dict[str, np.ndarray] = {}
+
+        def keep(name: str, item: h5py.Dataset | h5py.Group) -> None:
+            if isinstance(item, h5py.Dataset):
+                stored[name] = np.asarray(item[()])
+
+        try:
+            counters = file.attrs["progress"]
+            file["state"].visititems(keep)
+            digest = file.attrs.get(DIGEST)
+            progress = json.loads(counters)
+        except (*READ_FAULTS, ValueError) as error:
+            raise read_fault(path, error, expected) from error
+    if digest is not None and digest != _digest(stored, counters):
+        raise ValueError(
+            f"{path}: damaged file (its content has another digest than it was written with); {expected}"
+        )
+    return stored, progress
+
+
+def _digest(arrays: Mapping[str, np.ndarray], progress: str) -> str:
+    digest = hashlib.sha256(progress.encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.data if array.size else b"")
+    return digest.hexdigest()
 
 
 def _check_architecture(path: Path, stored: dict[str, np.ndarray], template: Any) -> None:

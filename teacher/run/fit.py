@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from gigapixel.run_folder.atomic import write_json, write_text
+from gigapixel.run_folder.checkpoint_files import CHECKPOINTS, newest_readable, remove_temporaries, set_aside
+from gigapixel.run_folder.config.changed_settings import refuse_changed
+from gigapixel.run_folder.interrupts import stop_requests
+from gigapixel.run_folder.lock import claimed
 from gigapixel.run_folder.metadata import JAX_PACKAGES, run_metadata, source_commit
 from gigapixel.run_folder.table import write_table
-from teacher.config import TeacherConfig, first_difference, load_config, to_yaml
+from teacher.config import TeacherConfig, load_config, to_dict, to_yaml
 from teacher.network.actor_critic import TeacherNetwork
 from teacher.policy import save_policy, weights_from
 from teacher.ppo.environment import Environment
@@ -53,7 +57,12 @@ class Finish:
     folder: Path
     updates: int
     agent_steps: int
-    interrupted: bool  # by Ctrl-C or SIGTERM, after saving a checkpoint
+    signal_number: int = 0  # of Ctrl-C or SIGTERM, which stopped it after saving a checkpoint; 0 for none
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal stopped the session."""
+        return self.signal_number != 0
 
 
 @dataclass
@@ -76,22 +85,30 @@ def fit(
     """Train until `total_agent_steps`, `stop_at_update` or `stop_after_s` is reached, or until interrupted.
 
     `stop_after_s` counts seconds of updates, without the first update of the session, which compiles. A resumed run
-    continues exactly from its newest checkpoint. `report` is called with the row of metrics of each update.
-    Raises ValueError for a folder that already holds a run (without `resume`) and for a changed configuration (with).
+    continues exactly from its newest checkpoint, or from the one before where that is damaged. `report` is called with
+    the row of metrics of each update. Raises ValueError for a folder that another process uses or that already holds a
+    run (without `resume`), and for a changed configuration (with); no file of the run is changed then.
     """
     folder = config.folder
-    checkpoints = list_checkpoints(folder / "checkpoints")
-    _check_folder(config, resume, bool(checkpoints))
-    newest = checkpoints[-1] if checkpoints else None
-    environment, source = open_source(config, read_progress(newest).get("position", 0) if newest else 0)
-    try:
+    with ExitStack() as stack:
+        check = partial(_check_folder, config, resume)
+        if is_first():
+            stack.enter_context(claimed(folder, check))
+        else:
+            check()
+        newest, progress, damaged = None, dict[str, Any](), list[Path]()
+        checkpoints = list_checkpoints(folder / CHECKPOINTS)
+        if checkpoints:
+            newest, progress, damaged = newest_readable(checkpoints[::-1], read_progress)
+        environment, source = open_source(config, progress.get("position", 0))
+        stack.callback(source.close)
         barrier("every process has looked at the folder")
         if is_first():
+            set_aside(damaged)
+            remove_temporaries(folder)
             write_text(folder / "config.yaml", to_yaml(config))
             write_json(folder / "metadata.json", jax_metadata(config.seed))
         return Run(config, environment, source, newest, report).train(stop_at_update, stop_after_s)
-    finally:
-        source.close()
 
 
 def jax_metadata(seed: int) -> dict[str, Any]:
@@ -100,19 +117,16 @@ def jax_metadata(seed: int) -> dict[str, Any]:
     return run_metadata(f"{device.platform} {device.device_kind}", seed, JAX_PACKAGES)
 
 
-def _check_folder(config: TeacherConfig, resume: bool, has_checkpoint: bool) -> None:
+def _check_folder(config: TeacherConfig, resume: bool) -> None:
     folder = config.folder
+    has_checkpoint = bool(list_checkpoints(folder / CHECKPOINTS))
     if not resume and has_checkpoint:
         raise ValueError(f"{folder} already holds a run; continue it with --resume or choose another --name")
     if resume and not has_checkpoint:
         _log.warning("%s holds no checkpoint: the run starts from the beginning", folder)
     if resume and has_checkpoint:
-        difference = first_difference(load_config(folder / "config.yaml"), config, CHANGEABLE)
-        if difference:
-            raise ValueError(
-                f"{folder / 'config.yaml'} differs from the configuration to resume with: {difference}; resume with "
-                "the run's own configuration or choose another --name"
-            )
+        path = folder / "config.yaml"
+        refuse_changed(to_dict(load_config(path)), to_dict(config), CHANGEABLE, path, "--name")
 
 
 class Run:
@@ -179,13 +193,19 @@ class Run:
         saved = progress.update
         until_s = math.inf
         try:
-            with interruptions() as interrupted:
+            # An update reuses the buffers of its input state, so that a signal can stop a session only between two.
+            with stop_requests("this update") as stop:
+                together = (
+                    jax.process_count() > 1
+                )  # processes that wait for each other stop at the same update
+                stop.unsaved = together
                 while not (
-                    any_of(interrupted() or progress.wall_s >= until_s)
+                    any_of(bool(stop) or progress.wall_s >= until_s)
                     or progress.agent_steps >= config.total_agent_steps
                     or (stop_at_update is not None and progress.update >= stop_at_update)
                 ):
                     row = self._advance()
+                    stop.unsaved = True
                     if stop_after_s is not None and math.isinf(until_s):
                         until_s = progress.wall_s + stop_after_s
                     if log:
@@ -194,9 +214,10 @@ class Run:
                     if progress.update % config.checkpoint_every == 0:
                         self._save(log)
                         saved = progress.update
+                        stop.unsaved = together
                 if saved != progress.update:
                     self._save(log)
-                return Finish(config.folder, progress.update, progress.agent_steps, interrupted())
+                return Finish(config.folder, progress.update, progress.agent_steps, stop.signal_number)
         finally:
             if log:
                 log.close()
@@ -240,36 +261,9 @@ class Run:
         log.flush()  # the rows must be on the disk before the checkpoint that counts them
         save_policy(config.folder / "policy.h5", state.params, config, self._commit, progress.agent_steps)
         save_checkpoint(
-            config.folder / "checkpoints",
+            config.folder / CHECKPOINTS,
             state,
             progress.update,
             dict(vars(progress)),
             config.keep_checkpoints,
         )
-
-
-@contextmanager
-def interruptions() -> Iterator[Callable[[], bool]]:
-    """Inside the block the first Ctrl-C (or SIGTERM) only sets a flag, which the yielded function returns.
-
-    An update cannot be stopped half-way, because it reuses the buffers of its input state. A second Ctrl-C stops the
-    program at once.
-    """
-    caught: list[int] = []
-
-    def remember(number: int, frame: Any) -> None:
-        if caught and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    before = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            before[number] = signal.signal(number, remember)
-        except ValueError:  # only the main thread may set handlers; elsewhere the run is not interruptible
-            break
-    try:
-        yield lambda: bool(caught)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -43,9 +43,8 @@ class MetricsLog:
     def flush(self) -> None:
         """Bring every row to the disk; called before each checkpoint."""
         self._table.flush()
-        self._events.flush()
 
     def close(self) -> None:
-        """Flush both files and close the event file."""
+        """Flush metrics.csv and close the event file."""
         self.flush()
         self._events.close()

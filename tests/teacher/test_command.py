@@ -11,10 +11,8 @@ from teacher.__main__ import main, parse_fit
 from teacher.config import (
     REMOVED_OPTIONS,
     TeacherConfig,
-    first_difference,
     from_dict,
     load_config,
-    to_dict,
     to_yaml,
 )
 
@@ -153,11 +151,3 @@ def test_options_of_earlier_versions_are_read_at_their_default_only():
         for key in options:
             with pytest.raises(ValueError, match=rf"f\.yaml: {key}='other' of {name} is no longer supported"):
                 from_dict(kind, options | {key: "other"}, "f.yaml")
-
-
-def test_first_difference_names_the_field():
-    one = TeacherConfig()
-    other = from_dict(TeacherConfig, to_dict(one) | {"seed": 1, "name": "other"}, "f.yaml")
-    assert first_difference(one, one) is None
-    assert first_difference(one, other, ("name",)) == "seed is 0 in one and 1 in the other"
-    assert first_difference(one, other, ("name", "seed")) is None

@@ -160,7 +160,7 @@ def test_events_of_a_resumed_run_replace_those_after_its_checkpoint(tmp_path: Pa
     killed = EventLog(tmp_path)
     for step in (10, 20, 30):
         killed.write({"teacher/loss": step / 10, "teacher/score": float("nan")}, step)
-    killed.flush()  # and is never closed
+    # and is never closed: every event is with the system at once
     resumed = EventLog(tmp_path, purge_step=21)
     resumed.write({"teacher/loss": 2.5}, 25)
     resumed.close()

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -96,7 +98,7 @@ def test_ctrl_c_writes_what_has_been_gathered(tmp_path: Path, monkeypatch: pytes
     def share(*_: object) -> float:
         asked.append(1)
         if len(asked) == 3:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)
         return 0.0
 
     monkeypatch.setattr(long_drives, "driven_share", share)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from teacher.run.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from teacher.run.checkpoint import list_checkpoints, load_checkpoint, read_progress, save_checkpoint
 
 
 def state(width=3):
@@ -111,5 +111,19 @@ def test_another_architecture_is_refused(tmp_path):
 def test_a_damaged_file_is_refused(tmp_path):
     path = save_checkpoint(tmp_path, state(), 1, {}, keep=1)
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"update_000000001\.h5 is a damaged checkpoint"):
+    with pytest.raises(ValueError, match=r"update_000000001\.h5: truncated or damaged .* teacher checkpoint"):
         load_checkpoint(path, state())
+
+
+def test_every_changed_byte_is_noticed(tmp_path, rng):
+    """HDF5 itself notices few: most bytes are those of arrays."""
+    saved = {"a": jnp.arange(50, dtype=jnp.float32)}
+    path = save_checkpoint(tmp_path, saved, 1, {"agent_steps": 4}, keep=1)
+    good = path.read_bytes()
+    start = good.index(np.arange(50, dtype=np.float32).tobytes())
+    for place in start + rng.integers(0, 200, 20):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        with pytest.raises(ValueError, match=r"update_000000001\.h5: damaged file .* digest"):
+            read_progress(path)
+    path.write_bytes(good)
+    assert read_progress(path) == {"agent_steps": 4}

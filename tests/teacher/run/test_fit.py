@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import os
+import shutil
 import signal
 
 import h5py
@@ -16,6 +17,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from gigapixel.run_folder.lock import claimed
 from simulator.config import SimulatorConfig
 from teacher.__main__ import main
 from teacher.config import TeacherConfig, load_config
@@ -238,8 +240,34 @@ def test_a_run_is_not_overwritten(town_run):
 
 
 def test_a_changed_configuration_does_not_resume(town_run):
-    with pytest.raises(ValueError, match=r"differs .* ppo.epochs is 1 in one and 2 in the other"):
+    with pytest.raises(ValueError, match=r"differs .* ppo.epochs is 1 in the run and 2 here; resume"):
         main([*town_run[1], "--resume", "--ppo.epochs", "2"])
+
+
+def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(town_run, tmp_path, caplog):
+    output, arguments = town_run
+    shutil.copytree(output / "debug", tmp_path / "debug")
+    before, last = list_checkpoints(tmp_path / "debug" / "checkpoints")
+    last.write_bytes(last.read_bytes()[:5000])
+    assert main([*arguments, "--output", str(tmp_path), "--resume"]) == 0
+    assert f"resuming from the checkpoint before it, {before}" in caplog.text
+    assert arrays(newest(tmp_path / "debug")) == arrays(newest(output / "whole"))
+    assert table(tmp_path / "debug") == table(output / "whole")
+    assert last.with_name(f"{last.name}.damaged").stat().st_size == 5000
+
+
+def test_a_refused_resume_changes_no_file(town_run):
+    output, arguments = town_run
+    before = {path: path.stat().st_mtime_ns for path in (output / "debug").rglob("*")}
+    with pytest.raises(ValueError, match="differs"):
+        main([*arguments, "--resume", "--ppo.epochs", "2", "--seed", "9"])
+    assert {path: path.stat().st_mtime_ns for path in (output / "debug").rglob("*")} == before
+
+
+def test_a_folder_in_use_is_refused(town_run):
+    output, arguments = town_run
+    with claimed(output / "debug"), pytest.raises(ValueError, match=rf"in use by process {os.getpid()} "):
+        main([*arguments, "--resume"])
 
 
 def test_device_arrays_are_not_left_in_metrics(make_run, tmp_path):
