@@ -28,20 +28,26 @@ _POINTS_PER_CHUNK = 500_000  # points measured at a time
 
 def drivable_area(rings: Sequence[np.ndarray]) -> shapely.Geometry:
     """Union of drivable rings [n, 2 or 3] (m) in the plane, with seams narrower than SEAM_M closed."""
-    return join_grown([grow_ring(ring) for ring in rings if len(ring) >= 3])
+    return join_grown(grow_rings([ring for ring in rings if len(ring) >= 3]))
 
 
-def grow_ring(ring: np.ndarray) -> shapely.Geometry:
-    """One drivable ring [n, 2 or 3] (m) with half a seam around it, to be united by `join_grown`.
+def grow_rings(rings: Sequence[np.ndarray]) -> np.ndarray:
+    """Drivable rings [n, 2 or 3] (m), as polygons with half a seam around each, to be united by `join_grown`.
 
     Mitred corners keep straight kerbs straight when growing and shrinking back. Growing also repairs rings that
     intersect themselves, which make_valid would split.
     """
-    return shapely.buffer(shapely.Polygon(ring[:, :2]), SEAM_M / 2, join_style="mitre")
+    if not len(rings):
+        return np.zeros(0, object)
+    corners = np.concatenate([ring[:, :2] for ring in rings])
+    owner = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
+    return shapely.buffer(
+        shapely.polygons(shapely.linearrings(corners, indices=owner)), SEAM_M / 2, join_style="mitre"
+    )
 
 
-def join_grown(pieces: Sequence[shapely.Geometry]) -> shapely.Geometry:
-    """The drivable area that rings from `grow_ring`, or parts of them, make up together."""
+def join_grown(pieces: Sequence[shapely.Geometry] | np.ndarray) -> shapely.Geometry:
+    """The drivable area that rings from `grow_rings`, or parts of them, make up together."""
     return shapely.buffer(shapely.union_all(pieces), -SEAM_M / 2, join_style="mitre")
 
 
@@ -101,15 +107,18 @@ def small_islands(rings: Sequence[np.ndarray]) -> list[np.ndarray]:
     below it are not road and are left out.
     """
     corners = np.concatenate(list(rings))
+    tree = scipy.spatial.cKDTree(corners[:, :2])
     result = []
     for polygon in shapely.get_parts(drivable_area(rings)):
         for hole in polygon.interiors:
             if shapely.Polygon(hole).area >= ISLAND_M2:
                 continue
             xy = shapely.get_coordinates(hole)[:-1]
-            apart = np.linalg.norm(corners[None, :, :2] - xy[:, None], axis=-1)
-            height = corners[apart.argmin(axis=1), 2]
-            around = corners[(apart < _SIDE_REACH_M).any(axis=0), 2]
+            beside = tree.query(xy)[0].max() + _SIDE_REACH_M
+            near = corners[np.unique(np.concatenate(tree.query_ball_point(xy, beside)).astype(int))]
+            apart = np.linalg.norm(near[None, :, :2] - xy[:, None], axis=-1)
+            height = near[apart.argmin(axis=1), 2]
+            around = near[(apart < _SIDE_REACH_M).any(axis=0), 2]
             if np.ptp(np.concatenate([height, around])) < BRIDGE_CLEARANCE_M:
                 result.append(np.concatenate([xy, height[:, None]], axis=1))
     return result

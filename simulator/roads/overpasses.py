@@ -17,7 +17,7 @@ import shapely
 from jaxtyping import Float
 
 from simulator.conventions import BRIDGE_CLEARANCE_M
-from simulator.roads.drivable_area import grow_ring, join_grown
+from simulator.roads.drivable_area import grow_rings, join_grown
 from simulator.roads.query_grids import CELL_M, DISTANCE_LIMIT_M
 from simulator.roads.road_map import RoadMap
 
@@ -67,7 +67,7 @@ class _Surfaces:
 
     def __init__(self, road_map: RoadMap) -> None:
         self.rings = [ring for ring in road_map.pieces("drivable") if len(ring) > 2]
-        self.polygons = [grow_ring(ring) for ring in self.rings]
+        self.polygons = grow_rings(self.rings)
         self.tree = shapely.STRtree(self.polygons)
 
     def areas(self, centre: Float[np.ndarray, " 2"], split_m: float) -> Areas:
