@@ -18,32 +18,39 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.cli import LightningArgumentParser
 
 from adaptation.data import AdaptationData
 from adaptation.module import AdaptationModule
 from adaptation.pairs.pair_grid import pair_grid
 from adaptation.report import SampleErrors, summarise_errors, summary_line
 from gigapixel.run_folder.atomic import write_json
-from gigapixel.run_folder.config.command_line import parse_config_arguments
+from gigapixel.run_folder.checkpoint_files import CHECKPOINTS
 from gigapixel.run_folder.exit_codes import run_command
 from gigapixel.run_folder.figure import write_image
 from gigapixel.run_folder.interrupts import end_on_signals
 from gigapixel.run_folder.outputs import JSON_SUFFIXES, check_output_file, check_output_folder
-from student.checkpoint import load_weights, save_policy
-from student.run_logger import EpochCheckpoint, MetricsCsv, RunMetadata
+from student.checkpoint import load_policy, load_weights, save_policy
+from student.run.checkpoints import (
+    BEST,
+    EXPECTED,
+    LAST,
+    EpochCheckpoint,
+    VerifiedCheckpointIO,
+    checkpoint_to_resume,
+)
+from student.run.command_line import RunCLI
+from student.run.logger import MetricsCsv, RunConfig, RunMetadata, TensorBoardEvents
+from student.torch_file import read_torch_file
 
 log = logging.getLogger(__name__)
 
 MONITOR = "adaptation/validate/error_m"
-BEST, LAST = "best", "last"
 ADAPTED = "adapted.pt"
 
 
-class AdaptationCLI(LightningCLI):
+class AdaptationCLI(RunCLI):
     """A LightningCLI with a run folder of one sub-folder per seed, early stopping, resume, and outputs."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -85,53 +92,41 @@ class AdaptationCLI(LightningCLI):
         fit = {"model", "datamodule", "train_dataloaders", "val_dataloaders", "ckpt_path", "weights_only"}
         return {"fit": fit, "validate": skipped, "test": skipped, "predict": skipped}
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse the arguments of `main`, without Lightning's warning that they do not come from a shell."""
-        self.config = parse_config_arguments(parser, args)
-
-    @property
-    def settings(self) -> Any:
-        """The parsed arguments of the sub-command."""
-        return self.config[self.subcommand]
-
     def folder(self, seed: int) -> Path:
         """The run folder of one seed."""
-        return Path(self.settings.run) / f"seed-{seed}"
+        return Path(self.chosen.run) / f"seed-{seed}"
 
     def before_instantiate_classes(self) -> None:
         """Raise ValueError or OSError for settings that cannot work, before anything is read or written."""
-        seeds = self.settings.seeds
+        seeds = self.chosen.seeds
         if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
             raise ValueError(f"seeds={seeds} must be at least one integer from 0, none twice")
-        if self.settings.patience < 1:
-            raise ValueError(f"patience={self.settings.patience} must be at least 1 epoch")
-        if self.settings.checkpoint_every < 1:
-            raise ValueError(f"checkpoint_every={self.settings.checkpoint_every} must be at least 1")
+        if self.chosen.patience < 1:
+            raise ValueError(f"patience={self.chosen.patience} must be at least 1 epoch")
+        if self.chosen.checkpoint_every < 1:
+            raise ValueError(f"checkpoint_every={self.chosen.checkpoint_every} must be at least 1")
         for seed in seeds:
             folder = self.folder(seed)
             if self.subcommand != "fit" and not (folder / ADAPTED).is_file():
                 raise FileNotFoundError(
                     f"{folder / ADAPTED}: no such adapted student; run `gigapixel adapt fit` first"
                 )
-            if self.subcommand == "fit" and not self.settings.resume and (folder / "checkpoints").exists():
-                raise ValueError(f"{folder} already holds a run; give --resume, or another --run folder")
         self._check_outputs()
+        if self.subcommand == "fit":
+            self.claim(Path(self.chosen.run), [self.folder(seed) for seed in seeds])
 
     def _check_outputs(self) -> None:
         """Raise ValueError or OSError where the outputs of the sub-command cannot be written."""
         if self.subcommand == "fit":
-            check_output_folder("--run", self.settings.run)
+            check_output_folder("--run", self.chosen.run)
         elif self.subcommand == "predict":
-            check_output_folder("--output", self.settings.output or self.settings.run)
+            check_output_folder("--output", self.chosen.output or self.chosen.run)
         else:
-            check_output_file("--output", self.settings.output, JSON_SUFFIXES)
+            check_output_file("--output", self.chosen.output, JSON_SUFFIXES)
 
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
         """A trainer that writes no files, for `validate`, `test` and `predict`; `trainer_for` makes those of `fit`."""
         arguments = {**self._get(self.config_init, "trainer", default={}), **kwargs}
-        self.save_config_callback = (
-            None  # saved by the trainers of `trainer_for`, each into its seed's folder
-        )
         return self._instantiate_trainer(arguments | {"logger": False, "enable_checkpointing": False}, [])
 
     def trainer_for(self, seed: int, validated: bool) -> lightning.Trainer:
@@ -140,44 +135,45 @@ class AdaptationCLI(LightningCLI):
         arguments = {**self._get(self.config_init, "trainer", default={}), "default_root_dir": str(folder)}
         arguments["logger"] = [
             MetricsCsv(str(folder)),
-            TensorBoardLogger(str(folder), name="", version="tensorboard"),
+            TensorBoardEvents(str(folder)),
         ]
+        arguments["plugins"] = [*(arguments.get("plugins") or []), VerifiedCheckpointIO()]
         callbacks: list[Any] = [RunMetadata()]
         callbacks.append(
             ModelCheckpoint(
-                folder / "checkpoints",
+                folder / CHECKPOINTS,
                 filename=BEST,
                 monitor=MONITOR if validated else None,
                 enable_version_counter=False,
             )
         )
-        callbacks.append(EpochCheckpoint(folder / "checkpoints", LAST, self.settings.checkpoint_every))
+        callbacks.append(EpochCheckpoint(folder / CHECKPOINTS, LAST, self.chosen.checkpoint_every, self.stop))
         if validated:
-            callbacks.append(EarlyStopping(MONITOR, patience=self.settings.patience))
-        self.save_config_callback = SaveConfigCallback
+            callbacks.append(EarlyStopping(MONITOR, patience=self.chosen.patience))
         return self._instantiate_trainer(arguments, callbacks)
 
     def fit(self, model: AdaptationModule, datamodule: AdaptationData, **_: Any) -> None:
         """Adapt one copy of the student per seed; all seeds share the pairs."""
         datamodule.setup("fit")
-        for seed in self.settings.seeds:
+        for seed in self.chosen.seeds:
             folder = self.folder(seed)
-            if (folder / ADAPTED).is_file():
-                continue  # finished before the run was interrupted
+            if _is_finished(folder):
+                continue
             lightning.seed_everything(seed, workers=True, verbose=False)
             adapting = copy.deepcopy(model)
             trainer = self.trainer_for(seed, validated=bool(datamodule.validation))
-            last = folder / "checkpoints" / f"{LAST}.ckpt"
-            trainer.fit(adapting, datamodule=datamodule, ckpt_path=str(last) if last.is_file() else None)
+            last = checkpoint_to_resume(folder / CHECKPOINTS)
+            trainer.fit(adapting, datamodule=datamodule, ckpt_path=last)
             if trainer.interrupted:
                 raise KeyboardInterrupt
-            best = torch.load(folder / "checkpoints" / f"{BEST}.ckpt", map_location="cpu", weights_only=True)
-            adapting.load_state_dict(best["state_dict"])
+            best = checkpoint_to_resume(folder / CHECKPOINTS, BEST)
+            assert best is not None, "saved after the first epoch"
+            adapting.load_state_dict(read_torch_file(best, EXPECTED)["state_dict"])
             save_policy(adapting.adapted, folder / ADAPTED)
 
     def _each_seed(self, model: AdaptationModule) -> Iterator[int]:
         """Load the adapted weights of each seed in turn; yields the seed."""
-        for seed in self.settings.seeds:
+        for seed in self.chosen.seeds:
             load_weights(model.adapted, self.folder(seed) / ADAPTED)
             yield seed
 
@@ -215,7 +211,7 @@ class AdaptationCLI(LightningCLI):
                 for row, name in enumerate(batch["names"]):
                     poses = {key: value[row].tolist() for key, value in batch.items() if key != "names"}
                     plans.setdefault(name, {})[f"seed_{seed}"] = poses
-        folder = Path(self.settings.output or self.settings.run)
+        folder = Path(self.chosen.output or self.chosen.run)
         write_json(folder / "predictions.json", plans)
         title = "real" if datamodule.source == "real" else "stand-in"
         grid = pair_grid(datamodule.held_out or [], datamodule.rig.names, real_title=title)
@@ -223,8 +219,20 @@ class AdaptationCLI(LightningCLI):
 
     def _report(self, metrics: dict[str, Any]) -> None:
         print(json.dumps(metrics, indent=2))
-        if self.settings.output is not None:
-            write_json(self.settings.output, metrics)
+        if self.chosen.output is not None:
+            write_json(self.chosen.output, metrics)
+
+
+def _is_finished(folder: Path) -> bool:
+    """Whether a seed was adapted before the run was interrupted. A damaged file is made again from its checkpoint."""
+    try:
+        load_policy(folder / ADAPTED)
+    except FileNotFoundError:
+        return False
+    except ValueError as error:
+        log.warning("%s; it is made again", error)
+        return False
+    return True
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -238,7 +246,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         AdaptationData,
         args=list(sys.argv[1:] if argv is None else argv),
         seed_everything_default=0,
-        save_config_kwargs={"overwrite": True},
+        save_config_callback=RunConfig,
         auto_configure_optimizers=False,
         parser_kwargs={"prog": "gigapixel adapt", "exit_on_error": False},
     )

@@ -105,7 +105,7 @@ def run_demo(config: DemoConfig, output: Path, seed: int) -> dict[str, Any]:
     from gigapixel.report import write_report
     from gigapixel.run_folder.atomic import write_json
     from student.checkpoint import save_policy
-    from student.run_logger import torch_metadata
+    from student.run.logger import torch_metadata
 
     warnings.filterwarnings("ignore", module="lightning")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -188,7 +188,7 @@ def train_student(config: DemoConfig, data: Any, module: Any, folder: Path) -> N
     """Self-play DAgger; the training metrics are written to ``folder``/metrics.csv."""
     import lightning
 
-    from student.run_logger import MetricsCsv
+    from student.run.logger import MetricsCsv
 
     print_progress(f"DAgger in {', '.join(config.train_maps)}: {config.epochs} rounds")
     (folder / "metrics.csv").unlink(missing_ok=True)

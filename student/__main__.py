@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.cli import LightningArgumentParser
 
 from gigapixel.run_folder.atomic import write_json
-from gigapixel.run_folder.config.command_line import parse_config_arguments
+from gigapixel.run_folder.checkpoint_files import CHECKPOINTS
 from gigapixel.run_folder.exit_codes import run_command
 from gigapixel.run_folder.interrupts import end_on_signals
 from gigapixel.run_folder.outputs import (
@@ -33,12 +32,14 @@ from student.checkpoint import save_policy
 from student.dagger.data import OnPolicyData
 from student.module import StudentModule
 from student.predictions import write_predictions
-from student.run_logger import EpochCheckpoint, MetricsCsv, RunMetadata
+from student.run.checkpoints import LAST, EpochCheckpoint, VerifiedCheckpointIO, checkpoint_to_resume
+from student.run.command_line import RunCLI
+from student.run.logger import MetricsCsv, RunConfig, RunMetadata, TensorBoardEvents
 
-CHECKPOINT_NAME = "last"
+logger = logging.getLogger(__name__)
 
 
-class StudentCLI(LightningCLI):
+class StudentCLI(RunCLI):
     """Adds a run folder with exact resume, and an output file for every sub-command."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -61,35 +62,25 @@ class StudentCLI(LightningCLI):
         parser.link_arguments("data.world.height_px", "model.policy.height_px")
         parser.link_arguments("data.world.width_px", "model.policy.width_px")
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse the arguments of `main`, without Lightning's warning that they do not come from a shell."""
-        self.config = parse_config_arguments(parser, args)
-
-    @property
-    def chosen(self) -> Any:
-        """Settings of the sub-command."""
-        return self.config[self.subcommand]
-
     @property
     def run_folder(self) -> Path:
         """The run folder."""
         return Path(self.chosen.run)
 
     def before_instantiate_classes(self) -> None:
-        """Find the checkpoint to resume from. Raises ValueError where a run would be overwritten."""
+        """Claim the run folder and find the checkpoint to resume from. Raises ValueError or OSError for settings that
+        cannot work, before anything is built or written."""
         self.chosen.trainer.default_root_dir = str(self.run_folder)
         if self.chosen.checkpoint_every < 1:
             raise ValueError(f"checkpoint_every={self.chosen.checkpoint_every} must be at least 1")
-        checkpoint = self.run_folder / "checkpoints" / f"{CHECKPOINT_NAME}.ckpt"
-        if self.subcommand != "fit":
-            self.save_config_callback = None
-        elif self.chosen.resume:
-            if not checkpoint.is_file():
-                raise FileNotFoundError(f"{checkpoint}: no such checkpoint, so there is nothing to resume")
-            self.chosen.ckpt_path = str(checkpoint)
-        elif checkpoint.exists():
-            raise ValueError(f"{self.run_folder} already holds a run; give --resume, or another --run folder")
         self._check_outputs()
+        if self.subcommand == "fit":
+            self.claim(self.run_folder, [self.run_folder])
+        if self.subcommand == "fit" and self.chosen.resume:
+            checkpoint = checkpoint_to_resume(self.run_folder / CHECKPOINTS)
+            self.chosen.ckpt_path = None if checkpoint is None else str(checkpoint)
+            if checkpoint is None:
+                logger.warning("%s holds no checkpoint: the run starts from the beginning", self.run_folder)
 
     def _check_outputs(self) -> None:
         """Raise ValueError or OSError where the outputs of the sub-command cannot be written."""
@@ -108,9 +99,10 @@ class StudentCLI(LightningCLI):
         if self.subcommand != "fit":
             return self._instantiate_trainer(settings | {"logger": False, "enable_checkpointing": False}, [])
         run = str(self.run_folder)
-        settings["logger"] = [MetricsCsv(run), TensorBoardLogger(run, name="", version="tensorboard")]
+        settings["logger"] = [MetricsCsv(run), TensorBoardEvents(run)]
+        settings["plugins"] = [*(settings.get("plugins") or []), VerifiedCheckpointIO()]
         checkpoints = EpochCheckpoint(
-            self.run_folder / "checkpoints", CHECKPOINT_NAME, self.chosen.checkpoint_every
+            self.run_folder / CHECKPOINTS, LAST, self.chosen.checkpoint_every, self.stop
         )
         return self._instantiate_trainer(settings, [RunMetadata(), checkpoints])
 
@@ -147,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         OnPolicyData,
         args=list(sys.argv[1:] if argv is None else argv),
         seed_everything_default=0,
-        save_config_kwargs={"overwrite": True},
+        save_config_callback=RunConfig,
         auto_configure_optimizers=False,
         parser_kwargs={"prog": "gigapixel student", "exit_on_error": False},
     )

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from gigapixel.run_folder.atomic import atomic_write
+from gigapixel.run_folder.atomic import write_bytes
 from simulator.conventions import STUDENT_CONVENTIONS, refuse_other, stamp
 from student.network.encoders import EncoderConfig
 from student.network.planner import PlannerConfig
 from student.network.policy import PolicyConfig, StudentPolicy
+from student.torch_file import read_torch_file, to_bytes
 
 logger = logging.getLogger(__name__)
 CONFIG_KEY = "student_policy_config"
@@ -37,9 +37,7 @@ def save_policy(policy: StudentPolicy, path: str | os.PathLike[str]) -> None:
         WEIGHTS_KEY: weights,
         CONVENTIONS_KEY: stamp(STUDENT_CONVENTIONS),
     }
-    # Through a file object: torch would otherwise store the temporary file's name, which differs between processes.
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        torch.save(contents, file)
+    write_bytes(path, to_bytes(contents))
 
 
 def load_policy(path: str | os.PathLike[str]) -> StudentPolicy:
@@ -83,15 +81,8 @@ def config_from_dict(stored: dict[str, Any], path: Path) -> PolicyConfig:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such student policy file")
-    try:
-        contents = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"{path} is not a student policy file, or is damaged: it cannot be unpacked"
-        ) from error
-    if not isinstance(contents, dict) or CONFIG_KEY not in contents:
+    contents = read_torch_file(path, "a student policy")
+    if CONFIG_KEY not in contents:
         raise ValueError(f"{path} is not a student policy file: it has no field {CONFIG_KEY}")
     _check_conventions(contents, path)
     return contents

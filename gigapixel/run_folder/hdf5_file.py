@@ -24,6 +24,8 @@ READ_FAULTS = (
     OverflowError,
 )
 """What h5py raises on a file that is cut short, damaged, or of another layout; see `read_fault`."""
+_MOST_COMPRESSED = 1100
+"""Deflate makes nothing smaller than 1/1032."""
 _IN_USE = ("unable to lock file", "already open for")
 
 
@@ -153,6 +155,20 @@ def open_hdf5(path: str | os.PathLike[str], expected: str) -> h5py.File:
         return h5py.File(path, "r", locking=False)
     except READ_FAULTS as error:
         raise read_fault(path, error, expected) from error
+
+
+def refuse_impossible_size(dataset: h5py.Dataset) -> None:
+    """Raises RuntimeError for a dataset that claims more than its file can hold, before memory is taken for it."""
+    held = os.path.getsize(dataset.file.filename) * _MOST_COMPRESSED
+    if dataset.nbytes > held:
+        raise RuntimeError(f"{dataset.name} claims {dataset.nbytes} bytes, which cannot be in the file")
+
+
+def attribute_is(value: object, expected: object) -> bool:
+    """Whether an attribute as h5py gives it is this text or number; arrays and absent ones (None) are not."""
+    if getattr(value, "ndim", 0) or isinstance(value, h5py.Empty):
+        return False
+    return bool((value.decode("utf-8", "replace") if isinstance(value, bytes) else value) == expected)
 
 
 def read_fault(path: str | os.PathLike[str], error: BaseException, expected: str) -> OSError | ValueError:

@@ -81,17 +81,11 @@ def end_on_signals(prefix: str) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    keep_handlers()
+    for each in SIGNALS:
+        # Even where a shell that starts a command in the background has made it ignore Ctrl-C: `kill -INT` works.
+        signal.signal(each, _left_to_the_thread)
     threading.Thread(target=_wait_for_signals, args=(reader,), name="signals", daemon=True).start()
     os.register_at_fork(after_in_child=_forget)
-
-
-def keep_handlers() -> None:
-    """Take the handlers back from a library that has set its own; does nothing outside of commands."""
-    if _State.prefix is not None and threading.current_thread() is threading.main_thread():
-        for number in SIGNALS:
-            # Even where a shell that starts a command in the background has made it ignore Ctrl-C: `kill -INT` works.
-            signal.signal(number, _left_to_the_thread)
 
 
 def end_with_parent() -> None:
@@ -128,9 +122,9 @@ def stop_requests(after: str) -> Iterator[StopRequest]:
     _State.requests.append(request)
     try:
         if _State.prefix is None:
-            for number in SIGNALS:
+            for each in SIGNALS:
                 with contextlib.suppress(ValueError):  # only the main thread may set handlers
-                    before[number] = signal.signal(number, take_or_raise)
+                    before[each] = signal.signal(each, take_or_raise)
         yield request
     finally:
         _State.requests.remove(request)
@@ -167,7 +161,7 @@ def hint() -> str:
 
 
 def _left_to_the_thread(number: int, frame: FrameType | None) -> None:
-    """Python only tells the thread of signals that have a handler."""
+    """Python only tells the thread of signals that have a handler, this one or that of a library."""
 
 
 def _wait_for_signals(reader: int) -> None:

@@ -64,8 +64,7 @@ def claimed(folder: Path, check: Callable[[], None] = lambda: None) -> Iterator[
 
 
 def _how_to_go_on(folder: Path) -> str:
-    checkpoints = folder / CHECKPOINTS
-    if checkpoints.is_dir() and any(not path.name.startswith(".") for path in checkpoints.iterdir()):
+    if next(folder.glob(f"**/{CHECKPOINTS}/[!.]*"), None) is not None:
         return f"the same command with --resume continues {folder}"
     return f"{folder} has no checkpoint yet; run the same command again"
 

@@ -97,10 +97,17 @@ def test_a_finished_run_is_not_overwritten_and_resuming_it_changes_nothing(
     adapted = tmp_path / "run" / "seed-4" / "adapted.pt"
     before = adapted.read_bytes()
     checkpoints = adapted.parent / "checkpoints"
-    assert {file.name for file in checkpoints.iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert {file.name for file in checkpoints.iterdir()} >= {"best.ckpt", "last.ckpt"}
     assert torch.load(checkpoints / "last.ckpt", weights_only=True)["epoch"] == 1
     with pytest.raises(ValueError, match=r"seed-4 already holds a run; give --resume"):
         main(["fit", "--config", path])
+    assert main(["fit", "--config", path, "--resume"]) == 0
+    assert adapted.read_bytes() == before
+    with pytest.raises(
+        ValueError, match=r"seed-4/config.yaml differs .* data.batch_size is 4 in the run and 2 here"
+    ):
+        main(["fit", "--config", path, "--resume", "--data.batch_size", "2"])
+    adapted.write_bytes(before[:4000])  # not taken for finished
     assert main(["fit", "--config", path, "--resume"]) == 0
     assert adapted.read_bytes() == before
 

@@ -91,6 +91,15 @@ def test_test_and_predict_write_their_files(whole: Path, repository: Path, tmp_p
         assert file["trajectory"].shape[1:] == (8, 3)
 
 
+def test_other_settings_are_refused_field_by_field_and_change_no_file(whole: Path, repository: Path) -> None:
+    before = {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
+    other = ("--data.world.maps", "[Town01]", "--data.batch_size", "4", "--trainer.max_epochs", "3")
+    words = r"world\.maps is \['Town02'\] in the run and \['Town01'\] here, data\.batch_size is 8 .* 4 here; resume"
+    with pytest.raises(ValueError, match=words):
+        main(arguments(repository, "fit", whole, "--model.optimiser.decay_steps", "4", "--resume", *other))
+    assert {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()} == before
+
+
 def test_checkpoints_are_policies_too(whole: Path) -> None:
     small, full = load_policy(whole / "policy.pt"), load_policy(whole / "checkpoints" / "last.ckpt")
     assert small.config == full.config
@@ -105,6 +114,7 @@ def test_refusals(whole: Path, repository: Path, tmp_path: Path) -> None:
         main(arguments(repository, "fit", whole))
     with pytest.raises(FileNotFoundError, match="nothing to resume"):
         main(arguments(repository, "fit", tmp_path / "none", "--resume"))
+    assert not (tmp_path / "none").exists()
     with pytest.raises(ValueError, match="checkpoint_every=0 must be at least 1"):
         main(arguments(repository, "fit", tmp_path / "none", "--checkpoint_every", "0"))
     wider = ("--model.weights", str(whole / "policy.pt"), "--model.policy.encoder.features", "24")

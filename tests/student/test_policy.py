@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -283,22 +284,41 @@ def test_the_shipped_student_is_accepted() -> None:
 
 
 def test_files_that_are_no_policy_are_refused(tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match="no such student policy"):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.pt: no such file; expected a student policy"):
         load_policy(tmp_path / "nothing.pt")
     (tmp_path / "text.pt").write_text("hello")
-    with pytest.raises(ValueError, match=r"text\.pt is not a student policy file"):
+    with pytest.raises(ValueError, match=r"text\.pt: not a file of torch.*; expected a student policy"):
         load_policy(tmp_path / "text.pt")
     torch.save({"weights": 1}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match=r"other\.pt is not a student policy file"):
         load_policy(tmp_path / "other.pt")
 
 
-def test_a_truncated_policy_is_refused(tiny_config, tmp_path) -> None:
+def _is_refused(path: Path, expected: StudentPolicy) -> bool:
+    """Whether a file is refused; asserts that it holds the expected weights where it is not."""
+    try:
+        policy = load_policy(path)
+    except ValueError:
+        return True
+    assert all(map(torch.equal, policy.parameters(), expected.parameters()))
+    return False
+
+
+def test_a_policy_that_is_cut_or_changed_at_any_byte_is_refused(tiny_config, tmp_path) -> None:
+    """torch.load itself accepts most changed bytes: they are those of weights."""
     path = tmp_path / "policy.pt"
     save_policy(StudentPolicy(tiny_config), path)
-    path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(ValueError, match=r"policy\.pt is not a student policy file"):
-        load_policy(path)
+    good, expected = path.read_bytes(), load_policy(path)
+    places = np.random.default_rng(0).integers(0, len(good), 25).tolist()
+    for place in [0, 1, 2000, len(good) - 1, *places]:
+        path.write_bytes(good[:place])
+        with pytest.raises(ValueError, match=r"policy\.pt: .*; expected a student policy"):
+            load_policy(path)
+    noticed = 0
+    for place in places:
+        path.write_bytes(good[:place] + bytes([good[place] ^ 4]) + good[place + 1 :])
+        noticed += _is_refused(path, expected)
+    assert noticed > 20, "the others are padding between two parts"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ else:  # of whose classes those of jsonargparse are made; only some commands loa
     jsonargparse = argparse
 
 CONFIG_OPTIONS = ("--config", "-c")
+LONGEST_MESSAGE = 500
+"""Longer messages of the parser, which may quote whole values and types, are cut."""
 _UNKNOWN_NAME = re.compile(r"unrecognized arguments: (\S+)|[Kk]ey ['\"]([\w.]+)['\"] is not expected")
 _INVALID_CHOICE = re.compile(r"invalid choice: '([^']*)'")
 
@@ -45,7 +47,9 @@ def parse_config_arguments(
         values = parser.parse_args(list(arguments))
     except argparse.ArgumentError as error:
         message = " ".join(str(error).split())
-        raise ValueError(f"{message}{_suggestion(message, _names(parser))}") from error
+        short = message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - 3] + "..."
+        source = "".join(f"{path}: " for path in files[-1:])
+        raise ValueError(f"{source}{short}{_suggestion(message, _names(parser))}") from error
     refuse_not_finite(values.as_dict(), ", ".join([*map(str, files), "command line"]))
     return values
 
