@@ -21,6 +21,7 @@ from gigapixel.run_folder.config.yaml_file import read_yaml
 # rig_from_camera rotation of a camera with yaw, pitch and roll 0.
 OPTICAL_AXES = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 MAX_SIDE_PX = 16384  # of an image
+LARGEST_NUMBER = 1e9  # of a camera file
 
 
 @dataclass(frozen=True)
@@ -253,11 +254,18 @@ def _read_camera(path: Path, name: str, entry: Any) -> Camera:
     for key, value in entry.items():
         pair = key in ("focal_px", "centre_px") and isinstance(value, list) and len(value) == 2
         for number in value if pair else [value]:
-            if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-                raise ValueError(f"{path}: camera {name!r} has {key}={value!r}; a finite number is needed")
+            if (
+                isinstance(number, bool)
+                or not isinstance(number, int | float)
+                or not abs(number) < LARGEST_NUMBER
+            ):
+                shown = repr(value)[:60]
+                raise ValueError(f"{path}: camera {name!r} has {key}={shown}; a finite number is needed")
     for key in ("width", "height"):
-        if entry[key] <= 0:
-            raise ValueError(f"{path}: camera {name!r} has {key}={entry[key]}; it must be above 0 pixels")
+        if entry[key] <= 0 or not isinstance(entry[key], int):
+            raise ValueError(
+                f"{path}: camera {name!r} has {key}={entry[key]}; a whole number of pixels above 0 is needed"
+            )
     return Camera(name=name, **entry)
 
 

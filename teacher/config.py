@@ -16,6 +16,7 @@ import yaml
 
 from gigapixel.run_folder.config.finite import refuse_not_finite
 from gigapixel.run_folder.config.nearest import did_you_mean
+from gigapixel.run_folder.config.value_types import described, fits
 from gigapixel.run_folder.config.yaml_file import read_mapping
 from simulator.config import SimulatorConfig
 from teacher.network.actor_critic import NetworkConfig
@@ -156,7 +157,9 @@ def from_dict(kind: type[Config], values: object, source: str) -> Config:
     the configuration rejects; ``source`` names the file in the message.
     """
     if not isinstance(values, dict):
-        raise ValueError(f"{source}: expected a mapping with the fields of {kind.__name__}, found {values!r}")
+        raise ValueError(
+            f"{source}: expected a mapping with the fields of {kind.__name__}, found {repr(values)[:60]}"
+        )
     refuse_not_finite(values, source)
     hints = typing.get_type_hints(kind)
     known = [entry.name for entry in dataclasses.fields(kind)]  # type: ignore[arg-type]
@@ -177,13 +180,31 @@ def from_dict(kind: type[Config], values: object, source: str) -> Config:
         if dataclasses.is_dataclass(hints[key]):
             arguments[key] = from_dict(hints[key], value, source)  # type: ignore[type-var]
         else:
-            arguments[key] = tuple(value) if isinstance(value, list) else value
+            arguments[key] = _plain_value(value, hints[key])
     try:
-        return kind(**arguments)
+        config = kind(**arguments)
     except TypeError as error:
+        _refuse_other_types(arguments, hints, source)
         raise ValueError(f"{source}: a value of {kind.__name__} has the wrong type ({error})") from error
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
+    _refuse_other_types(arguments, hints, source)
+    return config
+
+
+def _plain_value(value: object, hint: object) -> object:
+    """A value of a YAML file as a configuration holds it: lists as tuples; 1e6 as a whole number where one is due."""
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _refuse_other_types(arguments: dict[str, Any], hints: dict[str, Any], source: str) -> None:
+    """Raises ValueError that names the first value which is not of its field's type."""
+    for name, value in arguments.items():
+        if not dataclasses.is_dataclass(hints[name]) and not fits(value, hints[name]):
+            shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
+            raise ValueError(f"{source}: {name}={shown} must be {described(hints[name])}")
 
 
 def load_config(path: Path) -> TeacherConfig:

@@ -18,11 +18,18 @@ import h5py
 import jax
 import jax.numpy as jnp
 import numpy as np
-import yaml
 from flax import struct, traverse_util
 from jaxtyping import Array, Int, Key
 
-from gigapixel.run_folder.hdf5_file import READ_FAULTS, open_hdf5, read_fault, write_hdf5
+from gigapixel.run_folder.config.yaml_file import parse_yaml
+from gigapixel.run_folder.hdf5_file import (
+    READ_FAULTS,
+    attribute_is,
+    open_hdf5,
+    read_fault,
+    refuse_impossible_size,
+    write_hdf5,
+)
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import CONTROLLER_SHARES, SimulatorConfig
 from simulator.conventions import NUM_JERK_ACTIONS, TEACHER_CONVENTIONS, refuse_other, stamp
@@ -148,34 +155,48 @@ def describe_policy(path: str | os.PathLike[str]) -> dict[str, str | int]:
     source = PRETRAINED_POLICY if str(path) == "pretrained" else Path(path)
     with open_hdf5(source, _EXPECTED) as file:
         try:
-            values = {name: file.attrs[name] for name in ("commit", "agent_steps", "seed")}
-        except READ_FAULTS as error:
+            return {
+                "commit": str(file.attrs["commit"]),
+                "agent_steps": int(file.attrs["agent_steps"]),
+                "seed": int(file.attrs["seed"]),
+            }
+        except (*READ_FAULTS, ValueError) as error:
             raise read_fault(source, error, _EXPECTED) from error
-    return {name: getattr(value, "item", lambda value=value: value)() for name, value in values.items()}
 
 
 def _read(source: Path) -> tuple[TeacherConfig, dict[str, np.ndarray]]:
     """The configuration and the weights by path, float16. Raises what `load_policy` does."""
     with open_hdf5(source, _EXPECTED) as file:
         try:
-            if file.attrs.get("format") != POLICY_FORMAT:
+            if not attribute_is(file.attrs.get("format"), POLICY_FORMAT):
                 raise ValueError(
                     f"{source} is not a teacher policy: its format is {file.attrs.get('format')!r}, "
                     f"expected {POLICY_FORMAT!r}"
                 )
             version = file.attrs.get("version")
-            if version != POLICY_VERSION:
+            if not attribute_is(version, POLICY_VERSION):
                 raise ValueError(
                     f"{source}: version {version} of the policy format is unknown; expected {POLICY_VERSION}"
                 )
             # Before the configuration, which may name traits that are unknown here. Older files lack the attribute.
             if "conventions" in file.attrs:
-                refuse_other(json.loads(file.attrs["conventions"]), TEACHER_CONVENTIONS, str(source))
-            config = from_dict(TeacherConfig, yaml.safe_load(file.attrs["config"]), str(source))
+                conventions = json.loads(file.attrs["conventions"])
+                if not isinstance(conventions, dict):
+                    raise RuntimeError("attribute conventions is no JSON object")
+                refuse_other(conventions, TEACHER_CONVENTIONS, str(source))
+            config = from_dict(TeacherConfig, parse_yaml(str(file.attrs["config"]), str(source)), str(source))
             stored: dict[str, np.ndarray] = {}
-            file["params"].visititems(
-                lambda name, item: stored.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
-            )
+            file["params"].visititems(lambda name, item: _keep_weights(stored, name, item))
             return config, stored
-        except (*READ_FAULTS, json.JSONDecodeError, yaml.YAMLError) as error:
+        except (*READ_FAULTS, json.JSONDecodeError) as error:
             raise read_fault(source, error, _EXPECTED) from error
+
+
+def _keep_weights(stored: dict[str, np.ndarray], name: str, item: h5py.Dataset | h5py.Group) -> None:
+    """Adds a dataset. Raises RuntimeError for one that cannot be in the file, or holds anything but finite numbers."""
+    if isinstance(item, h5py.Dataset):
+        refuse_impossible_size(item)
+        weights = np.asarray(item[()])
+        if weights.dtype.kind != "f" or not np.isfinite(weights).all():
+            raise RuntimeError(f"weight {name} is no array of finite numbers")
+        stored[name] = weights

@@ -159,7 +159,9 @@ def open_hdf5(path: str | os.PathLike[str], expected: str) -> h5py.File:
 
 def refuse_impossible_size(dataset: h5py.Dataset) -> None:
     """Raises RuntimeError for a dataset that claims more than its file can hold, before memory is taken for it."""
-    held = os.path.getsize(dataset.file.filename) * _MOST_COMPRESSED
+    held = os.path.getsize(dataset.file.filename)
+    if dataset.chunks is not None:
+        held = min(held, dataset.id.get_storage_size()) * _MOST_COMPRESSED
     if dataset.nbytes > held:
         raise RuntimeError(f"{dataset.name} claims {dataset.nbytes} bytes, which cannot be in the file")
 

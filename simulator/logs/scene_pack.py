@@ -21,11 +21,18 @@ from types import TracebackType
 
 import numpy as np
 
-from gigapixel.run_folder.hdf5_file import READ_FAULTS, open_hdf5, read_fault, stream_hdf5
+from gigapixel.run_folder.hdf5_file import READ_FAULTS, attribute_is, open_hdf5, read_fault, stream_hdf5
 from simulator import conventions
 from simulator.logs.traffic_log import TrafficLog
 from simulator.roads import road_map
-from simulator.roads.array_file import file_attributes, fixed_text, plain_text, read_record, write_record
+from simulator.roads.array_file import (
+    file_attributes,
+    fixed_text,
+    plain_text,
+    read_record,
+    unicode_text,
+    write_record,
+)
 from simulator.roads.road_map import RoadMap
 
 SCENE_PACK_FORMAT = "gigapixel traffic scenes"
@@ -161,7 +168,7 @@ class ScenePack:
             attributes = {name: plain_text(value) for name, value in self._file.attrs.items()}
         except READ_FAULTS as error:
             raise read_fault(self.path, error, _EXPECTED) from error
-        if attributes.get("format") != SCENE_PACK_FORMAT:
+        if not attribute_is(attributes.get("format"), SCENE_PACK_FORMAT):
             raise ValueError(
                 f"{self.path}: attribute format is {attributes.get('format')!r}; expected {SCENE_PACK_FORMAT!r}"
             )
@@ -169,7 +176,7 @@ class ScenePack:
             ("schema_version", SCENE_PACK_VERSION),
             ("road_map_schema_version", road_map.SCHEMA_VERSION),
         ):
-            if attributes.get(name) != expected:
+            if not attribute_is(attributes.get(name), expected):
                 raise ValueError(
                     f"{self.path}: {name} is {attributes.get(name)}; expected {expected}, import the source again"
                 )
@@ -180,10 +187,10 @@ class ScenePack:
             )
         try:
             scenes = self._file["scenes"]
-            names = [str(plain_text(scenes[key].attrs["name"])) for key in sorted(scenes)]
+            names = [unicode_text(scenes[key].attrs["name"]) for key in sorted(scenes)]
         except READ_FAULTS as error:
             raise read_fault(self.path, error, _EXPECTED) from error
-        if len(names) != attributes.get("num_scenes"):
+        if not attribute_is(attributes.get("num_scenes"), len(names)):
             raise self._damaged(f"{len(names)} scenes where {attributes.get('num_scenes')} were written")
         return names
 
@@ -223,7 +230,10 @@ class ScenePack:
             )
         except READ_FAULTS as error:
             raise read_fault(self.path, error, _EXPECTED) from error
-        return scene.validate()
+        try:
+            return scene.validate()
+        except ValueError as error:
+            raise ValueError(f"{self.path}: scene {self.names[number]}: {error}") from error
 
     def _number(self, which: int | str) -> int:
         if isinstance(which, str):

@@ -13,12 +13,18 @@ from typing import Any
 import h5py
 import numpy as np
 
-from gigapixel.run_folder.hdf5_file import READ_FAULTS, FileInUseError, open_hdf5, read_fault, write_hdf5
+from gigapixel.run_folder.hdf5_file import (
+    READ_FAULTS,
+    FileInUseError,
+    attribute_is,
+    open_hdf5,
+    read_fault,
+    refuse_impossible_size,
+    write_hdf5,
+)
 
 _SMALL = 256
 """Arrays with at most this many entries are not compressed: they would become larger."""
-_MOST_COMPRESSED = 1100
-"""Deflate makes nothing smaller than 1/1032."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,10 +61,10 @@ def read_pack(path: Path, pack_format: PackFormat, record: type) -> dict[str, An
 
 def _check_header(path: Path, attributes: dict[str, Any], pack_format: PackFormat) -> None:
     found = attributes.get("format")
-    if found != pack_format.name:
+    if not attribute_is(found, pack_format.name):
         raise ValueError(f"{path}: attribute format is {found!r}; expected {pack_format.name!r}")
     version = attributes.get("schema_version")
-    if version != pack_format.version:
+    if not attribute_is(version, pack_format.version):
         raise ValueError(
             f"{path}: schema_version is {version}; expected {pack_format.version}, import the source again"
         )
@@ -120,6 +126,15 @@ def plain_text(value: Any) -> Any:
     return value.decode("utf-8") if isinstance(value, bytes) else value
 
 
+def unicode_text(value: Any) -> str:
+    """The text of an attribute. Raises RuntimeError where it is no text, or not UTF-8 (h5py gives its bytes as
+    surrogates)."""
+    text = plain_text(value)
+    if not isinstance(text, str) or text.encode("utf-8", "replace").decode("utf-8") != text:
+        raise RuntimeError(f"{str(text)[:60]!a} is no UTF-8 text")
+    return text
+
+
 def _write_field(group: h5py.Group, name: str, value: Any) -> None:
     if not isinstance(value, np.ndarray):
         group.attrs[name] = fixed_text(value) if isinstance(value, str) else value
@@ -137,18 +152,11 @@ def _write_field(group: h5py.Group, name: str, value: Any) -> None:
 
 
 def _read_field(group: h5py.Group, name: str, kind: str) -> Any:
-    plain = {"int": int, "float": float, "str": str}
+    plain = {"int": int, "float": float, "str": unicode_text}
     if kind in plain:
         return plain[kind](plain_text(group.attrs[name]))
     dataset = group[name]
-    _check_size(dataset)
+    refuse_impossible_size(dataset)
     if h5py.check_string_dtype(dataset.dtype) is not None:
         return dataset.asstr("utf-8")[()].astype(str)
-    return dataset[()]
-
-
-def _check_size(dataset: h5py.Dataset) -> None:
-    """Raises RuntimeError for a dataset that claims more than its file can hold, before memory is taken for it."""
-    held = os.path.getsize(dataset.file.filename) * _MOST_COMPRESSED
-    if dataset.nbytes > held:
-        raise RuntimeError(f"{dataset.name} claims {dataset.nbytes} bytes, which cannot be in the file")
+    return np.asarray(dataset[()])

@@ -22,6 +22,9 @@ from simulator.roads.array_file import PackFormat, read_pack, write_pack
 SCHEMA_VERSION = 1
 MAX_SPACING_M = 2.0  # largest spacing of the points of lanes and road edges
 MAX_EDGE_LENGTH_M = 100.0  # longer road edges are cut, so that they can be culled
+FARTHEST_M = 100_000.0  # from the map's origin; float32 resolves 8 mm there
+LARGEST_MAP_M2 = 2.5e9  # of the rectangle around a map: 50 km x 50 km, 100 million cells of its grids
+FASTEST_MPS = 150.0  # of a speed limit
 _FORMAT = PackFormat("gigapixel scene pack", "road_map", SCHEMA_VERSION)
 
 
@@ -134,7 +137,11 @@ class RoadMap:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> RoadMap:
         """Read and validate a scene pack written by `save`."""
-        return cls(**read_pack(Path(path), _FORMAT, cls)).validate()
+        fields = read_pack(Path(path), _FORMAT, cls)
+        try:
+            return cls(**fields).validate()
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
 
 def pack_pieces(
@@ -189,7 +196,13 @@ def _check_shapes(road_map: RoadMap) -> None:
         raise ValueError(f"map {road_map.name}: origin is {road_map.origin}; expected three float64")
     for each in dataclasses.fields(road_map):
         value = getattr(road_map, each.name)
-        if not isinstance(value, np.ndarray) or each.name in ("lane_ids", "origin"):
+        if not isinstance(value, np.ndarray) or each.name == "origin":
+            continue
+        if each.name == "lane_ids":
+            if value.ndim != 1 or value.dtype.kind != "U":
+                raise ValueError(
+                    f"map {road_map.name}: lane_ids is no list of text; expected one name per lane"
+                )
             continue
         real = each.name.endswith(("_xyz", "_points", "_yaw", "_m", "_mps"))
         if value.dtype != (np.float32 if real else np.int32):
@@ -198,10 +211,9 @@ def _check_shapes(road_map: RoadMap) -> None:
         tail = (
             (2, 3) if each.name == "stop_line_xyz" else (3,) if each.name.endswith(("xyz", "points")) else ()
         )
-        if each.name not in _TABLES and value.shape[1:] != tail:
-            raise ValueError(
-                f"map {road_map.name}: {each.name} has shape {value.shape}; expected {('n', *tail)}"
-            )
+        rows = ("n", "m") if each.name in _TABLES else ("n", *tail)
+        if value.ndim != len(rows) or (each.name not in _TABLES and value.shape[1:] != tail):
+            raise ValueError(f"map {road_map.name}: {each.name} has shape {value.shape}; expected {rows}")
     for axis, names in _AXES.items():
         length = len(getattr(road_map, names[0]))
         for name in names:
@@ -228,6 +240,33 @@ def _check_numbers(road_map: RoadMap) -> None:
             raise ValueError(
                 f"map {road_map.name}: {name}[{row}] is {value[row]}; expected more than {least:g}"
             )
+    if road_map.lane_speed_limit_mps.max() > FASTEST_MPS:
+        row = int(np.argmax(road_map.lane_speed_limit_mps))
+        raise ValueError(
+            f"map {road_map.name}: lane_speed_limit_mps[{row}] is {road_map.lane_speed_limit_mps[row]}; "
+            f"expected at most {FASTEST_MPS:g}"
+        )
+    _check_extent(road_map)
+
+
+def _check_extent(road_map: RoadMap) -> None:
+    """Raises ValueError for a point too far away, and for a map too large for its grids."""
+    for name in ("point_left_xyz", "point_right_xyz", "stop_line_xyz", *_PIECES.values()):
+        value = getattr(road_map, name)
+        far = np.abs(value) > FARTHEST_M
+        if far.any():
+            row = int(np.argwhere(far)[0][0])
+            raise ValueError(
+                f"map {road_map.name}: {name}[{row}] is {value[row].tolist()}; expected points at most "
+                f"{FARTHEST_M / 1000:g} km from the origin of the map"
+            )
+    low, high = road_map.bounds()
+    width, height = high - low
+    if width * height > LARGEST_MAP_M2:
+        raise ValueError(
+            f"map {road_map.name}: its roads cover {width / 1000:.0f} km x {height / 1000:.0f} km; expected at most "
+            f"{LARGEST_MAP_M2 / 1e6:g} km2, cut it into tiles"
+        )
 
 
 def _check_indices(road_map: RoadMap) -> None:
@@ -251,10 +290,14 @@ def _check_indices(road_map: RoadMap) -> None:
             f"map {road_map.name}: stop_line_group holds {road_map.stop_line_group.max()} or a negative number; "
             "expected 0 to junction_groups - 1"
         )
+    if (road_map.junction_groups < 1).any():
+        raise ValueError(
+            f"map {road_map.name}: junction_groups holds {road_map.junction_groups.min()}; expected 1 or more"
+        )
     for kind, points in _PIECES.items():
         start, count = getattr(road_map, f"{kind}_start"), getattr(road_map, f"{kind}_count")
         size = len(getattr(road_map, points))
-        if count.sum() != size or (start != np.cumsum(count) - count).any():
+        if (count < 0).any() or count.sum() != size or (start != np.cumsum(count) - count).any():
             raise ValueError(
                 f"map {road_map.name}: {kind}_start and {kind}_count must tile the {size} {points}"
             )

@@ -24,7 +24,14 @@ import numpy as np
 
 from gigapixel.run_folder.atomic import TEMPORARY_FILES
 from gigapixel.run_folder.checkpoint_files import write_checkpoint
-from gigapixel.run_folder.hdf5_file import READ_FAULTS, open_hdf5, read_fault, write_hdf5
+from gigapixel.run_folder.hdf5_file import (
+    READ_FAULTS,
+    attribute_is,
+    open_hdf5,
+    read_fault,
+    refuse_impossible_size,
+    write_hdf5,
+)
 from teacher.ppo.multihost import is_key
 
 CHECKPOINT_FORMAT = "gigapixel teacher checkpoint"
@@ -82,15 +89,20 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays and progress of a checkpoint, the file's digest checked (files of older versions have none)."""
     expected = "expected an intact teacher checkpoint"
     with open_hdf5(path, expected) as file:
-        if file.attrs.get("format") != CHECKPOINT_FORMAT or file.attrs.get("version") != VERSION:
+        try:
+            found, version = file.attrs.get("format"), file.attrs.get("version")
+        except READ_FAULTS as error:
+            raise read_fault(path, error, expected) from error
+        if not attribute_is(found, CHECKPOINT_FORMAT) or not attribute_is(version, VERSION):
             raise ValueError(
-                f"{path} is not a checkpoint this program can read: format {file.attrs.get('format')!r} version "
-                f"{file.attrs.get('version')!r}, expected {CHECKPOINT_FORMAT!r} version {VERSION}"
+                f"{path} is not a checkpoint this program can read: format {found!r} version {version!r}, "
+                f"expected {CHECKPOINT_FORMAT!r} version {VERSION}"
             )
         stored: dict[str, np.ndarray] = {}
 
         def keep(name: str, item: h5py.Dataset | h5py.Group) -> None:
             if isinstance(item, h5py.Dataset):
+                refuse_impossible_size(item)
                 stored[name] = np.asarray(item[()])
 
         try:
@@ -98,9 +110,11 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             file["state"].visititems(keep)
             digest = file.attrs.get(DIGEST)
             progress = json.loads(counters)
+            if not isinstance(counters, str) or not isinstance(progress, dict):
+                raise RuntimeError("attribute progress is no JSON object")
         except (*READ_FAULTS, ValueError) as error:
             raise read_fault(path, error, expected) from error
-    if digest is not None and digest != _digest(stored, counters):
+    if digest is not None and not attribute_is(digest, _digest(stored, counters)):
         raise ValueError(
             f"{path}: damaged file (its content has another digest than it was written with); {expected}"
         )

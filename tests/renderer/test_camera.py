@@ -113,7 +113,7 @@ def write(folder, **changes):
         ({"zoom": 2}, "camera 'front' has unknown field 'zoom'; known are x_m"),
         ({"x_m": "far"}, "camera 'front' has x_m='far'; a finite number is needed"),
         ({"x_m": math.nan}, "has x_m=nan; a finite number is needed"),
-        ({"width": 0}, "has width=0; it must be above 0 pixels"),
+        ({"width": 0}, "has width=0; a whole number of pixels above 0 is needed"),
         ({"focal_px": 0.0}, "singular or mirrored: fx=0"),
         ({"focal_px": [1.0, 2.0, 3.0]}, "a finite number is needed"),
     ],

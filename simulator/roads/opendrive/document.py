@@ -13,7 +13,7 @@ from pathlib import Path
 from simulator.roads.opendrive.cubics import Cubics
 from simulator.roads.opendrive.import_report import ImportReport
 from simulator.roads.opendrive.plan_view import LONGEST_ROAD_M, PlanView, read_plan_view
-from simulator.roads.opendrive.xml_elements import Element, read_xml
+from simulator.roads.opendrive.xml_elements import Element, read_xml, shown
 
 SPEED_UNITS_MPS = {"m/s": 1.0, "mps": 1.0, "km/h": 1 / 3.6, "kmh": 1 / 3.6, "kph": 1 / 3.6, "mph": 0.44704}
 NO_LIMIT_MPS = 36.1
@@ -207,7 +207,7 @@ def _read_road(element: Element, report: ImportReport) -> Road | None:
     junction = element.text("junction", "-1")
     rule = element.text("rule", "RHT").upper()
     if rule not in ("RHT", "LHT"):
-        raise ValueError(f"{element.place}: rule is {rule!r}; expected RHT or LHT")
+        raise ValueError(f"{element.place}: rule is {shown(rule)}; expected RHT or LHT")
     if element.child("railroad") is not None and any(element.children("railroad", "switch")):
         report.leave_out("railway switches", f"road {name}")
     return Road(
@@ -265,10 +265,10 @@ def _read_link(element: Element, which: str) -> RoadLink | None:
         return None
     kind = found.text("elementType", "road")
     if kind not in ("road", "junction"):
-        raise ValueError(f"{found.place}: elementType is {kind!r}; expected road or junction")
+        raise ValueError(f"{found.place}: elementType is {shown(kind)}; expected road or junction")
     contact = found.text("contactPoint", "")
     if kind == "road" and contact not in ("start", "end", ""):
-        raise ValueError(f"{found.place}: contactPoint is {contact!r}; expected start or end")
+        raise ValueError(f"{found.place}: contactPoint is {shown(contact)}; expected start or end")
     s = found.number("elementS") if found.node.get("elementS") is not None else None
     return RoadLink(kind == "junction", found.text("elementId"), contact, s)
 
@@ -290,10 +290,10 @@ def _speed(element: Element) -> float | None:
         return None
     unit = element.text("unit", "m/s") or "m/s"
     if unit not in SPEED_UNITS_MPS:
-        raise ValueError(f"{element.place}: unit is {unit!r}; expected m/s, km/h or mph")
+        raise ValueError(f"{element.place}: unit is {shown(unit)}; expected m/s, km/h or mph")
     speed = element.number("max") * SPEED_UNITS_MPS[unit]
     if speed < 0 or speed > 150:
-        raise ValueError(f"{element.place}: max is {found!r} {unit}; expected 0 to 150 m/s")
+        raise ValueError(f"{element.place}: max is {shown(found)} {shown(unit)}; expected 0 to 150 m/s")
     return speed or None  # 0 is what exporters write where they know of no limit
 
 
@@ -378,7 +378,7 @@ def _read_junction(element: Element) -> Junction:
             continue  # virtual connections of traffic without a road of its own
         contact = one.text("contactPoint", "start")
         if contact not in ("start", "end"):
-            raise ValueError(f"{one.place}: contactPoint is {contact!r}; expected start or end")
+            raise ValueError(f"{one.place}: contactPoint is {shown(contact)}; expected start or end")
         links = tuple((link.whole("from"), link.whole("to")) for link in one.children("laneLink"))
         connections.append(Connection(one.text("incomingRoad"), road.strip(), contact, links))
     controllers = tuple(one.text("id") for one in element.children("controller"))

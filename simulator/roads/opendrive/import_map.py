@@ -22,8 +22,16 @@ from simulator.roads.opendrive.paint import painted_lines
 from simulator.roads.opendrive.road_edges import Sides, road_edges
 from simulator.roads.opendrive.road_frame import RoadFrame
 from simulator.roads.opendrive.signals import mid_block_cuts, stop_zones
+from simulator.roads.opendrive.xml_elements import shown
 from simulator.roads.polylines import arc_length, simplified
-from simulator.roads.road_map import MAX_SPACING_M, RoadMap, pack_pieces, pad_indices, piece_fields
+from simulator.roads.road_map import (
+    FARTHEST_M,
+    MAX_SPACING_M,
+    RoadMap,
+    pack_pieces,
+    pad_indices,
+    piece_fields,
+)
 from simulator.roads.stop_lines import derive_stop_lines
 
 DEFAULT_SPEED_LIMIT_MPS = 13.9  # 50 km/h, the usual urban limit, where the file gives none
@@ -33,6 +41,8 @@ ORIGIN_STEP_M = 100.0
 NARROWEST_LANE_M = 0.1
 """Lanes that are nowhere wider are left out (exporters write lanes of no width where a lane may begin)."""
 WIDEST_LANE_M = 500.0
+STEEPEST_LANE = 100.0
+"""A lane longer than this per metre of its road, and a kilometre, leaps to places that no road leads to (ours)."""
 DRIVEN = frozenset({
     "driving", "entry", "exit", "onramp", "offramp", "connectingramp", "sliplane", "mwyentry", "mwyexit",
 })  # fmt: skip
@@ -110,7 +120,9 @@ def _driven(document: Document, strips: list[LaneStrip]) -> list[bool]:
             elif strip.lane.direction == "both":
                 document.report.warn("two-way driving lanes that are driven on in one direction", strip.name)
         elif kind not in ASPHALT | WALKWAYS | ROADSIDE:
-            document.report.leave_out(_PLURALS.get(kind, f"lanes of type {strip.lane.kind!r}"), strip.name)
+            document.report.leave_out(
+                _PLURALS.get(kind, f"lanes of type {shown(strip.lane.kind)}"), strip.name
+            )
     return result
 
 
@@ -158,6 +170,12 @@ def _stations(strip: LaneStrip) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarra
     dense = strip.dense_s
     inner, outer = strip.borders(dense)
     arc = arc_length(0.5 * (inner + outer))
+    most = STEEPEST_LANE * (strip.s1 - strip.s0) + 1000.0
+    if not arc[-1] <= most:
+        raise ValueError(
+            f"lane {strip.name} is {arc[-1]:g} m long between s={strip.s0:g} and s={strip.s1:g}; expected at most "
+            f"{most:g} m"
+        )
     length = max(float(arc[-1]), 1e-3)
     count = max(2, int(np.ceil(length / MAX_SPACING_M)) + 1)
     s = np.interp(np.linspace(0.0, arc[-1], count), arc, dense) if arc[-1] > 1e-6 else dense[[0, -1]]
@@ -222,6 +240,11 @@ def _feature_fields(
             continue
         count = max(2, int(np.ceil(strip.s1 - strip.s0)) + 1)
         sides = strip.sides(np.linspace(strip.s0, strip.s1, count))
+        if not max(np.abs(side).max() for side in sides) <= FARTHEST_M:
+            raise ValueError(
+                f"{document.path}: lane {strip.name} leads farther than {FARTHEST_M / 1000:g} km from the middle of "
+                "the map; expected roads near each other"
+            )
         if float(np.linalg.norm(sides[1] - sides[2], axis=1).max()) < 1e-3:
             continue
         if kind in WALKWAYS:

@@ -10,6 +10,7 @@ import numpy as np
 from simulator.roads.opendrive.document import Document, Road, RoadMark
 from simulator.roads.opendrive.lane_strips import LaneStrip
 from simulator.roads.opendrive.road_frame import RoadFrame
+from simulator.roads.opendrive.xml_elements import shown
 from simulator.roads.road_map import MarkingType
 
 SHORTEST_LINE_M = 0.1
@@ -101,7 +102,7 @@ def _lines(
     elif mark.kind in PATTERNS:
         yield _polyline(border, extent, 0.0), _type(document, PATTERNS[mark.kind], mark.color)
     elif mark.kind not in UNPAINTED:
-        document.report.leave_out(f"road marks of type {mark.kind!r}")
+        document.report.leave_out(f"road marks of type {shown(mark.kind)}")
 
 
 def _polyline(border: Border, extent: tuple[float, float], t_offset: float) -> np.ndarray:

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from simulator.roads.opendrive.xml_elements import Element
+from simulator.roads.opendrive.xml_elements import Element, shown
 
 CURVES = ("line", "arc", "spiral", "poly3", "paramPoly3")
 LONGEST_ROAD_M = 200_000.0
+LONGEST_SPIRAL_M, MOST_TURN_RAD = 20_000.0, 100.0
+"""Longer spirals, and those that turn by more, are refused: roads have some hundred metres of one and less than a turn
+(ours)."""
 
 Curve = tuple[np.ndarray, np.ndarray, np.ndarray]
 """u, v (m) and heading (rad) [n], in the frame of the curve's own start."""
@@ -113,6 +116,7 @@ def _read_piece(element: Element) -> Piece:
         numbers = curve.numbers("curvature")
     elif name == "spiral":
         numbers = curve.numbers("curvStart", "curvEnd")
+        _check_spiral(curve, length, *numbers)
     elif name == "poly3":
         numbers = curve.numbers("a", "b", "c", "d")
     elif name == "paramPoly3":
@@ -125,11 +129,20 @@ def _read_piece(element: Element) -> Piece:
     return Piece(s, x, y, heading, length, name, numbers, by_share)
 
 
+def _check_spiral(curve: Element, length: float, first: float, last: float) -> None:
+    turn = max(abs(first), abs(last)) * length
+    if turn > MOST_TURN_RAD or length > LONGEST_SPIRAL_M:
+        raise ValueError(
+            f"{curve.place}: is {length:g} m long and turns by up to {turn:g} rad; expected at most "
+            f"{LONGEST_SPIRAL_M:g} m and {MOST_TURN_RAD:g} rad"
+        )
+
+
 def _by_share(curve: Element) -> bool:
     """Whether the parameter runs from 0 to 1 (the default of the standard) rather than to the length."""
     found = curve.text("pRange", "normalized")
     if found not in ("normalized", "arcLength"):
-        raise ValueError(f"{curve.place}: pRange is {found!r}; expected arcLength or normalized")
+        raise ValueError(f"{curve.place}: pRange is {shown(found)}; expected arcLength or normalized")
     return found == "normalized"
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from simulator.roads.opendrive.document import Document, Road, RoadLink, Signal
 from simulator.roads.opendrive.lane_links import LaneGraph
 from simulator.roads.opendrive.lane_strips import SHORTEST_STRIP_M, LaneStrip
+from simulator.roads.opendrive.xml_elements import shown
 from simulator.roads.road_map import StopKind
 
 LIGHT_TYPES = frozenset(
@@ -103,7 +104,9 @@ def _stop_kind(document: Document, signal: Signal) -> StopKind | None:
     if signal is definition and definition.kind in OTHER_LIGHT_TYPES:
         document.report.leave_out("lights that are not for vehicles", f"signal {signal.name}")
     elif signal is definition and definition.dynamic:
-        document.report.leave_out(f"dynamic signals of type {definition.kind!r}", f"signal {signal.name}")
+        document.report.leave_out(
+            f"dynamic signals of type {shown(definition.kind)}", f"signal {signal.name}"
+        )
     return None
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+LONGEST_SHOWN = 60
+"""Longer text of a file is cut in messages."""
 LARGEST_XML_BYTES = 2**30
 """A larger description is refused (CARLA's largest town has 90 MB)."""
 
@@ -29,7 +31,8 @@ class Element:
     def children(self, *path: str) -> Iterator[Element]:
         """All elements at a path of child names."""
         for number, found in enumerate(self.node.iterfind("/".join(path))):
-            yield Element(found, self._inside(f"{path[-1]} {found.get('id', number + 1)}"))
+            name = found.get("id", str(number + 1))[:LONGEST_SHOWN]
+            yield Element(found, self._inside(f"{path[-1]} {name}"))
 
     def _inside(self, what: str) -> str:
         return f"{self.place}, {what}" if ": " in self.place else f"{self.place}: {what}"
@@ -55,19 +58,24 @@ class Element:
         except ValueError:
             number = math.nan
         if not math.isfinite(number) or abs(number) > 1e30:
-            raise ValueError(f"{self.place}: {name} is {value!r}; expected a finite number")
+            raise ValueError(f"{self.place}: {name} is {shown(value)}; expected a finite number")
         return number
 
     def whole(self, name: str) -> int:
         """An attribute as a whole number. Raises ValueError where it is none."""
         number = self.number(name)
         if number != int(number):
-            raise ValueError(f"{self.place}: {name} is {self.node.get(name)!r}; expected a whole number")
+            raise ValueError(f"{self.place}: {name} is {shown(self.text(name))}; expected a whole number")
         return int(number)
 
     def numbers(self, *names: str) -> tuple[float, ...]:
         """Several attributes as numbers; absent ones are 0, as the standard's newer versions allow."""
         return tuple(self.number(name, 0.0) for name in names)
+
+
+def shown(text: str) -> str:
+    """Text of a file in quotes, cut to LONGEST_SHOWN, for messages."""
+    return repr(text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "...")
 
 
 def read_xml(path: Path) -> Element:

@@ -24,7 +24,14 @@ def import_town(name_or_path: str | Path, strict: bool = False) -> RoadMap:
     from simulator.roads.opendrive.import_map import read_opendrive
 
     path = find_source(name_or_path)
-    road_map, report = read_opendrive(path, source_sha256(path), f"gigapixel opendrive {IMPORTER_VERSION}")
+    try:
+        road_map, report = read_opendrive(
+            path, source_sha256(path), f"gigapixel opendrive {IMPORTER_VERSION}"
+        )
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
     for line in report.lines():
         _log.warning("%s: %s", road_map.name, line)
     if strict and report.left_out:

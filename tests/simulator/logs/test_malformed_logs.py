@@ -82,6 +82,8 @@ def _road(kind: str, geometry: Any) -> Change:
         (_road("tram_stop", CONTROL["roads"][0]["geometry"]), {"map elements of kind 'tram_stop'": 1}),
         (_road("road_edge", [{"x": 1e30, "y": 0.0, "z": 0.0}, {"x": 5200.0, "y": 0.0, "z": 0.0}]),
          {"road edges farther than 10 km from the traffic": 1}),
+        (_road("road_edge", [{"x": 5200.0 + 3000.0 * (n % 2), "y": 1690.0, "z": 12.0} for n in range(9)]),
+         {"road edges longer than 20 km": 1}),
         (lambda s: s["objects"].append(CONTROL["objects"][0] | {"id": 7, "type": "unset"}),
          {"objects of no known kind": 1}),
         (lambda s: s["objects"].append(CONTROL["objects"][0] | {"id": 7, "valid": [False] * 41}),
