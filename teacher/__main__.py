@@ -91,7 +91,7 @@ def fit_command(arguments: list[str]) -> int:
     if not finish.interrupted:
         return 0
     code, word = SIGNALS[Signals(finish.signal_number)]
-    print(f"{word}; the same command with --resume continues {finish.folder}", file=sys.stderr)
+    print(f"gigapixel teacher: {word}; the same command with --resume continues {finish.folder}", file=sys.stderr)
     return code
 
 
