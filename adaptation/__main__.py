@@ -27,9 +27,8 @@ from adaptation.pairs.pair_grid import pair_grid
 from adaptation.report import SampleErrors, summarise_errors, summary_line
 from gigapixel.run_folder.atomic import write_json
 from gigapixel.run_folder.checkpoint_files import CHECKPOINTS
-from gigapixel.run_folder.exit_codes import run_command
 from gigapixel.run_folder.figure import write_image
-from gigapixel.run_folder.interrupts import end_on_signals
+from gigapixel.run_folder.interrupts import run_process
 from gigapixel.run_folder.outputs import JSON_SUFFIXES, check_output_file, check_output_folder
 from student.checkpoint import load_policy, load_weights, save_policy
 from student.run.checkpoints import (
@@ -254,5 +253,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    end_on_signals("gigapixel adapt")
-    sys.exit(run_command(main, "gigapixel adapt"))
+    sys.exit(run_process(main, "gigapixel adapt"))

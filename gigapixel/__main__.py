@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from gigapixel.run_folder.config.named_weights import refuse_missing_weights
 from gigapixel.run_folder.exit_codes import REJECTED, run_command
-from gigapixel.run_folder.interrupts import end_on_signals
+from gigapixel.run_folder.interrupts import run_process
 
 ROOMS = ("simulator", "teacher", "renderer", "student", "adaptation", "gigapixel")
 
@@ -128,9 +128,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def console_script() -> int:
-    """`main` in a process of its own, which Ctrl-C and SIGTERM end at once."""
-    end_on_signals("gigapixel")
-    return main()
+    """`main` as a process: see `gigapixel.run_folder.interrupts`."""
+    return run_process(main, "gigapixel")
 
 
 if __name__ == "__main__":

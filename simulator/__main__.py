@@ -17,9 +17,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from gigapixel.run_folder.config.command_line import CommandParser
-from gigapixel.run_folder.exit_codes import run_command
 from gigapixel.run_folder.figure import write_image
-from gigapixel.run_folder.interrupts import end_on_signals
+from gigapixel.run_folder.interrupts import run_process
 from gigapixel.run_folder.outputs import PACK_SUFFIXES, check_output_file
 from simulator.cores import core_count
 from simulator.drawing.top_down import draw_map
@@ -183,5 +182,4 @@ def _add_log_options(command: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    end_on_signals("gigapixel scenes")
-    sys.exit(run_command(main, "gigapixel scenes"))
+    sys.exit(run_process(main, "gigapixel scenes"))

@@ -20,8 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from gigapixel.run_folder.atomic import write_json
 from gigapixel.run_folder.checkpoint_files import CHECKPOINTS
-from gigapixel.run_folder.exit_codes import run_command
-from gigapixel.run_folder.interrupts import end_on_signals
+from gigapixel.run_folder.interrupts import run_process
 from gigapixel.run_folder.outputs import (
     JSON_SUFFIXES,
     PACK_SUFFIXES,
@@ -147,5 +146,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    end_on_signals("gigapixel student")
-    sys.exit(run_command(main, "gigapixel student"))
+    sys.exit(run_process(main, "gigapixel student"))

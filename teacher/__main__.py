@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields
 from signal import Signals
 from typing import TYPE_CHECKING
 
-from gigapixel.run_folder.exit_codes import REJECTED, run_command
-from gigapixel.run_folder.interrupts import SIGNALS, end_on_signals
+from gigapixel.run_folder.exit_codes import REJECTED
+from gigapixel.run_folder.interrupts import SIGNALS, run_process
 from gigapixel.run_folder.outputs import check_output_folder
 
 if TYPE_CHECKING:
@@ -91,7 +91,10 @@ def fit_command(arguments: list[str]) -> int:
     if not finish.interrupted:
         return 0
     code, word = SIGNALS[Signals(finish.signal_number)]
-    print(f"gigapixel teacher: {word}; the same command with --resume continues {finish.folder}", file=sys.stderr)
+    print(
+        f"gigapixel teacher: {word}; the same command with --resume continues {finish.folder}",
+        file=sys.stderr,
+    )
     return code
 
 
@@ -153,6 +156,5 @@ def parse_fit(arguments: list[str]) -> tuple[TeacherConfig, FitOptions]:
 
 
 if __name__ == "__main__":
-    end_on_signals("gigapixel teacher")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    sys.exit(run_command(main, "gigapixel teacher"))
+    sys.exit(run_process(main, "gigapixel teacher"))

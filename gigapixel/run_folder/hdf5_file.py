@@ -157,8 +157,11 @@ def open_hdf5(path: str | os.PathLike[str], expected: str) -> h5py.File:
         raise read_fault(path, error, expected) from error
 
 
-def refuse_impossible_size(dataset: h5py.Dataset) -> None:
-    """Raises RuntimeError for a dataset that claims more than its file can hold, before memory is taken for it."""
+def refuse_impossible_size(dataset: h5py.HLObject) -> None:
+    """Raises RuntimeError for what is no dataset, and for a dataset that claims more than its file can hold, before
+    memory is taken for it."""
+    if not isinstance(dataset, h5py.Dataset):
+        raise RuntimeError(f"{dataset.name} is no dataset")
     held = os.path.getsize(dataset.file.filename)
     if dataset.chunks is not None:
         held = min(held, dataset.id.get_storage_size()) * _MOST_COMPRESSED

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from gigapixel.run_folder.atomic import remove_unfinished
-from gigapixel.run_folder.exit_codes import INTERRUPTED, TERMINATED
+from gigapixel.run_folder.exit_codes import INTERRUPTED, TERMINATED, run_command
 
 SIGNALS = {signal.SIGINT: (INTERRUPTED, "interrupted"), signal.SIGTERM: (TERMINATED, "terminated")}
 """Signals that end a command, each with its exit code and what the user is told."""
@@ -70,6 +70,19 @@ class _State:
     requests: list[StopRequest] = []
     hints: list[Callable[[], str]] = []
     at_end: list[Callable[[], None]] = []
+
+
+def run_process(command: Callable[[], int | None], prefix: str) -> int:
+    """`run_command` for a process that does nothing else: signals end it, until the command is done.
+
+    After that they are ignored: Python gives them back to the system while it ends, which would then report a process
+    killed by a signal although everything has been written.
+    """
+    end_on_signals(prefix)
+    code = run_command(command, prefix)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    return code
 
 
 def end_on_signals(prefix: str) -> None:
