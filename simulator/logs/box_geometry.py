@@ -9,7 +9,7 @@ from simulator.config import SimulatorConfig
 from simulator.conventions import LEVEL_GAP_M
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog
-from simulator.roads.drivable_area import drivable_area, signed_distance
+from simulator.roads.drivable_area import SignedDistance, drivable_area
 
 OFFROAD_M = SimulatorConfig().offroad_margin_m
 """A box with a corner farther than this outside the drivable area is off the road, as in the simulator."""
@@ -73,5 +73,5 @@ def log_edge_distance(scene: LoggedScene) -> Float32[np.ndarray, "tracks steps 4
     area = drivable_area(scene.road_map.pieces("drivable"))
     result = np.zeros((*log.valid.shape, 4), np.float32)
     points = corners_of(log)[log.valid].reshape(-1, 2)
-    result[log.valid] = signed_distance(area, points, FARTHEST_M).reshape(-1, 4)
+    result[log.valid] = SignedDistance(area)(points, FARTHEST_M).reshape(-1, 4)
     return result

@@ -10,7 +10,7 @@ import scipy.spatial
 import shapely
 from jaxtyping import Float, Float32, Int, Int32
 
-from simulator.roads.drivable_area import distance_to_segments, drivable_area, signed_distance
+from simulator.roads.drivable_area import SignedDistance, distance_to_segments, drivable_area
 from simulator.roads.overpasses import Levels, find_levels
 from simulator.roads.polylines import simplified
 from simulator.roads.query_grids import (
@@ -100,29 +100,47 @@ def _tiles(
 ) -> tuple[Int32[np.ndarray, "rows 2"], Float32[np.ndarray, "tiles 11 11"]]:
     """Tile numbers of every table row, and the tiles. Tile 0 lies outside everywhere; row 0 and all rows like it use
     it."""
-    lower = _tile_distances(area, corners)
+    outside = np.full((TILE_NODES, TILE_NODES), -DISTANCE_LIMIT_M, np.float32)
+    tiles = _tile_distances(area, corners)
     upper = {}
     for cell, (below, above) in levels.areas.items():
-        lower[cell] = _tile_distances(below, corners[cell : cell + 1])[0]
-        upper[cell] = _tile_distances(above, corners[cell : cell + 1])[0]
-    used = (lower > -DISTANCE_LIMIT_M).any(axis=(1, 2))
-    number = np.where(used, np.cumsum(used), 0)
+        lower, upper[cell] = (
+            _tile_distances(level, corners[cell : cell + 1]).get(0, outside) for level in (below, above)
+        )
+        tiles[cell] = lower
+        if (lower == outside).all():
+            del tiles[cell]
+    used = np.sort(np.fromiter(tiles, int, len(tiles)))
+    number = np.zeros(len(corners), int)
+    number[used] = np.arange(1, len(used) + 1)
     tile = np.stack([number, number], axis=1)
-    tile[list(upper), 1] = 1 + used.sum() + np.arange(len(upper))
-    outside = np.full((1, TILE_NODES, TILE_NODES), -DISTANCE_LIMIT_M, np.float32)
-    tiles = np.concatenate([outside, lower[used], *(one[None] for one in upper.values())])
-    return np.concatenate([[[0, 0]], tile]).astype(np.int32), tiles
+    tile[list(upper), 1] = 1 + len(used) + np.arange(len(upper))
+    distances = np.stack([outside, *(tiles[cell] for cell in used.tolist()), *upper.values()])
+    return np.concatenate([[[0, 0]], tile]).astype(np.int32), distances
 
 
 def _tile_distances(
     area: shapely.Geometry, corners: Float[np.ndarray, "cells 2"]
-) -> Float32[np.ndarray, "cells 11 11"]:
-    """Signed distances (m) at the nodes of the tiles whose lower left corners are given."""
+) -> dict[int, Float32[np.ndarray, "11 11"]]:
+    """Signed distances (m) at the nodes of the tiles whose lower left corners are given, by the number of the cell;
+    without those that lie outside everywhere.
+
+    Most cells are so far from the outline that their middle decides: only tiles across it are computed node by node.
+    """
+    distance = SignedDistance(area)
     steps = np.arange(TILE_NODES) * NODE_SPACING_M
     y, x = np.meshgrid(steps, steps, indexing="ij")
-    nodes = corners[:, None, None] + np.stack([x, y], axis=-1)
-    distance = signed_distance(area, nodes.reshape(-1, 2), DISTANCE_LIMIT_M)
-    return distance.reshape(nodes.shape[:3]).astype(np.float32)
+    reach = DISTANCE_LIMIT_M + CELL_M  # the nodes of a tile are nearer to its middle than a cell is wide
+    middle = distance(corners + 0.5 * CELL_M, reach)
+    inside = np.full((TILE_NODES, TILE_NODES), DISTANCE_LIMIT_M, np.float32)
+    tiles = dict.fromkeys(np.flatnonzero(middle >= reach).tolist(), inside)
+    near = np.flatnonzero(np.abs(middle) < reach)
+    for cells in np.array_split(near, -(-len(near) // _CHUNK) or 1):
+        nodes = corners[cells][:, None, None] + np.stack([x, y], axis=-1)
+        found = distance(nodes.reshape(-1, 2), DISTANCE_LIMIT_M).reshape(nodes.shape[:3]).astype(np.float32)
+        used = (found > -DISTANCE_LIMIT_M).any(axis=(1, 2))
+        tiles |= dict(zip(cells[used].tolist(), found[used], strict=True))
+    return tiles
 
 
 def edge_segments(

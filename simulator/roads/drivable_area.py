@@ -51,29 +51,38 @@ def join_grown(pieces: Sequence[shapely.Geometry] | np.ndarray) -> shapely.Geome
     return shapely.buffer(shapely.union_all(pieces), -SEAM_M / 2, join_style="mitre")
 
 
-def signed_distance(
-    area: shapely.Geometry, points: Float[np.ndarray, "points 2"], limit_m: float
-) -> Float[np.ndarray, " points"]:
-    """Distance (m) of each point to the outline of the area, + inside, - outside, clipped to +-limit_m.
+class SignedDistance:
+    """Distances (m) to the outline of an area, + inside, - outside.
 
     The nearest segments are found by sampling the outline; the distance to these is exact.
     """
-    if area.is_empty:
-        return np.full(len(points), -limit_m)
-    shapely.prepare(area)
-    starts, ends, samples, owner = _outline_samples(area)
-    tree = scipy.spatial.cKDTree(samples)
-    result = np.empty(len(points))
-    for first in range(0, len(points), _POINTS_PER_CHUNK):
-        some = points[first : first + _POINTS_PER_CHUNK]
-        apart = np.full(len(some), limit_m)
-        reach, found = tree.query(some, k=_NEAREST, distance_upper_bound=limit_m + _SAMPLE_M, workers=-1)
-        near = np.isfinite(reach[:, 0])
-        segments = owner[np.minimum(found[near], len(samples) - 1)]  # misses repeat some segment, harmlessly
-        exact = distance_to_segments(some[near], starts[segments], ends[segments])
-        apart[near] = np.minimum(exact.min(axis=1), limit_m)
-        result[first : first + _POINTS_PER_CHUNK] = np.where(shapely.contains_xy(area, some), apart, -apart)
-    return result
+
+    def __init__(self, area: shapely.Geometry) -> None:
+        self._area = area
+        if not area.is_empty:
+            shapely.prepare(area)
+            self._starts, self._ends, samples, self._owner = _outline_samples(area)
+            self._tree = scipy.spatial.cKDTree(samples)
+
+    def __call__(self, points: Float[np.ndarray, "points 2"], limit_m: float) -> Float[np.ndarray, " points"]:
+        """The distance of each point, clipped to +-limit_m."""
+        if self._area.is_empty:
+            return np.full(len(points), -limit_m)
+        result = np.empty(len(points))
+        for first in range(0, len(points), _POINTS_PER_CHUNK):
+            some = points[first : first + _POINTS_PER_CHUNK]
+            apart = np.full(len(some), limit_m)
+            reach, found = self._tree.query(
+                some, k=_NEAREST, distance_upper_bound=limit_m + _SAMPLE_M, workers=-1
+            )
+            near = np.isfinite(reach[:, 0])
+            segments = self._owner[
+                np.minimum(found[near], self._tree.n - 1)
+            ]  # misses repeat some segment, harmlessly
+            exact = distance_to_segments(some[near], self._starts[segments], self._ends[segments])
+            apart[near] = np.minimum(exact.min(axis=1), limit_m)
+            result[first : first + len(some)] = np.where(shapely.contains_xy(self._area, some), apart, -apart)
+        return result
 
 
 def _outline_samples(area: shapely.Geometry) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
