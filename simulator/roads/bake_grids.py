@@ -35,6 +35,7 @@ EDGE_SEGMENT_M = 5.0  # longest road edge segment
 SEGMENT_TOLERANCE_M = 0.1  # segments stay this close to the original edge
 EDGE_SIDE_M = 0.5  # lateral distance from an edge at which the side of the road is determined
 _CHUNK = 4096  # cells handled at a time
+_QUERIES = 65_536  # cells whose neighbours are searched at a time
 
 
 def bake_grids(road_map: RoadMap) -> Grids:
@@ -237,9 +238,14 @@ def _nearest(
     if len(points) == 0:
         return np.full((len(centres), number), -1, np.int32)
     tree = scipy.spatial.cKDTree(points)
-    _, found = tree.query(centres, k=number, distance_upper_bound=radius_m, workers=-1)
-    found = found.reshape(len(centres), number)  # SciPy drops the axis for k = 1
-    return np.where(found < len(points), found, -1).astype(np.int32)  # a miss is reported as len(points)
+    result = np.empty((len(centres), number), np.int32)
+    for first in range(0, len(centres), _QUERIES):
+        some = centres[first : first + _QUERIES]
+        _, found = tree.query(some, k=number, distance_upper_bound=radius_m, workers=-1)
+        found = found.reshape(len(some), number)  # SciPy drops the axis for k = 1
+        # a miss is reported as len(points)
+        result[first : first + len(some)] = np.where(found < len(points), found, -1)
+    return result
 
 
 def _with_empty_row(table: Int32[np.ndarray, "cells number"]) -> Int32[np.ndarray, "rows number"]:

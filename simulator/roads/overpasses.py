@@ -24,6 +24,9 @@ from simulator.roads.road_map import RoadMap
 OVERPASS_REACH_M = DISTANCE_LIMIT_M + 0.75 * CELL_M
 """Lanes this close to the centre of a cell decide on its levels: all lanes that distances in its tile can depend on."""
 
+_QUERIES = 65_536
+"""Cells whose lanes are searched at a time, to bound memory."""
+
 _log = logging.getLogger(__name__)
 Areas = tuple[shapely.Geometry, shapely.Geometry]
 
@@ -41,9 +44,11 @@ def find_levels(road_map: RoadMap, centres: Float[np.ndarray, "cells 2"]) -> Lev
     split = np.full(len(centres), np.inf, np.float32)
     tree = scipy.spatial.cKDTree(road_map.point_xyz[:, :2])
     height = road_map.point_xyz[:, 2]
-    for cell, near in enumerate(tree.query_ball_point(centres, OVERPASS_REACH_M)):
-        if near and np.ptp(height[near]) > BRIDGE_CLEARANCE_M:
-            split[cell] = split_height(height[near])
+    for first in range(0, len(centres), _QUERIES):
+        around = tree.query_ball_point(centres[first : first + _QUERIES], OVERPASS_REACH_M)
+        for cell, near in enumerate(around, first):
+            if near and np.ptp(height[near]) > BRIDGE_CLEARANCE_M:
+                split[cell] = split_height(height[near])
     cells = np.flatnonzero(np.isfinite(split)).tolist()
     if not cells:
         return Levels(split, {})
