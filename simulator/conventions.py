@@ -89,6 +89,10 @@ def stamp(names: Iterable[str]) -> dict[str, object]:
     return {name: values[name] for name in names}
 
 
+LONGEST_SHOWN = 300
+"""Longer values of a file are cut in messages."""
+
+
 def refuse_other(
     stored: Mapping[str, object],
     names: Iterable[str],
@@ -104,6 +108,6 @@ def refuse_other(
             raise ValueError(f"{where}: its conventions do not say {name}; this version has {name}={here}")
         if stored[name] != here:
             raise ValueError(
-                f"{where}: made with {name}={stored[name]}, but this version has {name}={here} "
+                f"{where}: made with {name}={str(stored[name])[:LONGEST_SHOWN]}, but this version has {name}={here} "
                 f"(simulator/conventions.py); {remedy}"
             )

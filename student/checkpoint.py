@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import typing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 
 from gigapixel.run_folder.atomic import write_bytes
+from gigapixel.run_folder.config.value_types import described, fits
 from simulator.conventions import STUDENT_CONVENTIONS, refuse_other, stamp
 from student.network.encoders import EncoderConfig
 from student.network.planner import PlannerConfig
@@ -25,6 +27,8 @@ CONFIG_KEY = "student_policy_config"
 WEIGHTS_KEY = "student_policy"
 CONVENTIONS_KEY = "student_policy_conventions"
 """The stamp of `simulator.conventions.STUDENT_CONVENTIONS`; files of older versions have none and are accepted."""
+MOST_UNITS = 16_384
+"""No layer, no side of a picture and no number of layers is larger."""
 MODULE_PREFIX = "policy."
 """Prefix of the policy's weights in a checkpoint of `StudentModule`."""
 
@@ -44,8 +48,11 @@ def load_policy(path: str | os.PathLike[str]) -> StudentPolicy:
     """The policy in evaluation mode, on the CPU."""
     contents = _read(Path(path))
     config = config_from_dict(contents[CONFIG_KEY], Path(path))
+    weights = _weights(contents, Path(path))
+    with torch.device("meta"):  # no memory is taken for an architecture before the weights have its shapes
+        _refuse_other_shapes(StudentPolicy(config), weights, Path(path))
     policy = StudentPolicy(config)
-    _load_weights(policy, _weights(contents, Path(path)), Path(path))
+    _load_weights(policy, weights, Path(path))
     return policy.eval()
 
 
@@ -70,14 +77,33 @@ def check_architecture(contents: dict[str, Any], wanted: PolicyConfig, path: Pat
         )
 
 
-def config_from_dict(stored: dict[str, Any], path: Path) -> PolicyConfig:
-    """Rebuild the config that `asdict` flattened; the stored weights replace any pretrained download."""
+def config_from_dict(stored: object, path: Path) -> PolicyConfig:
+    """Rebuild the config that `asdict` flattened; the stored weights replace any pretrained download. Raises ValueError
+    for anything else."""
     try:
+        if not isinstance(stored, dict):
+            raise TypeError(f"it is {str(stored)[:40]!a}; expected a dictionary")
         encoder = dict(stored["encoder"], pretrained=False, channels=tuple(stored["encoder"]["channels"]))
+        planner = dict(stored["planner"])
         rest = {name: value for name, value in stored.items() if name not in ("encoder", "planner")}
-        return PolicyConfig(EncoderConfig(**encoder), PlannerConfig(**stored["planner"]), **rest)
-    except (KeyError, TypeError) as error:
+        for kind, values in ((EncoderConfig, encoder), (PlannerConfig, planner), (PolicyConfig, rest)):
+            _refuse_other_types(kind, values)
+        return PolicyConfig(EncoderConfig(**encoder), PlannerConfig(**planner), **rest)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path}: field {CONFIG_KEY} is not a student architecture: {error}") from error
+
+
+def _refuse_other_types(kind: type, values: dict[str, Any]) -> None:
+    """Raises TypeError that names the first value which is not of its field's type, or beyond MOST_UNITS."""
+    hints = typing.get_type_hints(kind)
+    for name, value in values.items():
+        if name not in hints:
+            raise TypeError(f"{str(name)[:40]!a} is no name of it")
+        if not fits(value, hints[name]):
+            raise TypeError(f"{name} is {repr(value)[:40]}; expected {described(hints[name])}")
+        sizes = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(size, int) and size > MOST_UNITS for size in sizes):
+            raise TypeError(f"{name} is {repr(value)[:40]}; expected at most {MOST_UNITS}")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -90,24 +116,46 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _check_conventions(contents: dict[str, Any], path: Path) -> None:
     if CONVENTIONS_KEY in contents:
+        if not isinstance(contents[CONVENTIONS_KEY], dict):
+            raise ValueError(
+                f"{path}: field {CONVENTIONS_KEY} is no dictionary; expected an intact student policy"
+            )
         refuse_other(contents[CONVENTIONS_KEY], STUDENT_CONVENTIONS, str(path))
 
 
 def _weights(contents: dict[str, Any], path: Path) -> dict[str, torch.Tensor]:
-    if WEIGHTS_KEY in contents:
-        return contents[WEIGHTS_KEY]
-    if "state_dict" not in contents:
+    """The weights by name. Raises ValueError for a file without any, and for those that are no finite numbers."""
+    field = WEIGHTS_KEY if WEIGHTS_KEY in contents else "state_dict"
+    state = contents.get(field)
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise ValueError(f"{path} is not a student policy file: it has neither {WEIGHTS_KEY} nor state_dict")
-    state = contents["state_dict"]
-    return {name.removeprefix(MODULE_PREFIX): state[name] for name in state if name.startswith(MODULE_PREFIX)}
+    prefix = "" if field == WEIGHTS_KEY else MODULE_PREFIX
+    weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    for name, value in weights.items():
+        dense = isinstance(value, torch.Tensor) and value.layout == torch.strided
+        if not dense or not torch.isfinite(value).all():
+            raise ValueError(
+                f"{path}: weight {name[:80]!a} is no tensor of finite numbers; expected an intact student policy"
+            )
+    return weights
+
+
+def _refuse_other_shapes(policy: StudentPolicy, weights: dict[str, torch.Tensor], path: Path) -> None:
+    """Raises ValueError that names the first weight whose shape differs from that in a policy."""
+    wanted = policy.state_dict()
+    for name in sorted(set(wanted) | set(weights)):
+        there = tuple(weights[name].shape) if name in weights else "missing"
+        here = tuple(wanted[name].shape) if name in wanted else "unknown"
+        if there != here:
+            raise ValueError(
+                f"{path}: the weights do not fit their architecture: {name[:80]} is {there} in the file and {here} in "
+                "the architecture"
+            )
 
 
 def _load_weights(policy: StudentPolicy, weights: dict[str, torch.Tensor], path: Path) -> None:
-    try:
-        policy.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise ValueError(f"{path}: the weights do not fit their architecture: {reason}") from error
+    _refuse_other_shapes(policy, weights, path)
+    policy.load_state_dict(weights)
     logger.info("student policy read from %s", path)
 
 

@@ -165,7 +165,7 @@ class ScenePack:
 
     def _read_names(self) -> list[str]:
         try:
-            attributes = {name: plain_text(value) for name, value in self._file.attrs.items()}
+            attributes = {str(name): plain_text(value) for name, value in self._file.attrs.items()}
         except READ_FAULTS as error:
             raise read_fault(self.path, error, _EXPECTED) from error
         if not attribute_is(attributes.get("format"), SCENE_PACK_FORMAT):
@@ -233,7 +233,7 @@ class ScenePack:
         try:
             return scene.validate()
         except ValueError as error:
-            raise ValueError(f"{self.path}: scene {self.names[number]}: {error}") from error
+            raise ValueError(f"{self.path}: {error}") from error
 
     def _number(self, which: int | str) -> int:
         if isinstance(which, str):

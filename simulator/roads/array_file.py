@@ -77,7 +77,8 @@ def file_attributes(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     try:
         with open_hdf5(path, "") as file:
-            return {name: plain_text(value) for name, value in file.attrs.items()}
+            # A name that is not UTF-8 is given as bytes.
+            return {name: plain_text(value) for name, value in file.attrs.items() if isinstance(name, str)}
     except FileInUseError:
         raise
     except (*READ_FAULTS, ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,7 @@ def _states(path: Path, name: object, track: dict[str, Any]) -> dict[str, np.nda
     }  # fmt: skip
 
 
-def _array(state: dict[str, Any], field: str, where: str) -> np.ndarray:
+def _array(state: Mapping[object, Any], field: str, where: str) -> np.ndarray:
     try:
         return np.asarray(state.get(field, ()), np.float64)
     except (TypeError, ValueError) as error:

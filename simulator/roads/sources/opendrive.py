@@ -32,6 +32,11 @@ def import_town(name_or_path: str | Path, strict: bool = False) -> RoadMap:
         if str(path) in str(error):
             raise
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
+    except OSError:
+        raise
+    except Exception as error:  # whatever else a file makes the code beneath raise
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ValueError(f"{path}: malformed ({reason}); expected an OpenDRIVE description") from error
     for line in report.lines():
         _log.warning("%s: %s", road_map.name, line)
     if strict and report.left_out:
