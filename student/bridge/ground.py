@@ -5,6 +5,7 @@ Torch and NumPy only: nothing here loads JAX, so that real camera frames are dra
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import logging
@@ -14,8 +15,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import shapely
 import torch
 from jaxtyping import Float
+from scipy.spatial import cKDTree
 
 from gigapixel.run_folder.atomic import write_bytes
 from gigapixel.run_folder.cache import load_or_build
@@ -30,6 +33,7 @@ from renderer import (
     strip_quads,
     zebra_quads,
 )
+from simulator.conventions import LEVEL_GAP_M
 from simulator.roads.road_map import MarkingType, RoadMap
 from simulator.roads.sources.map_cache import cache_folder
 
@@ -40,6 +44,8 @@ DOUBLE_GAP_M = 0.20  # between the centres of the two lines of a double marking
 DASH_M, DASH_GAP_M = 3.0, 6.0
 EDGE_WIDTH_M = 0.25
 STOP_LINE_WIDTH_M = 0.5
+_SEAM_M = 0.04
+_LEAST_TRIANGLE_M2 = 1e-3
 ZEBRA_M = 0.5  # width of a crosswalk's bars and of the gaps between them
 
 
@@ -116,24 +122,77 @@ def _write_mesh(entry: Path, mesh: GroundMesh) -> None:
 
 
 def _asphalt(road_map: RoadMap) -> list[GroundMesh]:
-    """Lanes as ribbons between their boundaries, and the other drivable polygons, which a map lists after the outlines
-    of its lanes.
+    """Every lane as a ribbon between its boundaries, which follows slopes, and what else is drivable beside them.
 
-    Adjacent lanes are simplified independently, so each is widened by the tolerance, to leave no gap between them.
+    A map lists the outlines of its lanes among its drivable polygons, or, as recorded scenes do, one surface for all
+    of them: of that, what lies beside the lanes is filled.
     """
-    meshes = []
+    lanes = _lanes_by_corners(road_map)
+    rings = road_map.pieces("drivable")
+    keys = [_key(ring[0], ring[-1], ring[(len(ring) - 1) // 2], ring[len(ring) // 2]) for ring in rings]
+    within = [_outline(road_map, points) for key, points in lanes.items() if key not in keys]
+    meshes = [_lane_ribbon(road_map, points) for points in lanes.values()]
+    return meshes + [_filled(ring, within) for ring, key in zip(rings, keys, strict=True) if key not in lanes]
+
+
+def _lanes_by_corners(road_map: RoadMap) -> dict[bytes, slice]:
+    """The points of every lane, by its corners in the order of its outline: along the left side, back on the right."""
+    lanes = {}
     for start, count in zip(road_map.lane_start, road_map.lane_count, strict=True):
         points = slice(start, start + count)
         left, right = road_map.point_left_xyz[points], road_map.point_right_xyz[points]
-        across = left - right
-        widening = across * (
-            ground_quads.ROAD_TOLERANCE_M / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 0.1)
-        )
-        left, right = left + widening, right - widening
-        meshes.append(ribbon_quads(left, right, ClassId.DRIVABLE))
-    rings = road_map.pieces("drivable")[road_map.num_lanes :]
-    fills = [partial(polygon_quads, ring, ClassId.DRIVABLE) for ring in rings]
-    return meshes + [_unless_crossed(fill, "drivable polygon", road_map.name) for fill in fills]
+        lanes[_key(left[0], right[0], left[-1], right[-1])] = points
+    return lanes
+
+
+def _key(*corners: Float[np.ndarray, "3"]) -> bytes:
+    return np.stack(corners).astype(np.float32).tobytes()
+
+
+def _outline(road_map: RoadMap, lane: slice) -> Float[np.ndarray, "_ 3"]:
+    return np.concatenate([road_map.point_left_xyz[lane], road_map.point_right_xyz[lane][::-1]])
+
+
+def _lane_ribbon(road_map: RoadMap, lane: slice) -> GroundMesh:
+    """Neighbours are simplified independently, so each is widened by the tolerance, to leave no gap between them."""
+    left, right = road_map.point_left_xyz[lane], road_map.point_right_xyz[lane]
+    across = left - right
+    widening = across * (
+        ground_quads.ROAD_TOLERANCE_M / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 0.1)
+    )
+    return ribbon_quads(left + widening, right - widening, ClassId.DRIVABLE)
+
+
+def _filled(ring: Float[np.ndarray, "points 3"], lanes: Sequence[Float[np.ndarray, "_ 3"]]) -> GroundMesh:
+    """The drivable area inside a ring, without the outlines of lanes in it.
+
+    Cut into triangles where lanes lie in it, or where it touches or crosses itself; their corners are at the height of
+    the nearest corners of the ring and of lanes.
+    """
+    inside = [lane for lane in lanes if _on_level(lane, ring)]
+    if not inside:
+        with contextlib.suppress(ValueError):
+            return polygon_quads(ring, ClassId.DRIVABLE)
+    area = shapely.make_valid(shapely.Polygon(ring[:, :2]))
+    covered = shapely.union_all([shapely.make_valid(shapely.Polygon(lane[:, :2])) for lane in inside])
+    # Without the seams of lanes that touch, which ribbons cover, and then a little into the lanes.
+    gaps = shapely.difference(area, covered).buffer(-_SEAM_M / 2, join_style="mitre")
+    beside = shapely.simplify(gaps.buffer(2 * _SEAM_M, join_style="mitre"), _SEAM_M)
+    triangles = shapely.get_parts(shapely.constrained_delaunay_triangles(beside))
+    corners = [shapely.get_coordinates(part)[:3] for part in triangles if part.area > _LEAST_TRIANGLE_M2]
+    if not corners:
+        return GroundMesh.empty()
+    known = np.concatenate([ring, *inside])
+    distance, nearest = cKDTree(known[:, :2]).query(np.concatenate(corners), k=2)
+    weight = 1.0 / np.maximum(distance, 1e-3)
+    height = (known[nearest, 2] * weight).sum(axis=1) / weight.sum(axis=1)
+    solid = np.column_stack([np.concatenate(corners), height]).reshape(-1, 3, 3)
+    return GroundMesh.concatenate([polygon_quads(part, ClassId.DRIVABLE) for part in solid])
+
+
+def _on_level(lane: Float[np.ndarray, "_ 3"], ring: Float[np.ndarray, "_ 3"]) -> bool:
+    """Whether a lane may lie on a surface: not above or below it."""
+    return bool(ring[:, 2].min() - LEVEL_GAP_M < np.median(lane[:, 2]) < ring[:, 2].max() + LEVEL_GAP_M)
 
 
 def _unless_crossed(build: Callable[[], GroundMesh], what: str, name: str) -> GroundMesh:

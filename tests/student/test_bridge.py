@@ -12,18 +12,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import shapely
 import torch
 
-from renderer import CameraRig, ClassId, render
+from renderer import CameraRig, ClassId, GroundMesh, render
 from renderer.palette import BOX_CLASSES, LightState
 from simulator.atlas.load import load_atlas
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.conventions import CAR, CYCLIST, GREEN, KIND_NAMES, OFF, PEDESTRIAN, RED, STATIC, TRUCK, YELLOW
+from simulator.roads.road_map import RoadMap
 from simulator.roads.sources.map_cache import load_maps
 from simulator.state import WorldState
 from student.bridge.dlpack import to_jax, to_torch
-from student.bridge.ground import ground_library
+from student.bridge.ground import ground_library, ground_mesh
 from student.bridge.scene import ego_inputs, heading_change, light_table, render_inputs, scene_of_worlds
 
 TOWN = "Town02"
@@ -171,3 +173,46 @@ def test_ground_meshes_are_made_without_jax() -> None:
     program = "import sys, student.bridge.ground; sys.exit('jax' in sys.modules or 'flax' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def drawn_asphalt(road_map: RoadMap) -> tuple[shapely.Geometry, GroundMesh]:
+    """What is drawn as asphalt, in the plane, and the whole mesh."""
+    mesh = ground_mesh(road_map)
+    quads = np.asarray(mesh.quads)[np.asarray(mesh.class_id) == int(ClassId.DRIVABLE)]
+    return shapely.union_all([shapely.make_valid(shapely.Polygon(quad[:, :2])) for quad in quads]), mesh
+
+
+@pytest.mark.parametrize("name", ["Town02", "Town03", "Made-1"])
+def test_all_that_is_drivable_is_asphalt(name: str) -> None:
+    """Towns list the outlines of their lanes and islands, in Town03 mixed; a made town one surface for all lanes."""
+    road_map = load_maps([name])[0]
+    rings = [shapely.make_valid(shapely.Polygon(ring[:, :2])) for ring in road_map.pieces("drivable")]
+    area = shapely.union_all(rings)
+    drawn, _ = drawn_asphalt(road_map)
+    assert shapely.difference(area, drawn).area < 5e-4 * area.area
+    assert shapely.difference(drawn, area.buffer(0.15)).area < 5e-4 * area.area
+
+
+def test_a_surface_without_lanes_of_its_own_follows_their_slope() -> None:
+    """A ring that touches itself, around the first lane of a town that is tilted: all is drawn, at its height."""
+    flat = load_maps(["Town02"])[0]
+    tilt = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.06, 0.03, 1.0]], np.float32).T
+    lane = slice(flat.lane_start[0], flat.lane_start[0] + flat.lane_count[0])
+    left, right = flat.point_left_xyz @ tilt, flat.point_right_xyz @ tilt
+    low, high = left[lane].min(axis=0) - 4.0, left[lane].max(axis=0) + 4.0
+    middle = (low + high) / 2
+    corners = [low[:2], [high[0], low[1]], high[:2], middle[:2], [low[0], high[1]], middle[:2]]
+    ring = np.column_stack([corners, np.array(corners) @ [0.06, 0.03]]).astype(np.float32)
+    tilted = replace(
+        flat,
+        point_left_xyz=left,
+        point_right_xyz=right,
+        drivable_points=ring,
+        drivable_start=np.array([0], np.int32),
+        drivable_count=np.array([len(ring)], np.int32),
+    )
+    drawn, mesh = drawn_asphalt(tilted)
+    surface = shapely.make_valid(shapely.Polygon(ring[:, :2]))
+    assert shapely.difference(surface, drawn).area < 1e-3 * surface.area
+    quads = np.asarray(mesh.quads)[np.asarray(mesh.class_id) == int(ClassId.DRIVABLE)]
+    np.testing.assert_allclose(quads[..., 2], quads[..., :2] @ [0.06, 0.03], atol=0.06)
