@@ -114,7 +114,7 @@ def _content(
 
 
 WOMD = _womd_scene()
-NUSCENES, WAYMO = _plain(test_nuscenes.make_scene()), _plain(_waymo_scene())
+SCENARIONET = {"nuscenes": _plain(test_nuscenes.make_scene()), "waymo": _plain(_waymo_scene())}
 Changes = tree_changes.tree_changes() | tree_changes.tree_changes() | byte_damage()
 
 
@@ -128,13 +128,14 @@ def test_womd(
     _judge_import(judge, path, read_womd, tmp_path)
 
 
-@pytest.mark.parametrize("scene", [NUSCENES, WAYMO], ids=["nuscenes", "waymo"])
+@pytest.mark.parametrize("dataset", list(SCENARIONET))
 @given(changes=Changes)
 def test_scenarionet(
-    scene: dict[str, Any], changes: list[tree_changes.TreeChange] | ByteDamage, judge: Judge, tmp_path: Path
+    dataset: str, changes: list[tree_changes.TreeChange] | ByteDamage, judge: Judge, tmp_path: Path
 ) -> None:
     path = tmp_path / "scene.pkl"
-    path.write_bytes(_content(scene, changes, lambda one: pickle.dumps(_as_pickled(one))))
+    content = _content(SCENARIONET[dataset], changes, lambda one: pickle.dumps(_as_pickled(one)))
+    path.write_bytes(content)
     _judge_import(judge, path, read_scenarionet, tmp_path)
 
 

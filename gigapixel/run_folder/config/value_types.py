@@ -23,7 +23,7 @@ def fits(value: object, hint: object) -> bool:
     if origin in (typing.Union, types.UnionType):
         return any(fits(value, one) for one in arguments)
     if origin is typing.Literal:
-        return value in arguments
+        return any(type(value) is type(one) and value == one for one in arguments)
     if hint in (int, float):
         whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST_WHOLE
         return whole or (hint is float and isinstance(value, float))

@@ -162,7 +162,7 @@ def _points(path: Path, name: object, value: Any) -> np.ndarray:
     """Points [n, 2 or more] of a file. Raises ValueError for anything else."""
     try:
         points = np.asarray(value, np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: map_features[{str(name)!r}] is not a list of points") from error
     if points.ndim != 2 or points.shape[1] < 2:
         raise ValueError(

@@ -45,7 +45,7 @@ def read_scenarionet(path: Path) -> LoggedScene:
     _check(path, contents)
     metadata, repairs = contents["metadata"], Repairs()
     dataset = str(metadata.get("dataset"))
-    stamps = np.asarray(metadata.get("ts", ()), np.float64)
+    stamps = _array(metadata, "ts", f"{path}: metadata").reshape(-1)
     timestep_s = even_timestep_s(path, "metadata.ts", stamps, "s", repairs)
     ego_id = str(metadata.get("sdc_id"))
     tracks = _tracks(path, contents, repairs)
@@ -73,10 +73,9 @@ def _check(path: Path, contents: Any) -> None:
     for name in ("metadata", "tracks", "map_features"):
         if not isinstance(contents.get(name), dict) or not contents[name]:
             raise ValueError(f"{path}: {name} is missing or empty; expected a dictionary")
-    if contents["metadata"].get("dataset") not in ("nuscenes", "waymo"):
-        raise ValueError(
-            f"{path}: metadata.dataset is {contents['metadata'].get('dataset')!r}; expected 'nuscenes' or 'waymo'"
-        )
+    dataset = contents["metadata"].get("dataset")
+    if not isinstance(dataset, str) or dataset not in ("nuscenes", "waymo"):
+        raise ValueError(f"{path}: metadata.dataset is {repr(dataset)[:60]}; expected 'nuscenes' or 'waymo'")
 
 
 def _tracks(path: Path, contents: dict[str, Any], repairs: Repairs) -> RawTracks:
@@ -86,7 +85,7 @@ def _tracks(path: Path, contents: dict[str, Any], repairs: Repairs) -> RawTracks
             raise ValueError(
                 f"{path}: tracks[{str(name)!r}] is a {type(track).__name__}; expected a dictionary"
             )
-        kind = _kind(track)
+        kind = _kind(track, f"{path}: tracks[{str(name)!r}].state")
         if kind is None:
             repairs.add("objects that are no road users left out")
         else:
@@ -111,16 +110,17 @@ def _category(track: dict[str, Any]) -> str:
     return str(metadata.get("type", "")) if isinstance(metadata, dict) else ""
 
 
-def _kind(track: dict[str, Any]) -> int | None:
-    """Kind of a track, None for cones and barriers. nuScenes' category is more detailed than ScenarioNet's type."""
+def _kind(track: dict[str, Any], where: str) -> int | None:
+    """Kind of a track, None for cones and barriers. nuScenes' category is more detailed than ScenarioNet's type. Raises
+    ValueError for a length that is no number."""
     category = _category(track)
     for start, kind in CATEGORIES.items():
         if category.startswith(start):
             return kind
     if track.get("type") == "VEHICLE":
         state = track.get("state")  # `_states` refuses tracks without one
-        lengths = state.get("length", ()) if isinstance(state, dict) else ()
-        return vehicle_kind(np.nanmax(np.asarray(lengths, np.float64), initial=0.0))
+        lengths = _array(state, "length", where) if isinstance(state, dict) else np.zeros(0)
+        return vehicle_kind(np.nanmax(lengths, initial=0.0))
     return _TYPES.get(str(track.get("type")))
 
 
@@ -141,9 +141,7 @@ def _states(path: Path, name: object, track: dict[str, Any]) -> dict[str, np.nda
             raise ValueError(
                 f"{where}.{field} has shape {arrays[field].shape}; expected {shape}, one per step"
             )
-    sides = [
-        np.asarray(state.get(side, np.nan), np.float64).reshape(-1) for side in ("length", "width", "height")
-    ]
+    sides = [_array(state, side, where).reshape(-1) for side in ("length", "width", "height")]
     size = [np.median(side[valid]) if len(side) == steps and valid.any() else np.nan for side in sides]
     return {
         "size": np.array(size), "position": arrays["position"].copy(), "yaw": arrays["heading"].copy(),
@@ -154,7 +152,7 @@ def _states(path: Path, name: object, track: dict[str, Any]) -> dict[str, np.nda
 def _array(state: Mapping[object, Any], field: str, where: str) -> np.ndarray:
     try:
         return np.asarray(state.get(field, ()), np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{where}.{field} is no array of numbers; expected one entry per step") from error
 
 

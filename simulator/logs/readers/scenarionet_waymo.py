@@ -19,7 +19,7 @@ from simulator.logs.readers.waymo_map import (
 )
 from simulator.roads.building.raw_map import RawMap, Signal
 from simulator.roads.building.repairs import Repairs
-from simulator.roads.road_map import StopKind
+from simulator.roads.road_map import FASTEST_MPS, StopKind
 
 _LANE_NUMBERS = {"FREEWAY": 1, "SURFACE_STREET": 2, "BIKE_LANE": 3}
 _LINE_KINDS = ("LANE_", "ROAD_LINE_", "ROAD_EDGE_")
@@ -56,46 +56,80 @@ def _signal(path: Path, name: object, light: Any, steps: int) -> Signal:
     states = np.full(steps, OFF, np.int32)
     states[: len(shown)] = [light_number(one) for one in list(shown)[:steps]]
     point = light.get("stop_point")
-    if point is not None and np.size(point) != 3:
-        raise ValueError(f"{where}.stop_point has {np.size(point)} numbers; expected x, y and z")
-    place = None if point is None else np.asarray(point, np.float64).reshape(3)
+    place = None if point is None else _place(point, f"{where}.stop_point")
     return Signal(StopKind.TRAFFIC_LIGHT, [str(light.get("lane"))], place, states)
+
+
+def _place(point: object, where: str) -> np.ndarray:
+    """Three numbers [3] m, finite or not. Raises ValueError for anything else."""
+    try:
+        place = np.asarray(point, np.float64).reshape(-1)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{where} is a {type(point).__name__}; expected x, y and z") from error
+    if len(place) != 3:
+        raise ValueError(f"{where} has {len(place)} numbers; expected x, y and z")
+    return place
+
+
+def _listed(feature: dict[str, Any], field: str, where: str) -> list[Any]:
+    """The entries of a field, none where it is absent. Raises ValueError for what is no list."""
+    value = feature.get(field)
+    if value is None:
+        return []
+    if not isinstance(value, list | tuple | np.ndarray) or np.ndim(value) == 0:
+        raise ValueError(f"{where}.{field} is a {type(value).__name__}; expected a list")
+    return list(value)
 
 
 def _waymo_element(path: Path, name: str, feature: dict[str, Any], repairs: Repairs) -> MapElement | None:
     """One map element, None for other kinds and without a single finite point."""
-    kind = str(feature.get("type"))
+    kind, where = str(feature.get("type")), f"{path}: map_features[{name!r}]"
     if not kind.startswith(_LINE_KINDS) and kind not in _OTHER_KINDS:
         repairs.remark(f"map features of kind {kind[:LONGEST_KIND]!a} left out")
         return None
     points = feature.get("polygon") if kind in _OTHER_KINDS else feature.get("polyline")
     if kind == "STOP_SIGN":
-        points = np.asarray(feature.get("position"), np.float64).reshape(1, -1)
+        points = [feature.get("position")]
     line = finite_line(path, name, points, 3, repairs)
     if line is None:
         return None
     if kind.startswith("LANE_"):
-        neighbours = [_longest(feature.get(f"{side}_neighbor")) for side in ("left", "right")]
-        limit = feature.get("speed_limit_mph")
+        neighbours = [
+            _longest(_listed(feature, f"{side}_neighbor", where), f"{where}.{side}_neighbor")
+            for side in ("left", "right")
+        ]
+        limit = 0.0 if feature.get("speed_limit_mph") is None else feature["speed_limit_mph"]
+        if not isinstance(limit, int | float | np.number) or not 0 <= limit * MPH <= FASTEST_MPS:
+            raise ValueError(
+                f"{where}.speed_limit_mph is {repr(limit)[:40]}; expected at most {FASTEST_MPS / MPH:.0f}"
+            )
         return MapElement(
             name, "lane", line,
             _LANE_NUMBERS.get(kind.removeprefix("LANE_")),
-            successors=[str(lane) for lane in feature.get("exit_lanes") or ()],
-            predecessors=[str(lane) for lane in feature.get("entry_lanes") or ()],
-            neighbours=(neighbours[0], neighbours[1]), limit_mps=None if not limit else float(limit) * MPH,
+            successors=[str(lane) for lane in _listed(feature, "exit_lanes", where)],
+            predecessors=[str(lane) for lane in _listed(feature, "entry_lanes", where)],
+            neighbours=(neighbours[0], neighbours[1]), limit_mps=float(limit) * MPH or None,
         )  # fmt: skip
     if kind.startswith("ROAD_LINE_"):
         return MapElement(name, "road_line", line, MARKING_NAMES.get(kind.removeprefix("ROAD_LINE_")))
     if kind.startswith("ROAD_EDGE_"):
         return MapElement(name, "road_edge", line)
     if kind == "STOP_SIGN":
-        return MapElement(name, "stop_sign", line, controls=[str(lane) for lane in feature.get("lane") or ()])
+        return MapElement(
+            name, "stop_sign", line, controls=[str(lane) for lane in _listed(feature, "lane", where)]
+        )
     return MapElement(name, _OTHER_KINDS[kind], line)
 
 
-def _longest(neighbours: Any) -> str | None:
-    """The identifier of the neighbour that runs beside the lane for longest, None without neighbours."""
+def _longest(neighbours: list[Any], where: str) -> str | None:
+    """The identifier of the neighbour that runs beside the lane for longest, None without neighbours. Raises ValueError
+    for one without its points."""
     if not neighbours:
         return None
-    best = max(neighbours, key=lambda one: int(one["self_end_index"]) - int(one["self_start_index"]))
-    return str(best["feature_id"])
+    try:
+        best = max(neighbours, key=lambda one: int(one["self_end_index"]) - int(one["self_start_index"]))
+        return str(best["feature_id"])
+    except (TypeError, KeyError, IndexError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"{where} holds no self_start_index, self_end_index and feature_id of each; expected numbers of points"
+        ) from error
