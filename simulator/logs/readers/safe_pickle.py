@@ -119,6 +119,5 @@ def load_plain_pickle(path: Path) -> Any:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     except _BROKEN as error:
-        raise ValueError(
-            f"{path}: truncated or damaged pickle ({reason_of(error)}); expected an intact one"
-        ) from error
+        reason = "it claims more than it holds" if isinstance(error, MemoryError) else reason_of(error)
+        raise ValueError(f"{path}: truncated or damaged pickle ({reason}); expected an intact one") from error
