@@ -241,7 +241,7 @@ def _read_camera(path: Path, name: str, entry: Any) -> Camera:
     required = ("x_m", "y_m", "z_m", "width", "height", "focal_px")
     if not isinstance(entry, Mapping):
         raise ValueError(
-            f"{path}: camera {name!r} is {entry!r}; it must map {', '.join(required)} to numbers"
+            f"{path}: camera {name!r} is {repr(entry)[:60]}; it must map {', '.join(required)} to numbers"
         )
     for key in entry:
         if key not in known:
@@ -253,6 +253,10 @@ def _read_camera(path: Path, name: str, entry: Any) -> Camera:
             raise ValueError(f"{path}: camera {name!r} lacks {key}")
     for key, value in entry.items():
         pair = key in ("focal_px", "centre_px") and isinstance(value, list) and len(value) == 2
+        if key == "centre_px" and not pair:
+            raise ValueError(
+                f"{path}: camera {name!r} has centre_px={repr(value)[:60]}; two numbers (x, y) are needed"
+            )
         for number in value if pair else [value]:
             if (
                 isinstance(number, bool)
@@ -272,7 +276,7 @@ def _read_camera(path: Path, name: str, entry: Any) -> Camera:
 def _check_side(where: str, size: object) -> None:
     """Raise ValueError if an image side is not an integer from 1 to MAX_SIDE_PX."""
     if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MAX_SIDE_PX:
-        raise ValueError(f"{where}={size!r} must be a whole number from 1 to {MAX_SIDE_PX} pixels")
+        raise ValueError(f"{where}={repr(size)[:60]} must be a whole number from 1 to {MAX_SIDE_PX} pixels")
 
 
 def _check_intrinsics(name: str, matrix: np.ndarray) -> None:

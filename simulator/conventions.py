@@ -93,6 +93,14 @@ LONGEST_SHOWN = 300
 """Longer values of a file are cut in messages."""
 
 
+def _equal(found: object, expected: object) -> bool:
+    """Whether a value of a file is the expected one; tensors, which cannot be compared with lists, are not."""
+    try:
+        return bool(found == expected)
+    except (RuntimeError, ValueError, TypeError):
+        return False
+
+
 def refuse_other(
     stored: Mapping[str, object],
     names: Iterable[str],
@@ -106,8 +114,9 @@ def refuse_other(
     for name, here in stamp(names).items():
         if name not in stored:
             raise ValueError(f"{where}: its conventions do not say {name}; this version has {name}={here}")
-        if stored[name] != here:
+        if not _equal(stored[name], here):
+            found = " ".join(str(stored[name]).split())[:LONGEST_SHOWN]
             raise ValueError(
-                f"{where}: made with {name}={str(stored[name])[:LONGEST_SHOWN]}, but this version has {name}={here} "
+                f"{where}: made with {name}={found}, but this version has {name}={here} "
                 f"(simulator/conventions.py); {remedy}"
             )

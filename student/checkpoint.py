@@ -90,7 +90,8 @@ def config_from_dict(stored: object, path: Path) -> PolicyConfig:
             _refuse_other_types(kind, values)
         return PolicyConfig(EncoderConfig(**encoder), PlannerConfig(**planner), **rest)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: field {CONFIG_KEY} is not a student architecture: {error}") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: field {CONFIG_KEY} is not a student architecture: {reason}") from error
 
 
 def _refuse_other_types(kind: type, values: dict[str, Any]) -> None:

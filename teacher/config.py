@@ -184,11 +184,11 @@ def from_dict(kind: type[Config], values: object, source: str) -> Config:
     try:
         config = kind(**arguments)
     except TypeError as error:
-        _refuse_other_types(arguments, hints, source)
+        _refuse_other_types(kind, arguments, hints, source)
         raise ValueError(f"{source}: a value of {kind.__name__} has the wrong type ({error})") from error
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    _refuse_other_types(arguments, hints, source)
+    _refuse_other_types(kind, arguments, hints, source)
     return config
 
 
@@ -199,12 +199,12 @@ def _plain_value(value: object, hint: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _refuse_other_types(arguments: dict[str, Any], hints: dict[str, Any], source: str) -> None:
+def _refuse_other_types(kind: type, arguments: dict[str, Any], hints: dict[str, Any], source: str) -> None:
     """Raises ValueError that names the first value which is not of its field's type."""
     for name, value in arguments.items():
         if not dataclasses.is_dataclass(hints[name]) and not fits(value, hints[name]):
             shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
-            raise ValueError(f"{source}: {name}={shown} must be {described(hints[name])}")
+            raise ValueError(f"{source}: {name}={shown} of {kind.__name__} must be {described(hints[name])}")
 
 
 def load_config(path: Path) -> TeacherConfig:

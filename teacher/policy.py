@@ -33,6 +33,7 @@ from gigapixel.run_folder.hdf5_file import (
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import CONTROLLER_SHARES, SimulatorConfig
 from simulator.conventions import NUM_JERK_ACTIONS, TEACHER_CONVENTIONS, refuse_other, stamp
+from simulator.roads.array_file import unicode_text
 from simulator.rollout import PolicyFn
 from simulator.state import WorldState
 from teacher.config import TeacherConfig, from_dict, to_yaml
@@ -192,11 +193,11 @@ def _read(source: Path) -> tuple[TeacherConfig, dict[str, np.ndarray]]:
             raise read_fault(source, error, _EXPECTED) from error
 
 
-def _keep_weights(stored: dict[str, np.ndarray], name: str, item: h5py.Dataset | h5py.Group) -> None:
+def _keep_weights(stored: dict[str, np.ndarray], name: str | bytes, item: h5py.HLObject) -> None:
     """Adds a dataset. Raises RuntimeError for one that cannot be in the file, or holds anything but finite numbers."""
     if isinstance(item, h5py.Dataset):
         refuse_impossible_size(item)
         weights = np.asarray(item[()])
         if weights.dtype.kind != "f" or not np.isfinite(weights).all():
-            raise RuntimeError(f"weight {name} is no array of finite numbers")
-        stored[name] = weights
+            raise RuntimeError(f"weight {name!a} is no array of finite numbers")
+        stored[unicode_text(name)] = weights

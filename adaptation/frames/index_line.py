@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 ROTATION_TOLERANCE = 0.01
 """Largest deviation of R R^T from the identity; the files round to five digits."""
+LARGEST_WHOLE = 2**63
 MAX_NUMBER = 1e9
 """Largest magnitude of a coordinate (m) or of an element of a matrix."""
 
@@ -61,7 +62,7 @@ class IndexLine:
     def integer(self, field: str, least: int) -> int:
         """A field with a whole number of at least `least`."""
         value = self.required(field)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value < LARGEST_WHOLE:
             raise self.error(field, value, f"a whole number of at least {least}")
         return value
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ def _write_field(group: h5py.Group, name: str, value: Any) -> None:
 
 
 def _read_field(group: h5py.Group, name: str, kind: str) -> Any:
-    plain = {"int": int, "float": float, "str": unicode_text}
+    plain: dict[str, Callable[[Any], Any]] = {"int": int, "float": float, "str": unicode_text}
     if kind in plain:
         return plain[kind](plain_text(group.attrs[name]))
     dataset = group[name]

@@ -32,6 +32,7 @@ from gigapixel.run_folder.hdf5_file import (
     refuse_impossible_size,
     write_hdf5,
 )
+from simulator.roads.array_file import unicode_text
 from teacher.ppo.multihost import is_key
 
 CHECKPOINT_FORMAT = "gigapixel teacher checkpoint"
@@ -100,10 +101,10 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             )
         stored: dict[str, np.ndarray] = {}
 
-        def keep(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        def keep(name: str | bytes, item: h5py.HLObject) -> None:
             if isinstance(item, h5py.Dataset):
                 refuse_impossible_size(item)
-                stored[name] = np.asarray(item[()])
+                stored[unicode_text(name)] = np.asarray(item[()])
 
         try:
             counters = file.attrs["progress"]

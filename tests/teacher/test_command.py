@@ -138,7 +138,7 @@ def test_unknown_and_mistyped_keys_of_a_dictionary_are_refused():
         ValueError, match=r"f\.yaml: unknown key 'horizon' in PPOConfig; known keys: rollout_steps"
     ):
         from_dict(TeacherConfig, {"ppo": {"horizon": 3}}, "f.yaml")
-    with pytest.raises(ValueError, match=r"f\.yaml: a value of PPOConfig has the wrong type"):
+    with pytest.raises(ValueError, match=r"f\.yaml: epochs='three' of PPOConfig must be a whole number"):
         from_dict(TeacherConfig, {"ppo": {"epochs": "three"}}, "f.yaml")
     with pytest.raises(ValueError, match=r"f\.yaml: expected a mapping with the fields of PPOConfig"):
         from_dict(TeacherConfig, {"ppo": 3}, "f.yaml")

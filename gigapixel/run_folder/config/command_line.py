@@ -45,7 +45,7 @@ def parse_config_arguments(
         read_mapping(path)
     try:
         values = parser.parse_args(list(arguments))
-    except argparse.ArgumentError as error:
+    except (argparse.ArgumentError, OverflowError) as error:  # a whole number that no float can hold
         message = " ".join(str(error).split())
         short = message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - 3] + "..."
         source = "".join(f"{path}: " for path in files[-1:])

@@ -60,7 +60,7 @@ class _Array(np.ndarray):
         wanted, unit = (list, 1) if kind.type.hasobject else (bytes, kind.type.itemsize)
         if not isinstance(data, wanted) or len(data) != math.prod(shape) * unit:
             raise ValueError(f"holds an array of shape {str(shape)[:40]} with too few or too many entries")
-        super().__setstate__((1, shape, kind.type, bool(fortran), data))
+        super().__setstate__((1, shape, kind.type, bool(fortran), data))  # type: ignore[arg-type]
 
 
 def _reconstruct(*_: object) -> _Array:
