@@ -15,7 +15,7 @@ from simulator.agents.controllers import assign_controllers
 from simulator.agents.parked_vehicles import place_parked_vehicles
 from simulator.array_field import ArrayField
 from simulator.atlas.affine_variants import least_stretch, transformed, variant_matrices
-from simulator.atlas.road_atlas import RoadAtlas
+from simulator.atlas.road_atlas import RoadAtlas, drivable_distance
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.conventions import CAR, CYCLIST, NUM_TRAITS, PEDESTRIAN, TRUCK
 from simulator.dynamics.bicycle import MAX_STEERING
@@ -29,6 +29,9 @@ SPAWN_GAP_M = 4.0
 """Least gap between the circumscribed circles of two spawned agents."""
 METRES_PER_AGENT = 15.0
 """Length of lane per agent that a map must have."""
+NARROW_M = 0.3
+"""A body this much farther from the middle of its lane than the edge of the road is off the road (see
+`SimulatorConfig.offroad_margin_m`)."""
 LEAST_DRIVE_M = 10.0
 """An agent whose road ends before its first goal is placed where the end is at least this far ahead."""
 
@@ -126,11 +129,21 @@ def _shift_for(kind: Array, width: Array, lane: Array, atlas: RoadAtlas) -> Arra
     return jnp.where(slow, jnp.maximum(0.5 * atlas.lane_width_m[lane] - 0.5 * width - 0.5, 0.0), 0.0)
 
 
+def _wide_enough(lane: Array, along: Array, width: Array, map_id: Array, atlas: RoadAtlas) -> Array:
+    """Whether half a body's width on the middle of its lane is on the road, but for NARROW_M, at each position
+    [agents, tries]."""
+    share = jnp.clip(along / jnp.maximum(atlas.lane_length_m[lane], 1e-3), 0.0, 1.0)
+    xyz = on_lane(lane, share, atlas)[..., jnp.array([0, 1, 4])].reshape(-1, 3)
+    edge = jax.vmap(lambda point: drivable_distance(atlas, map_id, point))(xyz)
+    return edge.reshape(lane.shape) >= 0.5 * width - NARROW_M
+
+
 def _place_agents(
     key: Array, bodies: _Bodies, map_id: Array, map_matrix: Array, atlas: RoadAtlas, map_variants: int
 ) -> tuple[Array, Array, Array]:
     """Places agents one after the other where their circumscribed circles keep a gap, and where all of their box is
-    on the road: not across the start of a lane into which no other leads.
+    on the road: not across the start of a lane into which no other leads, nor where a lane that opens or ends at the
+    edge of the road is narrower than they are.
 
     Returns lane [agents], metres along it [agents], placed [agents] bool. An agent that finds no free position in
     ``POSITION_TRIES`` tries is not placed.
@@ -143,6 +156,8 @@ def _place_agents(
     opens = (atlas.lane_predecessors[lane] < 0).all(axis=-1)
     behind_m = 0.5 * bodies.size[:, :1] / least_stretch(map_variants)
     allowed = (atlas.lane_junction[lane] < 0) & (~opens | (along >= behind_m))
+    for ahead in (-behind_m, behind_m):
+        allowed &= _wide_enough(lane, along + ahead, bodies.size[:, 1:2], map_id, atlas)
 
     def place_one(
         taken: tuple[Array, Array, Array], index: Array
