@@ -38,9 +38,11 @@ from gigapixel.run_folder.atomic import write_json
 from gigapixel.run_folder.exit_codes import INTERRUPTED, REJECTED, run_command
 from gigapixel.run_folder.metadata import source_commit
 from gigapixel.run_folder.table import read_rows
+from simulator.logs.import_logs import find_sources
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 QUIET_S = 300.0  # a command that takes longer hangs
+SCENES = 8  # of the import
 Content = dict[str, Any]
 
 
@@ -102,7 +104,7 @@ def teacher_job() -> Job:
 
 
 def student_job() -> Job:
-    """Six rounds of DAgger, a checkpoint after each."""
+    """Four rounds of DAgger, a checkpoint after each."""
 
     def saved(folder: Path) -> int:
         from student.checkpoint import load_policy
@@ -117,14 +119,14 @@ def student_job() -> Job:
         return _weights(load_policy(folder / "run" / "policy.pt")) | {"rows": _rows(folder / "run")}
 
     def arguments(folder: Path) -> list[str]:
-        config = ["--config", f"{CONFIGS}/student/debug.yaml", "--trainer.max_epochs", "6"]
+        config = ["--config", f"{CONFIGS}/student/debug.yaml", "--trainer.max_epochs", "4"]
         return ["student", "fit", *config, "--run", str(folder / "run")]
 
     return Job(arguments, True, saved, result)
 
 
 def adapt_job() -> Job:
-    """Two seeds of six epochs each, a checkpoint after each."""
+    """Two seeds of three epochs each, a checkpoint after each."""
 
     def saved(folder: Path) -> int:
         from student.checkpoint import load_policy
@@ -147,14 +149,17 @@ def adapt_job() -> Job:
         return found
 
     def arguments(folder: Path) -> list[str]:
-        config = ["--config", f"{CONFIGS}/adaptation/debug.yaml", "--trainer.max_epochs", "6"]
+        config = ["--config", f"{CONFIGS}/adaptation/debug.yaml", "--trainer.max_epochs", "3"]
         return ["adapt", "fit", *config, "--seeds", "[0, 1]", "--patience", "9", "--run", str(folder / "run")]
 
     return Job(arguments, True, saved, result)
 
 
 def womd_job() -> Job:
-    """The import of all Waymo scenes into one pack, in two processes."""
+    """The import of some Waymo scenes into one pack, in two processes."""
+    scenes = Path(tempfile.mkdtemp())
+    for source in find_sources("womd", None)[0][:SCENES]:
+        (scenes / source.name).symlink_to(source)
 
     def saved(folder: Path) -> int:
         return int((folder / "pack.h5").exists()) and len(_datasets_of(folder / "pack.h5"))
@@ -163,7 +168,8 @@ def womd_job() -> Job:
         return _datasets_of(folder / "pack.h5")
 
     def arguments(folder: Path) -> list[str]:
-        return ["scenes", "womd", "--output", str(folder / "pack.h5"), "--workers", "2"]
+        pack = ["--output", str(folder / "pack.h5"), "--workers", "2"]
+        return ["scenes", "womd", "--input", str(scenes), *pack]
 
     return Job(arguments, False, saved, result)
 
@@ -250,7 +256,9 @@ def disturb(job: Job, kind: str, count: int, whole: Content, length_s: float, rn
     while tally.disturbed < count:
         again = job.resumes and _was_begun(folder)
         arguments = job.arguments(folder) + (["--resume"] if again else [])
-        code, errors, _, sent = run(arguments, rng.uniform(0.0, length_s), number)
+        code, errors, seconds, sent = run(arguments, rng.uniform(0.0, length_s), number)
+        if code == 0:
+            length_s = min(length_s, seconds)  # a resumed run is shorter
         print(f"{kind} {tally.disturbed}: exit {code}, {_last_line(errors)}", flush=True)
         if sent and code != 0:
             tally.disturbed += 1

@@ -260,7 +260,8 @@ def test_other_conventions_are_refused(tiny_config, tmp_path, monkeypatch: pytes
     with pytest.raises(ValueError, match=r"policy\.pt: made with num_poses=8"):
         load_weights(StudentPolicy(tiny_config), path)
     with pytest.raises(
-        ValueError, match=r"unstamped\.pt: the weights do not fit .*head.* is \(24,\) in the file and \(36,\) in"
+        ValueError,
+        match=r"unstamped\.pt: the weights do not fit .*head.* is \(24,\) in the file and \(36,\) in",
     ):
         load_policy(unstamped)
 
