@@ -144,6 +144,6 @@ def _complete_lane(lane: dict[str, Any], repairs: Repairs) -> None:
             lane[name] = default
     for side in ("left", "right"):
         mark = lane.get(f"{side}_lane_mark_type")
-        if mark not in AV2_ROAD_LINE_TYPE_MAPPING:
+        if not isinstance(mark, str) or mark not in AV2_ROAD_LINE_TYPE_MAPPING:
             repairs.add("marks of lanes without a known type left out")
             lane[f"{side}_lane_mark_type"] = "NONE"
