@@ -29,6 +29,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 import numpy as np
 import pytest
 import torch
+from jaxtyping import config as jaxtyping_config
 from jaxtyping import install_import_hook
 
 # Read when Triton is first imported, as torchvision does: where there is no GPU, its kernels run on the CPU, slowly.
@@ -93,6 +94,22 @@ def getkey(request: pytest.FixtureRequest) -> Callable[[], Any]:
         return fresh
 
     return next_key
+
+
+@pytest.fixture(scope="session")
+def unchecked_types() -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """A context in which types are not checked, for trainings of minutes: checking every call takes longer than they
+    do, and other tests of the same functions check them."""
+
+    @contextlib.contextmanager
+    def unchecked() -> Iterator[None]:
+        jaxtyping_config.update("jaxtyping_disable", True)
+        try:
+            yield
+        finally:
+            jaxtyping_config.update("jaxtyping_disable", False)
+
+    return unchecked
 
 
 @pytest.fixture
