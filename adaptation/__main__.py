@@ -31,17 +31,9 @@ from gigapixel.run_folder.figure import write_image
 from gigapixel.run_folder.interrupts import run_process
 from gigapixel.run_folder.outputs import JSON_SUFFIXES, check_output_file, check_output_folder
 from student.checkpoint import load_policy, load_weights, save_policy
-from student.run.checkpoints import (
-    BEST,
-    EXPECTED,
-    LAST,
-    EpochCheckpoint,
-    VerifiedCheckpointIO,
-    checkpoint_to_resume,
-)
+from student.run.checkpoints import BEST, checkpoint_to_resume, newest_checkpoint
 from student.run.command_line import RunCLI
-from student.run.logger import MetricsCsv, RunConfig, RunMetadata, TensorBoardEvents
-from student.torch_file import read_torch_file
+from student.run.logger import RunConfig
 
 log = logging.getLogger(__name__)
 
@@ -102,8 +94,7 @@ class AdaptationCLI(RunCLI):
             raise ValueError(f"seeds={seeds} must be at least one integer from 0, none twice")
         if self.chosen.patience < 1:
             raise ValueError(f"patience={self.chosen.patience} must be at least 1 epoch")
-        if self.chosen.checkpoint_every < 1:
-            raise ValueError(f"checkpoint_every={self.chosen.checkpoint_every} must be at least 1")
+        super().before_instantiate_classes()
         for seed in seeds:
             folder = self.folder(seed)
             if self.subcommand != "fit" and not (folder / ADAPTED).is_file():
@@ -131,25 +122,15 @@ class AdaptationCLI(RunCLI):
     def trainer_for(self, seed: int, validated: bool) -> lightning.Trainer:
         """A trainer that writes metrics and checkpoints into the folder of one seed."""
         folder = self.folder(seed)
-        arguments = {**self._get(self.config_init, "trainer", default={}), "default_root_dir": str(folder)}
-        arguments["logger"] = [
-            MetricsCsv(str(folder)),
-            TensorBoardEvents(str(folder)),
-        ]
-        arguments["plugins"] = [*(arguments.get("plugins") or []), VerifiedCheckpointIO()]
-        callbacks: list[Any] = [RunMetadata()]
-        callbacks.append(
-            ModelCheckpoint(
-                folder / CHECKPOINTS,
-                filename=BEST,
-                monitor=MONITOR if validated else None,
-                enable_version_counter=False,
-            )
+        best = ModelCheckpoint(
+            folder / CHECKPOINTS,
+            filename=BEST,
+            monitor=MONITOR if validated else None,
+            enable_version_counter=False,
         )
-        callbacks.append(EpochCheckpoint(folder / CHECKPOINTS, LAST, self.chosen.checkpoint_every, self.stop))
-        if validated:
-            callbacks.append(EarlyStopping(MONITOR, patience=self.chosen.patience))
-        return self._instantiate_trainer(arguments, callbacks)
+        early = [EarlyStopping(MONITOR, patience=self.chosen.patience)] if validated else []
+        settings = {**self._get(self.config_init, "trainer", default={})}
+        return self.run_trainer(folder, settings, [best, *early])
 
     def fit(self, model: AdaptationModule, datamodule: AdaptationData, **_: Any) -> None:
         """Adapt one copy of the student per seed; all seeds share the pairs."""
@@ -165,9 +146,9 @@ class AdaptationCLI(RunCLI):
             trainer.fit(adapting, datamodule=datamodule, ckpt_path=last)
             if trainer.interrupted:
                 raise KeyboardInterrupt
-            best = checkpoint_to_resume(folder / CHECKPOINTS, BEST)
+            best = newest_checkpoint(folder / CHECKPOINTS, BEST)
             assert best is not None, "saved after the first epoch"
-            adapting.load_state_dict(read_torch_file(best, EXPECTED)["state_dict"])
+            adapting.load_state_dict(best[1]["state_dict"])
             save_policy(adapting.adapted, folder / ADAPTED)
 
     def _each_seed(self, model: AdaptationModule) -> Iterator[int]:

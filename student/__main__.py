@@ -31,9 +31,9 @@ from student.checkpoint import save_policy
 from student.dagger.data import OnPolicyData
 from student.module import StudentModule
 from student.predictions import write_predictions
-from student.run.checkpoints import LAST, EpochCheckpoint, VerifiedCheckpointIO, checkpoint_to_resume
+from student.run.checkpoints import checkpoint_to_resume
 from student.run.command_line import RunCLI
-from student.run.logger import MetricsCsv, RunConfig, RunMetadata, TensorBoardEvents
+from student.run.logger import RunConfig
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +70,7 @@ class StudentCLI(RunCLI):
         """Claim the run folder and find the checkpoint to resume from. Raises ValueError or OSError for settings that
         cannot work, before anything is built or written."""
         self.chosen.trainer.default_root_dir = str(self.run_folder)
-        if self.chosen.checkpoint_every < 1:
-            raise ValueError(f"checkpoint_every={self.chosen.checkpoint_every} must be at least 1")
+        super().before_instantiate_classes()
         self._check_outputs()
         if self.subcommand == "fit":
             self.claim(self.run_folder, [self.run_folder])
@@ -97,13 +96,7 @@ class StudentCLI(RunCLI):
         settings = {**self._get(self.config_init, "trainer", default={}), **kwargs}
         if self.subcommand != "fit":
             return self._instantiate_trainer(settings | {"logger": False, "enable_checkpointing": False}, [])
-        run = str(self.run_folder)
-        settings["logger"] = [MetricsCsv(run), TensorBoardEvents(run)]
-        settings["plugins"] = [*(settings.get("plugins") or []), VerifiedCheckpointIO()]
-        checkpoints = EpochCheckpoint(
-            self.run_folder / CHECKPOINTS, LAST, self.chosen.checkpoint_every, self.stop
-        )
-        return self._instantiate_trainer(settings, [RunMetadata(), checkpoints])
+        return self.run_trainer(self.run_folder, settings, [])
 
     def after_fit(self) -> None:
         """Write the policy file: weights and architecture, without the training state."""

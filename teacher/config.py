@@ -184,7 +184,7 @@ def from_dict(kind: type[Config], values: object, source: str) -> Config:
     try:
         config = kind(**arguments)
     except TypeError as error:
-        _refuse_other_types(kind, arguments, hints, source)
+        _refuse_other_types(kind, arguments, hints, source)  # which says more
         raise ValueError(f"{source}: a value of {kind.__name__} has the wrong type ({error})") from error
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error

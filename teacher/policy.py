@@ -26,8 +26,8 @@ from gigapixel.run_folder.hdf5_file import (
     READ_FAULTS,
     attribute_is,
     open_hdf5,
+    read_array,
     read_fault,
-    refuse_impossible_size,
     write_hdf5,
 )
 from simulator.atlas.road_atlas import RoadAtlas
@@ -196,8 +196,7 @@ def _read(source: Path) -> tuple[TeacherConfig, dict[str, np.ndarray]]:
 def _keep_weights(stored: dict[str, np.ndarray], name: str | bytes, item: h5py.HLObject) -> None:
     """Adds a dataset. Raises RuntimeError for one that cannot be in the file, or holds anything but finite numbers."""
     if isinstance(item, h5py.Dataset):
-        refuse_impossible_size(item)
-        weights = np.asarray(item[()])
+        weights = read_array(item)
         if weights.dtype.kind != "f" or not np.isfinite(weights).all():
             raise RuntimeError(f"weight {name!a} is no array of finite numbers")
         stored[unicode_text(name)] = weights

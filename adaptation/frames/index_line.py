@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from gigapixel.run_folder.config.value_types import LARGEST_WHOLE
+
 ROTATION_TOLERANCE = 0.01
 """Largest deviation of R R^T from the identity; the files round to five digits."""
-LARGEST_WHOLE = 2**63
 MAX_NUMBER = 1e9
 """Largest magnitude of a coordinate (m) or of an element of a matrix."""
 

@@ -46,20 +46,16 @@ def write_checkpoint(path: Path, content: bytes | memoryview, keep_previous: boo
     for example for a full disk; all checkpoints are then as they were.
     """
     try:
-        with atomic_write(path) as temporary:
+        with atomic_write(path, durable=True) as temporary:
             temporary.write_bytes(content)
             flush_to_disk(temporary)
             _compare(temporary, memoryview(content).cast("B"))
             if keep_previous and path.is_file():
                 os.replace(path, previous_of(path))
-        flush_to_disk(path.parent)  # the new names
     except OSError as error:
-        kept = (
-            "the checkpoints before it are kept"
-            if path.parent.is_dir() and any(path.parent.iterdir())
-            else ""
-        )
-        reason = f"{error.strerror or error}: the checkpoint is not written" + (f", {kept}" if kept else "")
+        others = path.parent.is_dir() and any(path.parent.iterdir())
+        kept = ", the checkpoints before it are kept" if others else ""
+        reason = f"{error.strerror or error}: the checkpoint is not written{kept}"
         raise OSError(error.errno or errno.EIO, reason, str(path)) from error
 
 

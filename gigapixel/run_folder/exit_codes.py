@@ -21,6 +21,11 @@ def error_message(error: BaseException) -> str:
     return str(error).strip() or type(error).__name__
 
 
+def reason_of(error: BaseException) -> str:
+    """Type and first line of an error, for the message of a refusal."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
 def run_command(command: Callable[[], int | None], prefix: str) -> int:
     """Run a command and return its exit code.
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from gigapixel.run_folder.atomic import atomic_write, write_bytes
 
@@ -167,6 +168,12 @@ def refuse_impossible_size(dataset: h5py.HLObject) -> None:
         held = min(held, dataset.id.get_storage_size()) * _MOST_COMPRESSED
     if dataset.nbytes > held:
         raise RuntimeError(f"{dataset.name} claims {dataset.nbytes} bytes, which cannot be in the file")
+
+
+def read_array(dataset: h5py.HLObject) -> np.ndarray:
+    """All of a dataset. Raises RuntimeError as `refuse_impossible_size`, before memory is taken."""
+    refuse_impossible_size(dataset)
+    return np.asarray(dataset[()])
 
 
 def attribute_is(value: object, expected: object) -> bool:

@@ -15,8 +15,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
+from typing import TypeVar
 
 from gigapixel.run_folder.atomic import remove_unfinished
 from gigapixel.run_folder.exit_codes import INTERRUPTED, TERMINATED, run_command
@@ -26,6 +27,7 @@ SIGNALS = {signal.SIGINT: (INTERRUPTED, "interrupted"), signal.SIGTERM: (TERMINA
 
 RUN_AGAIN = "no file is half-written; run the same command again (a run with checkpoints: with --resume)"
 
+Entry = TypeVar("Entry")
 Handler = Callable[[int, FrameType | None], object] | int | None
 
 _FLUSH_S = 1.0
@@ -132,40 +134,38 @@ def stop_requests(after: str) -> Iterator[StopRequest]:
             raise KeyboardInterrupt
 
     before: dict[int, Handler] = {}
-    _State.requests.append(request)
     try:
         if _State.prefix is None:
             for each in SIGNALS:
                 with contextlib.suppress(ValueError):  # only the main thread may set handlers
                     before[each] = signal.signal(each, take_or_raise)
-        yield request
+        with _listed(_State.requests, request):
+            yield request
     finally:
-        _State.requests.remove(request)
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-@contextmanager
-def how_to_go_on(hint: Callable[[], str]) -> Iterator[None]:
+def how_to_go_on(hint: Callable[[], str]) -> AbstractContextManager[None]:
     """Within the block `hint` gives what the user is told to do after an interruption; the outermost block decides."""
-    _State.hints.append(hint)
-    try:
-        yield
-    finally:
-        _State.hints.remove(hint)
+    return _listed(_State.hints, hint)
+
+
+def at_interruption(clean_up: Callable[[], None]) -> AbstractContextManager[None]:
+    """Within the block `clean_up` is called before a signal ends the process, in another thread than the main one."""
+    return _listed(_State.at_end, clean_up)
 
 
 @contextmanager
-def at_interruption(clean_up: Callable[[], None]) -> Iterator[None]:
-    """Within the block `clean_up` is called before a signal ends the process, in another thread than the main one."""
-    _State.at_end.append(clean_up)
+def _listed(entries: list[Entry], entry: Entry) -> Iterator[None]:
+    entries.append(entry)
     try:
         yield
     finally:
-        _State.at_end.remove(clean_up)
+        entries.remove(entry)
 
 
-def hint() -> str:
+def _hint() -> str:
     """How to go on after an interruption now."""
     if _State.hints:
         with contextlib.suppress(OSError):
@@ -188,7 +188,7 @@ def _end(number: int) -> None:
     code, word = SIGNALS[signal.Signals(number)]
     if _State.prefix is None:
         raise KeyboardInterrupt
-    _say(f"{word}; {hint()}")
+    _say(f"{word}; {_hint()}")
     remove_unfinished()
     for clean_up in reversed(_State.at_end):
         with contextlib.suppress(OSError):

@@ -19,6 +19,7 @@ from gigapixel.run_folder.hdf5_file import (
     FileInUseError,
     attribute_is,
     open_hdf5,
+    read_array,
     read_fault,
     refuse_impossible_size,
     write_hdf5,
@@ -158,7 +159,7 @@ def _read_field(group: h5py.Group, name: str, kind: str) -> Any:
     if kind in plain:
         return plain[kind](plain_text(group.attrs[name]))
     dataset = group[name]
-    refuse_impossible_size(dataset)
-    if h5py.check_string_dtype(dataset.dtype) is not None:
+    if isinstance(dataset, h5py.Dataset) and h5py.check_string_dtype(dataset.dtype) is not None:
+        refuse_impossible_size(dataset)
         return dataset.asstr("utf-8")[()].astype(str)
-    return np.asarray(dataset[()])
+    return read_array(dataset)

@@ -76,9 +76,8 @@ class SignedDistance:
                 some, k=_NEAREST, distance_upper_bound=limit_m + _SAMPLE_M, workers=-1
             )
             near = np.isfinite(reach[:, 0])
-            segments = self._owner[
-                np.minimum(found[near], self._tree.n - 1)
-            ]  # misses repeat some segment, harmlessly
+            known = np.minimum(found[near], self._tree.n - 1)  # misses repeat some segment, harmlessly
+            segments = self._owner[known]
             exact = distance_to_segments(some[near], self._starts[segments], self._ends[segments])
             apart[near] = np.minimum(exact.min(axis=1), limit_m)
             result[first : first + len(some)] = np.where(shapely.contains_xy(self._area, some), apart, -apart)

@@ -66,14 +66,21 @@ class EpochCheckpoint(ModelCheckpoint):
         self._stop.end()
 
 
-def checkpoint_to_resume(folder: Path, name: str = LAST) -> Path | None:
-    """The newest checkpoint that can be read; None where there is none. Damaged ones are renamed, which the log says.
+def checkpoint_to_resume(folder: Path) -> Path | None:
+    """The newest checkpoint of a run that can be read, see `newest_checkpoint`."""
+    found = newest_checkpoint(folder, LAST)
+    return None if found is None else found[0]
+
+
+def newest_checkpoint(folder: Path, name: str) -> tuple[Path, dict[str, Any]] | None:
+    """The newest checkpoint of a name that can be read, and its contents; None where there is none. Damaged ones are
+    renamed, which the log says.
 
     Raises ValueError where all are damaged; none is renamed then.
     """
     candidates = newest_first(folder / f"{name}{SUFFIX}")
     if not candidates:
         return None
-    path, _, damaged = newest_readable(candidates, lambda file: read_torch_file(file, EXPECTED))
+    path, contents, damaged = newest_readable(candidates, lambda file: read_torch_file(file, EXPECTED))
     set_aside(damaged)
-    return path
+    return path, contents

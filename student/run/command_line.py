@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import lightning
 import yaml
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -18,8 +20,8 @@ from gigapixel.run_folder.config.command_line import parse_config_arguments
 from gigapixel.run_folder.config.yaml_file import read_mapping
 from gigapixel.run_folder.interrupts import stop_requests
 from gigapixel.run_folder.lock import claimed
-from student.run.checkpoints import BEST, LAST, SUFFIX
-from student.run.logger import CONFIG
+from student.run.checkpoints import BEST, LAST, SUFFIX, EpochCheckpoint, VerifiedCheckpointIO
+from student.run.logger import CONFIG, MetricsCsv, RunMetadata, TensorBoardEvents
 
 CHANGEABLE = (
     *("run", "resume", "seeds", "output", "checkpoint_every", "config", "ckpt_path", "weights_only"),
@@ -46,6 +48,23 @@ class RunCLI(LightningCLI):
     def chosen(self) -> Any:
         """Settings of the sub-command."""
         return self.config[self.subcommand]
+
+    def before_instantiate_classes(self) -> None:
+        """Raise ValueError for settings that cannot work, before anything is built or written."""
+        if self.chosen.checkpoint_every < 1:
+            raise ValueError(f"checkpoint_every={self.chosen.checkpoint_every} must be at least 1")
+
+    def run_trainer(
+        self, folder: Path, settings: Mapping[str, Any], callbacks: Sequence[Callback]
+    ) -> lightning.Trainer:
+        """A trainer that writes metadata, metrics, events and verified checkpoints into a run folder."""
+        ours = {
+            "default_root_dir": str(folder),
+            "logger": [MetricsCsv(str(folder)), TensorBoardEvents(str(folder))],
+            "plugins": [*(settings.get("plugins") or []), VerifiedCheckpointIO()],
+        }
+        last = EpochCheckpoint(folder / CHECKPOINTS, LAST, self.chosen.checkpoint_every, self.stop)
+        return self._instantiate_trainer({**settings, **ours}, [RunMetadata(), *callbacks, last])
 
     def claim(self, folder: Path, seeds: list[Path]) -> None:
         """Take a run folder for this process; `seeds` are the folders in it (or itself) that hold checkpoints.

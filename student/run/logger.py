@@ -82,6 +82,12 @@ class RunFolderLogger(Logger):
         """The run folder."""
         return str(self._folder)
 
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> RunFolderLogger:
+        """The logger itself."""
+        return self
+
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Nothing is written: config.yaml holds them."""
@@ -98,12 +104,6 @@ class MetricsCsv(RunFolderLogger):
     def __init__(self, save_dir: str) -> None:
         super().__init__(save_dir)
         self._table: MetricsTable | None = None
-
-    @property
-    @rank_zero_experiment
-    def experiment(self) -> MetricsCsv:
-        """The logger itself."""
-        return self
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -128,12 +128,6 @@ class TensorBoardEvents(RunFolderLogger):
     def __init__(self, save_dir: str) -> None:
         super().__init__(save_dir)
         self._events: EventLog | None = None
-
-    @property
-    @rank_zero_experiment
-    def experiment(self) -> TensorBoardEvents:
-        """The logger itself."""
-        return self
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:

@@ -22,14 +22,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gigapixel.run_folder.atomic import TEMPORARY_FILES
-from gigapixel.run_folder.checkpoint_files import write_checkpoint
+from gigapixel.run_folder.checkpoint_files import remove_temporaries, write_checkpoint
 from gigapixel.run_folder.hdf5_file import (
     READ_FAULTS,
     attribute_is,
     open_hdf5,
+    read_array,
     read_fault,
-    refuse_impossible_size,
     write_hdf5,
 )
 from simulator.roads.array_file import unicode_text
@@ -59,8 +58,9 @@ def save_checkpoint(folder: Path, state: Any, update: int, progress: dict[str, A
         file.attrs[DIGEST] = _digest(arrays, counters)
         for name, array in arrays.items():
             file.create_dataset(f"state/{name}", data=array)
-    for old in [*list_checkpoints(folder)[:-keep], *folder.glob(TEMPORARY_FILES)]:
-        old.unlink()  # temporary files are those of sessions that were killed while saving
+    for old in list_checkpoints(folder)[:-keep]:
+        old.unlink()
+    remove_temporaries(folder)
     return target
 
 
@@ -103,8 +103,7 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
         def keep(name: str | bytes, item: h5py.HLObject) -> None:
             if isinstance(item, h5py.Dataset):
-                refuse_impossible_size(item)
-                stored[unicode_text(name)] = np.asarray(item[()])
+                stored[unicode_text(name)] = read_array(item)
 
         try:
             counters = file.attrs["progress"]

@@ -195,9 +195,7 @@ class Run:
         try:
             # An update reuses the buffers of its input state, so that a signal can stop a session only between two.
             with stop_requests("this update") as stop:
-                together = (
-                    jax.process_count() > 1
-                )  # processes that wait for each other stop at the same update
+                together = jax.process_count() > 1  # they wait for each other, so all stop at one update
                 stop.unsaved = together
                 while not (
                     any_of(bool(stop) or progress.wall_s >= until_s)

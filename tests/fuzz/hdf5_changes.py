@@ -12,6 +12,8 @@ import h5py
 import numpy as np
 from hypothesis import strategies as st
 
+from tests.fuzz.byte_damage import ByteDamage
+
 ODD_NUMBERS = (math.nan, math.inf, 0, 1, -1, -2, 7, 1e5, -1e5, 3e6, 1e30, -1e30, 2**31 - 1, -(2**31))
 ODD_ATTRIBUTES = (
     0, -1, 2, 10**6, math.nan, math.inf, 1e30, "", "x", "{}", "[1]", "null", '{"a": [}', b"\xff\xfe", np.arange(3),
@@ -136,8 +138,11 @@ def hdf5_changes() -> st.SearchStrategy[list[Hdf5Change]]:
     return st.lists(change, min_size=1, max_size=4)
 
 
-def change(path: Path, changes: Sequence[Hdf5Change]) -> None:
-    """Change a file in place."""
+def change(path: Path, changes: Sequence[Hdf5Change] | ByteDamage) -> None:
+    """Change a file in place, by what HDF5 allows or in its bytes."""
+    if isinstance(changes, ByteDamage):
+        path.write_bytes(changes.applied(path.read_bytes()))
+        return
     with h5py.File(path, "r+") as file:
         for one in changes:
             one.apply(file)

@@ -33,13 +33,6 @@ from tests.fuzz.judge import Judge
 Hdf5Mutation = hdf5_changes.hdf5_changes() | byte_damage()
 
 
-def _damage(path: Path, mutation: list[hdf5_changes.Hdf5Change] | ByteDamage) -> None:
-    if isinstance(mutation, ByteDamage):
-        path.write_bytes(mutation.applied(path.read_bytes()))
-    else:
-        hdf5_changes.change(path, mutation)
-
-
 @pytest.fixture(scope="module")
 def teacher_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("teacher") / "policy.h5"
@@ -57,7 +50,7 @@ def test_teacher_policies(
 ) -> None:
     path = tmp_path / "mutant.h5"
     shutil.copy(teacher_file, path)
-    _damage(path, mutation)
+    hdf5_changes.change(path, mutation)
 
     def read() -> None:
         assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(load_policy(path).params))
@@ -82,7 +75,7 @@ def test_teacher_checkpoints(
 ) -> None:
     path = tmp_path / checkpoint.name
     shutil.copy(checkpoint, path)
-    _damage(path, mutation)
+    hdf5_changes.change(path, mutation)
 
     def read() -> None:
         read_progress(path)

@@ -14,22 +14,15 @@ def refuse_changed(
     stored: Mapping[str, Any], wanted: Mapping[str, Any], changeable: Sequence[str], path: Path, other: str
 ) -> None:
     """Raises ValueError with every field in which the settings of a run, from its file `path`, and those to resume it
-    with differ; `other` is the option that chooses another run."""
-    found = changed_settings(stored, wanted, changeable)
+    with differ, and both values; `other` is the option that chooses another run. Names in `changeable`, dotted, are not
+    compared, nor are the fields below them."""
+    found = list(_differences(stored, wanted, frozenset(changeable), ""))
     if found:
         rest = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise ValueError(
             f"{path} differs from the settings to resume with: {', '.join(found[:_SHOWN])}{rest}; resume with the "
             f"run's own settings or choose another {other}"
         )
-
-
-def changed_settings(
-    stored: Mapping[str, Any], wanted: Mapping[str, Any], changeable: Sequence[str] = ()
-) -> list[str]:
-    """A phrase for every field that differs, with both values. Names in `changeable`, dotted, are not compared, nor are
-    the fields below them."""
-    return list(_differences(stored, wanted, frozenset(changeable), ""))
 
 
 def _differences(

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from gigapixel.run_folder.exit_codes import reason_of
 from simulator.logs.cleaning.clean_tracks import FARTHEST_M
-from simulator.logs.readers.malformed import malformed, number_of, reason_of
+from simulator.logs.readers.malformed import malformed, number_of
 from simulator.logs.readers.py123d_map import source_map_of
 from simulator.roads.building.raw_map import RawMap
 from simulator.roads.building.repairs import Repairs

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from gigapixel.run_folder.exit_codes import reason_of
+
 Scenes = TypeVar("Scenes")
 
 
@@ -22,9 +24,8 @@ def refuse_malformed(read: Callable[[Path], Scenes]) -> Callable[[Path], Scenes]
     @functools.wraps(read)
     def guarded(path: Path) -> Scenes:
         try:
-            with np.errstate(
-                all="ignore"
-            ):  # numbers beyond every range are left out or refused, without a warning
+            # Numbers beyond every range are left out or refused, without a warning.
+            with np.errstate(all="ignore"):
                 return read(path)
         except OSError:
             raise
@@ -42,11 +43,6 @@ def refuse_malformed(read: Callable[[Path], Scenes]) -> Callable[[Path], Scenes]
 def malformed(path: Path, error: Exception, expected: str) -> ValueError:
     """The refusal of a file whose content makes a reader fail with `error`."""
     return ValueError(f"{path}: malformed ({reason_of(error)}); expected {expected}")
-
-
-def reason_of(error: Exception) -> str:
-    """Type and first line of an error, for the message of a refusal."""
-    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def number_of(value: object) -> float:

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import shapely
 
+from gigapixel.run_folder.exit_codes import reason_of
 from simulator.conventions import CAR, CYCLIST, GREEN, OFF, PEDESTRIAN, RED, YELLOW
 from simulator.logs.import_logs import LogReader, Refused, attempt
 from simulator.logs.raw_tracks import RawTracks, tracks_from_rows, vehicle_kind
 from simulator.logs.readers.build_scene import LOG_IMPORTER_VERSION, build_scene, source_digest
-from simulator.logs.readers.malformed import malformed, reason_of, refuse_malformed
+from simulator.logs.readers.malformed import malformed, refuse_malformed
 from simulator.logs.readers.py123d_map import source_map_of
 from simulator.logs.readers.timestamps import even_timestep_s
 from simulator.logs.scene_pack import LoggedScene

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.logs.readers.malformed import reason_of
+from gigapixel.run_folder.exit_codes import reason_of
 
 _BUILTINS = ("int", "float", "str", "bool", "list", "dict", "set", "tuple", "bytes", "complex")
 """Types that pickles name for the default of a container or for a subclass."""

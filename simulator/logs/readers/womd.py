@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from gigapixel.run_folder.exit_codes import reason_of
 from simulator.conventions import CYCLIST, PEDESTRIAN
 from simulator.logs.import_logs import LogReader, files_matching
 from simulator.logs.raw_tracks import RawTracks, vehicle_kind
 from simulator.logs.readers.build_scene import LOG_IMPORTER_VERSION, build_scene, source_digest
-from simulator.logs.readers.malformed import number_of, reason_of, refuse_malformed
+from simulator.logs.readers.malformed import number_of, refuse_malformed
 from simulator.logs.readers.safe_pickle import GZIP
 from simulator.logs.readers.waymo_map import SURFACE_STREET_MPS, MapElement, light_number, waymo_map
 from simulator.logs.scene_pack import LoggedScene

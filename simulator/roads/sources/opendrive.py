@@ -7,6 +7,7 @@ import importlib.util
 import logging
 from pathlib import Path
 
+from gigapixel.run_folder.exit_codes import reason_of
 from simulator.roads.road_map import RoadMap
 
 IMPORTER_VERSION = 7
@@ -35,8 +36,9 @@ def import_town(name_or_path: str | Path, strict: bool = False) -> RoadMap:
     except OSError:
         raise
     except Exception as error:  # whatever else a file makes the code beneath raise
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ValueError(f"{path}: malformed ({reason}); expected an OpenDRIVE description") from error
+        raise ValueError(
+            f"{path}: malformed ({reason_of(error)}); expected an OpenDRIVE description"
+        ) from error
     for line in report.lines():
         _log.warning("%s: %s", road_map.name, line)
     if strict and report.left_out:
