@@ -28,6 +28,7 @@ from student.checkpoint import load_policy
 from student.losses import pose_l1
 from student.module import OptimiserConfig, learning_rate_share
 from student.network.policy import Plan, StudentPolicy
+from student.network.registers import RegisterEncoder
 from student.trajectory import displacement_m
 
 PRETRAINED_STUDENT = "pretrained"
@@ -109,13 +110,18 @@ class AdaptationModule(lightning.LightningModule):
         self.frozen = copy.deepcopy(policy).eval().requires_grad_(False)
         self.adapted = copy.deepcopy(policy).requires_grad_(False)
         # Only the encoder depends on images; the token of a missing camera stays, as the frozen planner expects it.
-        self.adapted.perception.encoder.requires_grad_(True).train()
+        encoder = self.adapted.perception.encoder
+        if isinstance(encoder, RegisterEncoder):
+            encoder.train_all()
+        else:
+            encoder.requires_grad_(True)
+        encoder.train()
         self.loss_config = loss
         self.optimiser_config = optimiser
         self.test_errors: list[SampleErrors] = []
         self.run_seed = 0
         self.constant_known = False
-        tokens = (policy.config.num_cameras, policy.config.encoder.features)
+        tokens = tuple(policy.perception.missing.shape)
         self.register_buffer("constant", torch.zeros(tokens), persistent=False)
 
     def train(self, mode: bool = True) -> AdaptationModule:

@@ -48,7 +48,7 @@ def _check_encoder(settings: Mapping[str, object]) -> None:
     kind, name, pretrained = (
         settings.get(f"model.policy.encoder.{field}") for field in ("kind", "timm_name", "pretrained")
     )
-    if kind == "timm" and pretrained is True and isinstance(name, str):
+    if kind in ("timm", "registers") and pretrained is True and isinstance(name, str):
         refuse_unreachable_weights(name)
 
 
