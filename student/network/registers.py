@@ -51,7 +51,7 @@ class RegisterEncoder(ImageBackbone):
 
     def register_states(
         self, images: UInt8[Tensor, "views height width 3"]
-    ) -> Float[Tensor, "views registers width"]:
+    ) -> Float[Tensor, "views registers backbone"]:
         """The registers after the last norm; images are in the order of the cameras, agent after agent."""
         backbone = self.backbone
         tokens = backbone._pos_embed(backbone.patch_embed(self.picture(images)))
