@@ -14,7 +14,10 @@ class EncoderConfig:
     features: int = 128  # width of a token
     channels: tuple[int, ...] = (16, 32, 64)  # compact: of one convolution each, stride 3 and then 2
     timm_name: str = "vit_small_patch14_reg4_dinov2"  # timm, registers: name in timm.list_models()
-    pretrained: bool = False  # timm, registers: download the published weights
+    pretrained: bool = False  # timm, registers: begin with the published weights
+    pretrained_from: Literal["hub", "package"] = "hub"
+    """Where these come from: downloaded, or from an installed package, see
+    `gigapixel/run_folder/config/packaged_weights.py`."""
     input_height_px: int = 112  # timm, registers: images are resized to this
     input_width_px: int = 196
     partial_patches: Literal["refuse", "pad"] = "refuse"
@@ -30,6 +33,10 @@ class EncoderConfig:
         if self.partial_patches not in ("refuse", "pad"):
             raise ValueError(
                 f"encoder.partial_patches={self.partial_patches!r} is unknown; use 'refuse' or 'pad'"
+            )
+        if self.pretrained_from not in ("hub", "package"):
+            raise ValueError(
+                f"encoder.pretrained_from={self.pretrained_from!r} is unknown; use 'hub' or 'package'"
             )
         if self.lora_rank < 0:
             raise ValueError(f"encoder.lora_rank={self.lora_rank} must be 0 (none) or more")

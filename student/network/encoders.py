@@ -46,8 +46,7 @@ class TimmEncoder(ImageBackbone):
     CONV_GRID, projected to one token."""
 
     def __init__(self, config: EncoderConfig) -> None:
-        size = (config.input_height_px, config.input_width_px)
-        super().__init__(config.timm_name, size, config.partial_patches == "pad", config.pretrained)
+        super().__init__(config)
         self.project = nn.Linear(self._measure_width(config), config.features)
         self.norm = nn.LayerNorm(config.features)
         if config.freeze_backbone:

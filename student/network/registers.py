@@ -22,8 +22,7 @@ class RegisterEncoder(ImageBackbone):
     """
 
     def __init__(self, config: EncoderConfig, cameras: int) -> None:
-        size = (config.input_height_px, config.input_width_px)
-        super().__init__(config.timm_name, size, config.partial_patches == "pad", config.pretrained)
+        super().__init__(config)
         self._refuse_other_models(config.timm_name)
         self._frozen = bool(config.lora_rank) or config.freeze_backbone
         if config.lora_rank:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gigapixel.run_folder.config.published_weights import refuse_unreachable_weights, unfetched_message
+from student.network.encoder_config import EncoderConfig
+from student.network.packaged_weights import load_packaged
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,13 @@ class ImageBackbone(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, name: str, size: tuple[int, int], pad: bool, pretrained: bool) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        built = create_backbone(name, size, pad, pretrained)
+        size = (config.input_height_px, config.input_width_px)
+        from_hub = config.pretrained and config.pretrained_from == "hub"
+        built = create_backbone(config.timm_name, size, config.partial_patches == "pad", from_hub)
+        if config.pretrained and not from_hub:
+            load_packaged(built.model, config.timm_name)
         self.backbone, self.input_size, (rows, columns) = built.model, built.input_size, built.padding
         self.padding = (0, columns, 0, rows)
         published = self.backbone.pretrained_cfg
