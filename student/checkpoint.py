@@ -29,7 +29,15 @@ CONVENTIONS_KEY = "student_policy_conventions"
 """The stamp of `simulator.conventions.STUDENT_CONVENTIONS`; files of older versions have none and are accepted."""
 MOST_UNITS = 16_384
 """No layer, no side of a picture and no number of layers is larger."""
-NOT_ARCHITECTURE = ("pretrained", "pretrained_from", "freeze_backbone", "dropout", "drop_path", "selection")
+NOT_ARCHITECTURE = (
+    "pretrained",
+    "pretrained_from",
+    "freeze_backbone",
+    "grid_mask",
+    "dropout",
+    "drop_path",
+    "selection",
+)
 """Settings of an architecture that may differ from a file's: they change none of its weights."""
 MODULE_PREFIX = "policy."
 """Prefix of the policy's weights in a checkpoint of `StudentModule`."""

@@ -102,8 +102,9 @@ class StudentModule(lightning.LightningModule):
         self.run_seed = torch.initial_seed()
 
     def on_train_epoch_start(self) -> None:
-        """Seed dropout by run seed and epoch, so that a resumed run continues exactly."""
-        if isinstance(self.policy.planner, ProposalPlanner):  # nothing else draws from torch's own generator
+        """Seed dropout and GridMask by run seed and epoch, so that a resumed run continues exactly."""
+        drops = isinstance(self.policy.planner, ProposalPlanner) or self.policy.config.encoder.grid_mask
+        if drops:  # nothing else draws from torch's own generator
             torch.manual_seed((self.run_seed * 1_000_003 + self.current_epoch) % 2**63)
 
     def on_train_epoch_end(self) -> None:

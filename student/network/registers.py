@@ -7,6 +7,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from student.network.encoder_config import EncoderConfig
+from student.network.grid_mask import randomly_masked
 from student.network.lora import LORA_WEIGHTS, add_lora
 from student.network.timm_backbone import ImageBackbone
 
@@ -24,6 +25,7 @@ class RegisterEncoder(ImageBackbone):
     def __init__(self, config: EncoderConfig, cameras: int) -> None:
         super().__init__(config)
         self._refuse_other_models(config.timm_name)
+        self._grid_mask = config.grid_mask
         self._frozen = bool(config.lora_rank) or config.freeze_backbone
         if config.lora_rank:
             add_lora(self.backbone, config.lora_rank)
@@ -53,7 +55,10 @@ class RegisterEncoder(ImageBackbone):
     ) -> Float[Tensor, "views registers backbone"]:
         """The registers after the last norm; images are in the order of the cameras, agent after agent."""
         backbone = self.backbone
-        tokens = backbone._pos_embed(backbone.patch_embed(self.picture(images)))
+        picture = self.picture(images)
+        if self.training and self._grid_mask:
+            picture = randomly_masked(picture, self._grid_mask)
+        tokens = backbone._pos_embed(backbone.patch_embed(picture))
         cameras, count, _ = self.registers.shape
         registers = self.registers.repeat(len(images) // cameras, 1, 1)
         tokens = torch.cat([registers.to(tokens.dtype), tokens], dim=1)

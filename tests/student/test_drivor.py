@@ -18,6 +18,7 @@ from student.losses import LossConfig, imitation_loss, pose_l1, scoring_loss, wi
 from student.module import StudentModule
 from student.network.encoder_config import EncoderConfig
 from student.network.encoders import build_encoder
+from student.network.grid_mask import grid_mask, randomly_masked
 from student.network.lora import LoraQueryValue, merge_lora
 from student.network.planner import PlannerConfig
 from student.network.policy import PolicyConfig, StudentPolicy
@@ -357,11 +358,27 @@ def test_the_smallest_config_builds_and_answers(repository: Path, make_observati
     assert policy(make_observation(2)).trajectory.poses.shape == (2, 8, 3)
 
 
+def test_grid_mask_blanks_squares_of_half_the_period_in_training_only() -> None:
+    blanked = grid_mask(4, 6, period=4, row_offset=0, column_offset=1)
+    rows = ["......", "......", ".##..#", ".##..#"]
+    assert blanked.tolist() == [[mark == "#" for mark in row] for row in rows]
+    picture = torch.ones(3, 3, 20, 30)
+    assert torch.equal(randomly_masked(picture, 0.0), picture)
+    shares = [1 - randomly_masked(picture, 1.0).mean().item() for _ in range(50)]
+    assert sum(shares) / 50 == pytest.approx(0.25, abs=0.1)
+    encoder = build_encoder(replace(ENCODER, grid_mask=1.0), 27, 48, cameras=4)
+    images = torch.randint(0, 255, (4, 27, 48, 3), dtype=torch.uint8)
+    assert not torch.equal(encoder(images), encoder(images))
+    encoder.eval()
+    assert torch.equal(encoder(images), encoder(images))
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
         (lambda: replace(ENCODER, registers=0), "encoder.registers=0 must be at least 1"),
         (lambda: replace(ENCODER, lora_rank=-1), "encoder.lora_rank=-1 must be 0"),
+        (lambda: replace(ENCODER, grid_mask=1.5), "encoder.grid_mask=1.5 must lie in"),
         (lambda: replace(PLANNER, heads=3), "planner.heads=3 must divide planner.hidden=16"),
         (lambda: replace(PLANNER, scorer=False), "proposals=6 need planner.scorer"),
         (lambda: replace(PLANNER, dropout=1.0), "planner.dropout=1.0 must lie in"),
