@@ -23,8 +23,8 @@ def grid_mask(
 def randomly_masked(
     picture: Float[Tensor, "views 3 rows columns"], probability: float
 ) -> Float[Tensor, "views 3 rows columns"]:
-    """With this probability the normalised pictures with squares set to 0, which is the mean colour: one grid for all of
-    them, of a random period up to their shorter side, from torch's own generator."""
+    """With this probability the normalised pictures with squares set to 0, which is the mean colour: one grid for all
+    of them, of a random period up to their shorter side, from torch's own generator."""
     if torch.rand(()).item() >= probability:
         return picture
     height, width = picture.shape[-2:]

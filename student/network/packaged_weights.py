@@ -28,10 +28,30 @@ def load_packaged(model: nn.Module, name: str) -> None:
     """
     from timm.layers import resample_abs_pos_embed
 
-    weights = dinov2_weights(verified_file(name))
+    path = verified_file(name)
+    if path.suffix != ".onnx":
+        model.load_state_dict(
+            in_order(torch.load(path, map_location="cpu", weights_only=True), model.state_dict())
+        )
+        return
+    weights = dinov2_weights(path)
     grid = model.patch_embed.grid_size  # type: ignore[union-attr]
     weights["pos_embed"] = resample_abs_pos_embed(weights["pos_embed"], list(grid), num_prefix_tokens=1)  # type: ignore[arg-type]
     model.load_state_dict(weights)
+
+
+def in_order(stored: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The stored weights under the wanted names: EfficientNet's layers follow each other alike in both, whatever they
+    are called; the classifier is left out. Raises ValueError where a shape differs."""
+    kept = {name: value for name, value in stored.items() if not name.startswith("_fc.")}
+    renamed = dict(zip(wanted, kept.values()))
+    differing = [name for name, value in renamed.items() if value.shape != wanted[name].shape]
+    if differing or len(kept) != len(wanted):
+        raise ValueError(
+            f"packaged weights: {len(kept)} tensors, of which {len(differing)} have another shape than the model's "
+            f"{len(wanted)}; the first is {differing[0] if differing else 'none'}"
+        )
+    return renamed
 
 
 def dinov2_weights(path: Path) -> dict[str, Tensor]:

@@ -184,7 +184,7 @@ def test_tensor_shapes_of_every_stage(repository: Path, name: str, proposals: in
         stages |= {"block": planner.decoder.blocks[-1], "projection": policy.perception.encoder.project}
         for stage, module in stages.items():
             module.register_forward_hook(keep(stage))
-        plan = policy(
+        plan = policy.eval()(
             Observation(
                 torch.zeros(2, 4, 252, 434, 3, dtype=torch.uint8),
                 torch.ones(2, 4, dtype=torch.bool),

@@ -12,7 +12,7 @@ import torch
 from gigapixel.run_folder.config import packaged_weights as files
 from gigapixel.run_folder.config.named_weights import refuse_missing_weights
 from student.network.encoder_config import EncoderConfig
-from student.network.packaged_weights import BLOCK_NAMES, _block
+from student.network.packaged_weights import BLOCK_NAMES, _block, in_order
 from student.network.timm_backbone import ImageBackbone
 
 NAME = "vit_small_patch14_dinov2"
@@ -60,6 +60,16 @@ def test_queries_keys_and_values_become_one_layer_in_this_order() -> None:
     assert weights["blocks.0.attn.qkv.weight"][:, 0].tolist() == [0, 0, 1, 1, 2, 2]
     assert weights["blocks.0.attn.qkv.bias"].tolist() == [0, 0, 1, 1, 2, 2]
     assert len(weights) == 4 + 2 * len(BLOCK_NAMES)
+
+
+def test_layers_that_follow_each_other_alike_are_renamed() -> None:
+    stored = {"_conv.weight": torch.ones(2, 3), "_bn0.count": torch.zeros(()), "_fc.weight": torch.ones(9)}
+    renamed = in_order(stored, {"stem.weight": torch.zeros(2, 3), "bn1.count": torch.ones(())})
+    assert renamed == {"stem.weight": stored["_conv.weight"], "bn1.count": stored["_bn0.count"]}
+    with pytest.raises(
+        ValueError, match=r"2 tensors, of which 1 have another shape .* first is stem\.weight"
+    ):
+        in_order(stored, {"stem.weight": torch.zeros(3, 2), "bn1.count": torch.ones(())})
 
 
 @pytest.mark.skipif(

