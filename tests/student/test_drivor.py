@@ -10,7 +10,7 @@ import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
-from adaptation.module import AdaptationModule
+from adaptation.module import AdaptationLoss, AdaptationModule, adaptation_loss
 from gigapixel.run_folder.config.yaml_file import read_mapping
 from student.batch import Batch, Label
 from student.checkpoint import load_policy, load_weights, save_policy
@@ -351,6 +351,19 @@ def test_adaptation_trains_lora_and_registers_and_no_frozen_backbone(make_observ
     }
     assert len(trained) == 3 + 6 * 4
     assert module.constant.shape == module.frozen(make_observation(1)).tokens.shape[1:] == (4, 2 * 16)
+
+
+def test_adaptation_compares_proposal_by_proposal(make_observation) -> None:
+    """Also where the two students choose others: the chosen ones agree here, the second ones differ by 2 m."""
+    plan = StudentPolicy(TINY).eval()(make_observation(3))
+    moved = plan.proposals.clone()
+    moved[:, 1, :, 0] += 2.0
+    loss, terms = adaptation_loss(
+        replace(plan, proposals=moved), plan, torch.ones(3, 4) > 0, AdaptationLoss()
+    )
+    assert terms["loss_trajectory"].item() == pytest.approx(2.0 / PLANNER.proposals, rel=1e-4)
+    assert terms["loss_feature"].item() == 0.0
+    assert loss.item() == terms["loss_trajectory"].item()
 
 
 def test_the_smallest_config_builds_and_answers(repository: Path, make_observation) -> None:
