@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import lightning
 import pytest
 import torch
 from jsonargparse import ArgumentParser
@@ -15,7 +17,7 @@ from gigapixel.run_folder.config.yaml_file import read_mapping
 from student.batch import Batch, Label
 from student.checkpoint import load_policy, load_weights, save_policy
 from student.losses import LossConfig, imitation_loss, pose_l1, scoring_loss, winner_takes_all_l1
-from student.module import StudentModule
+from student.module import OptimiserConfig, StudentModule
 from student.network.encoder_config import EncoderConfig
 from student.network.encoders import build_encoder
 from student.network.grid_mask import grid_mask, randomly_masked
@@ -41,6 +43,19 @@ VARIANTS = {
     "registers_to_trunk": replace(TINY, planner=PlannerConfig(hidden=32, layers=1)),
     "compact_to_proposals": replace(TINY, encoder=EncoderConfig(features=16, channels=(8,))),
 }
+
+
+class InOrder:
+    """A loader of given batches, which draws nothing from torch's generator, as that of a student's run."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.batches)
 
 
 def count(module: nn.Module | None) -> int:
@@ -351,6 +366,44 @@ def test_adaptation_trains_lora_and_registers_and_no_frozen_backbone(make_observ
     }
     assert len(trained) == 3 + 6 * 4
     assert module.constant.shape == module.frozen(make_observation(1)).tokens.shape[1:] == (4, 2 * 16)
+
+
+@pytest.mark.filterwarnings("ignore:.*have no `val_dataloader`")
+@pytest.mark.filterwarnings("ignore:.*starting training with a different number of training batches")
+def test_a_resumed_run_equals_a_whole_one_bit_for_bit(make_observation, tmp_path: Path) -> None:
+    """Two epochs, and one with the second from its checkpoint: weights and optimiser, with LoRA, scorer, GridMask and
+    dropout; the frozen backbone is as it was."""
+    label = Label(Trajectory(torch.ones(4, 8, 3)), torch.ones(4, dtype=torch.bool), torch.zeros(4, dtype=int))
+    targets = judged(torch.randn(4, 2, 8, 3), label.trajectory)
+    batches = [Batch(make_observation(4, seed), label, torch.ones(4), targets) for seed in range(2)]
+
+    def fit(epochs: int, checkpoint: Path | None = None) -> tuple[StudentModule, lightning.Trainer]:
+        lightning.seed_everything(5, verbose=False)
+        policy = replace(TINY, encoder=replace(ENCODER, grid_mask=0.7))
+        module = StudentModule(policy, optimiser=OptimiserConfig(warmup_steps=1, decay_steps=4))
+        trainer = lightning.Trainer(
+            accelerator="cpu",
+            max_epochs=epochs,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(module, InOrder(batches), ckpt_path=checkpoint)
+        return module, trainer
+
+    whole, _ = fit(2)
+    half, trainer = fit(1)
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    begun = {name: value.clone() for name, value in half.policy.state_dict().items()}
+    again, _ = fit(2, tmp_path / "half.ckpt")
+    expected = whole.policy.state_dict()
+    for name, value in again.policy.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+    changed = {name for name in begun if not torch.equal(begun[name], expected[name])}
+    assert any(name.endswith("query_b") for name in changed)
+    assert any(name.startswith("planner.scorer.heads") for name in changed)
+    assert not any(".qkv.qkv." in name or "backbone.blocks.0.mlp" in name for name in changed)
 
 
 def test_adaptation_compares_proposal_by_proposal(make_observation) -> None:
