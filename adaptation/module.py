@@ -1,8 +1,9 @@
 """`AdaptationModule`: fine-tuning of the student's image encoder, so that real images give the features and trajectory
 of their renderings; the planner is frozen.
 
-Loss (after Gigapixel's appendix B.3, for one proposal):
+Loss (after Gigapixel's appendix B.3, without its term for the scorer, which stays frozen):
     feature_weight * |E_real - E_sim|^2  +  trajectory_weight * mean L1(trajectory_real, trajectory_sim)
+Of a student with several proposals each is compared with the same one of the other, and the mean is over all of them.
 E_sim and trajectory_sim come from the frozen student on the rendering; E_real and trajectory_real from the adapted
 student on the real images. E are the tokens of the cameras that are not masked.
 """
@@ -28,7 +29,8 @@ from student.checkpoint import load_policy
 from student.losses import pose_l1
 from student.module import OptimiserConfig, learning_rate_share
 from student.network.policy import Plan, StudentPolicy
-from student.trajectory import displacement_m
+from student.network.registers import RegisterEncoder
+from student.trajectory import Trajectory, displacement_m
 
 PRETRAINED_STUDENT = "pretrained"
 
@@ -82,9 +84,14 @@ def adaptation_loss(
 ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
     """The loss and its named terms; `frozen` is the target and gets no gradient."""
     features = feature_loss(adapted.tokens, frozen.tokens.detach(), camera_mask)
-    trajectory = pose_l1(adapted.trajectory, frozen.trajectory, config.yaw_weight_m).mean()
+    trajectory = pose_l1(_trajectories(adapted), _trajectories(frozen), config.yaw_weight_m).mean()
     loss = config.feature_weight * features + config.trajectory_weight * trajectory
     return loss, {"loss": loss, "loss_feature": features, "loss_trajectory": trajectory}
+
+
+def _trajectories(plan: Plan) -> Trajectory:
+    """All proposals of a plan, or its only trajectory."""
+    return plan.trajectory if plan.proposals is None else Trajectory(plan.proposals.flatten(0, 1))
 
 
 class AdaptationModule(lightning.LightningModule):
@@ -109,13 +116,18 @@ class AdaptationModule(lightning.LightningModule):
         self.frozen = copy.deepcopy(policy).eval().requires_grad_(False)
         self.adapted = copy.deepcopy(policy).requires_grad_(False)
         # Only the encoder depends on images; the token of a missing camera stays, as the frozen planner expects it.
-        self.adapted.perception.encoder.requires_grad_(True).train()
+        encoder = self.adapted.perception.encoder
+        if isinstance(encoder, RegisterEncoder):
+            encoder.train_all()
+        else:
+            encoder.requires_grad_(True)
+        encoder.train()
         self.loss_config = loss
         self.optimiser_config = optimiser
         self.test_errors: list[SampleErrors] = []
         self.run_seed = 0
         self.constant_known = False
-        tokens = (policy.config.num_cameras, policy.config.encoder.features)
+        tokens = tuple(policy.perception.missing.shape)
         self.register_buffer("constant", torch.zeros(tokens), persistent=False)
 
     def train(self, mode: bool = True) -> AdaptationModule:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from student.observation import Observation
+from student.sub_scores import JudgedProposals
 from student.tensor_batch import TensorBatch
 from student.trajectory import Trajectory
 
@@ -35,6 +36,7 @@ class Batch(TensorBatch):
     observation: Observation
     label: Label
     weight: Float[Tensor, " batch"]  # weight of the sample in the loss, if its label is valid
+    judged: JudgedProposals | None = None  # what the scorer learns from
 
 
 def turn_weights(trajectory: Trajectory, turn_weight: float = TURN_WEIGHT) -> Float[Tensor, " batch"]:

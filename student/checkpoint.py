@@ -17,7 +17,7 @@ import torch
 from gigapixel.run_folder.atomic import write_bytes
 from gigapixel.run_folder.config.value_types import described, fits
 from simulator.conventions import STUDENT_CONVENTIONS, refuse_other, stamp
-from student.network.encoders import EncoderConfig
+from student.network.encoder_config import EncoderConfig
 from student.network.planner import PlannerConfig
 from student.network.policy import PolicyConfig, StudentPolicy
 from student.torch_file import read_torch_file, to_bytes
@@ -29,6 +29,16 @@ CONVENTIONS_KEY = "student_policy_conventions"
 """The stamp of `simulator.conventions.STUDENT_CONVENTIONS`; files of older versions have none and are accepted."""
 MOST_UNITS = 16_384
 """No layer, no side of a picture and no number of layers is larger."""
+NOT_ARCHITECTURE = (
+    "pretrained",
+    "pretrained_from",
+    "freeze_backbone",
+    "grid_mask",
+    "dropout",
+    "drop_path",
+    "selection",
+)
+"""Settings of an architecture that may differ from a file's: they change none of its weights."""
 MODULE_PREFIX = "policy."
 """Prefix of the policy's weights in a checkpoint of `StudentModule`."""
 
@@ -161,11 +171,11 @@ def _load_weights(policy: StudentPolicy, weights: dict[str, torch.Tensor], path:
 
 
 def _differences(stored: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
-    """Names and values that differ; `pretrained` and `freeze_backbone` do not change the architecture."""
+    """Names and values that differ, except those of NOT_ARCHITECTURE."""
     found: list[str] = []
     for name, value in stored.items():
         if isinstance(value, dict):
             found += _differences(value, wanted[name], f"{prefix}{name}.")
-        elif name not in ("pretrained", "freeze_backbone") and value != wanted[name]:
+        elif name not in NOT_ARCHITECTURE and value != wanted[name]:
             found.append(f"{prefix}{name} is {value} there and {wanted[name]} here")
     return found

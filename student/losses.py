@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from simulator.angles import wrap_angle
 from student.batch import Label
-from student.network.policy import Plan
+from student.network.plan import Plan
+from student.sub_scores import JudgedProposals, scorer_loss
 from student.trajectory import Trajectory, displacement_m
 
 
@@ -21,11 +22,13 @@ class LossConfig:
 
     yaw_weight_m: float = 3.0  # metres that one radian of heading error counts as
     action_weight: float = 0.2  # of the cross-entropy against the L1 trajectory loss in metres
+    score_weight: float = 1.0  # of the scorer's cross-entropy, where proposals are judged
 
     def __post_init__(self) -> None:
-        if self.yaw_weight_m < 0 or self.action_weight < 0:
+        if self.yaw_weight_m < 0 or self.action_weight < 0 or self.score_weight < 0:
             raise ValueError(
-                f"loss.yaw_weight_m={self.yaw_weight_m}, loss.action_weight={self.action_weight}: must not be negative"
+                f"loss.yaw_weight_m={self.yaw_weight_m}, loss.action_weight={self.action_weight}, "
+                f"loss.score_weight={self.score_weight}: must not be negative"
             )
 
 
@@ -35,6 +38,16 @@ def pose_l1(predicted: Trajectory, target: Trajectory, yaw_weight_m: float) -> F
     position = error[..., :2].abs().sum(-1)
     yaw = wrap_angle(error[..., 2]).abs()
     return (position + yaw_weight_m * yaw).mean(-1)
+
+
+def winner_takes_all_l1(
+    proposals: Float[Tensor, "batch proposals poses 3"], target: Trajectory, yaw_weight_m: float
+) -> Float[Tensor, " batch"]:
+    """`pose_l1` of the proposal that is nearest to the target: only this one gets a gradient."""
+    count = proposals.shape[1]
+    targets = Trajectory(target.poses.repeat_interleave(count, dim=0))
+    errors = pose_l1(Trajectory(proposals.flatten(0, 1)), targets, yaw_weight_m)
+    return errors.unflatten(0, (-1, count)).amin(1)
 
 
 def weighted_mean(values: Float[Tensor, " batch"], weight: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
@@ -52,12 +65,31 @@ def action_cross_entropy(
 def imitation_loss(
     plan: Plan, label: Label, weight: Float[Tensor, " batch"], config: LossConfig
 ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-    """The loss and its named terms, each a mean over the valid labels by `weight`; 0 where no label is valid."""
+    """The loss and its named terms, each a mean over the valid labels by `weight`; 0 where no label is valid.
+
+    Of several proposals the nearest to the label learns. The scorer's loss is apart: `scoring_loss`.
+    """
     weight = weight * label.valid
-    trajectory = weighted_mean(pose_l1(plan.trajectory, label.trajectory, config.yaw_weight_m), weight)
+    if plan.proposals is None:
+        errors = pose_l1(plan.trajectory, label.trajectory, config.yaw_weight_m)
+    else:
+        errors = winner_takes_all_l1(plan.proposals, label.trajectory, config.yaw_weight_m)
+    trajectory = weighted_mean(errors, weight)
     action = weighted_mean(action_cross_entropy(plan.action_logits, label.action), weight)
     loss = trajectory + config.action_weight * action
     return loss, {"loss": loss, "loss_trajectory": trajectory, "loss_action": action}
+
+
+def scoring_loss(
+    logits: Float[Tensor, "batch proposals sub_scores"],
+    judged: JudgedProposals,
+    weight: Float[Tensor, " batch"],
+    config: LossConfig,
+) -> Float[Tensor, ""]:
+    """What the scorer adds to the loss: the mean of `scorer_loss` by `weight` over the samples that have a valid
+    sub-score, times `score_weight`."""
+    weight = weight * judged.sub_scores_valid.flatten(1).any(1)
+    return config.score_weight * weighted_mean(scorer_loss(logits, judged), weight)
 
 
 @torch.no_grad()

@@ -15,8 +15,9 @@ from torch import Tensor
 from simulator.conventions import STUDENT_CONVENTIONS, stamp
 from student.batch import Batch
 from student.checkpoint import CONFIG_KEY, CONVENTIONS_KEY, check_architecture, load_weights
-from student.losses import LossConfig, imitation_loss, plan_errors
+from student.losses import LossConfig, imitation_loss, plan_errors, scoring_loss
 from student.network.policy import Plan, PolicyConfig, StudentPolicy
+from student.network.proposal_planner import ProposalPlanner
 from student.observation import Observation
 
 ON_PROGRESS_BAR = ("student/train/ade_m", "student/data/beta", "student/data/agent_steps_per_s")
@@ -74,6 +75,7 @@ class StudentModule(lightning.LightningModule):
         self.loss_config = loss
         self.optimiser_config = optimiser
         self.test_results: dict[str, float | None] = {}
+        self.run_seed = 0
         if weights is not None:
             load_weights(self.policy, weights)
 
@@ -82,12 +84,28 @@ class StudentModule(lightning.LightningModule):
         return self.policy(observation)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """The imitation loss [] of one batch, against the teacher's trajectory and action; logs its terms."""
+        """The loss [] of one batch: imitation of the teacher's trajectory and action and, where proposals are judged,
+        the scorer's; logs its terms."""
         plan = self.policy(batch.observation)
         loss, terms = imitation_loss(plan, batch.label, batch.weight, self.loss_config)
+        planner = self.policy.planner
+        if batch.judged is not None and isinstance(planner, ProposalPlanner) and planner.scorer is not None:
+            logits = planner.score(plan.tokens, batch.observation, batch.judged.candidates)
+            terms["loss_score"] = scoring_loss(logits, batch.judged, batch.weight, self.loss_config)
+            loss = terms["loss"] = loss + terms["loss_score"]
         terms |= plan_errors(plan, batch.label)
         self._log_all("student/train", {name: term.detach() for name, term in terms.items()}, len(batch))
         return loss
+
+    def on_fit_start(self) -> None:
+        """Store the seed of the run."""
+        self.run_seed = torch.initial_seed()
+
+    def on_train_epoch_start(self) -> None:
+        """Seed dropout and GridMask by run seed and epoch, so that a resumed run continues exactly."""
+        drops = isinstance(self.policy.planner, ProposalPlanner) or self.policy.config.encoder.grid_mask
+        if drops:  # nothing else draws from torch's own generator
+            torch.manual_seed((self.run_seed * 1_000_003 + self.current_epoch) % 2**63)
 
     def on_train_epoch_end(self) -> None:
         """Log the data module's statistics: beta, agent-steps, buffer, speed."""

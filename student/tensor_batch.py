@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import TypeVar, get_type_hints
+from typing import TypeVar, get_args, get_type_hints
 
 import torch
 from torch import Tensor
@@ -14,7 +14,8 @@ Rows = TypeVar("Rows", bound="TensorBatch")
 
 @dataclass(frozen=True)
 class TensorBatch:
-    """Base of dataclasses whose fields are tensors [batch, ...] or such dataclasses again."""
+    """Base of dataclasses whose fields are tensors [batch, ...] or such dataclasses again; one with the default None
+    may be absent."""
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))
@@ -34,6 +35,7 @@ class TensorBatch:
                 field.name: value.map(function) if isinstance(value, TensorBatch) else function(value)
                 for field in fields(self)
                 for value in (getattr(self, field.name),)
+                if value is not None
             }
         )
 
@@ -42,19 +44,26 @@ class TensorBatch:
         found: dict[str, Tensor] = {}
         for field in fields(self):
             value = getattr(self, field.name)
+            if value is None:
+                continue
             found |= value.tensors() if isinstance(value, TensorBatch) else {field.name: value}
         return found
 
     @classmethod
     def from_tensors(cls: type[Rows], tensors: Mapping[str, Tensor]) -> Rows:
-        """Inverse of `tensors`. Raises KeyError where a field is missing."""
+        """Inverse of `tensors`. Raises KeyError where a field is missing that may not be absent."""
         hints = get_type_hints(cls)
-        return cls(
-            **{
-                field.name: hint.from_tensors(tensors)
-                if issubclass(hint, TensorBatch)
-                else tensors[field.name]
-                for field in fields(cls)
-                for hint in (hints[field.name],)
-            }
-        )
+        values: dict[str, Tensor | TensorBatch] = {}
+        for field in fields(cls):
+            optional = field.default is None
+            kinds = [kind for kind in (hints[field.name], *get_args(hints[field.name])) if _is_batch(kind)]
+            try:
+                values[field.name] = kinds[0].from_tensors(tensors) if kinds else tensors[field.name]
+            except KeyError:
+                if not optional:
+                    raise
+        return cls(**values)
+
+
+def _is_batch(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, TensorBatch)

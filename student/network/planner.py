@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from simulator.conventions import NUM_JERK_ACTIONS, NUM_POSES, NUM_TRAITS, POSE_SPACING_S, WHEELBASE_RATIO
 from student.observation import EGO_FEATURES, Command, ego_value
+from student.sub_scores import SELECTION_WEIGHTS, SelectionRule
 from student.trajectory import Trajectory, chain
 
 STEP_SCALE_M = 0.6
@@ -26,13 +28,46 @@ MIN_STEP_M = -1.0
 class PlannerConfig:
     """Size of the planner."""
 
-    hidden: int = 256  # width of the trunk
-    layers: int = 2  # residual blocks of the trunk
+    kind: Literal["trunk", "proposals"] = "trunk"
+    """`trunk`: one trajectory from one feature vector. `proposals`: DrivoR's decoder, see `ProposalPlanner`."""
+    hidden: int = 256  # width of the trunk, or of the decoder's tokens
+    layers: int = 2  # residual blocks of the trunk, or blocks of the decoder and of the scorer
+    proposals: int = 64  # proposals: trajectories; 1 is DrivoR-Reg
+    scorer: bool = True  # proposals: a second decoder, which predicts sub-scores, chooses among them
+    heads: int = 1  # proposals: of each attention
+    head_hidden: int = 1024  # proposals: hidden width of the heads for poses and sub-scores
+    dropout: float = 0.1  # proposals: of what each attention and MLP adds, in training
+    drop_path: float = 0.2  # proposals: probability that a sample skips an attention or MLP, in training
+    poses: Literal["direct", "residual"] = "direct"
+    """proposals: the heads answer with poses themselves, or with what `residual_poses` makes poses of."""
+    selection: SelectionRule = "navsim_v2"  # proposals: how sub-scores choose one
 
     def __post_init__(self) -> None:
         if self.hidden < 1 or self.layers < 0:
             raise ValueError(
                 f"planner.hidden={self.hidden}, planner.layers={self.layers}: need at least 1 and 0"
+            )
+        for name, kinds in (("kind", ("trunk", "proposals")), ("poses", ("direct", "residual"))):
+            if getattr(self, name) not in kinds:
+                raise ValueError(
+                    f"planner.{name}={getattr(self, name)!r} is unknown; use {kinds[0]!r} or {kinds[1]!r}"
+                )
+        if self.selection not in SELECTION_WEIGHTS:
+            raise ValueError(
+                f"planner.selection={self.selection!r} is unknown; use one of {', '.join(SELECTION_WEIGHTS)}"
+            )
+        for name in ("proposals", "heads", "head_hidden"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"planner.{name}={getattr(self, name)} must be at least 1")
+        for name in ("dropout", "drop_path"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"planner.{name}={getattr(self, name)} must lie in [0, 1)")
+        if self.kind == "proposals" and self.hidden % self.heads:
+            raise ValueError(f"planner.heads={self.heads} must divide planner.hidden={self.hidden}")
+        if self.kind == "proposals" and self.proposals > 1 and not self.scorer:
+            raise ValueError(
+                f"planner.proposals={self.proposals} need planner.scorer, which chooses one of them; without it set "
+                "planner.proposals to 1"
             )
 
 
@@ -83,19 +118,31 @@ class TrajectoryHead(nn.Module):
         self.project = nn.Linear(hidden, NUM_POSES * 3)
         nn.init.normal_(self.project.weight, std=0.01)
         nn.init.zeros_(self.project.bias)
-        grow = torch.arange(1, NUM_POSES + 1, dtype=torch.float32)
-        self.register_buffer("grow", grow * STEP_SCALE_M, persistent=False)
+        self.register_buffer("grow", step_growth(), persistent=False)
 
     def forward(self, hidden: Float[Tensor, "batch hidden"], ego: Float[Tensor, "batch ego"]) -> Trajectory:
         """Poses in the current rear-axle frame."""
         output = self.project(hidden).view(-1, NUM_POSES, 3).float()
-        wheelbase = WHEELBASE_RATIO * ego_value(ego, "length_m").clamp(min=0.1)
-        curvature = torch.tan(ego_value(ego, "steering_rad")) / wheelbase
-        speed = ego_value(ego, "speed_mps")
-        advance = speed[:, None] * POSE_SPACING_S + self.grow * output[..., 0]
-        advance = MIN_STEP_M + nn.functional.softplus(4.0 * (advance - MIN_STEP_M)) / 4.0
-        turn = advance * (curvature[:, None] + CURVATURE_SCALE_1PM * output[..., 1])
-        return chain(advance, turn, SLIP_SCALE_M * output[..., 2])
+        return residual_poses(output, self.grow, ego)
+
+
+def step_growth() -> Float[Tensor, " poses"]:
+    """How much a head output of 1 changes each of the steps, m."""
+    return torch.arange(1, NUM_POSES + 1, dtype=torch.float32) * STEP_SCALE_M
+
+
+def residual_poses(
+    output: Float[Tensor, "batch poses 3"], grow: Float[Tensor, " poses"], ego: Float[Tensor, "batch ego"]
+) -> Trajectory:
+    """Poses from head outputs (advance, curvature, slip), which are residuals to the present speed and steering;
+    `grow` is `step_growth()`."""
+    wheelbase = WHEELBASE_RATIO * ego_value(ego, "length_m").clamp(min=0.1)
+    curvature = torch.tan(ego_value(ego, "steering_rad")) / wheelbase
+    speed = ego_value(ego, "speed_mps")
+    advance = speed[:, None] * POSE_SPACING_S + grow * output[..., 0]
+    advance = MIN_STEP_M + nn.functional.softplus(4.0 * (advance - MIN_STEP_M)) / 4.0
+    turn = advance * (curvature[:, None] + CURVATURE_SCALE_1PM * output[..., 1])
+    return chain(advance, turn, SLIP_SCALE_M * output[..., 2])
 
 
 class ActionHead(nn.Module):

@@ -11,11 +11,15 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from student.network.encoders import EncoderConfig, build_encoder
+from student.network.encoder_config import EncoderConfig
+from student.network.encoders import build_encoder
+from student.network.input_contract import GIGAPIXEL_CAMERAS, Contract
+from student.network.plan import Plan
 from student.network.planner import ActionHead, PlannerConfig, TrajectoryHead, Trunk
+from student.network.proposal_planner import ProposalPlanner
 from student.observation import Observation
-from student.tensor_batch import TensorBatch
-from student.trajectory import Trajectory
+
+__all__ = ["Perception", "Plan", "Planner", "PolicyConfig", "StudentPolicy"]
 
 
 @dataclass(frozen=True)
@@ -27,40 +31,53 @@ class PolicyConfig:
     num_cameras: int = 4
     height_px: int = 54
     width_px: int = 96
+    contract: Contract = (
+        "native"  # numbers beside the images, and poses: see student/network/input_contract.py
+    )
 
     def __post_init__(self) -> None:
         for name in ("num_cameras", "height_px", "width_px"):
             if getattr(self, name) < 1:
                 raise ValueError(f"policy.{name}={getattr(self, name)} must be at least 1")
+        proposes = self.planner.kind == "proposals"
+        if proposes and self.planner.hidden != self.encoder.features:
+            raise ValueError(
+                f"policy: planner.hidden={self.planner.hidden} and encoder.features={self.encoder.features} must be "
+                "the same where planner.kind is 'proposals', whose decoder looks at the encoder's tokens"
+            )
+        if self.contract not in ("native", "gigapixel"):
+            raise ValueError(f"policy.contract={self.contract!r} is unknown; use 'native' or 'gigapixel'")
+        if self.contract == "gigapixel" and not (proposes and self.planner.poses == "direct"):
+            raise ValueError(
+                f"policy.contract='gigapixel' has poses of the box centre: it needs planner.kind 'proposals' and "
+                f"planner.poses 'direct', not {self.planner.kind!r} and {self.planner.poses!r}"
+            )
+        if self.contract == "gigapixel" and self.num_cameras != len(GIGAPIXEL_CAMERAS):
+            raise ValueError(
+                f"policy.contract='gigapixel' has the cameras {', '.join(GIGAPIXEL_CAMERAS)}; policy.num_cameras is "
+                f"{self.num_cameras}"
+            )
 
-
-@dataclass(frozen=True)
-class Plan(TensorBatch):
-    """The student's output."""
-
-    trajectory: Trajectory  # poses [batch, 8, 3]
-    action_logits: Float[Tensor, "batch actions"]
-    tokens: Float[Tensor, "batch cameras features"]  # the register features that adaptation matches
-
-    def actions(self) -> Tensor:
-        """Most likely action of each agent, [batch] int64."""
-        return self.action_logits.argmax(-1)
+    @property
+    def camera_features(self) -> int:
+        """Numbers that one camera's image becomes: its tokens, one after another."""
+        return self.encoder.tokens_per_camera * self.encoder.features
 
 
 class Perception(nn.Module):
-    """One encoder shared by all cameras; a missing camera gives a learned token."""
+    """One encoder shared by all cameras; a missing camera gives learned tokens."""
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
-        self.encoder = build_encoder(config.encoder, config.height_px, config.width_px)
-        self.missing = nn.Parameter(torch.zeros(config.num_cameras, config.encoder.features))
+        self.encoder = build_encoder(config.encoder, config.height_px, config.width_px, config.num_cameras)
+        self.missing = nn.Parameter(torch.zeros(config.num_cameras, config.camera_features))
 
     def forward(
         self,
         images: UInt8[Tensor, "batch cameras height width 3"],
         camera_mask: Bool[Tensor, "batch cameras"],
     ) -> Float[Tensor, "batch cameras features"]:
-        """One token per camera."""
+        """The tokens of each camera, flat."""
         batch, cameras = images.shape[:2]
         tokens = self.encoder(images.flatten(0, 1)).view(batch, cameras, -1)
         return torch.where(camera_mask[..., None], tokens, self.missing.to(tokens.dtype))
@@ -71,7 +88,7 @@ class Planner(nn.Module):
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
-        self.trunk = Trunk(config.num_cameras, config.encoder.features, config.planner)
+        self.trunk = Trunk(config.num_cameras, config.camera_features, config.planner)
         self.trajectory_head = TrajectoryHead(config.planner.hidden)
         self.action_head = ActionHead(config.planner.hidden)
 
@@ -88,7 +105,14 @@ class StudentPolicy(nn.Module):
         super().__init__()
         self.config = config
         self.perception = Perception(config)
-        self.planner = Planner(config)
+        proposes = config.planner.kind == "proposals"
+        self.planner: Planner | ProposalPlanner = (
+            ProposalPlanner(
+                config.planner, config.num_cameras * config.encoder.tokens_per_camera, config.contract
+            )
+            if proposes
+            else Planner(config)
+        )
 
     def forward(self, observation: Observation) -> Plan:
         """A plan for every agent of the batch."""

@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
 
 from gigapixel.run_folder.config.published_weights import refuse_unreachable_weights, unfetched_message
+from student.network.encoder_config import EncoderConfig
+from student.network.packaged_weights import load_packaged
 
 
 @dataclass(frozen=True)
@@ -17,6 +22,40 @@ class Backbone:
     model: nn.Module
     input_size: tuple[int, int]  # (height, width), px, of the images that it is given
     padding: tuple[int, int]  # rows below and columns to the right that are added to them
+
+
+class ImageBackbone(nn.Module):
+    """A timm model, and how camera images become its input: normalised, resized, padded.
+
+    Attributes:
+        input_size: (height, width), px, that images are resized to.
+        padding: columns left and right, rows above and below, that are added then, of the mean colour.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        size = (config.input_height_px, config.input_width_px)
+        from_hub = config.pretrained and config.pretrained_from == "hub"
+        built = create_backbone(config.timm_name, size, config.partial_patches == "pad", from_hub)
+        if config.pretrained and not from_hub:
+            load_packaged(built.model, config.timm_name)
+        self.backbone, self.input_size, (rows, columns) = built.model, built.input_size, built.padding
+        self.padding = (0, columns, 0, rows)
+        published = self.backbone.pretrained_cfg
+        self.register_buffer("mean", 255.0 * torch.tensor(published["mean"]).view(1, 3, 1, 1))
+        self.register_buffer("std", 255.0 * torch.tensor(published["std"]).view(1, 3, 1, 1))
+
+    def picture(self, images: UInt8[Tensor, "views height width 3"]) -> Float[Tensor, "views 3 rows columns"]:
+        """The backbone's input."""
+        picture = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        if picture.shape[-2:] != self.input_size:
+            picture = functional.interpolate(picture, self.input_size, mode="bilinear", antialias=True)
+        if any(self.padding):
+            picture = functional.pad(picture, self.padding)
+        return picture
 
 
 def create_backbone(name: str, size: tuple[int, int], pad: bool, pretrained: bool) -> Backbone:

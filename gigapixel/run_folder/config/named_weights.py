@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gigapixel.run_folder.config.command_line import config_files
+from gigapixel.run_folder.config.packaged_weights import packaged_file
 from gigapixel.run_folder.config.published_weights import refuse_unreachable_weights
 from gigapixel.run_folder.config.yaml_file import parse_yaml, read_mapping
 
@@ -48,8 +49,11 @@ def _check_encoder(settings: Mapping[str, object]) -> None:
     kind, name, pretrained = (
         settings.get(f"model.policy.encoder.{field}") for field in ("kind", "timm_name", "pretrained")
     )
-    if kind == "timm" and pretrained is True and isinstance(name, str):
-        refuse_unreachable_weights(name)
+    if kind in ("timm", "registers") and pretrained is True and isinstance(name, str):
+        if settings.get("model.policy.encoder.pretrained_from") == "package":
+            packaged_file(name)
+        else:
+            refuse_unreachable_weights(name)
 
 
 def _check_adapted(settings: Mapping[str, object]) -> None:
