@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Int, Key
 
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.reset.situations.cast import CAST_SLOTS, LEAST_ALONG_M, Cast, no_cast

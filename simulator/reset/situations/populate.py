@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
@@ -41,16 +43,18 @@ def draw_cast(
     """The agents of the situations of one world, leaves [agents]: none, or several situations of one kind. The key is
     consumed."""
     kind_key, *keys = jax.random.split(key, 1 + max(1, config.num_agents // AGENTS_PER_SITUATION))
-    bounds = jnp.cumsum(jnp.array([getattr(config.situations, name) for name in SITUATION_SHARES]))
+    shares = {name: getattr(config.situations, name) for name in SITUATION_SHARES}
+    draws: dict[str, Callable[[Array], Cast]] = {
+        "blocked_lane_share": lambda key: blocked_lane(key, map_id, map_matrix, atlas, config),
+        "left_turn_share": lambda key: left_turn(key, map_id, atlas),
+        "merge_share": lambda key: merge(key, map_id, atlas),
+    }
+    possible = [name for name in SITUATION_SHARES if shares[name] > 0]  # what is off is not compiled
+    bounds = jnp.cumsum(jnp.array([shares[name] for name in possible]))
     kind = jnp.searchsorted(bounds, jax.random.uniform(kind_key), side="right")
 
     def draw(key: Array) -> Cast:
-        options = [
-            blocked_lane(key, map_id, map_matrix, atlas, config),
-            left_turn(key, map_id, atlas),
-            merge(key, map_id, atlas),
-            no_cast(),
-        ]
+        options = [*(draws[name](key) for name in possible), no_cast()]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves)[kind], *options)
 
     casts = jax.vmap(draw)(jnp.stack(keys))
