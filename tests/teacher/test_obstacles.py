@@ -81,5 +81,5 @@ def test_only_with_the_option_passing_costs_nothing() -> None:
 
 
 def test_the_distance_is_refused_where_it_makes_no_sense() -> None:
-    with pytest.raises(ValueError, match="reward passing_m=-1.0 must lie between 0 and 100 metres"):
+    with pytest.raises(ValueError, match=r"reward passing_m=-1\.0 must lie between 0 and 100 metres"):
         RewardConfig(passing_m=-1.0)

@@ -16,8 +16,8 @@ class SituationConfig:
         left_turn_share: An agent turns across the way of up to four oncoming cars; the traffic lights of the world are
             off.
         merge_share: Two lanes become one, with up to three cars on each; the traffic lights of the world are off.
-        detour_share: Share of the agents behind a parked car whose route leads around it; all others have to leave
-            their route.
+        detour_share: Share of the agents behind a parked car whose route leads around it, half of them only part of the
+            way; all others have to leave their route.
     """
 
     blocked_lane_share: float = 0.0

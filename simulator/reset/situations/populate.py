@@ -101,14 +101,20 @@ def with_detours(
     map_matrix: Float[Array, "2 2"],
     share: float,
 ) -> Float[Array, "agents stations 6"]:
-    """The routes, of which a ``share`` of those with a parked car on them lead around it on the lane beside. The key is
-    consumed."""
-    takes = (jax.random.uniform(key, obstacle.shape) < share) & jnp.isfinite(obstacle)
+    """The routes, of which a ``share`` of those with a parked car on them lead around it: half of these on the middle of
+    the lane beside, the others only a random part of the way there. The key is consumed.
+
+    The partial ones lie between routes that can be followed and those that an agent has to leave, and let it learn the
+    second from the first (ours).
+    """
+    draw, part = jax.random.uniform(key, (2, *obstacle.shape))
+    takes = (draw < share) & jnp.isfinite(obstacle)
     determinant = map_matrix[0, 0] * map_matrix[1, 1] - map_matrix[0, 1] * map_matrix[1, 0]
     cos, sin = route[..., 2], route[..., 3]
     # The stretch depends on the direction on the map; along straight lanes one station stands for all.
     on_map = transformed(inverse(map_matrix), route[:, 0, 2:4])
     aside = jnp.sign(determinant) * cast.beside_m * stretch_aside(on_map, map_matrix)
+    aside = aside * jnp.minimum(2.0 * part, 1.0)
     along = ROUTE_SPACING_M * jnp.arange(route.shape[1], dtype=jnp.float32)
     behind = along - jnp.where(takes, obstacle, 0.0)[:, None]
 
