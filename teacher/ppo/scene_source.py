@@ -1,4 +1,4 @@
-"""The `data` of a run's worlds: maps, with or without scenes, for the whole run; or batches of logged scenes in turn."""
+"""The `data` of a run's worlds: maps, and perhaps scenes, for the whole run; or batches of logged scenes in turn."""
 
 from __future__ import annotations
 

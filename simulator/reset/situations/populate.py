@@ -101,8 +101,8 @@ def with_detours(
     map_matrix: Float[Array, "2 2"],
     share: float,
 ) -> Float[Array, "agents stations 6"]:
-    """The routes, of which a ``share`` of those with a parked car on them lead around it: half of these on the middle of
-    the lane beside, the others only a random part of the way there. The key is consumed.
+    """The routes, of which a ``share`` of those with a parked car on them lead around it: half of these on the middle
+    of the lane beside, the others only a random part of the way there. The key is consumed.
 
     The partial ones lie between routes that can be followed and those that an agent has to leave, and let it learn the
     second from the first (ours).

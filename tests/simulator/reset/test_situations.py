@@ -72,11 +72,6 @@ def test_the_car_can_be_passed_on_a_lane_beside_it(
             found = lane_at(map_id, jnp.asarray(xyz + across, jnp.float32))
             if int(found.lane) in (-1, int(own.lane)) or float(found.distance_m) > 1.0:
                 continue
-            clear = corners(
-                jnp.asarray(xyz + across, jnp.float32)[None, :2],
-                jnp.array([yaw]),
-                jnp.array([[12.0, 2.1, 1.5]]),
-            )
             test = blocked.replace(position=blocked.position.at[world, agent].set(jnp.asarray(xyz + across)))
             one = jax.tree.map(lambda leaf, at=world: leaf[at], test)
             one = one.replace(
