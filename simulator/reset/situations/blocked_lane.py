@@ -29,7 +29,7 @@ from simulator.reset.situations.cast import (
     on_lane_only,
 )
 
-_TRIES = 24
+_TRIES = 10
 _BEFORE_M, _BEYOND_M = 18.0, 14.0
 """Least lengths of lane before and beyond the parked car."""
 _CHECKED_M = (-12.0, -4.0, 4.0, 12.0)
