@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from simulator.conventions import POSE_SPACING_S
+from simulator.reset.situations.config import SituationConfig
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class SimulatorConfig:
             0.10).
         parked_share: Share of agents that are cars and trucks parked at the right edge of the road.
         crashed_share: Share of agents that stand on a lane at any angle, as after a crash.
+        situations: Shares of worlds with a blocked lane, a turn across oncoming cars, or a merge.
     """
 
     timestep_s: float = 0.1
@@ -99,6 +101,7 @@ class SimulatorConfig:
     braker_share: float = 0.0
     parked_share: float = 0.0
     crashed_share: float = 0.0
+    situations: SituationConfig = field(default_factory=SituationConfig)
 
     def __post_init__(self) -> None:
         steps = POSE_SPACING_S / self.timestep_s if self.timestep_s > 0 else 0.0
@@ -120,6 +123,8 @@ class SimulatorConfig:
                 )
         if len(self.kind_shares) != 4 or min(self.kind_shares) < 0 or abs(sum(self.kind_shares) - 1) > 1e-6:
             raise ValueError(f"kind_shares={self.kind_shares} must be four shares that add up to 1")
+        if self.situations.share > 0 and self.num_agents < 2:
+            raise ValueError(f"num_agents={self.num_agents} must be at least 2 for worlds with situations")
         self._check_shares()
 
     def _check_shares(self) -> None:

@@ -52,7 +52,7 @@ class TeacherConfig:
         num_shards: equal parts into which worlds and minibatches are split (see `teacher.ppo.sharding`). The result
             depends on it, and not on the number of devices, which must divide it.
         start_from: policy file, or `pretrained`, with the initial weights of a new run; empty for random weights.
-        logs: recorded traffic to train in instead of `maps`.
+        logs: recorded traffic to train in, instead of `maps` or beside them.
         pretrain: imitation of recorded drivers before the first update.
         simulator: Traffic, episodes and resets.
         observation: Numbers of observed objects and their ranges.
@@ -103,11 +103,12 @@ class TeacherConfig:
                 f"num_worlds={self.num_worlds} must be a multiple of num_shards={self.num_shards}; "
                 f"try {-(-self.num_worlds // self.num_shards) * self.num_shards}"
             )
-        if self.logs.packs and self.num_worlds % self.logs.num_scenes:
+        only_logs = self.logs.packs and self.logs.town_share == 0
+        if only_logs and self.num_worlds % self.logs.num_scenes:
             raise ValueError(
                 f"num_worlds={self.num_worlds} must be a multiple of logs.num_scenes={self.logs.num_scenes}"
             )
-        if self.logs.packs and self.simulator.map_variants > 1:
+        if only_logs and self.simulator.map_variants > 1:
             raise ValueError(
                 f"simulator.map_variants={self.simulator.map_variants} must be 1 in recorded traffic: "
                 "its tracks fit the map as it is"

@@ -33,6 +33,7 @@ from gigapixel.run_folder.hdf5_file import (
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import CONTROLLER_SHARES, SimulatorConfig
 from simulator.conventions import NUM_JERK_ACTIONS, TEACHER_CONVENTIONS, refuse_other, stamp
+from simulator.reset.situations.config import SituationConfig
 from simulator.roads.array_file import unicode_text
 from simulator.rollout import PolicyFn
 from simulator.state import WorldState
@@ -64,8 +65,9 @@ class Policy:
     @property
     def plain_simulator(self) -> SimulatorConfig:
         """The training simulator without randomisation that only training uses: maps without affine variants, no
-        added all-way stops, every agent driven by a policy."""
+        added all-way stops, no situations, every agent driven by a policy."""
         changes: dict[str, Any] = dict.fromkeys(CONTROLLER_SHARES, 0.0)
+        changes["situations"] = SituationConfig()
         return dataclasses.replace(self.simulator, map_variants=1, all_way_stop_share=0.0, **changes)
 
     def act(self, observation: Observation, key: Key[Array, ""], greedy: bool) -> Int[Array, "*agents"]:

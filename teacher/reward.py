@@ -35,6 +35,7 @@ from jaxtyping import Array, Float
 from simulator.config import SimulatorConfig
 from simulator.conventions import STANDSTILL_MPS, TRAIT_NAMES
 from simulator.state import Events, WorldState, nearest_station, route_rows
+from teacher.obstacles import obstacle_on_route
 
 Range = tuple[float, float]
 ANGLE_PENALTY = 5.0
@@ -44,13 +45,21 @@ policies to heed the weight; a larger bonus makes them drive slower, since it is
 lasts."""
 MOST_COMFORTABLE_MPS2, MOST_COMFORTABLE_MPS3 = 3.0, 5.0
 """Acceleration and jerk above which a step counts as a comfort violation (GIGAFLOW)."""
+FREE_ANGLE = 1.0 / 3.0
+"""Angle to the route, as a share of a right angle, that costs nothing while an agent passes an obstacle (ours)."""
+MOST_PASSING_M = 100.0
 TRAITS_WITHOUT_TERM = ("center_bias", "align_speed")
 """Traits that change other terms (lane_center, lane_align) instead of weighting one of their own."""
 
 
 @dataclass(frozen=True)
 class RewardConfig:
-    """Range of every reward weight: a trait of 0 gives the first value and 1 the second."""
+    """Range of every reward weight: a trait of 0 gives the first value and 1 the second.
+
+    Attributes:
+        passing_m: Within this distance along the route, ahead or behind, of a vehicle that stands on it for good,
+            lane_center costs nothing and lane_align only what exceeds FREE_ANGLE (0: as everywhere).
+    """
 
     collision: Range = (1.0, 10.0)  # GIGAFLOW: (0, 3)
     offroad: Range = (1.0, 8.0)  # GIGAFLOW: (0, 3)
@@ -67,12 +76,22 @@ class RewardConfig:
     stop_sign: Range = (1.0, 3.0)  # ours: a full stop costs a few seconds of progress
     align_speed: Range = (0.0, 0.2)  # GIGAFLOW: (0, 1)
     moving: Range = (2.5e-5, 2.5e-5)  # GIGAFLOW's, the same for all agents
+    passing_m: float = 0.0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            low, high = getattr(self, field.name)
+        for name in range_names():
+            low, high = getattr(self, name)
             if low > high:
-                raise ValueError(f"reward {field.name}=({low}, {high}) must be two increasing numbers")
+                raise ValueError(f"reward {name}=({low}, {high}) must be two increasing numbers")
+        if not 0 <= self.passing_m <= MOST_PASSING_M:
+            raise ValueError(
+                f"reward passing_m={self.passing_m} must lie between 0 and {MOST_PASSING_M:g} metres"
+            )
+
+
+def range_names() -> list[str]:
+    """The fields of `RewardConfig` that are ranges of weights."""
+    return [field.name for field in fields(RewardConfig) if field.name != "passing_m"]
 
 
 def check_trait_names(ranges: Sequence[str], traits: Sequence[str]) -> None:
@@ -91,7 +110,7 @@ def check_trait_names(ranges: Sequence[str], traits: Sequence[str]) -> None:
         )
 
 
-check_trait_names([field.name for field in fields(RewardConfig)], TRAIT_NAMES)
+check_trait_names(range_names(), TRAIT_NAMES)
 
 _DEFAULT_TRAITS = {  # all others are 0.5
     "collision": 1.0,
@@ -141,9 +160,14 @@ def reward(
     cos, sin = yaw_cos * route_cos + yaw_sin * route_sin, yaw_sin * route_cos - yaw_cos * route_sin
     speed = state.speed  # before the step: a collision sets the speed after it to zero
     off_angle = jnp.abs(jnp.arctan2(sin, cos)) / (0.5 * jnp.pi)
+    aside_m = jnp.abs(next_state.route_offset_m - weight["center_bias"])
+    if config.passing_m > 0:
+        passing = obstacle_on_route(next_state, config.passing_m)
+        off_angle = jnp.where(passing, jnp.maximum(off_angle - FREE_ANGLE, 0.0), off_angle)
+        aside_m = jnp.where(passing, 0.0, aside_m)
     against = jnp.minimum(cos, 0.0) + weight["align_speed"] * jnp.minimum(cos * speed, 0.0)
     align = against - ANGLE_PENALTY * off_angle
-    offset_m = jnp.minimum(jnp.abs(next_state.route_offset_m - weight["center_bias"]), 2.0)
+    offset_m = jnp.minimum(aside_m, 2.0)
     terms = {
         "goal": weight["goal"] * events.goal,
         "collision": -(weight["collision"] + 0.1 * jnp.abs(speed)) * events.collision,

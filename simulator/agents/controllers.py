@@ -7,7 +7,7 @@ neither active nor spawned: they occupy space and are observed, but training and
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Bool, Int, Key
 
 from simulator.agents import idm, log_replay
 from simulator.agents.baselines import IDM_BASELINE
@@ -46,6 +46,15 @@ def assign_controllers(
     control = jnp.where(idm, IDM, jnp.where((parked | crashed) & motor, PARKED, policy))
     fault = jnp.where(blind, BLIND, jnp.where(braking, SUDDEN_BRAKING, none))
     return ControllerAssignment(control, fault, crashed & motor)
+
+
+def all_by_policy(controllers: ControllerAssignment, which: Bool[Array, " agents"]) -> ControllerAssignment:
+    """The controllers, of which those of the agents ``which`` are a policy without faults."""
+    return ControllerAssignment(
+        control=jnp.where(which, POLICY, controllers.control),
+        fault=jnp.where(which, NO_FAULT, controllers.fault),
+        crashed=controllers.crashed & ~which,
+    )
 
 
 def advance_other_controllers(

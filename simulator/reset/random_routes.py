@@ -14,11 +14,25 @@ from simulator.array_field import ArrayField
 from simulator.atlas.affine_variants import SCALE, transformed
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
+from simulator.reset.situations.cast import ANY_WAY
 
 ROUTE_LANES = 40
 """Number of lanes of a walk; a route that needs more is cut off."""
 _CHANGE_M = 40.0
 """Length of the shortest lane on which a walk may change lanes."""
+
+
+def draw_positions(
+    draw: Float[Array, "*n"], map_id: Int[Array, ""], atlas: RoadAtlas
+) -> tuple[Int[Array, "*n"], Float[Array, "*n"]]:
+    """Lanes of the map from random numbers in [0, 1), longer lanes more often, and positions on them (m from the lane's
+    start)."""
+    position = atlas.map_length_before_m[map_id] + draw * atlas.map_length_m[map_id]
+    lane = jnp.searchsorted(atlas.lane_cumulative_length_m, position, side="right")
+    first = atlas.map_lane_start[map_id]
+    lane = jnp.clip(lane, first, first + atlas.map_lane_count[map_id] - 1).astype(jnp.int32)
+    left_over = jnp.clip(atlas.lane_cumulative_length_m[lane] - position, 0.0, atlas.lane_length_m[lane])
+    return lane, atlas.lane_length_m[lane] - left_over
 
 
 @struct.dataclass
@@ -32,9 +46,19 @@ class Walk:
     dead_end: ArrayField  # [] bool: the last lane has no successor
 
 
-def walk_lanes(key: Key[Array, ""], first: Int[Array, ""], atlas: RoadAtlas, config: SimulatorConfig) -> Walk:
+def walk_lanes(
+    key: Key[Array, ""],
+    first: Int[Array, ""],
+    atlas: RoadAtlas,
+    config: SimulatorConfig,
+    following: Int[Array, ""] | None = None,
+) -> Walk:
     """Random walk from lane ``first``; the key is consumed. It ends at a lane without successor, or after
-    ROUTE_LANES."""
+    ROUTE_LANES.
+
+    ``following`` is the lane after the first one, ANY_WAY or STRAIGHT_AHEAD (see `simulator.reset.situations.cast`);
+    unless it is ANY_WAY, the walk does not change lanes on the first one.
+    """
 
     def hop(lane: Array, draw: Array) -> tuple[Array, tuple[Array, Array, Array, Array]]:
         ended = lane < 0
@@ -44,13 +68,22 @@ def walk_lanes(key: Key[Array, ""], first: Int[Array, ""], atlas: RoadAtlas, con
         side = jnp.where((left >= 0) & (right >= 0), either, jnp.maximum(left, right))
         change = (draw[1] < config.lane_change_probability) & (side >= 0)
         blend = jnp.where(change & (atlas.lane_length_m[here] >= _CHANGE_M), side, here)
-        following = _pick(draw[2], atlas.lane_successors[blend])
+        successor = _pick(draw[2], atlas.lane_successors[blend])
         length = jnp.where(ended, 0.0, atlas.lane_length_m[here])
-        return jnp.where(ended, -1, following), (here, blend, length, ended)
+        return jnp.where(ended, -1, successor), (here, blend, length, ended)
 
     # All random numbers at once: drawing inside the loop costs more than the rest of it.
     draws = jax.random.uniform(key, (ROUTE_LANES, 3))
-    after, (lane, blend, length, ended) = jax.lax.scan(hop, first, draws)
+    if following is None:
+        after, (lane, blend, length, ended) = jax.lax.scan(hop, first, draws)
+    else:
+        draws = draws.at[0, 1].set(jnp.where(following == ANY_WAY, draws[0, 1], 1.0))
+        second, one = hop(first, draws[0])
+        second = jnp.where(following >= 0, following, second)
+        after, rest = jax.lax.scan(hop, second, draws[1:])
+        lane, blend, length, ended = (
+            jnp.concatenate([jnp.asarray(a)[None], b]) for a, b in zip(one, rest, strict=True)
+        )
     return Walk(lane, blend, jnp.cumsum(length), (~ended).sum(dtype=jnp.int32), after < 0)
 
 

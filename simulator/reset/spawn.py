@@ -4,6 +4,7 @@ Body sizes and dynamics gains follow GIGAFLOW; the shares of kinds are our choic
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from simulator.agents.controllers import assign_controllers
+from simulator.agents.controllers import all_by_policy, assign_controllers
 from simulator.agents.parked_vehicles import place_parked_vehicles
 from simulator.array_field import ArrayField
 from simulator.atlas.affine_variants import least_stretch, transformed, variant_matrices
@@ -20,7 +21,16 @@ from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.conventions import CAR, CYCLIST, NUM_TRAITS, PEDESTRIAN, TRUCK
 from simulator.dynamics.bicycle import MAX_STEERING
 from simulator.reset.initial_state import initial_state, new_scenario
-from simulator.reset.random_routes import on_lane, route_along, walk_lanes
+from simulator.reset.random_routes import draw_positions, on_lane, route_along, walk_lanes
+from simulator.reset.situations.cast import NONE
+from simulator.reset.situations.populate import (
+    SITUATION_STREAM,
+    draw_cast,
+    goals_beyond,
+    obstacle_m,
+    seat,
+    with_detours,
+)
 from simulator.state import IDM, WorldState, turns, wheelbase
 
 POSITION_TRIES = 12
@@ -110,19 +120,6 @@ def _sample_bodies(key: Array, config: SimulatorConfig) -> _Bodies:
     return _Bodies(kind, size, throttle, steer, acceleration, speed * jnp.array(SPEED_SCALE)[kind])
 
 
-def _draw_positions(
-    draw: Float[Array, "*n"], map_id: Int[Array, ""], atlas: RoadAtlas
-) -> tuple[Int[Array, "*n"], Float[Array, "*n"]]:
-    """Lanes of the map from random numbers in [0, 1), longer lanes more often, and positions on them (m from the lane's
-    start)."""
-    position = atlas.map_length_before_m[map_id] + draw * atlas.map_length_m[map_id]
-    lane = jnp.searchsorted(atlas.lane_cumulative_length_m, position, side="right")
-    first = atlas.map_lane_start[map_id]
-    lane = jnp.clip(lane, first, first + atlas.map_lane_count[map_id] - 1).astype(jnp.int32)
-    left_over = jnp.clip(atlas.lane_cumulative_length_m[lane] - position, 0.0, atlas.lane_length_m[lane])
-    return lane, atlas.lane_length_m[lane] - left_over
-
-
 def _shift_for(kind: Array, width: Array, lane: Array, atlas: RoadAtlas) -> Array:
     """Lateral offset (m, right positive) of an agent's route from the middle of its lane."""
     slow = (kind == CYCLIST) | (kind == PEDESTRIAN)
@@ -150,7 +147,7 @@ def _place_agents(
     """
     agents = bodies.kind.shape[0]
     radius = 0.5 * jnp.sqrt(bodies.size[:, 0] ** 2 + bodies.size[:, 1] ** 2)
-    lane, along = _draw_positions(jax.random.uniform(key, (agents, POSITION_TRIES)), map_id, atlas)
+    lane, along = draw_positions(jax.random.uniform(key, (agents, POSITION_TRIES)), map_id, atlas)
     position = on_lane(lane, along / jnp.maximum(atlas.lane_length_m[lane], 1e-3), atlas)[..., :2]
     x, y = jnp.moveaxis(transformed(map_matrix, position), -1, 0)
     opens = (atlas.lane_predecessors[lane] < 0).all(axis=-1)
@@ -213,17 +210,37 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
     variant = jax.random.randint(variant_key, (), 0, config.map_variants)
     matrix = jnp.asarray(variant_matrices(config.map_variants))[variant]
     lane, along, placed = _place_agents(keys[1], bodies, map_id, matrix, atlas, config.map_variants)
-    walks = jax.vmap(walk_lanes, (0, 0, None, None))(jax.random.split(keys[2], agents), lane, atlas, config)
+    walk_keys = jax.random.split(keys[2], agents)
+    cast = None
+    if config.situations.share > 0:
+        cast_key, body_key, detour_key = jax.random.split(jax.random.fold_in(key, SITUATION_STREAM), 3)
+        cast = draw_cast(cast_key, map_id, matrix, atlas, config)
+        takes_part = cast.role != NONE
+        bodies = _with_cars(body_key, bodies, takes_part, config)
+        lane, along = jnp.where(takes_part, cast.lane, lane), jnp.where(takes_part, cast.along_m, along)
+        placed = placed | takes_part
+        walks = jax.vmap(walk_lanes, (0, 0, None, None, 0))(walk_keys, lane, atlas, config, cast.following)
+    else:
+        walks = jax.vmap(walk_lanes, (0, 0, None, None))(walk_keys, lane, atlas, config)
     shift = _shift_for(bodies.kind, bodies.size[:, 1], lane, atlas)
     routes: Callable = jax.vmap(route_along, (0, 0, 0, 0, None, None, None))
     route, road_m = routes(walks, along, 0.5 * bodies.size[:, 0], shift, matrix, atlas, config)
     length = jnp.minimum(road_m, steerable_m(route, bodies.size))
     goal_m, num_goals = _sample_goals(keys[3], bodies, length, config)
+    if cast is not None:
+        obstacle = obstacle_m(cast, route)
+        goal_m = goals_beyond(goal_m, obstacle)
+        num_goals = (goal_m <= length[:, None]).sum(axis=1).astype(jnp.int32)
+        route = with_detours(detour_key, cast, route, obstacle, matrix, config.situations.detour_share)
     least, greatest = config.goal_radius_m
     radius_m = jax.random.uniform(keys[5], (agents,), minval=least, maxval=greatest)
     at_end = walks.dead_end & (length == road_m)
     goal_m, num_goals, radius_m = _end_as_goal(goal_m, num_goals, radius_m, length, at_end)
     controllers = assign_controllers(controller_key, bodies.kind, config)
+    lights_on = jax.random.uniform(keys[7]) >= config.no_lights_share
+    if cast is not None:
+        controllers = all_by_policy(controllers, takes_part)
+        lights_on = lights_on & ~cast.lights_off
     if config.idm_share > 0:  # IDM agents drive to the end of their route, which is their only goal
         goal_m = jnp.where((controllers.control == IDM)[:, None], length[:, None], goal_m)
         num_goals = jnp.where(controllers.control == IDM, (road_m > 0.0).astype(jnp.int32), num_goals)
@@ -240,7 +257,7 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
         num_goals=num_goals,
         goal_radius_m=radius_m,
         light_phase=jax.random.uniform(keys[6]),
-        lights_on=jax.random.uniform(keys[7]) >= config.no_lights_share,
+        lights_on=lights_on,
         map_matrix=matrix,
         control=controllers.control,
         fault=controllers.fault,
@@ -253,7 +270,17 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
     state = initial_state(scenario, placed, map_id, cap * jax.random.uniform(keys[8], (agents,)), config)
     if config.parked_share + config.crashed_share > 0:
         state = place_parked_vehicles(obstacle_key, state, controllers.crashed, atlas, config)
-    return state
+    return state if cast is None else seat(state, cast, atlas, config)
+
+
+def _with_cars(key: Array, bodies: _Bodies, which: Array, config: SimulatorConfig) -> _Bodies:
+    """The bodies, of which those ``which`` [agents] bool are cars. The key is consumed."""
+    cars = _sample_bodies(key, replace(config, kind_shares=(1.0, 0.0, 0.0, 0.0)))
+
+    def pick(car: Array, body: Array) -> Array:
+        return jnp.where(which.reshape(which.shape + (1,) * (car.ndim - 1)), car, body)
+
+    return jax.tree.map(pick, cars, bodies)
 
 
 def steerable_m(

@@ -1,4 +1,4 @@
-"""The `data` of a run's worlds: maps, the same for the whole run, or batches of logged scenes in turn."""
+"""The `data` of a run's worlds: maps, and perhaps scenes, for the whole run; or batches of logged scenes in turn."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from simulator.reset.spawn import check_capacity
 from teacher.config import TeacherConfig
 from teacher.ppo.environment import Environment, make_environment
 from teacher.ppo.log_environment import LogData, make_log_environment
+from teacher.ppo.mixed_environment import load_mixed_data, make_mixed_environment
 
 
 @runtime_checkable  # tests check argument types at run time
@@ -89,6 +90,8 @@ def open_source(config: TeacherConfig, position: int) -> tuple[Environment, Scen
 
     Raises OSError or ValueError for maps and packs that cannot be read or are too small.
     """
+    if config.logs.town_share > 0:
+        return make_mixed_environment(config), FixedMaps(load_mixed_data(config))
     if config.logs.packs:
         return make_log_environment(config), LogScenes(config, position)
     atlas = load_atlas(config.maps)
