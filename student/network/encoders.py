@@ -16,10 +16,16 @@ CONV_GRID = (2, 4)
 """Rows and columns that a convolutional timm backbone is pooled to: the position of an object in the image matters."""
 
 
+CPU_VIEWS = 128
+"""Images that the compact encoder takes through its layers together on a CPU. Feature maps of more leave the caches:
+with 512 images of 96 x 54 a training step takes 1.4 times as long."""
+
+
 class CompactEncoder(nn.Module):
     """A few strided convolutions, then one linear layer over the flattened map, so that position is kept.
 
-    For the default image of 96 x 54 this is about 5 MFLOP.
+    For the default image of 96 x 54 this is about 5 MFLOP. Feature maps lie in memory with channels last, which is
+    faster on CPUs.
     """
 
     def __init__(self, config: EncoderConfig, height: int, width: int) -> None:
@@ -31,14 +37,21 @@ class CompactEncoder(nn.Module):
             layers.append(nn.Conv2d(fan_in, channels, kernel, stride, padding=kernel // 2, bias=False))
             layers += [nn.GroupNorm(channels // 8, channels), nn.ReLU(inplace=True)]
             height, width, fan_in = -(-height // stride), -(-width // stride), channels
-        self.convolutions = nn.Sequential(*layers)
+        self.convolutions = nn.Sequential(*layers).to(memory_format=torch.channels_last)
         self.project = nn.Linear(fan_in * height * width, config.features)
         self.norm = nn.LayerNorm(config.features)
 
     def forward(self, images: UInt8[Tensor, "views height width 3"]) -> Float[Tensor, "views features"]:
         """One token per image."""
-        picture = images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
-        return self.norm(self.project(self.convolutions(picture).flatten(1)))
+        parts = images.split(CPU_VIEWS) if images.device.type == "cpu" else (images,)
+        tokens = [self.project(self._features(part)) for part in parts]
+        return self.norm(tokens[0] if len(tokens) == 1 else torch.cat(tokens))
+
+    def _features(self, images: UInt8[Tensor, "views height width 3"]) -> Float[Tensor, "views flat"]:
+        """The last feature map of images, whose levels 0 to 255 become -1 to 1."""
+        minus_one = torch.full((), -1.0, device=images.device)  # without a copy from the host
+        pictures = torch.add(minus_one, images.permute(0, 3, 1, 2), alpha=1 / 127.5)
+        return self.convolutions(pictures).flatten(1)
 
 
 class TimmEncoder(ImageBackbone):
