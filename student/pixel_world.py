@@ -76,6 +76,9 @@ class PixelWorldConfig:
     teacher_greedy: bool = False  # the teacher drives by its most likely action (labels always do)
     drive_with: Literal["trajectory", "actions"] = "trajectory"  # head of the student that drives, see above
     plan_s: float = 0.5  # time between two plans (2 Hz), a multiple of 0.5 s
+    incomplete_labels: Literal["drop", "mask"] = "drop"
+    """Labels of agents that crash, leave the road or arrive within the teacher's 4 s: not used, or used with the poses
+    before that moment (training only)."""
     cameras: str | None = None  # camera file such as configs/cameras/nuplan.yaml; none: nuPlan's four
     calibration_noise: CalibrationNoise = field(default_factory=CalibrationNoise)  # of each agent; none
     calibration_rigs: int = 8  # perturbed rigs, if there is noise; each costs a call of the renderer
@@ -94,6 +97,10 @@ class PixelWorldConfig:
         if self.drive_with not in ("trajectory", "actions"):
             raise ValueError(
                 f"world.drive_with={self.drive_with!r} is unknown; use 'trajectory' or 'actions'"
+            )
+        if self.incomplete_labels not in ("drop", "mask"):
+            raise ValueError(
+                f"world.incomplete_labels={self.incomplete_labels!r} is unknown; use 'drop' or 'mask'"
             )
         periods = self.plan_s / POSE_SPACING_S
         if periods < 1 or abs(periods - round(periods)) > 1e-6 or periods > 4:
@@ -208,11 +215,10 @@ class PixelWorld:
         """The teacher's label for every ego agent: its trajectory over the next 4 s and its action now.
 
         A label is valid if the agent still drives after the forked 4 s: it neither crashed, left the road nor arrived.
+        With `incomplete_labels: mask` it is valid if the agent still drives at the first pose, and `pose_valid` masks
+        the later ones.
         """
-        forked = _label(self._next_key(), self.state, self.teacher, self.atlas, self._rules)
-        arrays = (forked.trajectory, forked.valid, forked.action)
-        poses, valid, action = self._ego_rows([to_torch(part).flatten(0, 1) for part in arrays])
-        return Label(Trajectory(poses), valid, action.long())
+        return self._label_of(_label(self._next_key(), self.state, self.teacher, self.atlas, self._rules))
 
     def follow(self, trajectory: Trajectory | None) -> None:
         """Drive until the next plan: agents of the teacher by its actions, the others by tracking the trajectories of
@@ -267,6 +273,14 @@ class PixelWorld:
         self._key = jax.random.wrap_key_data(jnp.asarray(state_dict["key"].numpy().view(np.uint32)))
         self.agent_steps = state_dict["agent_steps"]
         self._refresh()
+
+    def _label_of(self, forked: TeacherLabel) -> Label:
+        """The ego agents' rows of a label of all agents."""
+        arrays = (forked.trajectory, forked.valid, forked.action, forked.pose_valid)
+        poses, valid, action, pose_valid = self._ego_rows([to_torch(part).flatten(0, 1) for part in arrays])
+        if self.config.incomplete_labels == "drop":
+            return Label(Trajectory(poses), valid, action.long())
+        return Label(Trajectory(poses), pose_valid[:, 0], action.long(), pose_valid)
 
     def _advance(self, plan: Tensor | None, action: Tensor | None, num_steps: int) -> None:
         shape = (self.config.num_worlds, self.config.num_agents)

@@ -107,6 +107,7 @@ class OnPolicyData(lightning.LightningDataModule):
                 episode_s=config.seconds,
                 careful_share=1.0,
                 calibration_noise=CalibrationNoise(),
+                incomplete_labels="drop",
             )
             self._evaluation_worlds[config] = PixelWorld(world, device=self._device())
         return Episode(self._evaluation_worlds[config], config)
@@ -140,7 +141,8 @@ class OnPolicyData(lightning.LightningDataModule):
     def labelled(self, world: PixelWorld) -> Batch:
         """Observation, label and weight of every ego agent of `world` now."""
         observation, label = world.observe(), world.label()
-        return Batch(observation, label, turn_weights(label.trajectory, self.turn_weight))
+        weight = turn_weights(label.trajectory, self.turn_weight, label.pose_valid)
+        return Batch(observation, label, weight)
 
     def draw(self) -> Batch:
         """A batch from the buffer, a share `command_dropout` of its commands set to UNKNOWN."""
