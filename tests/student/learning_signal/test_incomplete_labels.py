@@ -45,7 +45,7 @@ def worlds() -> tuple[PixelWorld, PixelWorld]:
             scenario=state.scenario.replace(size=size),
         )
         each.assign_teacher(1.0)
-        each._refresh()  # noqa: SLF001  the state was changed by hand
+        each._refresh()
     return plain, masked
 
 
