@@ -36,12 +36,12 @@ from student.agent_rigs import AgentRigs
 from student.batch import Label
 from student.bridge.dlpack import to_jax, to_torch
 from student.bridge.ground import ground_library
+from student.bridge.labelling import forked_label, forked_label_elsewhere
 from student.bridge.scene import RenderInputs, ego_inputs, light_table, render_inputs, scene_of_worlds
-from student.observation import Observation
+from student.observation import Observation, command_from_heading_change, one_hot_command
 from student.trajectory import Trajectory
 from teacher.evaluation.logs import LOG_ROUTE_STATIONS
 from teacher.label import Label as TeacherLabel
-from teacher.label import label
 from teacher.observation.observe import observe_worlds
 from teacher.policy import Policy, load_policy
 from teacher.reward import default_traits
@@ -218,7 +218,27 @@ class PixelWorld:
         With `incomplete_labels: mask` it is valid if the agent still drives at the first pose, and `pose_valid` masks
         the later ones.
         """
-        return self._label_of(_label(self._next_key(), self.state, self.teacher, self.atlas, self._rules))
+        return self._label_of(
+            forked_label(self._next_key(), self.state, self.teacher, self.atlas, self._rules)
+        )
+
+    def label_elsewhere(self, share: float) -> tuple[Label, Float[Tensor, "ego_agents commands"]]:
+        """Labels and commands of the ego agents, as if a random `share` of them had other routes and goals from where
+        they are (`simulator.reset.other_routes`). The worlds do not change.
+
+        A label is valid as those of `label` are, if also the command differs from the present one.
+        """
+        forked, elsewhere, told = forked_label_elsewhere(
+            self._next_key(), self.state, share, self.teacher, self.atlas, self._rules
+        )
+        label = self._label_of(forked)
+        here, there = (
+            command_from_heading_change(to_torch(change).flatten())
+            for change in (self._render_inputs.heading_change, told)
+        )
+        (other,) = self._ego_rows([to_torch(elsewhere).flatten() & (here != there)])
+        (command,) = self._ego_rows([one_hot_command(there)])
+        return replace(label, valid=label.valid & other), command
 
     def follow(self, trajectory: Trajectory | None) -> None:
         """Drive until the next plan: agents of the teacher by its actions, the others by tracking the trajectories of
@@ -361,16 +381,6 @@ def _render_inputs(
 ) -> tuple[RenderInputs, Bool[Array, "worlds agents"]]:
     """Inputs of the renderer, and the mask of agents that drive."""
     return render_inputs(state, stops, atlas, rules), state.active & ~has_ended(state)[:, None]
-
-
-@partial(jax.jit, static_argnames="rules")
-def _label(
-    key: Array, state: WorldState, teacher: Policy, atlas: RoadAtlas, rules: SimulatorConfig
-) -> TeacherLabel:
-    """Labels of all agents; the fork runs under the rules of these worlds, without detailed metrics."""
-    plain = replace(rules, detailed_metrics=False)
-    state, teacher = replace(state, driving_quality=None), replace(teacher, simulator=plain)
-    return label(key, state, teacher, atlas, greedy=True)
 
 
 @partial(jax.jit, static_argnames=("rules", "num_steps", "teacher_drives", "greedy"))

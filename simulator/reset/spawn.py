@@ -174,18 +174,23 @@ def _place_agents(
     return lane, along, reach >= 0
 
 
-def _sample_goals(
-    key: Array, bodies: _Bodies, length_m: Array, config: SimulatorConfig
-) -> tuple[Array, Array]:
-    """Arc lengths (m) [agents, goals] of the goals, and how many of them [agents] lie on the route."""
-    low, high = config.goal_spacing_m
-    pace = jnp.clip(bodies.speed_gain, 0.15, 1.0)[:, None]  # slow agents get nearer goals
-    spacing = jax.random.uniform(key, (config.num_agents, config.num_goals), minval=low, maxval=high) * pace
+def sample_goals(
+    key: Array,
+    speed_gain: Float[Array, " agents"],
+    goals: int,
+    length_m: Float[Array, " agents"],
+    spacing_m: tuple[float, float],
+) -> tuple[Float[Array, "agents goals"], Int[Array, " agents"]]:
+    """Arc lengths (m) of as many goals, and how many of them lie on a route of ``length_m``; they are ``spacing_m``
+    apart, less for slow agents. The key is consumed."""
+    low, high = spacing_m
+    pace = jnp.clip(speed_gain, 0.15, 1.0)[:, None]  # slow agents get nearer goals
+    spacing = jax.random.uniform(key, (speed_gain.shape[0], goals), minval=low, maxval=high) * pace
     goal_m = jnp.cumsum(spacing, axis=1)
     return goal_m, (goal_m <= length_m[:, None]).sum(axis=1).astype(jnp.int32)
 
 
-def _end_as_goal(
+def end_as_goal(
     goal_m: Array, num_goals: Array, radius_m: Array, length_m: Array, at_end: Array
 ) -> tuple[Array, Array, Array]:
     """Goals [agents, goals], their number and radius [agents] in which the end of the route is the only goal of the
@@ -226,7 +231,9 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
     routes: Callable = jax.vmap(route_along, (0, 0, 0, 0, None, None, None))
     route, road_m = routes(walks, along, 0.5 * bodies.size[:, 0], shift, matrix, atlas, config)
     length = jnp.minimum(road_m, steerable_m(route, bodies.size))
-    goal_m, num_goals = _sample_goals(keys[3], bodies, length, config)
+    goal_m, num_goals = sample_goals(
+        keys[3], bodies.speed_gain, config.num_goals, length, config.goal_spacing_m
+    )
     if cast is not None:
         obstacle = obstacle_m(cast, route)
         goal_m = goals_beyond(goal_m, obstacle)
@@ -235,7 +242,7 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
     least, greatest = config.goal_radius_m
     radius_m = jax.random.uniform(keys[5], (agents,), minval=least, maxval=greatest)
     at_end = walks.dead_end & (length == road_m)
-    goal_m, num_goals, radius_m = _end_as_goal(goal_m, num_goals, radius_m, length, at_end)
+    goal_m, num_goals, radius_m = end_as_goal(goal_m, num_goals, radius_m, length, at_end)
     controllers = assign_controllers(controller_key, bodies.kind, config)
     lights_on = jax.random.uniform(keys[7]) >= config.no_lights_share
     if cast is not None:

@@ -14,6 +14,7 @@ from renderer import CalibrationNoise
 from student.batch import TURN_WEIGHT, Batch, turn_weights
 from student.dagger.beta_schedule import BetaSchedule
 from student.dagger.closed_loop import ClosedLoopConfig, Episode, drive_until_next_plan
+from student.dagger.goal_augmentation import GoalAugmentation, samples_elsewhere
 from student.dagger.replay_buffer import ReplayBuffer
 from student.network.policy import StudentPolicy
 from student.observation import Command, one_hot_command
@@ -37,6 +38,7 @@ class OnPolicyData(lightning.LightningDataModule):
         turn_weight: Weight of a turning label in the loss; a straight one has weight 1.
         command_dropout: Share of the samples whose command is replaced by UNKNOWN, so that the student can also
             drive without a route.
+        goals: Labels of the same pictures under other commands and goals.
         seed: Seed of worlds, of the choice between teacher and student, and of batches.
     """
 
@@ -52,6 +54,7 @@ class OnPolicyData(lightning.LightningDataModule):
         buffer_capacity: int = 20_000,
         turn_weight: float = TURN_WEIGHT,
         command_dropout: float = 0.05,
+        goals: GoalAugmentation = GoalAugmentation(),  # noqa: B008
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -66,6 +69,7 @@ class OnPolicyData(lightning.LightningDataModule):
         self.decisions_per_epoch, self.batches_per_epoch = decisions_per_epoch, batches_per_epoch
         self.batch_size, self.buffer_capacity = batch_size, buffer_capacity
         self.turn_weight, self.command_dropout, self.seed = turn_weight, command_dropout, seed
+        self.goals = goals
         self.generator = torch.Generator().manual_seed(seed)
         self.agent_steps = 0
         self.world: PixelWorld | None = None
@@ -117,13 +121,16 @@ class OnPolicyData(lightning.LightningDataModule):
         world, buffer = self._training()
         started, training = time.perf_counter(), policy.training
         policy.eval()
-        steps = labelled = visited = 0
+        steps = labelled = visited = elsewhere = 0
         for _ in range(self.decisions_per_epoch):
             world.reset_finished()
             world.assign_teacher(self.beta(self.agent_steps + steps))
             batch = self.labelled(world)
             valid = batch.label.valid
             buffer.add(batch[valid])
+            for extra in samples_elsewhere(world, batch, self.goals, self.turn_weight):
+                buffer.add(extra)
+                elsewhere += len(extra)
             visited, labelled = visited + len(batch), labelled + int(valid.sum())
             before = world.agent_steps
             drive_until_next_plan(world, policy, batch.observation)
@@ -136,7 +143,7 @@ class OnPolicyData(lightning.LightningDataModule):
             "labels_per_s": labelled / wall_s,
             "agent_steps_per_s": steps / wall_s,
             "collect_s": wall_s,
-        }
+        } | ({"labels_elsewhere": elsewhere} if self.goals.labels else {})
 
     def labelled(self, world: PixelWorld) -> Batch:
         """Observation, label and weight of every ego agent of `world` now."""
