@@ -24,7 +24,7 @@ from simulator.conventions import NUM_POSES, POSE_SPACING_S
 from simulator.dynamics.action_model import StepModel
 from simulator.dynamics.bicycle import rear_poses
 from simulator.dynamics.jerk_actions import JERK_ACTIONS
-from simulator.dynamics.mixed_actions import MixedAction, MixedActions
+from simulator.dynamics.mixed_actions import MixedAction
 from simulator.dynamics.trajectory_actions import TRAJECTORY_ACTIONS, TrajectoryAction
 from simulator.metrics.summary import summarise
 from simulator.reset.log_scenario import ReplayConfig
@@ -37,6 +37,13 @@ from student.batch import Label
 from student.bridge.dlpack import to_jax, to_torch
 from student.bridge.ground import ground_library
 from student.bridge.labelling import forked_label, forked_label_elsewhere
+from student.bridge.mixed_driving import (
+    JERKS_OR_TRAJECTORIES,
+    StartedPlan,
+    draw_followers,
+    drive_mixed_step,
+    start_plan,
+)
 from student.bridge.scene import RenderInputs, ego_inputs, light_table, render_inputs, scene_of_worlds
 from student.observation import Observation, command_from_heading_change, one_hot_command
 from student.trajectory import Trajectory
@@ -46,8 +53,15 @@ from teacher.observation.observe import observe_worlds
 from teacher.policy import Policy, load_policy
 from teacher.reward import default_traits
 
-JERKS_OR_TRAJECTORIES = MixedActions((JERK_ACTIONS, TRAJECTORY_ACTIONS))
-"""How agents move while the teacher drives some of them and the student plans for the others."""
+GROUP_METRICS = (
+    "driving_score",
+    "goal_rate",
+    "collision_rate",
+    "offroad_rate",
+    "red_light_rate",
+    "agents",
+)
+"""What `PixelWorld.metrics` adds with `drive_with: mixed` for the agents of each head, as `trajectory_goal_rate`."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +75,9 @@ class PixelWorldConfig:
     `drive_with` selects the head of the student that drives. With `trajectory` a trajectory is planned every `plan_s`
     and tracked until the next one. With `actions` the student is given a new observation, and its most likely jerk
     action is applied, at every simulator step (`timestep_s` of the teacher's simulator); labels are still made every
-    `plan_s`. Any command takes it, for example `gigapixel student test --data.world.drive_with actions`.
+    `plan_s`. With `mixed` some agents follow their trajectories and the others act, as in the paper; `trajectory_share`
+    says how many, and they are drawn with each episode of a world. Any command takes these settings, for example
+    `gigapixel student test --data.world.drive_with actions`.
     """
 
     maps: tuple[str, ...] = ("Town01", "Town02", "Town03", "Town04", "Town05")  # assigned to worlds in turn
@@ -74,7 +90,9 @@ class PixelWorldConfig:
     careful_share: float = 1.0  # share of worlds whose agents all have the default (evaluation) conditioning
     teacher: str = "pretrained"  # policy file of the teacher, or "pretrained"
     teacher_greedy: bool = False  # the teacher drives by its most likely action (labels always do)
-    drive_with: Literal["trajectory", "actions"] = "trajectory"  # head of the student that drives, see above
+    drive_with: Literal["trajectory", "actions", "mixed"] = "trajectory"  # heads that drive, see above
+    trajectory_share: float | None = None
+    """mixed: share of the agents that follow their trajectories; none: one agent of each world does."""
     plan_s: float = 0.5  # time between two plans (2 Hz), a multiple of 0.5 s
     incomplete_labels: Literal["drop", "mask"] = "drop"
     """Labels of agents that crash, leave the road or arrive within the teacher's 4 s: not used, or used with the poses
@@ -94,10 +112,12 @@ class PixelWorldConfig:
                 raise ValueError(f"world.{name}={getattr(self, name)} must be at least 1")
         if not 0 <= self.careful_share <= 1:
             raise ValueError(f"world.careful_share={self.careful_share} must lie in [0, 1]")
-        if self.drive_with not in ("trajectory", "actions"):
+        if self.drive_with not in ("trajectory", "actions", "mixed"):
             raise ValueError(
-                f"world.drive_with={self.drive_with!r} is unknown; use 'trajectory' or 'actions'"
+                f"world.drive_with={self.drive_with!r} is unknown; use 'trajectory', 'actions' or 'mixed'"
             )
+        if self.trajectory_share is not None and not 0 <= self.trajectory_share <= 1:
+            raise ValueError(f"world.trajectory_share={self.trajectory_share} must lie in [0, 1], or be null")
         if self.incomplete_labels not in ("drop", "mask"):
             raise ValueError(
                 f"world.incomplete_labels={self.incomplete_labels!r} is unknown; use 'drop' or 'mask'"
@@ -114,6 +134,8 @@ class PixelWorld:
         ego_agents: Flat indices world * num_agents + agent of the agents that drive now, [ego_agents] int64 on the
             CPU. Observations, labels, trajectories and actions are in their order.
         teacher_mask: Agents that the teacher drives, [worlds, agents] bool, see `assign_teacher`.
+        followers: With `drive_with: mixed` the agents that follow their trajectories, [worlds, agents] bool, else
+            nobody.
         agent_steps: Steps driven since the last `reset`, summed over agents.
     """
 
@@ -155,6 +177,7 @@ class PixelWorld:
         together."""
         self._key, age_key = jax.random.split(jax.random.key(seed))
         self._rigs.reset(seed)
+        self.followers = np.zeros((self.config.num_worlds, self.config.num_agents), bool)
         worlds = [self._new_episode(index, in_turn=True) for index in range(self.config.num_worlds)]
         self.state: WorldState = _committed(jax.tree.map(lambda *leaves: jnp.stack(leaves), *worlds))
         if stagger:
@@ -185,8 +208,11 @@ class PixelWorld:
             turn %= len(maps)
             maps = maps[turn : turn + 1]
         bounds = jnp.asarray([maps.start, maps.stop], jnp.int32)
-        share = self.config.careful_share
-        return _reset_world(self._next_key(), self.atlas, bounds, share, self._rules, self._starts)
+        key, share = self._next_key(), self.config.careful_share
+        world = _reset_world(key, self.atlas, bounds, share, self._rules, self._starts)
+        if self.config.drive_with == "mixed":
+            self.followers[index] = draw_followers(key, world.spawned, self.config.trajectory_share)
+        return world
 
     def assign_teacher(self, beta: float) -> None:
         """From now on the teacher drives each agent with probability `beta`, drawn independently."""
@@ -205,11 +231,16 @@ class PixelWorld:
         viewers = self._ego_agents if agents is None else agents
         return scene_of_worlds(self.state, self._render_inputs, self.lights, self.ground, viewers)
 
-    def observe(self) -> Observation:
-        """The observation of every ego agent now."""
-        images = self._rigs.render(self.scene(), self.ego_agents, ("rgb",), self.config.backend).rgb
+    def observe(self, among: Bool[Tensor, " ego_agents"] | None = None) -> Observation:
+        """The observation of every ego agent now, or of those `among` them."""
+        viewers = self.ego_agents if among is None else self.ego_agents[among]
+        scene = self.scene(None if among is None else viewers)
+        images = self._rigs.render(scene, viewers, ("rgb",), self.config.backend).rgb
         mask = torch.ones(images.shape[:2], dtype=torch.bool, device=self.device)
-        return Observation(images, mask, *self._ego_rows(ego_inputs(self.state, self._render_inputs)))
+        rows = self._ego_rows(ego_inputs(self.state, self._render_inputs))
+        if among is not None:
+            rows = [part[among.to(self.device)] for part in rows]
+        return Observation(images, mask, *rows)
 
     def label(self) -> Label:
         """The teacher's label for every ego agent: its trajectory over the next 4 s and its action now.
@@ -249,9 +280,7 @@ class PixelWorld:
         """
         plan = None
         if trajectory is not None:
-            trajectory.validate()
-            plan = torch.zeros(self._num_flat, NUM_POSES, 3, device=self._ego_agents.device)
-            plan[self._ego_agents] = self._checked(trajectory.poses).to(plan.device)
+            plan = self._flat_plan(trajectory)
         elif not self.teacher_drives_all:
             raise ValueError(
                 "no trajectories were given, but the student drives some agents; see assign_teacher"
@@ -265,19 +294,58 @@ class PixelWorld:
         flat[self._ego_agents] = self._checked(action).to(flat.device, torch.int32)
         self._advance(None, flat, 1)
 
+    @property
+    def acting(self) -> Bool[Tensor, " ego_agents"]:
+        """With `drive_with: mixed` the ego agents that act by the student's jerks: they neither follow a trajectory nor
+        are driven by the teacher. On the CPU."""
+        students = ~(self.followers | np.asarray(self.teacher_mask))
+        return torch.from_numpy(students.reshape(-1)[self.ego_agents.numpy()])
+
+    def start_plan(self, trajectory: Trajectory) -> StartedPlan:
+        """Trajectories of the ego agents that are to be followed from now on, see `act_beside`. Raises ValueError as
+        `follow` does."""
+        shape = (self.config.num_worlds, self.config.num_agents, NUM_POSES, 3)
+        return start_plan(self.state, to_jax(self._flat_plan(trajectory)).reshape(shape))
+
+    def act_beside(self, plan: StartedPlan, action: Int[Tensor, " acting"]) -> None:
+        """Drive one simulator step: agents of the teacher by its actions, `followers` along their plan, and the ego
+        agents that are `acting` by their jerk actions (0..11)."""
+        agents = self.ego_agents[self.acting].to(self._ego_agents.device)
+        flat = torch.zeros(self._num_flat, dtype=torch.int32, device=agents.device)
+        flat[agents] = action.to(flat.device, torch.int32)
+        self.state, taken = drive_mixed_step(
+            self._next_key(), self.state, self.teacher_mask, jnp.asarray(self.followers), plan,
+            to_jax(flat).reshape(self.followers.shape), self.teacher, self.atlas, self._rules,
+            teacher_drives=self._beta > 0, greedy=self.config.teacher_greedy,
+        )  # fmt: skip
+        self.agent_steps += int(taken)
+        self._refresh()
+
     def metrics(self) -> dict[str, float | None]:
-        """The flat closed-loop metrics of the episodes so far."""
+        """The flat closed-loop metrics of the episodes so far; with `drive_with: mixed` some of them also for the
+        agents of each head alone (GROUP_METRICS)."""
         logged_m = None
         if self._starts is not None:  # the only goal of a logged agent is the end of its log
             logged_m = jnp.where(self._replays[:, None], self.state.scenario.goal_m[..., 0], 0.0)
-        return summarise(self.state, self.agent_steps, 0.0, logged_m).to_json()
+        found = summarise(self.state, self.agent_steps, 0.0, logged_m).to_json()
+        if self.config.drive_with != "mixed":
+            return found
+        for head, agents in (("trajectory", self.followers), ("actions", ~self.followers)):
+            group = self.state.replace(spawned=self.state.spawned & agents)
+            part: dict[str, float | int | None] = {"agents": 0}
+            if np.asarray(group.spawned).any():
+                part = summarise(group, 0, 0.0).to_json()
+            found |= {f"{head}_{name}": part.get(name) for name in GROUP_METRICS}
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that later steps depend on, as tensors and numbers."""
         leaves = [torch.from_numpy(np.array(leaf)) for leaf in jax.tree.leaves(self.state)]
         key = torch.from_numpy(np.array(jax.random.key_data(self._key)).view(np.int32))
         rigs = self._rigs.state_dict()
-        return {"leaves": leaves, "key": key, "agent_steps": self.agent_steps, "rigs": rigs}
+        mixed = self.config.drive_with == "mixed"
+        followers = {"followers": torch.from_numpy(self.followers.copy())} if mixed else {}
+        return {"leaves": leaves, "key": key, "agent_steps": self.agent_steps, "rigs": rigs, **followers}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken. Raises ValueError for worlds of another shape."""
@@ -289,6 +357,8 @@ class PixelWorld:
                 "num_worlds, num_agents and num_goals"
             )
         self._rigs.load_state_dict(state_dict.get("rigs", {}))  # older checkpoints have no noise
+        if self.config.drive_with == "mixed":
+            self.followers = state_dict["followers"].numpy().copy()
         self.state = _committed(jax.tree.unflatten(treedef, [jnp.array(leaf.numpy()) for leaf in stored]))
         self._key = jax.random.wrap_key_data(jnp.asarray(state_dict["key"].numpy().view(np.uint32)))
         self.agent_steps = state_dict["agent_steps"]
@@ -301,6 +371,13 @@ class PixelWorld:
         if self.config.incomplete_labels == "drop":
             return Label(Trajectory(poses), valid, action.long())
         return Label(Trajectory(poses), pose_valid[:, 0], action.long(), pose_valid)
+
+    def _flat_plan(self, trajectory: Trajectory) -> Float[Tensor, "agents poses 3"]:
+        """Poses of all agents of all worlds, 0 for those that are no ego agents."""
+        trajectory.validate()
+        plan = torch.zeros(self._num_flat, NUM_POSES, 3, device=self._ego_agents.device)
+        plan[self._ego_agents] = self._checked(trajectory.poses).to(plan.device)
+        return plan
 
     def _advance(self, plan: Tensor | None, action: Tensor | None, num_steps: int) -> None:
         shape = (self.config.num_worlds, self.config.num_agents)

@@ -50,8 +50,9 @@ def drive_until_next_plan(
     """Advance the worlds to the time of the next plan; the teacher drives the agents assigned to it.
 
     With `drive_with: trajectory` the trajectory planned from `observation` is tracked. With `actions` the student is
-    given a new observation and its most likely action is applied at every simulator step. Without a policy the teacher
-    must drive all agents. Returns the plan made from `observation`, None where the teacher drives all agents.
+    given a new observation and its most likely action is applied at every simulator step. With `mixed` some agents do
+    the one, some the other. Without a policy the teacher must drive all agents. Returns the plan made from
+    `observation`, None where the teacher drives all agents.
     """
     if policy is None or observation is None or world.teacher_drives_all:
         world.follow(None)
@@ -60,12 +61,28 @@ def drive_until_next_plan(
     if world.config.drive_with == "trajectory":
         world.follow(plan.trajectory)
         return plan
+    if world.config.drive_with == "mixed":
+        _follow_and_act(world, policy, plan)
+        return plan
     action = plan.actions()
     for step in range(world.steps_per_plan):
         if step:
             action = plan_for(policy, world.observe()).actions()
         world.act(action)
     return plan
+
+
+def _follow_and_act(world: PixelWorld, policy: StudentPolicy, plan: Plan) -> None:
+    """Advance to the next plan: followers along `plan`, the others by the actions of the plan and then by those of new
+    observations, which only they are given."""
+    started = world.start_plan(plan.trajectory)
+    action = plan.actions()[world.acting.to(plan.tokens.device)]
+    for step in range(world.steps_per_plan):
+        if step:
+            acting = world.acting
+            seen = world.observe(acting) if acting.any() else None
+            action = action[:0] if seen is None else plan_for(policy, seen).actions()
+        world.act_beside(started, action)
 
 
 class Episode:
