@@ -40,6 +40,7 @@ class Batch(TensorBatch):
     label: Label
     weight: Float[Tensor, " batch"]  # weight of the sample in the loss, if its label is valid
     judged: JudgedProposals | None = None  # what the scorer learns from
+    situation: Int[Tensor, " batch"] | None = None  # index into `student.dagger.situations.SITUATIONS`
 
 
 def turn_weights(

@@ -45,6 +45,8 @@ from student.bridge.mixed_driving import (
     start_plan,
 )
 from student.bridge.scene import RenderInputs, ego_inputs, light_table, render_inputs, scene_of_worlds
+from student.bridge.situations import surroundings
+from student.dagger.situations import situation_of
 from student.observation import Observation, command_from_heading_change, one_hot_command
 from student.trajectory import Trajectory
 from teacher.evaluation.logs import LOG_ROUTE_STATIONS
@@ -270,6 +272,13 @@ class PixelWorld:
         (other,) = self._ego_rows([to_torch(elsewhere).flatten() & (here != there)])
         (command,) = self._ego_rows([one_hot_command(there)])
         return replace(label, valid=label.valid & other), command
+
+    def situations(self, command: Float[Tensor, "ego_agents commands"]) -> Int[Tensor, " ego_agents"]:
+        """Class of each ego agent's state now under its command, an index into
+        `student.dagger.situations.SITUATIONS`."""
+        around = surroundings(self.state, self.atlas, self._rules)
+        before_red, near_others = self._ego_rows([to_torch(part).flatten() for part in around])
+        return situation_of(before_red, near_others, command)
 
     def follow(self, trajectory: Trajectory | None) -> None:
         """Drive until the next plan: agents of the teacher by its actions, the others by tracking the trajectories of

@@ -16,6 +16,7 @@ from student.dagger.beta_schedule import BetaSchedule
 from student.dagger.closed_loop import ClosedLoopConfig, Episode, drive_until_next_plan
 from student.dagger.goal_augmentation import GoalAugmentation, samples_elsewhere
 from student.dagger.replay_buffer import ReplayBuffer
+from student.dagger.situations import SITUATIONS
 from student.network.policy import StudentPolicy
 from student.observation import Command, one_hot_command
 from student.pixel_world import PixelWorld, PixelWorldConfig
@@ -38,6 +39,8 @@ class OnPolicyData(lightning.LightningDataModule):
         turn_weight: Weight of a turning label in the loss; a straight one has weight 1.
         command_dropout: Share of the samples whose command is replaced by UNKNOWN, so that the student can also
             drive without a route.
+        balanced_share: Share of each batch in which all situations are equally likely, see
+            `student.dagger.situations`; the others come from the buffer as they are.
         goals: Labels of the same pictures under other commands and goals.
         seed: Seed of worlds, of the choice between teacher and student, and of batches.
     """
@@ -54,6 +57,7 @@ class OnPolicyData(lightning.LightningDataModule):
         buffer_capacity: int = 20_000,
         turn_weight: float = TURN_WEIGHT,
         command_dropout: float = 0.05,
+        balanced_share: float = 0.0,
         goals: GoalAugmentation = GoalAugmentation(),  # noqa: B008
         seed: int = 0,
     ) -> None:
@@ -64,12 +68,14 @@ class OnPolicyData(lightning.LightningDataModule):
                 raise ValueError(f"data.{name}={value} must be at least 1")
         if not 0 <= command_dropout < 1:
             raise ValueError(f"data.command_dropout={command_dropout} must lie in [0, 1)")
+        if not 0 <= balanced_share <= 1:
+            raise ValueError(f"data.balanced_share={balanced_share} must lie in [0, 1]")
         self.world_config, self.validation_config, self.test_config = world, validation, test
         self.beta = BetaSchedule(beta_steps)
         self.decisions_per_epoch, self.batches_per_epoch = decisions_per_epoch, batches_per_epoch
         self.batch_size, self.buffer_capacity = batch_size, buffer_capacity
         self.turn_weight, self.command_dropout, self.seed = turn_weight, command_dropout, seed
-        self.goals = goals
+        self.goals, self.balanced_share = goals, balanced_share
         self.generator = torch.Generator().manual_seed(seed)
         self.agent_steps = 0
         self.world: PixelWorld | None = None
@@ -149,12 +155,13 @@ class OnPolicyData(lightning.LightningDataModule):
         """Observation, label and weight of every ego agent of `world` now."""
         observation, label = world.observe(), world.label()
         weight = turn_weights(label.trajectory, self.turn_weight, label.pose_valid)
-        return Batch(observation, label, weight)
+        situation = world.situations(observation.command) if self.balanced_share else None
+        return Batch(observation, label, weight, situation=situation)
 
     def draw(self) -> Batch:
         """A batch from the buffer, a share `command_dropout` of its commands set to UNKNOWN."""
         _, buffer = self._training()
-        batch = buffer.sample(self.batch_size, self.generator)
+        batch = buffer.sample(self.batch_size, self.generator, self.balanced_share)
         hidden = torch.rand(len(batch), generator=self.generator) < self.command_dropout
         command = batch.observation.command
         unknown = one_hot_command(torch.tensor([int(Command.UNKNOWN)])).to(command.device)
@@ -165,6 +172,11 @@ class OnPolicyData(lightning.LightningDataModule):
         """Metrics of the data collection so far, for the log."""
         held = len(self.buffer) if self.buffer is not None else 0
         beta = self.beta(self.agent_steps)
+        if held and self.balanced_share:
+            assert self.buffer is not None
+            count = torch.bincount(self.buffer.situations(), minlength=len(SITUATIONS)).tolist()
+            shares = {f"{name}_share": part / held for name, part in zip(SITUATIONS, count, strict=True)}
+            self._latest = self._latest | shares
         return {"agent_steps": self.agent_steps, "beta": beta, "buffer": held, **self._latest}
 
     def state_dict(self) -> dict[str, Any]:

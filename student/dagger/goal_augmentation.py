@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from student.batch import Batch, turn_weights
+from student.dagger.situations import LIGHT, NEAR_OTHERS, situation_of
 
 if TYPE_CHECKING:  # the world loads JAX
     from student.pixel_world import PixelWorld
@@ -41,6 +42,10 @@ def samples_elsewhere(
         judged = batch.judged
         if judged is not None:
             judged = replace(judged, sub_scores_valid=torch.zeros_like(judged.sub_scores_valid))
+        situation = batch.situation
+        if situation is not None:  # of the driven route: its light, and whoever is near unless that is a turn
+            situation = situation_of(situation == LIGHT, situation == NEAR_OTHERS, command)
         weight = turn_weights(label.trajectory, turn_weight, label.pose_valid)
         observation = replace(batch.observation, command=command)
-        yield replace(batch, observation=observation, label=label, weight=weight, judged=judged)[label.valid]
+        extra = Batch(observation, label, weight, judged, situation)
+        yield extra[label.valid]

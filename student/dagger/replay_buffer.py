@@ -11,6 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from student.batch import Batch
+from student.dagger.situations import balanced_rows
 
 SAMPLES_PER_BLOCK = 256
 """Samples per compressed block of a checkpoint."""
@@ -53,13 +54,22 @@ class ReplayBuffer:
         assert self._store is not None, "an empty buffer has no rows"
         return self._store[index]
 
-    def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
-        """A batch drawn with replacement, every held sample equally likely. Raises ValueError while there is none."""
+    def sample(self, batch_size: int, generator: torch.Generator, balanced_share: float = 0.0) -> Batch:
+        """A batch drawn with replacement, every held sample equally likely, but for a `balanced_share` of it (on
+        average), in which every situation that is held is. Raises ValueError while there is no sample."""
         if not self.size:
             raise ValueError(
                 "the replay buffer is empty: no agent has had a valid label yet; check the teacher and the maps"
             )
-        return self.get(torch.randint(self.size, (batch_size,), generator=generator))
+        if not balanced_share:
+            return self.get(torch.randint(self.size, (batch_size,), generator=generator))
+        return self.get(balanced_rows(self.situations(), batch_size, balanced_share, generator))
+
+    def situations(self) -> Int[Tensor, " samples"]:
+        """Situation of each held sample, on the CPU."""
+        assert self._store is not None, "an empty buffer has no rows"
+        assert self._store.situation is not None, "samples are put in classes where batches are balanced"
+        return self._store.situation[: self.size].cpu()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything held, as tensors and numbers, images compressed."""
