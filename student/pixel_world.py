@@ -36,7 +36,7 @@ from student.agent_rigs import AgentRigs
 from student.batch import Label
 from student.bridge.dlpack import to_jax, to_torch
 from student.bridge.ground import ground_library
-from student.bridge.labelling import forked_label, forked_label_elsewhere
+from student.bridge.labelling import LabelSight, forked_label, forked_label_elsewhere, sight_of
 from student.bridge.mixed_driving import (
     JERKS_OR_TRAJECTORIES,
     StartedPlan,
@@ -99,6 +99,9 @@ class PixelWorldConfig:
     incomplete_labels: Literal["drop", "mask"] = "drop"
     """Labels of agents that crash, leave the road or arrive within the teacher's 4 s: not used, or used with the poses
     before that moment (training only)."""
+    label_sight: LabelSight = "all"
+    """Which other agents the teacher observes while it labels: all in its range, those that no other box occludes, or
+    those of them that are in the view of a camera. Its driving is as ever."""
     cameras: str | None = None  # camera file such as configs/cameras/nuplan.yaml; none: nuPlan's four
     calibration_noise: CalibrationNoise = field(default_factory=CalibrationNoise)  # of each agent; none
     calibration_rigs: int = 8  # perturbed rigs, if there is noise; each costs a call of the renderer
@@ -123,6 +126,10 @@ class PixelWorldConfig:
         if self.incomplete_labels not in ("drop", "mask"):
             raise ValueError(
                 f"world.incomplete_labels={self.incomplete_labels!r} is unknown; use 'drop' or 'mask'"
+            )
+        if self.label_sight not in ("all", "unoccluded", "cameras"):
+            raise ValueError(
+                f"world.label_sight={self.label_sight!r} is unknown; use 'all', 'unoccluded' or 'cameras'"
             )
         periods = self.plan_s / POSE_SPACING_S
         if periods < 1 or abs(periods - round(periods)) > 1e-6 or periods > 4:
@@ -158,6 +165,7 @@ class PixelWorld:
         self.steps_per_plan = round(config.plan_s / self.simulator.timestep_s)
         rig = CameraRig.from_yaml(config.cameras) if config.cameras else CameraRig.nuplan()
         self.rig = rig.resized(config.height_px, config.width_px).to(self.device)
+        self._view = sight_of(config.label_sight, self.rig)
         self._rigs = AgentRigs(
             self.rig, config.calibration_noise, config.calibration_rigs, config.num_worlds, config.num_agents
         )
@@ -252,7 +260,7 @@ class PixelWorld:
         the later ones.
         """
         return self._label_of(
-            forked_label(self._next_key(), self.state, self.teacher, self.atlas, self._rules)
+            forked_label(self._next_key(), self.state, self.teacher, self.atlas, self._rules, self._view)
         )
 
     def label_elsewhere(self, share: float) -> tuple[Label, Float[Tensor, "ego_agents commands"]]:
@@ -262,7 +270,7 @@ class PixelWorld:
         A label is valid as those of `label` are, if also the command differs from the present one.
         """
         forked, elsewhere, told = forked_label_elsewhere(
-            self._next_key(), self.state, share, self.teacher, self.atlas, self._rules
+            self._next_key(), self.state, share, self.teacher, self.atlas, self._rules, self._view
         )
         label = self._label_of(forked)
         here, there = (
@@ -340,7 +348,7 @@ class PixelWorld:
         if self.config.drive_with != "mixed":
             return found
         for head, agents in (("trajectory", self.followers), ("actions", ~self.followers)):
-            group = self.state.replace(spawned=self.state.spawned & agents)
+            group = replace(self.state, spawned=self.state.spawned & agents)
             part: dict[str, float | int | None] = {"agents": 0}
             if np.asarray(group.spawned).any():
                 part = summarise(group, 0, 0.0).to_json()

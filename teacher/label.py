@@ -16,6 +16,7 @@ from simulator.dynamics.bicycle import rear_poses
 from simulator.poses import to_frame
 from simulator.rollout import rollout, step_fn_of
 from simulator.state import WorldState
+from teacher.observation.occlusion import View
 from teacher.policy import Policy, make_policy_fn
 
 
@@ -32,9 +33,15 @@ class Label:
 
 
 def label(
-    key: Key[Array, ""], state: WorldState, policy: Policy, atlas: RoadAtlas, greedy: bool = True
+    key: Key[Array, ""],
+    state: WorldState,
+    policy: Policy,
+    atlas: RoadAtlas,
+    greedy: bool = True,
+    view: View | None = None,
 ) -> Label:
-    """Labels of batched worlds from a rollout of 4 s in which ``policy`` drives all agents. The key is consumed.
+    """Labels of batched worlds from a rollout of 4 s in which ``policy`` drives all agents; ``view`` as in
+    `teacher.observation.observe.observe_worlds`. The key is consumed.
 
     A label is valid if the agent is active now and at the end of the rollout: it neither crashed, left the road nor
     arrived (an agent that has arrived is removed, so its later poses mean nothing). Of the others ``pose_valid`` tells
@@ -43,7 +50,7 @@ def label(
     config, steps_per_pose = policy.simulator, policy.simulator.steps_per_pose
     keys = jax.random.split(key, NUM_POSES * steps_per_pose)
     final, (poses, actions, active) = rollout(
-        make_policy_fn(policy, atlas, config, greedy),
+        make_policy_fn(policy, atlas, config, greedy, view),
         step_fn_of(atlas, config),
         state,
         keys,

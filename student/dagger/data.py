@@ -118,6 +118,7 @@ class OnPolicyData(lightning.LightningDataModule):
                 careful_share=1.0,
                 calibration_noise=CalibrationNoise(),
                 incomplete_labels="drop",
+                label_sight="all",
             )
             self._evaluation_worlds[config] = PixelWorld(world, device=self._device())
         return Episode(self._evaluation_worlds[config], config)
