@@ -60,6 +60,7 @@ class StudentCLI(RunCLI):
         )
         parser.link_arguments("data.world.height_px", "model.policy.height_px")
         parser.link_arguments("data.world.width_px", "model.policy.width_px")
+        parser.link_arguments("model.policy.target_points", "data.world.target_points")
 
     @property
     def run_folder(self) -> Path:

@@ -44,10 +44,23 @@ from student.bridge.mixed_driving import (
     drive_mixed_step,
     start_plan,
 )
-from student.bridge.scene import RenderInputs, ego_inputs, light_table, render_inputs, scene_of_worlds
+from student.bridge.scene import (
+    RenderInputs,
+    ego_inputs,
+    light_table,
+    render_inputs,
+    scene_of_worlds,
+    target_points,
+)
 from student.bridge.situations import surroundings
 from student.dagger.situations import situation_of
-from student.observation import Observation, command_from_heading_change, one_hot_command
+from student.observation import (
+    TARGET_SCALE_M,
+    Observation,
+    Told,
+    command_from_heading_change,
+    one_hot_command,
+)
 from student.trajectory import Trajectory
 from teacher.evaluation.logs import LOG_ROUTE_STATIONS
 from teacher.label import Label as TeacherLabel
@@ -55,6 +68,8 @@ from teacher.observation.observe import observe_worlds
 from teacher.policy import Policy, load_policy
 from teacher.reward import default_traits
 
+TOLD_APART_M = 2.0
+"""Target points so far apart tell of another route (our choice)."""
 GROUP_METRICS = (
     "driving_score",
     "goal_rate",
@@ -95,6 +110,7 @@ class PixelWorldConfig:
     drive_with: Literal["trajectory", "actions", "mixed"] = "trajectory"  # heads that drive, see above
     trajectory_share: float | None = None
     """mixed: share of the agents that follow their trajectories; none: one agent of each world does."""
+    target_points: int = 0  # of the route, that the student is given beside the command; set by model.policy
     plan_s: float = 0.5  # time between two plans (2 Hz), a multiple of 0.5 s
     incomplete_labels: Literal["drop", "mask"] = "drop"
     """Labels of agents that crash, leave the road or arrive within the teacher's 4 s: not used, or used with the poses
@@ -112,6 +128,8 @@ class PixelWorldConfig:
     def __post_init__(self) -> None:
         if not self.maps:
             raise ValueError("world.maps is empty; name at least one town or scene pack")
+        if self.target_points < 0:
+            raise ValueError(f"world.target_points={self.target_points} must not be negative (0: none)")
         for name in ("num_worlds", "num_agents", "calibration_rigs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"world.{name}={getattr(self, name)} must be at least 1")
@@ -247,7 +265,10 @@ class PixelWorld:
         scene = self.scene(None if among is None else viewers)
         images = self._rigs.render(scene, viewers, ("rgb",), self.config.backend).rgb
         mask = torch.ones(images.shape[:2], dtype=torch.bool, device=self.device)
-        rows = self._ego_rows(ego_inputs(self.state, self._render_inputs))
+        parts = list(ego_inputs(self.state, self._render_inputs))
+        if self.config.target_points:
+            parts.append(to_torch(target_points(self.state, self.config.target_points)).flatten(0, 1))
+        rows = self._ego_rows(parts)
         if among is not None:
             rows = [part[among.to(self.device)] for part in rows]
         return Observation(images, mask, *rows)
@@ -263,23 +284,31 @@ class PixelWorld:
             forked_label(self._next_key(), self.state, self.teacher, self.atlas, self._rules, self._view)
         )
 
-    def label_elsewhere(self, share: float) -> tuple[Label, Float[Tensor, "ego_agents commands"]]:
-        """Labels and commands of the ego agents, as if a random `share` of them had other routes and goals from where
-        they are (`simulator.reset.other_routes`). The worlds do not change.
+    def label_elsewhere(self, share: float) -> tuple[Label, Told]:
+        """Labels of the ego agents, as if a random `share` of them had other routes and goals from where they are
+        (`simulator.reset.other_routes`), and what they are told of these. The worlds do not change.
 
-        A label is valid as those of `label` are, if also the command differs from the present one.
+        A label is valid as those of `label` are, if also the command differs from the present one or a target point
+        lies TOLD_APART_M from the present one.
         """
-        forked, elsewhere, told = forked_label_elsewhere(
+        points = self.config.target_points
+        forked, elsewhere, other = forked_label_elsewhere(
             self._next_key(), self.state, share, self.teacher, self.atlas, self._rules, self._view
         )
         label = self._label_of(forked)
-        here, there = (
-            command_from_heading_change(to_torch(change).flatten())
-            for change in (self._render_inputs.heading_change, told)
+        (changed,) = self._ego_rows([to_torch(elsewhere).flatten()])
+        changes = (self._render_inputs.heading_change, other.heading_change)
+        here, there = self._ego_rows(
+            [one_hot_command(command_from_heading_change(to_torch(part).flatten())) for part in changes]
         )
-        (other,) = self._ego_rows([to_torch(elsewhere).flatten() & (here != there)])
-        (command,) = self._ego_rows([one_hot_command(there)])
-        return replace(label, valid=label.valid & other), command
+        differs, targets = (here != there).any(1), None
+        if points:
+            before, targets = self._ego_rows(
+                [to_torch(target_points(part, points)).flatten(0, 1) for part in (self.state, other.state)]
+            )
+            apart = TARGET_SCALE_M * torch.linalg.vector_norm(before - targets, dim=-1)
+            differs |= (apart > TOLD_APART_M).any(1)
+        return replace(label, valid=label.valid & changed & differs), Told(there, targets)
 
     def situations(self, command: Float[Tensor, "ego_agents commands"]) -> Int[Tensor, " ego_agents"]:
         """Class of each ego agent's state now under its command, an index into

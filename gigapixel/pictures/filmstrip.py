@@ -146,6 +146,7 @@ def main(argv: Sequence[str]) -> int:
         cameras=arguments.rig,
         height_px=policy.config.height_px,
         width_px=policy.config.width_px,
+        target_points=policy.config.target_points,
     )
     drivers = {"The student drives": policy, "The teacher drives": None}
     filmstrip = comparison_filmstrip(PixelWorld(config), drivers, arguments.seed, arguments.seconds)

@@ -9,9 +9,11 @@ from typing import Literal
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key
+from flax import struct
+from jaxtyping import Array, Bool, Key
 
 from renderer import CameraRig
+from simulator.array_field import ArrayField
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.reset.other_routes import with_other_routes
@@ -24,6 +26,14 @@ from teacher.policy import Policy
 LabelSight = Literal["all", "unoccluded", "cameras"]
 """Which other agents the teacher observes while it labels: all that it was trained to observe; those that no box
 occludes; those of them in the view of a camera."""
+
+
+@struct.dataclass
+class Elsewhere:
+    """Worlds in which agents are to go elsewhere."""
+
+    state: WorldState
+    heading_change: ArrayField  # [worlds, agents] rad ahead, see `student.bridge.scene.heading_change`
 
 
 def sight_of(sight: LabelSight, rig: CameraRig) -> View | None:
@@ -68,16 +78,15 @@ def forked_label_elsewhere(
     atlas: RoadAtlas,
     rules: SimulatorConfig,
     view: View | None = None,
-) -> tuple[Label, Bool[Array, "worlds agents"], Float[Array, "worlds agents"]]:
+) -> tuple[Label, Bool[Array, "worlds agents"], Elsewhere]:
     """Labels of all agents in a fork in which each has, with probability ``share``, another route from where it is; who
-    has one; and the heading change ahead (rad, see `student.bridge.scene.heading_change`) on the routes of the fork.
-    The key is consumed."""
+    has one; and the fork. The key is consumed."""
     which_key, route_key, label_key = jax.random.split(key, 3)
     which = jax.random.bernoulli(which_key, share, state.yaw.shape)
     keys = jax.random.split(route_key, state.yaw.shape[0])
     other, changed = jax.vmap(with_other_routes, (0, 0, 0, None, None))(keys, state, which, atlas, rules)
     told = jax.vmap(jax.vmap(heading_change))(other.scenario.route_yaw, other.route_m)
-    return _label(label_key, other, teacher, atlas, rules, view), changed, told
+    return _label(label_key, other, teacher, atlas, rules, view), changed, Elsewhere(other, told)
 
 
 def _label(

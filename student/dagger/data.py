@@ -167,7 +167,11 @@ class OnPolicyData(lightning.LightningDataModule):
         command = batch.observation.command
         unknown = one_hot_command(torch.tensor([int(Command.UNKNOWN)])).to(command.device)
         command = torch.where(hidden[:, None].to(command.device), unknown, command)
-        return replace(batch, observation=replace(batch.observation, command=command))
+        points = batch.observation.target_points
+        if points is not None:  # without a route there are none
+            points = torch.where(hidden[:, None, None].to(points.device), 0.0, points)
+        observation = replace(batch.observation, command=command, target_points=points)
+        return replace(batch, observation=observation)
 
     def statistics(self) -> dict[str, float]:
         """Metrics of the data collection so far, for the log."""

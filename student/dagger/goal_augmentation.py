@@ -34,18 +34,18 @@ class GoalAugmentation:
 def samples_elsewhere(
     world: PixelWorld, batch: Batch, config: GoalAugmentation, turn_weight: float
 ) -> Iterator[Batch]:
-    """Per fork the valid samples whose command differs from that of `batch`, which holds all ego agents of `world` now:
-    with the same pictures, the other command and its label. Proposals that were judged on the driven route do not count
-    there."""
+    """Per fork the valid samples that are told another way than those of `batch`, which holds all ego agents of `world`
+    now: the same pictures with the other command (and target points) and its label. Proposals that were judged on the
+    driven route do not count there."""
     for _ in range(config.labels):
-        label, command = world.label_elsewhere(config.share)
+        label, told = world.label_elsewhere(config.share)
         judged = batch.judged
         if judged is not None:
             judged = replace(judged, sub_scores_valid=torch.zeros_like(judged.sub_scores_valid))
         situation = batch.situation
         if situation is not None:  # of the driven route: its light, and whoever is near unless that is a turn
-            situation = situation_of(situation == LIGHT, situation == NEAR_OTHERS, command)
+            situation = situation_of(situation == LIGHT, situation == NEAR_OTHERS, told.command)
         weight = turn_weights(label.trajectory, turn_weight, label.pose_valid)
-        observation = replace(batch.observation, command=command)
+        observation = replace(batch.observation, command=told.command, target_points=told.target_points)
         extra = Batch(observation, label, weight, judged, situation)
         yield extra[label.valid]

@@ -34,11 +34,21 @@ class PolicyConfig:
     contract: Contract = (
         "native"  # numbers beside the images, and poses: see student/network/input_contract.py
     )
+    target_points: int = (
+        0  # points of the route that the student is given beside the command, see `Observation`
+    )
 
     def __post_init__(self) -> None:
         for name in ("num_cameras", "height_px", "width_px"):
             if getattr(self, name) < 1:
                 raise ValueError(f"policy.{name}={getattr(self, name)} must be at least 1")
+        if self.target_points < 0:
+            raise ValueError(f"policy.target_points={self.target_points} must not be negative (0: none)")
+        if self.target_points and self.contract != "native":
+            raise ValueError(
+                f"policy.contract={self.contract!r} has no room for policy.target_points={self.target_points}; use the "
+                "contract 'native' or 0"
+            )
         proposes = self.planner.kind == "proposals"
         if proposes and self.planner.hidden != self.encoder.features:
             raise ValueError(
@@ -88,13 +98,19 @@ class Planner(nn.Module):
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
-        self.trunk = Trunk(config.num_cameras, config.camera_features, config.planner)
+        self.trunk = Trunk(config.num_cameras, config.camera_features, config.planner, config.target_points)
         self.trajectory_head = TrajectoryHead(config.planner.hidden)
         self.action_head = ActionHead(config.planner.hidden)
 
     def forward(self, tokens: Float[Tensor, "batch cameras features"], observation: Observation) -> Plan:
         """The plan of each agent; of the observation only ego, command and conditioning are read."""
-        hidden = self.trunk(tokens, observation.ego, observation.command, observation.conditioning)
+        hidden = self.trunk(
+            tokens,
+            observation.ego,
+            observation.command,
+            observation.conditioning,
+            observation.target_points if self.trunk.target_points else None,
+        )
         return Plan(self.trajectory_head(hidden, observation.ego), self.action_head(hidden), tokens)
 
 
@@ -108,7 +124,10 @@ class StudentPolicy(nn.Module):
         proposes = config.planner.kind == "proposals"
         self.planner: Planner | ProposalPlanner = (
             ProposalPlanner(
-                config.planner, config.num_cameras * config.encoder.tokens_per_camera, config.contract
+                config.planner,
+                config.num_cameras * config.encoder.tokens_per_camera,
+                config.contract,
+                config.target_points,
             )
             if proposes
             else Planner(config)
@@ -121,5 +140,12 @@ class StudentPolicy(nn.Module):
         if shape != expected:
             raise ValueError(
                 f"Observation.images is {shape} (cameras, height, width); this policy takes {expected}"
+            )
+        points = observation.target_points
+        given = 0 if points is None else points.shape[1]
+        if self.config.target_points not in (0, given):
+            raise ValueError(
+                f"Observation.target_points holds {given} points; this policy takes {self.config.target_points}, which "
+                "worlds give it where their target_points says so"
             )
         return self.planner(self.perception(observation.images, observation.camera_mask), observation)
