@@ -1,6 +1,6 @@
 """`PixelWorld`: batched simulator worlds with camera observations, labels of the teacher, and control by plans.
 
-The only file of the package that imports the teacher and, besides `student/bridge`, the simulator's worlds.
+Besides `student/bridge` the only file of the package that imports the teacher and the simulator's worlds.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from student.bridge.mixed_driving import (
     StartedPlan,
     draw_followers,
     drive_mixed_step,
+    metrics_by_head,
     start_plan,
 )
 from student.bridge.scene import (
@@ -70,15 +71,6 @@ from teacher.reward import default_traits
 
 TOLD_APART_M = 2.0
 """Target points so far apart tell of another route (our choice)."""
-GROUP_METRICS = (
-    "driving_score",
-    "goal_rate",
-    "collision_rate",
-    "offroad_rate",
-    "red_light_rate",
-    "agents",
-)
-"""What `PixelWorld.metrics` adds with `drive_with: mixed` for the agents of each head, as `trajectory_goal_rate`."""
 
 
 @dataclass(frozen=True)
@@ -369,20 +361,14 @@ class PixelWorld:
 
     def metrics(self) -> dict[str, float | None]:
         """The flat closed-loop metrics of the episodes so far; with `drive_with: mixed` some of them also for the
-        agents of each head alone (GROUP_METRICS)."""
+        agents of each head alone (`metrics_by_head`)."""
         logged_m = None
         if self._starts is not None:  # the only goal of a logged agent is the end of its log
             logged_m = jnp.where(self._replays[:, None], self.state.scenario.goal_m[..., 0], 0.0)
         found = summarise(self.state, self.agent_steps, 0.0, logged_m).to_json()
         if self.config.drive_with != "mixed":
             return found
-        for head, agents in (("trajectory", self.followers), ("actions", ~self.followers)):
-            group = replace(self.state, spawned=self.state.spawned & agents)
-            part: dict[str, float | int | None] = {"agents": 0}
-            if np.asarray(group.spawned).any():
-                part = summarise(group, 0, 0.0).to_json()
-            found |= {f"{head}_{name}": part.get(name) for name in GROUP_METRICS}
-        return found
+        return found | metrics_by_head(self.state, self.followers)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that later steps depend on, as tensors and numbers."""

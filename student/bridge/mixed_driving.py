@@ -5,10 +5,12 @@ As in the paper (Gigapixel, section 3): the ego follows its plan through the LQR
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
@@ -19,6 +21,7 @@ from simulator.dynamics.bicycle import rear_poses
 from simulator.dynamics.jerk_actions import JERK_ACTIONS
 from simulator.dynamics.mixed_actions import MixedAction, MixedActions
 from simulator.dynamics.trajectory_actions import TRAJECTORY_ACTIONS, TrajectoryAction
+from simulator.metrics.summary import summarise
 from simulator.rollout import has_ended, step_fn_of
 from simulator.state import WorldState
 from teacher.observation.observe import observe_worlds
@@ -27,6 +30,15 @@ from teacher.policy import Policy
 JERKS_OR_TRAJECTORIES = MixedActions((JERK_ACTIONS, TRAJECTORY_ACTIONS))
 """How agents move while the teacher drives some of them and the student plans for the others, or where some of the
 student's follow their plans and some act."""
+GROUP_METRICS = (
+    "driving_score",
+    "goal_rate",
+    "collision_rate",
+    "offroad_rate",
+    "red_light_rate",
+    "agents",
+)
+"""What `metrics_by_head` says of each group."""
 FOLLOWERS_STREAM = 20
 """Folded into the key of an episode, so that its worlds are the same whoever follows a trajectory."""
 
@@ -88,3 +100,18 @@ def drive_mixed_step(
     if state.scenario.log is not None:
         acts, stop = acts & ~has_ended(state)[:, None], has_ended
     return step_fn_of(atlas, rules, JERKS_OR_TRAJECTORIES, stop)(state, chosen)[0], acts.sum()
+
+
+def metrics_by_head(
+    state: WorldState, followers: Bool[np.ndarray, "worlds agents"]
+) -> dict[str, float | None]:
+    """GROUP_METRICS of the agents that follow trajectories and of those that act, as `trajectory_goal_rate` and
+    `actions_goal_rate`; None, and 0 agents, where a group is empty."""
+    found: dict[str, float | None] = {}
+    for head, agents in (("trajectory", followers), ("actions", ~followers)):
+        group = replace(state, spawned=state.spawned & agents)
+        part: dict[str, float | int | None] = {"agents": 0}
+        if np.asarray(group.spawned).any():
+            part = summarise(group, 0, 0.0).to_json()
+        found |= {f"{head}_{name}": part.get(name) for name in GROUP_METRICS}
+    return found

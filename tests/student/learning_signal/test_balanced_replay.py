@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -27,6 +28,9 @@ from student.dagger.situations import (
 from student.observation import Command, one_hot_command
 from student.pixel_world import PixelWorld, PixelWorldConfig
 from student.trajectory import Trajectory
+from teacher.observation.ego_frame import POSITION_SCALE_M
+from teacher.observation.observe import EGO_WIDTH, observe_worlds
+from teacher.observation.road import NEXT_LINE_WIDTH
 
 CONFIG = PixelWorldConfig(
     maps=("Town02",), num_worlds=2, num_agents=6, teacher_greedy=True, height_px=27, width_px=48
@@ -102,18 +106,18 @@ def test_agents_are_near_when_the_gap_is_small(world: PixelWorld) -> None:
 
 def test_agents_before_a_red_light_are_in_its_class(world: PixelWorld) -> None:
     """Found among many states by the light that the teacher observes: it is red or yellow and near."""
-    from teacher.observation.ego_frame import POSITION_SCALE_M
-    from teacher.observation.observe import EGO_WIDTH, observe_worlds
-    from teacher.observation.road import NEXT_LINE_WIDTH
-
+    look = jax.jit(
+        lambda state: observe_worlds(state, world.atlas, world.simulator, world.teacher.observation).ego
+    )
     lines, classes = [], []
     for seed in range(6):
         world.reset(seed)
         world.assign_teacher(1.0)
         for _ in range(4):
             world.follow(None)
-        seen = observe_worlds(world.state, world.atlas, world.simulator, world.teacher.observation).ego
-        line = np.asarray(seen).reshape(-1, EGO_WIDTH)[world.ego_agents.numpy(), -NEXT_LINE_WIDTH:]
+        line = np.asarray(look(world.state)).reshape(-1, EGO_WIDTH)[
+            world.ego_agents.numpy(), -NEXT_LINE_WIDTH:
+        ]
         lines.append(line)
         straight = one_hot_command(torch.full((len(world.ego_agents),), int(Command.STRAIGHT)))
         classes.append(world.situations(straight).numpy())

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from simulator.conventions import COAST, HARDEST_BRAKING, NUM_JERK_ACTIONS
+from student.bridge.mixed_driving import GROUP_METRICS
 from student.dagger.closed_loop import drive_until_next_plan
 from student.network.encoders import EncoderConfig
 from student.network.plan import Plan
 from student.network.planner import PlannerConfig
 from student.network.policy import PolicyConfig, StudentPolicy
 from student.observation import Observation
-from student.pixel_world import GROUP_METRICS, PixelWorld, PixelWorldConfig
+from student.pixel_world import PixelWorld, PixelWorldConfig
 from student.trajectory import Trajectory
 
 CONFIG = PixelWorldConfig(
