@@ -1,4 +1,4 @@
-"""All options of the learning signal at once: what is collected, and that stopping and resuming changes nothing."""
+"""The options of the learning signal together: what is collected, and that stopping and resuming changes nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from student.pixel_world import PixelWorldConfig
 
 WORLD = PixelWorldConfig(
     maps=("Town02",), num_worlds=2, num_agents=6, height_px=27, width_px=48,
-    drive_with="mixed", incomplete_labels="mask", label_sight="cameras", target_points=1,
+    teacher_greedy=True, drive_with="mixed", incomplete_labels="mask", target_points=1,
 )  # fmt: skip
 
 

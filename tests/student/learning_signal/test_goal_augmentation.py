@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -119,6 +120,25 @@ def test_extra_samples_have_the_same_pictures_and_no_say_on_judged_proposals(cro
             assert not torch.equal(observation.command[same][0], one.observation.command[row])
     assert not list(samples_elsewhere(crossing, batch, GoalAugmentation(), 5.0)), "off by default"
     assert torch.equal(replace(batch).weight, batch.weight)
+
+
+def test_beside_a_recorded_scene_of_one_lane(world: PixelWorld, scene_pack: Path) -> None:
+    """A town and a recorded scene in one batch, driven by both heads: in the scene there is no other way."""
+    config = replace(CONFIG, maps=("Town02", str(scene_pack)), drive_with="mixed")
+    both = PixelWorld(config, teacher=world.teacher)
+    both.assign_teacher(0.0)
+    recorded = both.ego_agents >= CONFIG.num_agents
+    assert recorded.any()
+    assert both.followers[1].sum() == 1
+    label, told = both.label_elsewhere(1.0)
+    assert torch.isfinite(label.trajectory.poses).all()
+    assert (told.command.sum(1) == 1).all()
+    assert not label.valid[recorded].any()
+    plan = both.start_plan(both.label().trajectory)
+    before = np.asarray(both.state.position)
+    both.act_beside(plan, both.label().action[both.acting])
+    moved = np.linalg.norm(np.asarray(both.state.position) - before, axis=-1)[1]
+    assert (moved[np.asarray(both.state.active)[1]] > 0.3).all()
 
 
 @pytest.mark.parametrize(
