@@ -16,8 +16,17 @@ from gigapixel.pictures.filmstrip import (
     TOP_DOWN_HEIGHT_PX,
     agent_status,
     comparison_filmstrip,
+    drawn_plan,
     drive_and_draw,
     main,
+)
+from gigapixel.pictures.student_view import (
+    CAMERA_WIDTH_PX,
+    PLAN_COLOUR,
+    WORST_COLOUR,
+    draw_student_view,
+    plan_of_agent,
+    view_of_agent,
 )
 from gigapixel.pictures.world_snapshot import WorldSnapshot, busiest_car
 from renderer import render
@@ -60,7 +69,8 @@ def policy(torch_seed: None) -> StudentPolicy:
 def test_a_filmstrip_begins_with_the_image_of_the_front_camera(
     world: PixelWorld, policy: StudentPolicy
 ) -> None:
-    """Pixel by pixel, for both drivers; later images differ."""
+    """Pixel by pixel where the teacher drives; where the student does, its plan covers a small part of it and of the
+    view from above. Later images differ."""
     picture = np.asarray(comparison_filmstrip(world, {"one": policy, "other": None}, seed=3, seconds=5.0))
     world.reset(3)
     agent = busiest_car(world.state)
@@ -70,12 +80,33 @@ def test_a_filmstrip_begins_with_the_image_of_the_front_camera(
     height = TEXT_HEIGHT + HEIGHT * SCALE + GAP + TOP_DOWN_HEIGHT_PX + GAP
     assert picture.shape == (2 * height + GAP, GAP + NUM_INSTANTS * (CELL_WIDTH_PX + GAP), 3)
     strips = [picture[GAP + row * height + TEXT_HEIGHT : GAP + (row + 1) * height] for row in range(2)]
-    for cells in strips:
-        small = cells[: HEIGHT * SCALE : SCALE, GAP : GAP + CELL_WIDTH_PX : SCALE]
-        np.testing.assert_array_equal(small, front.numpy())
+    small = strips[1][: HEIGHT * SCALE : SCALE, GAP : GAP + CELL_WIDTH_PX : SCALE]
+    np.testing.assert_array_equal(small, front.numpy())
     start, later = slice(GAP, GAP + CELL_WIDTH_PX), slice(-CELL_WIDTH_PX, None)
-    assert (strips[0][:, start] == strips[1][:, start]).all()
+    differs = (strips[0][:, start] != strips[1][:, start]).any(-1)
+    assert 0 < differs[: HEIGHT * SCALE].mean() < 0.1
+    assert 0 < differs[HEIGHT * SCALE :].mean() < 0.1
+    assert not differs[: HEIGHT * SCALE // 2].any(), "nothing is planned above the horizon"
     assert not (strips[0][:, later] == strips[1][:, later]).all()
+
+
+def test_proposals_and_the_choice_are_drawn(world: PixelWorld, torch_seed: None) -> None:
+    """In the colours that the title names, in the view from above; a car that does not drive has no plan."""
+    encoder = EncoderConfig(features=16, channels=(8, 16))
+    planner = PlannerConfig("proposals", 16, 1, proposals=5, head_hidden=16, poses="residual")
+    policy = StudentPolicy(PolicyConfig(encoder, planner, 4, HEIGHT, WIDTH)).eval()
+    assert "5 proposals" in drawn_plan(policy)
+    picture = np.asarray(comparison_filmstrip(world, {"one": policy}, seed=3, seconds=5.0))
+    above = picture[-(GAP + TOP_DOWN_HEIGHT_PX) : -GAP, GAP : GAP + CELL_WIDTH_PX].reshape(-1, 3)
+    for colour in (PLAN_COLOUR, WORST_COLOUR):
+        assert (np.abs(above.astype(int) - colour).max(-1) < 40).any(), colour
+    world.reset(3)
+    assert plan_of_agent(world, policy, 3) is None, "a pedestrian, which replays its log"
+    view = view_of_agent(world, policy, busiest_car(world.state), with_label=True)
+    assert len(view.strokes("navsim_v2")) == int(view.label.valid[0]) + 6
+    assert draw_student_view(view).width > 4 * CAMERA_WIDTH_PX
+    with pytest.raises(ValueError, match=r"agent 3 does not drive now; those that do are \[0, 1, 2\]"):
+        view_of_agent(world, policy, 3)
 
 
 def test_captions_have_the_time_and_the_status(world: PixelWorld) -> None:
