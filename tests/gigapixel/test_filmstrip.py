@@ -21,9 +21,9 @@ from gigapixel.pictures.filmstrip import (
     main,
 )
 from gigapixel.pictures.student_view import (
+    BEST_COLOUR,
     CAMERA_WIDTH_PX,
     PLAN_COLOUR,
-    WORST_COLOUR,
     draw_student_view,
     plan_of_agent,
     view_of_agent,
@@ -91,22 +91,27 @@ def test_a_filmstrip_begins_with_the_image_of_the_front_camera(
 
 
 def test_proposals_and_the_choice_are_drawn(world: PixelWorld, torch_seed: None) -> None:
-    """In the colours that the title names, in the view from above; a car that does not drive has no plan."""
+    """In the colours that the title names; an agent that does not drive has no plan."""
     encoder = EncoderConfig(features=16, channels=(8, 16))
     planner = PlannerConfig("proposals", 16, 1, proposals=5, head_hidden=16, poses="residual")
     policy = StudentPolicy(PolicyConfig(encoder, planner, 4, HEIGHT, WIDTH)).eval()
     assert "5 proposals" in drawn_plan(policy)
-    picture = np.asarray(comparison_filmstrip(world, {"one": policy}, seed=3, seconds=5.0))
-    above = picture[-(GAP + TOP_DOWN_HEIGHT_PX) : -GAP, GAP : GAP + CELL_WIDTH_PX].reshape(-1, 3)
-    for colour in (PLAN_COLOUR, WORST_COLOUR):
-        assert (np.abs(above.astype(int) - colour).max(-1) < 40).any(), colour
+    first = drive_and_draw(world, policy, seed=3, seconds=1.0)[0]
     world.reset(3)
-    assert plan_of_agent(world, policy, 3) is None, "a pedestrian, which replays its log"
-    view = view_of_agent(world, policy, busiest_car(world.state), with_label=True)
+    agent = busiest_car(world.state)
+    without = draw_instant(world, agent, None)
+    for drawn, plain in ((first.camera, without.camera), (first.top_down, without.top_down)):
+        changed = np.asarray(drawn)[(np.asarray(drawn) != np.asarray(plain)).any(-1)].astype(int)
+        for colour in (PLAN_COLOUR, BEST_COLOUR):
+            assert (np.abs(changed - colour).max(-1) < 40).any(), colour
+    view = view_of_agent(world, policy, agent, with_label=True)
+    assert view.label is not None
     assert len(view.strokes("navsim_v2")) == int(view.label.valid[0]) + 6
     assert draw_student_view(view).width > 4 * CAMERA_WIDTH_PX
-    with pytest.raises(ValueError, match=r"agent 3 does not drive now; those that do are \[0, 1, 2\]"):
-        view_of_agent(world, policy, 3)
+    idle = next(other for other in range(4) if other not in world.ego_agents)
+    assert plan_of_agent(world, policy, idle) is None
+    with pytest.raises(ValueError, match=rf"agent {idle} does not drive now; those that do are \["):
+        view_of_agent(world, policy, idle)
 
 
 def test_captions_have_the_time_and_the_status(world: PixelWorld) -> None:
