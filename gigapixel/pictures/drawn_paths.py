@@ -32,7 +32,7 @@ class Stroke:
 
     poses: Float[np.ndarray, "poses 3"]  # x forward m, y left m, yaw rad; rear axle, in its frame of now
     colour: Colour
-    width_m: float  # on the ground; a line that would be thinner than a pixel is a pixel wide
+    width_m: float  # on the ground; never thinner than a pixel, from above two where it is ticked
     ticked: bool = False  # a mark across it at every pose, so that their distances tell the speed
 
 
@@ -104,7 +104,8 @@ def draw_from_above(
         return large.pixels(points @ world_from_rig.T + np.asarray(pose)[:2])
 
     for stroke in strokes:
-        width = max(SUPERSAMPLING, round(stroke.width_m * large.scale))
+        thinnest = (2 if stroke.ticked else 1) * SUPERSAMPLING
+        width = max(thinnest, round(stroke.width_m * large.scale))
         brush.line(pixels(ground_line(stroke.poses)), fill=stroke.colour, width=width, joint="curve")
         for tick in _ticks(stroke):
             brush.line(pixels(tick), fill=stroke.colour, width=SUPERSAMPLING)

@@ -137,12 +137,9 @@ def draw_student_view(view: StudentView, selection: SelectionRule = "navsim_v2")
     sharp = [
         draw_in_camera(view.sharp[camera], view.rig, view.rig.names[camera], strokes) for camera in order
     ]
-    titles = (
-        f"the student's pictures, {view.rig.width} x {view.rig.height} pixels",
-        "the same cameras, sharp, with its plan (cyan)",
-        "from above, north up",
-    )
-    cameras = image_grid([given, sharp], OVERVIEW_STYLE, row_titles=titles[:2])
+    given_title = f"the student's pictures, {view.rig.width} x {view.rig.height} pixels"
+    sharp_title = "the same cameras, sharp, with its plan (cyan)"
+    cameras = image_grid([given, sharp], OVERVIEW_STYLE, row_titles=[given_title, sharp_title])
     above = draw_top_down(
         view.snapshot,
         view.agent,
@@ -151,7 +148,7 @@ def draw_student_view(view: StudentView, selection: SelectionRule = "navsim_v2")
         (cameras.width - 24, TOP_DOWN_HEIGHT_PX),
         strokes,
     )
-    return image_grid([[cameras], [above]], OVERVIEW_STYLE, row_titles=[None, titles[2]])
+    return image_grid([[cameras], [above]], OVERVIEW_STYLE, row_titles=[None, "from above, north up"])
 
 
 def _poses(poses: Tensor) -> Float[np.ndarray, "poses 3"]:

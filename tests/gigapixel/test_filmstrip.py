@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from gigapixel.pictures.filmstrip import (
     TOP_DOWN_HEIGHT_PX,
     agent_status,
     comparison_filmstrip,
+    draw_instant,
     drawn_plan,
     drive_and_draw,
     main,
@@ -23,6 +25,7 @@ from gigapixel.pictures.filmstrip import (
 from gigapixel.pictures.student_view import (
     BEST_COLOUR,
     CAMERA_WIDTH_PX,
+    LABEL_COLOUR,
     PLAN_COLOUR,
     draw_student_view,
     plan_of_agent,
@@ -31,6 +34,7 @@ from gigapixel.pictures.student_view import (
 from gigapixel.pictures.world_snapshot import WorldSnapshot, busiest_car
 from renderer import render
 from simulator.logs.scene_pack import ScenePackWriter
+from student.batch import Label
 from student.checkpoint import save_policy
 from student.network.encoders import EncoderConfig
 from student.network.planner import PlannerConfig
@@ -104,9 +108,12 @@ def test_proposals_and_the_choice_are_drawn(world: PixelWorld, torch_seed: None)
         changed = np.asarray(drawn)[(np.asarray(drawn) != np.asarray(plain)).any(-1)].astype(int)
         for colour in (PLAN_COLOUR, BEST_COLOUR):
             assert (np.abs(changed - colour).max(-1) < 40).any(), colour
-    view = view_of_agent(world, policy, agent, with_label=True)
-    assert view.label is not None
-    assert len(view.strokes("navsim_v2")) == int(view.label.valid[0]) + 6
+    view = view_of_agent(world, policy, agent)
+    assert len(view.strokes("navsim_v2")) == 6
+    for valid in (True, False):
+        label = Label(view.plan.trajectory, torch.tensor([valid]), torch.zeros(1, dtype=torch.int64))
+        strokes = replace(view, label=label).strokes("navsim_v2")
+        assert (strokes[0].colour == LABEL_COLOUR) == valid
     assert draw_student_view(view).width > 4 * CAMERA_WIDTH_PX
     idle = next(other for other in range(4) if other not in world.ego_agents)
     assert plan_of_agent(world, policy, idle) is None
