@@ -34,9 +34,7 @@ class PolicyConfig:
     contract: Contract = (
         "native"  # numbers beside the images, and poses: see student/network/input_contract.py
     )
-    target_points: int = (
-        0  # points of the route that the student is given beside the command, see `Observation`
-    )
+    target_points: int = 0  # of the route, given beside the command, see `Observation.target_points`
 
     def __post_init__(self) -> None:
         for name in ("num_cameras", "height_px", "width_px"):
