@@ -12,7 +12,7 @@ approaches fast from behind can count as ahead.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float
 
 from simulator.collision import overlap_between
 from simulator.conventions import LEVEL_GAP_M, STANDSTILL_MPS
@@ -42,19 +42,20 @@ def would_collide(
 ) -> Bool[Array, " first"]:
     """Bodies of the first that violate the rule towards the second, of ``pairs`` [i, j] alone."""
     heading = travel_yaw(first.yaw, first.speed)
+    boxes = first.boxes, second.boxes
     violates = jnp.zeros(first.yaw.shape, bool)
     for horizon_s in HORIZONS_S:
-        one = _later(first, horizon_s)
-        other = one if second is first else _later(second, horizon_s)
-        bearing = bearing_cos(one.xy, heading, first.size, other.xy)
+        xy, other_xy = _later(first, horizon_s), _later(second, horizon_s)
+        bearing = bearing_cos(xy, heading, first.size, other_xy)
         counts = (bearing > AHEAD_COS) | (sideways[:, None] & (bearing > BEHIND_COS))
-        boxes = one.boxes
-        overlaps = overlap_between(boxes, boxes if other is one else other.boxes)
-        violates |= (pairs & counts & overlaps).any(axis=1)
+        then, other = (
+            box._replace(x=at[:, 0], y=at[:, 1]) for box, at in zip(boxes, (xy, other_xy), strict=True)
+        )
+        violates |= (pairs & counts & overlap_between(then, other)).any(axis=1)
     return violates & (jnp.abs(first.speed) >= STANDSTILL_MPS)
 
 
-def _later(bodies: Bodies, horizon_s: float) -> Bodies:
-    """The bodies at constant velocity."""
+def _later(bodies: Bodies, horizon_s: float) -> Float[Array, "n 2"]:
+    """Where the bodies are later at constant velocity."""
     velocity = bodies.speed[:, None] * jnp.stack([jnp.cos(bodies.yaw), jnp.sin(bodies.yaw)], axis=-1)
-    return bodies.replace(xy=bodies.xy + horizon_s * velocity)
+    return bodies.xy + horizon_s * velocity

@@ -13,7 +13,8 @@ import torch
 from renderer import CalibrationNoise
 from student.batch import TURN_WEIGHT, Batch, turn_weights
 from student.dagger.beta_schedule import BetaSchedule
-from student.dagger.closed_loop import ClosedLoopConfig, Episode, drive_until_next_plan
+from student.dagger.closed_loop import ClosedLoopConfig, Episode, drive_until_next_plan, plan_for
+from student.dagger.judging import JudgingConfig, judge_some
 from student.dagger.replay_buffer import ReplayBuffer
 from student.network.policy import StudentPolicy
 from student.observation import Command, one_hot_command
@@ -37,6 +38,7 @@ class OnPolicyData(lightning.LightningDataModule):
         turn_weight: Weight of a turning label in the loss; a straight one has weight 1.
         command_dropout: Share of the samples whose command is replaced by UNKNOWN, so that the student can also
             drive without a route.
+        judging: Which proposals are judged in the simulator for a student with a scorer.
         seed: Seed of worlds, of the choice between teacher and student, and of batches.
     """
 
@@ -52,6 +54,7 @@ class OnPolicyData(lightning.LightningDataModule):
         buffer_capacity: int = 20_000,
         turn_weight: float = TURN_WEIGHT,
         command_dropout: float = 0.05,
+        judging: JudgingConfig = JudgingConfig(),  # noqa: B008
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -66,6 +69,7 @@ class OnPolicyData(lightning.LightningDataModule):
         self.decisions_per_epoch, self.batches_per_epoch = decisions_per_epoch, batches_per_epoch
         self.batch_size, self.buffer_capacity = batch_size, buffer_capacity
         self.turn_weight, self.command_dropout, self.seed = turn_weight, command_dropout, seed
+        self.judging = judging
         self.generator = torch.Generator().manual_seed(seed)
         self.agent_steps = 0
         self.world: PixelWorld | None = None
@@ -112,20 +116,27 @@ class OnPolicyData(lightning.LightningDataModule):
         return Episode(self._evaluation_worlds[config], config)
 
     def collect(self, policy: StudentPolicy) -> None:
-        """Drive `decisions_per_epoch` plans; before each, all samples with a valid label go into the buffer."""
+        """Drive `decisions_per_epoch` plans; before each, all samples with a valid label go into the buffer, if the
+        policy has a scorer with judged proposals."""
         world, buffer = self._training()
         started, training = time.perf_counter(), policy.training
         policy.eval()
         steps = labelled = visited = 0
+        plan, judge_s = None, 0.0
+        judges = policy.config.planner.has_scorer and self.judging.proposals > 0
         for _ in range(self.decisions_per_epoch):
             world.reset_finished()
             world.assign_teacher(self.beta(self.agent_steps + steps))
             batch = self.labelled(world)
             valid = batch.label.valid
+            if judges:
+                plan, began = plan_for(policy, batch.observation), time.perf_counter()
+                batch = replace(batch, judged=judge_some(world, plan, valid, self.judging, self.generator))
+                judge_s += time.perf_counter() - began
             buffer.add(batch[valid])
             visited, labelled = visited + len(batch), labelled + int(valid.sum())
             before = world.agent_steps
-            drive_until_next_plan(world, policy, batch.observation)
+            drive_until_next_plan(world, policy, batch.observation, plan)
             steps += world.agent_steps - before
         policy.train(training)
         self.agent_steps += steps
@@ -135,7 +146,7 @@ class OnPolicyData(lightning.LightningDataModule):
             "labels_per_s": labelled / wall_s,
             "agent_steps_per_s": steps / wall_s,
             "collect_s": wall_s,
-        }
+        } | ({"judge_s": judge_s} if judges else {})
 
     def labelled(self, world: PixelWorld) -> Batch:
         """Observation, label and weight of every ego agent of `world` now."""
