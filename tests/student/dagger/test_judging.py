@@ -1,4 +1,4 @@
-"""Proposals judged by the simulator: which ones, that nothing else changes, that a scorer learns from them, resuming."""
+"""Proposals judged by the simulator: which, that nothing else changes, that a scorer learns from them, resuming."""
 
 from __future__ import annotations
 
@@ -71,18 +71,18 @@ def world() -> PixelWorld:
 
 @pytest.fixture
 def driving(world: PixelWorld) -> PixelWorld:
-    """The worlds after the teacher has driven for 3 s, so that most agents move."""
+    """The worlds after agents have followed the teacher's plans for 3 s, so that most of them move."""
     world.reset(3)
-    world.assign_teacher(1.0)
     for _ in range(6):
-        world.follow(None)
+        world.follow(world.label().trajectory)
     return world
 
 
-def make_data(world: PixelWorld, beta_steps: int) -> OnPolicyData:
-    """Training data whose worlds are ``world``."""
+def make_data(world: PixelWorld) -> OnPolicyData:
+    """Training data whose worlds are ``world``, at a time when the student drives everyone."""
     judging = JudgingConfig(PROPOSALS, PLACES)
-    data = OnPolicyData(WORLD, beta_steps=beta_steps, decisions_per_epoch=3, batch_size=8, judging=judging)
+    data = OnPolicyData(WORLD, beta_steps=1, decisions_per_epoch=3, batch_size=8, judging=judging)
+    data.agent_steps = 1
     data.world, data.buffer = world, ReplayBuffer(64)
     world.reset(5)
     return data
@@ -99,9 +99,14 @@ def test_the_teachers_label_is_good_and_leaving_the_road_standing_and_reversing_
     judged = driving.judge(rows, candidates, PLACES)
     judged.validate()
     score = dict(zip(SUB_SCORES, judged.sub_scores.unbind(-1)))
-    for name in ("no_collision", "drivable_area", "direction"):
-        assert score[name][:, 3].mean() == 1.0, name
-    assert score["time_to_collision"][:, 3].mean() > 0.8
+    for name in ("no_collision", "direction"):
+        assert (score[name][:, 3] == 1.0).all(), name
+    for name in (
+        "drivable_area",
+        "time_to_collision",
+        "comfort",
+    ):  # it is tracked with errors of some centimetres
+        assert score[name][:, 3].mean() > 0.75, name
     assert score["progress"][:, 3].mean() > 0.95
     assert score["drivable_area"][:, 0].mean() < 0.3, "some can turn left into a side road"
     assert score["progress"][:, 1:3].mean() < 0.3, "it takes some metres to stop"
@@ -164,9 +169,9 @@ def test_a_scorer_learns_from_what_was_collected_to_choose_better(
     world: PixelWorld, torch_seed: None
 ) -> None:
     """Its choice among the judged proposals of a fixed buffer, which are scripted: most of the way to the best."""
-    data, policy = make_data(world, beta_steps=10**9), StudentPolicy(POLICY)
+    data, policy = make_data(world), StudentPolicy(POLICY)
     for _ in range(2):
-        data.collect(Planned(1))
+        data.collect(Planned(3))
     batch = data.buffer.get(torch.arange(len(data.buffer)))
     batch = batch[batch.judged.sub_scores_valid.flatten(1).any(1)]
     assert len(batch) > 30
@@ -197,18 +202,18 @@ def logits_of(policy: StudentPolicy, batch: Batch) -> Tensor:
 def test_collection_continues_exactly_where_a_state_was_saved(world: PixelWorld, torch_seed: None) -> None:
     """Worlds, buffer with judged proposals and generator; a policy without a scorer judges none."""
     policy = StudentPolicy(POLICY)
-    data = make_data(world, beta_steps=60)
+    data = make_data(world)
     data.collect(policy)
     state = data.state_dict()
     data.collect(policy)
     expected = data.draw()
     assert expected.judged is not None
-    again = make_data(world, beta_steps=60)
+    again = make_data(world)
     again.load_state_dict(state)
     again.collect(policy)
     for name, value in again.draw().tensors().items():
         assert torch.equal(value, expected.tensors()[name]), name
-    plain = make_data(world, beta_steps=60)
+    plain = make_data(world)
     plain.collect(StudentPolicy(replace(POLICY, planner=PlannerConfig(hidden=32, layers=1))))
     assert plain.draw().judged is None
 
