@@ -28,9 +28,7 @@ class ClosedLoopConfig:
     seconds: float = 30.0
     seed: int = 1000
     label_every: int = 8  # every so many decisions the plans are compared with the teacher's; 0: never
-    judged_agents: int = (
-        64  # at most so many then have all their proposals judged, if there is a scorer; 0: none
-    )
+    judged_agents: int = 64  # at most so many have their proposals judged then, if there is a scorer
 
     def __post_init__(self) -> None:
         if not self.maps:
@@ -112,12 +110,8 @@ class Episode:
             errors.append(_errors(plan, label))
         if policy is not None:
             policy.train(training)
-        means = (
-            {name: float(torch.cat([each[name] for each in scores]).mean()) for name in scores[0]}
-            if scores
-            else {}
-        )
-        return world.metrics() | _mean(errors) | means | {"wall_s": time.perf_counter() - started}
+        means = _mean(errors) | _mean_scores(scores)
+        return world.metrics() | means | {"wall_s": time.perf_counter() - started}
 
 
 def _errors(plan: Plan, label: Label) -> tuple[float, dict[str, float]]:
@@ -136,3 +130,9 @@ def _mean(errors: list[tuple[float, dict[str, float]]]) -> dict[str, float]:
         return {}
     names = next(values for count, values in errors if count)
     return {name: sum(count * values[name] for count, values in errors if count) / total for name in names}
+
+
+def _mean_scores(scores: list[dict[str, Tensor]]) -> dict[str, float]:
+    """Mean of the scores over all judged agents."""
+    names = scores[0] if scores else ()
+    return {name: float(torch.cat([values[name] for values in scores]).mean()) for name in names}
