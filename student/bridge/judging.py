@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -53,7 +54,7 @@ def _judge(
 ) -> tuple[Array, Array]:
     """Sub-scores in the order of SUB_SCORES [judged, proposals, sub_scores], and where they are defined."""
     agents = jnp.stack([flat // rules.num_agents, flat % rules.num_agents], axis=-1)
-    found: SubScores = judge_candidates(state, teacher.replace(simulator=rules), atlas, agents, poses)
+    found: SubScores = judge_candidates(state, replace(teacher, simulator=rules), atlas, agents, poses)
     values = jnp.stack([getattr(found, name) for name in SUB_SCORES], axis=-1)
     known = [
         found.time_to_collision_known if name == "time_to_collision" else jnp.ones(values.shape[:2], bool)
