@@ -36,6 +36,7 @@ from student.agent_rigs import AgentRigs
 from student.batch import Label
 from student.bridge.dlpack import to_jax, to_torch
 from student.bridge.ground import ground_library
+from student.bridge.judging import judged_proposals
 from student.bridge.labelling import LabelSight, forked_label, forked_label_elsewhere, sight_of
 from student.bridge.mixed_driving import (
     JERKS_OR_TRAJECTORIES,
@@ -62,6 +63,7 @@ from student.observation import (
     command_from_heading_change,
     one_hot_command,
 )
+from student.sub_scores import JudgedProposals
 from student.trajectory import Trajectory
 from teacher.evaluation.logs import LOG_ROUTE_STATIONS
 from teacher.label import Label as TeacherLabel
@@ -308,6 +310,22 @@ class PixelWorld:
         around = surroundings(self.state, self.atlas, self._rules)
         before_red, near_others = self._ego_rows([to_torch(part).flatten() for part in around])
         return situation_of(before_red, near_others, command)
+
+    def judge(
+        self, rows: Int[Tensor, " judged"], candidates: Float[Tensor, "judged proposals poses 3"], places: int
+    ) -> JudgedProposals:
+        """Sub-scores of trajectories of some ego agents, at most ``places``, were they followed from now on; ``rows``
+        are places in `ego_agents`. Each is judged by itself, while all other agents act as the teacher, see
+        `simulator.judging.sub_scores`. The worlds do not change.
+
+        Raises ValueError for poses that are not finite.
+        """
+        Trajectory(candidates.flatten(0, 1)).validate()
+        agents = self._ego_agents[rows.to(self._ego_agents.device)]
+        judged = judged_proposals(
+            self.state, self.teacher, self.atlas, self._rules, agents, candidates, places
+        )
+        return judged.to(self.device)
 
     def follow(self, trajectory: Trajectory | None) -> None:
         """Drive until the next plan: agents of the teacher by its actions, the others by tracking the trajectories of

@@ -13,8 +13,9 @@ import torch
 from renderer import CalibrationNoise
 from student.batch import TURN_WEIGHT, Batch, turn_weights
 from student.dagger.beta_schedule import BetaSchedule
-from student.dagger.closed_loop import ClosedLoopConfig, Episode, drive_until_next_plan
+from student.dagger.closed_loop import ClosedLoopConfig, Episode, drive_until_next_plan, plan_for
 from student.dagger.goal_augmentation import GoalAugmentation, samples_elsewhere
+from student.dagger.judging import JudgingConfig, judge_some
 from student.dagger.replay_buffer import ReplayBuffer
 from student.dagger.situations import SITUATIONS
 from student.network.policy import StudentPolicy
@@ -42,6 +43,7 @@ class OnPolicyData(lightning.LightningDataModule):
         balanced_share: Share of each batch in which all situations are equally likely, see
             `student.dagger.situations`; the others come from the buffer as they are.
         goals: Labels of the same pictures under other commands and goals.
+        judging: Which proposals are judged in the simulator for a student with a scorer.
         seed: Seed of worlds, of the choice between teacher and student, and of batches.
     """
 
@@ -59,6 +61,7 @@ class OnPolicyData(lightning.LightningDataModule):
         command_dropout: float = 0.05,
         balanced_share: float = 0.0,
         goals: GoalAugmentation = GoalAugmentation(),  # noqa: B008
+        judging: JudgingConfig = JudgingConfig(),  # noqa: B008
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -76,6 +79,7 @@ class OnPolicyData(lightning.LightningDataModule):
         self.batch_size, self.buffer_capacity = batch_size, buffer_capacity
         self.turn_weight, self.command_dropout, self.seed = turn_weight, command_dropout, seed
         self.goals, self.balanced_share = goals, balanced_share
+        self.judging = judging
         self.generator = torch.Generator().manual_seed(seed)
         self.agent_steps = 0
         self.world: PixelWorld | None = None
@@ -124,23 +128,30 @@ class OnPolicyData(lightning.LightningDataModule):
         return Episode(self._evaluation_worlds[config], config)
 
     def collect(self, policy: StudentPolicy) -> None:
-        """Drive `decisions_per_epoch` plans; before each, all samples with a valid label go into the buffer."""
+        """Drive `decisions_per_epoch` plans; before each, all samples with a valid label go into the buffer, if the
+        policy has a scorer with judged proposals."""
         world, buffer = self._training()
         started, training = time.perf_counter(), policy.training
         policy.eval()
         steps = labelled = visited = elsewhere = 0
+        plan, judge_s = None, 0.0
+        judges = policy.config.planner.has_scorer and self.judging.proposals > 0
         for _ in range(self.decisions_per_epoch):
             world.reset_finished()
             world.assign_teacher(self.beta(self.agent_steps + steps))
             batch = self.labelled(world)
             valid = batch.label.valid
+            if judges:
+                plan, began = plan_for(policy, batch.observation), time.perf_counter()
+                batch = replace(batch, judged=judge_some(world, plan, valid, self.judging, self.generator))
+                judge_s += time.perf_counter() - began
             buffer.add(batch[valid])
             for extra in samples_elsewhere(world, batch, self.goals, self.turn_weight):
                 buffer.add(extra)
                 elsewhere += len(extra)
             visited, labelled = visited + len(batch), labelled + int(valid.sum())
             before = world.agent_steps
-            drive_until_next_plan(world, policy, batch.observation)
+            drive_until_next_plan(world, policy, batch.observation, plan)
             steps += world.agent_steps - before
         policy.train(training)
         self.agent_steps += steps
@@ -150,7 +161,11 @@ class OnPolicyData(lightning.LightningDataModule):
             "labels_per_s": labelled / wall_s,
             "agent_steps_per_s": steps / wall_s,
             "collect_s": wall_s,
-        } | ({"labels_elsewhere": elsewhere} if self.goals.labels else {})
+        }
+        if self.goals.labels:
+            self._latest["labels_elsewhere"] = elsewhere
+        if judges:
+            self._latest["judge_s"] = judge_s
 
     def labelled(self, world: PixelWorld) -> Batch:
         """Observation, label and weight of every ego agent of `world` now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -108,12 +109,16 @@ class ReplayBuffer:
         self.size, self.added = state["size"], state["added"]
 
     def _allocated(self, like: Batch) -> Batch:
-        """The store; the first batch decides its shapes and dtypes."""
+        """The store; the first batch decides its shapes and dtypes. Samples from before proposals were judged, in an
+        older checkpoint, have none that is valid."""
         if self._store is None:
-            self._store = like.map(
-                lambda rows: torch.zeros(self.capacity, *rows.shape[1:], dtype=rows.dtype, device=self.device)
-            )
+            self._store = like.map(self._empty)
+        elif like.judged is not None and self._store.judged is None:
+            self._store = replace(self._store, judged=like.judged.map(self._empty))
         return self._store
+
+    def _empty(self, rows: Tensor) -> Tensor:
+        return torch.zeros(self.capacity, *rows.shape[1:], dtype=rows.dtype, device=self.device)
 
 
 def _compress(images: Tensor) -> Tensor:

@@ -42,6 +42,11 @@ class PlannerConfig:
     """proposals: the heads answer with poses themselves, or with what `residual_poses` makes poses of."""
     selection: SelectionRule = "navsim_v2"  # proposals: how sub-scores choose one
 
+    @property
+    def has_scorer(self) -> bool:
+        """Whether a scorer chooses among proposals."""
+        return self.kind == "proposals" and self.scorer
+
     def __post_init__(self) -> None:
         if self.hidden < 1 or self.layers < 0:
             raise ValueError(
