@@ -134,11 +134,15 @@ class StudentModule(lightning.LightningModule):
         }
         return {name: tensor.cpu() for name, tensor in predictions.items()}
 
-    def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW; the learning rate changes after every optimiser step."""
+    def new_optimiser(self) -> torch.optim.AdamW:
+        """AdamW over the weights that are trained, in one pass over them."""
         config = self.optimiser_config
         trained = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
-        optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
+        return torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW; the learning rate changes after every optimiser step."""
+        config, optimiser = self.optimiser_config, self.new_optimiser()
         total = config.decay_steps or int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, learning_rate_share(config, total))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -154,7 +158,11 @@ class StudentModule(lightning.LightningModule):
         check_architecture(checkpoint, self.policy.config, Path(str(self.trainer.ckpt_path)))
 
     def _log_all(self, prefix: str, values: dict[str, Any], batch_size: int) -> None:
-        named = {f"{prefix}/{name}": float(value) for name, value in values.items() if value is not None}
+        named = {
+            f"{prefix}/{name}": value if isinstance(value, Tensor) else float(value)  # no wait for the device
+            for name, value in values.items()
+            if value is not None
+        }
         for name, value in named.items():
             self.log(name, value, batch_size=batch_size, prog_bar=name in ON_PROGRESS_BAR)
 

@@ -122,7 +122,7 @@ class OnPolicyData(lightning.LightningDataModule):
             world.assign_teacher(self.beta(self.agent_steps + steps))
             batch = self.labelled(world)
             valid = batch.label.valid
-            buffer.add(batch[valid])
+            buffer.add(batch, valid)
             visited, labelled = visited + len(batch), labelled + int(valid.sum())
             before = world.agent_steps
             drive_until_next_plan(world, policy, batch.observation)

@@ -1,28 +1,27 @@
-"""PPO in towns and recorded scenes at once: what resets draw, what counts, and that a run resumes exactly."""
+"""PPO in towns and recorded scenes at once, with the settings of configs/teacher/passing.yaml at a small size: what
+resets draw, what counts, and that a run resumes exactly."""
 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import h5py
 import jax
 import numpy as np
 import pytest
 
-from simulator.config import SimulatorConfig
 from simulator.logs.scene_pack import ScenePackWriter
 from simulator.logs.split import is_held_out
-from teacher.config import TeacherConfig
-from teacher.network.actor_critic import NetworkConfig
-from teacher.observation.observe import ObservationConfig
+from teacher.config import load_config
 from teacher.ppo.log_config import LogConfig
-from teacher.ppo.losses import PPOConfig
 from teacher.ppo.mixed_environment import load_mixed_data
 from teacher.ppo.scene_source import open_source
 from teacher.ppo.update import make_update
 from teacher.run.checkpoint import list_checkpoints
 from teacher.run.fit import fit
 
+PASSING = Path(__file__).parents[3] / "configs" / "teacher" / "passing.yaml"
 HELD_OUT = next(number for number in range(100) if is_held_out(f"scene {number}"))
 TRAINING = [number for number in range(20) if not is_held_out(f"scene {number}")][:3]
 
@@ -35,29 +34,37 @@ def config(tmp_path_factory, make_scene):
     with ScenePackWriter(path) as writer:
         for number in (*TRAINING, HELD_OUT):
             writer.add(make_scene(number))
-    return TeacherConfig(
+    passing = load_config(PASSING)
+    return dataclasses.replace(
+        passing,
         name="whole",
         output=str(folder / "runs"),
         maps=("Town02",),
         num_worlds=4,
-        total_agent_steps=10**9,
         checkpoint_every=100,
         logs=LogConfig(packs=(str(path),), town_share=0.5),
-        simulator=SimulatorConfig(
-            timestep_s=0.25, num_agents=5, route_stations=128, num_goals=1, map_variants=4, blind_share=0.1
-        ),
-        observation=ObservationConfig(others=2, lanes=2, edges=2, stops=1),
-        network=NetworkConfig(flat_widths=(8,), set_widths=(8,), trunk_widths=(8,)),
-        ppo=PPOConfig(rollout_steps=8, minibatch_size=40, epochs=1),
+        simulator=dataclasses.replace(passing.simulator, num_agents=6, map_variants=4),
+        ppo=dataclasses.replace(passing.ppo, rollout_steps=4, minibatch_size=24, epochs=1),
     )
 
 
-def test_resets_draw_towns_and_training_scenes(config):
-    environment, source = open_source(config, 0)
-    data = source.next()
+@pytest.fixture(scope="module")
+def opened(config):
+    """The environment and its source, opened once."""
+    return open_source(config, 0)
+
+
+@pytest.fixture(scope="module")
+def worlds(opened):
+    """First states of 64 worlds."""
+    environment, source = opened
+    return jax.jit(environment.reset)(source.next(), jax.random.split(jax.random.key(0), 64))
+
+
+def test_resets_draw_towns_and_training_scenes(opened, worlds):
+    data = opened[1].next()
     assert data.atlas.names[0] == "Town02"
     assert len(data.scenes) == len(TRAINING)
-    worlds = jax.jit(environment.reset)(data, jax.random.split(jax.random.key(0), 64))
     in_town = np.asarray(worlds.map_id) == 0
     assert 16 < in_town.sum() < 48
     assert len(np.unique(np.asarray(worlds.map_id)[~in_town])) == len(TRAINING)
@@ -67,19 +74,17 @@ def test_resets_draw_towns_and_training_scenes(config):
     assert np.asarray(worlds.active).any(axis=1).all()
 
 
-def test_nothing_counts_after_the_end_of_a_log(config):
-    environment, source = open_source(config, 0)
-    data = source.next()
-    worlds = jax.jit(environment.reset)(data, jax.random.split(jax.random.key(0), 4))
+def test_nothing_counts_after_the_end_of_a_log(opened, worlds):
+    environment, source = opened
+    data, action = source.next(), np.full(worlds.yaw.shape, 4, np.int32)
     over = worlds.replace(step=worlds.scenario.log.last_step)
-    action = np.full(worlds.yaw.shape, 4, np.int32)
-    step = jax.jit(environment.step)
+    counts = jax.jit(lambda state: environment.step(data, state, action).valid)
     in_town = np.asarray(worlds.map_id) == 0
-    assert not np.asarray(step(data, over, action).valid)[~in_town].any()
-    assert np.asarray(step(data, worlds, action).valid).any(axis=1).all()
+    assert not np.asarray(counts(over))[~in_town].any()
+    assert np.asarray(counts(worlds)).any(axis=1).all()
 
 
-def test_a_resumed_run_is_the_uninterrupted_one(config, monkeypatch):
+def test_a_resumed_run_is_the_uninterrupted_one(config, opened, monkeypatch):
     compiled = []
 
     def once(*settings):
@@ -88,6 +93,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(config, monkeypatch):
         return compiled[0]
 
     monkeypatch.setattr("teacher.run.fit.make_update", once)
+    monkeypatch.setattr("teacher.run.fit.open_source", lambda *settings: opened)
     whole, parts = config, dataclasses.replace(config, name="parts")
     rows = []
     fit(whole, stop_at_update=2, report=rows.append)
