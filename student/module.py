@@ -138,7 +138,9 @@ class StudentModule(lightning.LightningModule):
         """AdamW over the weights that are trained, in one pass over them."""
         config = self.optimiser_config
         trained = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
-        return torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+        return torch.optim.AdamW(
+            trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW; the learning rate changes after every optimiser step."""

@@ -125,7 +125,9 @@ def test_refusals(whole: Path, repository: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("name", ["base", "cpu", "debug"])
+@pytest.mark.parametrize(
+    "name", ["base", "cpu", "debug", "drivor", "drivor_reg", "drivor_small", "drivor_reg_small"]
+)
 def test_shipped_configs_parse(name: str, repository: Path) -> None:
     """Every config goes through the real parser; only the classes are not built."""
     from student.__main__ import StudentCLI
