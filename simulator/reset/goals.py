@@ -73,3 +73,17 @@ def goals_on_route(
         number=jnp.where(only, 1, number),
         radius_m=jnp.where(only, jnp.minimum(radius_m, 0.5 * length_m), radius_m),
     )
+
+
+def end_of_route(
+    goals: Goals,
+    which: Bool[Array, " agents"],
+    length_m: Float[Array, " agents"],
+    road_m: Float[Array, " agents"],
+) -> Goals:
+    """The goals with the end of the route as the only one of the agents ``which``: IDM drives to it. None where there
+    is no road (``road_m`` 0)."""
+    return goals.replace(
+        at_m=jnp.where(which[:, None], length_m[:, None], goals.at_m),
+        number=jnp.where(which, (road_m > 0.0).astype(jnp.int32), goals.number),
+    )

@@ -13,7 +13,7 @@ from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.conventions import NUM_TRAITS
 from simulator.reset.bodies import Bodies, sample_bodies, with_cars
-from simulator.reset.goals import draw_goals_m, goals_on_route, steerable_m
+from simulator.reset.goals import draw_goals_m, end_of_route, goals_on_route, steerable_m
 from simulator.reset.initial_state import initial_state, new_scenario
 from simulator.reset.placement import Starts, lateral_shift, place_agents
 from simulator.reset.random_routes import route_along, walk_lanes
@@ -59,12 +59,8 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
         controllers = all_by_policy(controllers, cast.role != NONE)
         lights_on = lights_on & ~cast.lights_off
     goals = goals_on_route(radius_key, goal_m, length_m, dead_end & (length_m == road_m), config)
-    if config.idm_share > 0:  # IDM agents drive to the end of their route, which is their only goal
-        by_idm = controllers.control == IDM
-        goals = goals.replace(
-            at_m=jnp.where(by_idm[:, None], length_m[:, None], goals.at_m),
-            number=jnp.where(by_idm, (road_m > 0.0).astype(jnp.int32), goals.number),
-        )
+    if config.idm_share > 0:
+        goals = end_of_route(goals, controllers.control == IDM, length_m, road_m)
     scenario = new_scenario(
         size=bodies.size,
         kind=bodies.kind,
