@@ -134,17 +134,19 @@ class StudentModule(lightning.LightningModule):
         }
         return {name: tensor.cpu() for name, tensor in predictions.items()}
 
-    def new_optimiser(self) -> torch.optim.AdamW:
-        """AdamW over the weights that are trained, in one pass over them."""
+    def new_optimiser(self, fused: bool = True) -> torch.optim.AdamW:
+        """AdamW over the weights that are trained; `fused` is twice as fast, but Lightning refuses to clip gradients
+        with it in mixed precision."""
         config = self.optimiser_config
         trained = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
         return torch.optim.AdamW(
-            trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+            trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused or None
         )
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW; the learning rate changes after every optimiser step."""
-        config, optimiser = self.optimiser_config, self.new_optimiser()
+        config = self.optimiser_config
+        optimiser = self.new_optimiser(fused=self.trainer.precision == "32-true")
         total = config.decay_steps or int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, learning_rate_share(config, total))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
