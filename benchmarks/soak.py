@@ -30,7 +30,7 @@ from simulator.atlas.load import load_atlas
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.dynamics.bicycle import MAX_ACCELERATION, MAX_SPEED, MAX_STEERING, MIN_ACCELERATION, MIN_SPEED
-from simulator.reset.spawn import check_capacity
+from simulator.reset.placement import check_capacity
 from simulator.roads.sources.map_cache import load_maps
 from simulator.rollout import rollout
 from simulator.state import WorldState

@@ -34,6 +34,7 @@ NOT_ARCHITECTURE = (
     "pretrained_from",
     "freeze_backbone",
     "grid_mask",
+    "register_std",
     "dropout",
     "drop_path",
     "selection",

@@ -134,11 +134,19 @@ class StudentModule(lightning.LightningModule):
         }
         return {name: tensor.cpu() for name, tensor in predictions.items()}
 
+    def new_optimiser(self, fused: bool = True) -> torch.optim.AdamW:
+        """AdamW over the weights that are trained; `fused` is twice as fast, but Lightning refuses to clip gradients
+        with it in mixed precision."""
+        config = self.optimiser_config
+        trained = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
+        return torch.optim.AdamW(
+            trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused or None
+        )
+
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW; the learning rate changes after every optimiser step."""
         config = self.optimiser_config
-        trained = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
-        optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
+        optimiser = self.new_optimiser(fused=self.trainer.precision == "32-true")
         total = config.decay_steps or int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, learning_rate_share(config, total))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -154,7 +162,11 @@ class StudentModule(lightning.LightningModule):
         check_architecture(checkpoint, self.policy.config, Path(str(self.trainer.ckpt_path)))
 
     def _log_all(self, prefix: str, values: dict[str, Any], batch_size: int) -> None:
-        named = {f"{prefix}/{name}": float(value) for name, value in values.items() if value is not None}
+        named = {
+            f"{prefix}/{name}": value if isinstance(value, Tensor) else float(value)  # no wait for the device
+            for name, value in values.items()
+            if value is not None
+        }
         for name, value in named.items():
             self.log(name, value, batch_size=batch_size, prog_bar=name in ON_PROGRESS_BAR)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -103,8 +104,13 @@ def ego_features(
     stopped = (speed_mps.abs() < STANDSTILL_MPS).float()
     motion = [speed_mps, acceleration_mps2, lateral_acceleration_mps2, steering_rad]
     columns = torch.stack([*motion, *size_m.unbind(-1), stopped], dim=-1)
-    scales = torch.tensor(list(EGO_SCALES.values()), dtype=columns.dtype, device=columns.device)
-    return columns / scales
+    return columns / _ego_scales(columns.dtype, columns.device)
+
+
+@cache
+def _ego_scales(dtype: torch.dtype, device: torch.device) -> Float[Tensor, " ego"]:
+    """The values of EGO_SCALES, copied to a device once."""
+    return torch.tensor(list(EGO_SCALES.values()), dtype=dtype, device=device)
 
 
 def ego_value(ego: Float[Tensor, "batch ego"], name: str) -> Float[Tensor, " batch"]:

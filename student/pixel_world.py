@@ -438,8 +438,8 @@ class PixelWorld:
             self._next_key(), self.state, self.teacher_mask, *inputs, self.teacher, self.atlas, self._rules,
             num_steps=num_steps, teacher_drives=self._beta > 0, greedy=self.config.teacher_greedy,
         )  # fmt: skip
-        self.agent_steps += int(taken)
         self._refresh()
+        self.agent_steps += int(taken)  # last, so that the host waits for a GPU only once
 
     def _refresh(self) -> None:
         """Update the render inputs and the ego agents; an agent is no ego agent once its log has ended."""

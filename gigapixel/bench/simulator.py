@@ -92,7 +92,7 @@ class _Bench:
 
         from simulator.atlas.load import load_atlas
         from simulator.config import SimulatorConfig
-        from simulator.reset.spawn import check_capacity
+        from simulator.reset.placement import check_capacity
         from teacher.config import TeacherConfig
         from teacher.observation.observe import OBSERVATIONS, example_observation
         from teacher.ppo.environment import make_environment

@@ -55,7 +55,7 @@ class _Bench:
 
     def __init__(self, config: Any, policy: str) -> None:
         from simulator.atlas.load import load_atlas
-        from simulator.reset.spawn import check_capacity
+        from simulator.reset.placement import check_capacity
         from teacher.network.actor_critic import TeacherNetwork
         from teacher.policy import weights_from
         from teacher.ppo.environment import make_environment

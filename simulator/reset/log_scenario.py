@@ -28,6 +28,7 @@ from simulator.dynamics.bicycle import (
 )
 from simulator.logs.scene_pack import LoggedScene
 from simulator.logs.traffic_log import TrafficLog, wrapped
+from simulator.reset.bodies import SPEED_SCALE
 from simulator.reset.initial_state import initial_state, new_scenario
 from simulator.reset.log_routes import Lanes, TrackRoute, route_of_track, straight_route
 from simulator.reset.log_tracks import (
@@ -38,7 +39,6 @@ from simulator.reset.log_tracks import (
     padded_log,
     tracks_at_simulator_steps,
 )
-from simulator.reset.spawn import SPEED_SCALE
 from simulator.state import IDM, LOG, PARKED, POLICY, LogReplay, Scenario, WorldState, route_table, wheelbase
 
 FORWARD_RAD = np.deg2rad(60.0)

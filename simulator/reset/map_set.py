@@ -17,7 +17,7 @@ from simulator.atlas.road_atlas import RoadAtlas, build_atlas
 from simulator.atlas.scene_grids import scene_grids
 from simulator.logs.scene_pack import LoggedScene, ScenePack, holds_logged_scenes
 from simulator.logs.split import ALL, SPLITS, in_split
-from simulator.reset.spawn import check_capacity
+from simulator.reset.placement import check_capacity
 from simulator.roads.query_grids import Grids
 from simulator.roads.road_map import RoadMap
 from simulator.roads.sources import map_cache

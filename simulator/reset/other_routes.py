@@ -15,9 +15,9 @@ from simulator.atlas.nearest_lane import nearest_lane
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.conventions import CYCLIST, PEDESTRIAN
+from simulator.reset.goals import draw_goals_m, goals_on_route, steerable_m
 from simulator.reset.random_routes import route_along, walk_lanes
 from simulator.reset.situations.cast import STRAIGHT_AHEAD
-from simulator.reset.spawn import end_as_goal, sample_goals, steerable_m
 from simulator.state import POLICY, WorldState
 
 BESIDE_M, TURNED_RAD = 1.5, 0.5
@@ -56,13 +56,11 @@ def with_other_routes(
         walks, place.along_m, 0.5 * scenario.size[:, 0], shift, scenario.map_matrix, atlas, config
     )
     length_m = jnp.minimum(road_m, steerable_m(route, scenario.size))
-    goal_m, num_goals = sample_goals(
-        goal_key, scenario.speed_gain, scenario.goal_m.shape[1], length_m, config.goal_spacing_m
-    )
+    goal_m = draw_goals_m(goal_key, scenario.speed_gain, scenario.goal_m.shape[1], config.goal_spacing_m)
     at_end = walks.dead_end & (length_m == road_m)
-    goal_m, num_goals, radius_m = end_as_goal(goal_m, num_goals, scenario.goal_radius_m, length_m, at_end)
+    goals = goals_on_route(goal_m, scenario.goal_radius_m, length_m, at_end)
     beside_m, turned = _from_start(state, route)
-    changed = which & state.active & (scenario.control == POLICY) & (place.lane >= 0) & (num_goals > 0)
+    changed = which & state.active & (scenario.control == POLICY) & (place.lane >= 0) & (goals.number > 0)
     changed &= (jnp.abs(beside_m) < BESIDE_M) & (jnp.abs(turned) < TURNED_RAD)
 
     def put(new: Array, old: Array) -> Array:
@@ -70,9 +68,9 @@ def with_other_routes(
 
     scenario = scenario.replace(
         route=put(route, scenario.route),
-        goal_m=put(goal_m, scenario.goal_m),
-        num_goals=put(num_goals, scenario.num_goals),
-        goal_radius_m=put(radius_m, scenario.goal_radius_m),
+        goal_m=put(goals.at_m, scenario.goal_m),
+        num_goals=put(goals.number, scenario.num_goals),
+        goal_radius_m=put(goals.radius_m, scenario.goal_radius_m),
     )
     return state.replace(
         scenario=scenario,

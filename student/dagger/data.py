@@ -145,7 +145,7 @@ class OnPolicyData(lightning.LightningDataModule):
                 plan, began = plan_for(policy, batch.observation), time.perf_counter()
                 batch = replace(batch, judged=judge_some(world, plan, valid, self.judging, self.generator))
                 judge_s += time.perf_counter() - began
-            buffer.add(batch[valid])
+            buffer.add(batch, valid)
             for extra in samples_elsewhere(world, batch, self.goals, self.turn_weight):
                 buffer.add(extra)
                 elsewhere += len(extra)

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from student.batch import Batch
 from student.dagger.situations import balanced_rows
+from student.tensor_batch import row_numbers
 
 SAMPLES_PER_BLOCK = 256
 """Samples per compressed block of a checkpoint."""
@@ -36,17 +37,18 @@ class ReplayBuffer:
     def __len__(self) -> int:
         return self.size
 
-    def add(self, batch: Batch) -> None:
-        """Append a batch; where the buffer is full it replaces the oldest samples."""
+    def add(self, batch: Batch, chosen: Bool[Tensor, " batch"] | None = None) -> None:
+        """Append a batch, or its `chosen` rows; where the buffer is full it replaces the oldest samples."""
         stores = self._allocated(batch).tensors()
-        count = len(batch)
+        rows = torch.arange(len(batch)) if chosen is None else row_numbers(chosen)
+        count = len(rows)
         kept = min(count, self.capacity)
         start = (self.added + count - kept) % self.capacity
         head = min(kept, self.capacity - start)  # rows before the end of the ring; the rest wraps
+        before_end, wrapped = rows[count - kept :].split([head, kept - head])
         for name, values in batch.tensors().items():
-            newest = values[count - kept :].to(self.device)
-            stores[name][start : start + head] = newest[:head]
-            stores[name][: kept - head] = newest[head:]
+            _copy_rows(values, before_end, stores[name][start : start + head])
+            _copy_rows(values, wrapped, stores[name][: kept - head])
         self.added += count
         self.size = min(self.capacity, self.size + count)
 
@@ -119,6 +121,14 @@ class ReplayBuffer:
 
     def _empty(self, rows: Tensor) -> Tensor:
         return torch.zeros(self.capacity, *rows.shape[1:], dtype=rows.dtype, device=self.device)
+
+
+def _copy_rows(values: Tensor, rows: Int[Tensor, " n"], to: Tensor) -> None:
+    """Copy rows of `values` to the tensor `to` [n, ...], on any device."""
+    if values.device == to.device:
+        torch.index_select(values, 0, rows.to(values.device), out=to)
+    else:
+        to.copy_(values.index_select(0, rows.to(values.device)))
 
 
 def _compress(images: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ class EncoderConfig:
     columns to the right, of the mean colour of the backbone's training data, up to whole patches."""
     freeze_backbone: bool = False  # timm: train only the projection to a token; registers: and the registers
     registers: int = 16  # registers: tokens per camera
+    register_std: float = 1e-6  # registers: of the normal distribution that they begin with; 1e-6 in DrivoR
     grid_mask: float = 0.0  # registers: probability of GridMask (student/network/grid_mask.py) in training
     lora_rank: int = 32  # registers: of the backbone's queries and values, which is frozen then; 0: none
 
@@ -41,6 +42,8 @@ class EncoderConfig:
             )
         if not 0 <= self.grid_mask <= 1:
             raise ValueError(f"encoder.grid_mask={self.grid_mask} must lie in [0, 1]")
+        if not 0 < self.register_std < float("inf"):
+            raise ValueError(f"encoder.register_std={self.register_std} must be above 0")
         if self.lora_rank < 0:
             raise ValueError(f"encoder.lora_rank={self.lora_rank} must be 0 (none) or more")
         for name in ("features", "input_height_px", "input_width_px", "registers"):

@@ -50,7 +50,8 @@ class CompactEncoder(nn.Module):
     def _features(self, images: UInt8[Tensor, "views height width 3"]) -> Float[Tensor, "views flat"]:
         """The last feature map of images, whose levels 0 to 255 become -1 to 1."""
         minus_one = torch.full((), -1.0, device=images.device)  # without a copy from the host
-        pictures = torch.add(minus_one, images.permute(0, 3, 1, 2), alpha=1 / 127.5)
+        pictures = images.permute(0, 3, 1, 2).float()
+        torch.add(minus_one, pictures, alpha=1 / 127.5, out=pictures)
         return self.convolutions(pictures).flatten(1)
 
 

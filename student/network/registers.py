@@ -11,9 +11,6 @@ from student.network.grid_mask import randomly_masked
 from student.network.lora import LORA_WEIGHTS, add_lora
 from student.network.timm_backbone import ImageBackbone
 
-REGISTER_STD = 1e-6
-"""Of the normal distribution that registers begin with, as in DrivoR."""
-
 
 class RegisterEncoder(ImageBackbone):
     """A vision transformer of timm with register tokens of ours, which are learned for each camera and have no
@@ -32,7 +29,7 @@ class RegisterEncoder(ImageBackbone):
         elif config.freeze_backbone:
             self.backbone.requires_grad_(False)
         width = int(self.backbone.embed_dim)
-        self.registers = nn.Parameter(REGISTER_STD * torch.randn(cameras, config.registers, width))
+        self.registers = nn.Parameter(config.register_std * torch.randn(cameras, config.registers, width))
         self.project = nn.Linear(width, config.features)
 
     def _refuse_other_models(self, name: str) -> None:

@@ -18,7 +18,7 @@ from gigapixel.run_folder.interrupts import stop_requests
 from simulator.atlas.load import load_atlas
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
-from simulator.reset.spawn import check_capacity
+from simulator.reset.placement import check_capacity
 from simulator.rollout import PolicyFn, needs_reset, reset_anywhere, rollout, step_fn_of
 from simulator.state import Events, WorldState
 from teacher.evaluation.config import EvaluationConfig

@@ -15,7 +15,7 @@ from simulator.atlas.load import load_atlas
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import SimulatorConfig
 from simulator.metrics.summary import summarise
-from simulator.reset.spawn import check_capacity
+from simulator.reset.placement import check_capacity
 from simulator.roads.sources.map_cache import load_maps
 from simulator.rollout import reset_worlds
 from simulator.state import WorldState

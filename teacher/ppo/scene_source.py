@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Protocol, runtime_checkable
 
 from simulator.atlas.load import load_atlas
+from simulator.reset.placement import check_capacity
 from simulator.reset.scene_stream import SceneStream, StreamConfig
-from simulator.reset.spawn import check_capacity
 from teacher.config import TeacherConfig
 from teacher.ppo.environment import Environment, make_environment
 from teacher.ppo.log_environment import LogData, make_log_environment

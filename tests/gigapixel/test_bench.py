@@ -15,6 +15,7 @@ from gigapixel.bench.registry import WORKLOADS
 from gigapixel.bench.renderer import RendererSettings, renderer_workload
 from gigapixel.bench.renderer_scenes import STEPS_PER_EPISODE, SteppedWorlds, lanes_scene
 from gigapixel.bench.simulator import SimulatorSettings, simulator_workload
+from gigapixel.bench.student import StudentSettings, student_workload
 from renderer import CameraRig, render
 
 
@@ -175,3 +176,26 @@ def test_cameras_that_the_rig_lacks_are_refused():
         renderer_workload(RendererSettings(map="lanes", worlds=1, threads=5000))
     with pytest.raises(ValueError, match="--size 96 must be WIDTHxHEIGHT"):
         renderer_workload(RendererSettings(size="96"))
+
+
+def test_the_rows_of_the_student_count_what_they_say(repository):
+    """Two worlds of six agents, one decision of two steps, and one batch of eight samples."""
+    config = str(repository / "configs" / "student" / "debug.yaml")
+    workload = student_workload(StudentSettings(config=config, decisions=1))
+    assert 0 < workload.call() <= 2 * 6 * 2
+    counts = {name: call() for name, call in workload.variants.items()}
+    assert 0 < counts["label"] <= 2 * 6
+    assert 0 < counts["collect"] <= 2 * 6 * 2
+    assert counts["learn"] == 8
+    assert 0 < counts["whole"] <= 2 * 6 * 2
+    whole = {"whole": Measurement(0.0, [counts["whole"] / 2.0], 1, counts["whole"])}  # one epoch in 2 s
+    assert workload.final_metrics(whole) == {"whole_samples_per_s": 4.0}
+    assert workload.extra_metrics(whole["whole"])["parameters"] > 0
+
+
+def test_a_configuration_that_is_none_of_a_student_is_refused(repository):
+    config = str(repository / "configs" / "teacher" / "debug.yaml")
+    with pytest.raises(
+        ValueError, match=r"debug\.yaml: expected the blocks model and data of a student's training"
+    ):
+        student_workload(StudentSettings(config=config))

@@ -15,7 +15,8 @@ from simulator.atlas.road_atlas import RoadAtlas, drivable_distance
 from simulator.collision import collides
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
 from simulator.conventions import COAST, GREEN, RED, YELLOW
-from simulator.reset.spawn import check_capacity, steerable_m
+from simulator.reset.goals import steerable_m
+from simulator.reset.placement import check_capacity
 from simulator.roads.road_map import StopKind
 from simulator.rollout import needs_reset, reset_worlds, select_worlds, step_worlds
 from simulator.state import WorldState, rear_axle, route_table

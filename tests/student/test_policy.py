@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import lightning
 import numpy as np
 import pytest
 import torch
@@ -360,3 +361,18 @@ def test_the_room_itself_never_loads_jax(repository) -> None:
     modules = "student, student.losses, student.module, student.network.encoders"
     code = f"import {modules}, sys; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=repository, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("precision", "fused"), [("32-true", True), ("bf16-mixed", None)])
+def test_the_optimiser_is_fused_only_where_lightning_clips_its_gradients(
+    precision: str, fused: bool | None, tiny_config: PolicyConfig
+) -> None:
+    module = StudentModule(tiny_config, optimiser=OptimiserConfig(decay_steps=10))
+    module.trainer = lightning.Trainer(
+        accelerator="cpu",
+        precision=precision,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+    )
+    assert module.configure_optimizers()["optimizer"].defaults["fused"] is fused

@@ -53,6 +53,19 @@ def test_samples_stay_whole(make_observation) -> None:
             assert rows[name].dtype == values.dtype, name
 
 
+def test_chosen_rows_are_added_as_if_they_were_a_batch_of_their_own(make_observation) -> None:
+    """Also where they wrap around the end of the ring, and where none is chosen."""
+    one, other = ReplayBuffer(7), ReplayBuffer(7)
+    for first in (0, 9, 18):
+        batch = numbered(first, 9, make_observation)
+        chosen = batch.label.valid & (first != 9)
+        one.add(batch, chosen)
+        other.add(batch[chosen])
+        assert (one.size, one.added) == (other.size, other.added)
+    rows, expected = (buffer.get(torch.arange(len(buffer))).tensors() for buffer in (one, other))
+    assert all(torch.equal(rows[name], values) for name, values in expected.items())
+
+
 def test_sampling_is_fair_and_repeatable(make_observation) -> None:
     """10 samples drawn 4000 times: each count lies within 5 sigma of 400 (chance of failure below 1e-5)."""
     buffer = ReplayBuffer(10)

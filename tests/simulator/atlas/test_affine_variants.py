@@ -18,7 +18,7 @@ from simulator.atlas.road_atlas import RoadAtlas, build_atlas, drivable_distance
 from simulator.config import SimulatorConfig
 from simulator.conventions import RED
 from simulator.draw_state import world_of
-from simulator.reset.spawn import SPAWN_GAP_M
+from simulator.reset.placement import SPAWN_GAP_M
 from simulator.roads.road_map import RoadMap
 from simulator.roads.sources.map_cache import load_maps
 from simulator.rollout import reset_worlds, step_worlds

@@ -17,7 +17,8 @@ from simulator.atlas.load import load_atlas
 from simulator.atlas.road_atlas import RoadAtlas, build_atlas
 from simulator.config import SimulatorConfig
 from simulator.conventions import COAST
-from simulator.reset.spawn import LEAST_DRIVE_M, check_capacity
+from simulator.reset.goals import LEAST_DRIVE_M
+from simulator.reset.placement import check_capacity
 from simulator.roads.building.raw_map import RawLane, RawMap
 from simulator.rollout import reset_worlds, rollout, step_fn_of
 from simulator.state import IDM, POLICY, WorldState
