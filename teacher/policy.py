@@ -46,6 +46,7 @@ from teacher.network.actor_critic import (
     sample_actions,
 )
 from teacher.observation.observe import Observation, ObservationConfig, example_observation, observe_worlds
+from teacher.reward import RewardConfig
 
 POLICY_FORMAT = "gigapixel teacher policy"
 POLICY_VERSION = 2
@@ -61,6 +62,7 @@ class Policy:
     network: NetworkConfig = struct.field(pytree_node=False)
     observation: ObservationConfig = struct.field(pytree_node=False)
     simulator: SimulatorConfig = struct.field(pytree_node=False)
+    reward: RewardConfig = struct.field(pytree_node=False, default=RewardConfig())
 
     @property
     def plain_simulator(self) -> SimulatorConfig:
@@ -125,6 +127,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
         network=config.network,
         observation=config.observation.without_dropout(),
         simulator=config.simulator,
+        reward=config.reward,
     )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import lightning
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from renderer import CalibrationNoise
 from student.batch import TURN_WEIGHT, Batch, turn_weights
@@ -22,14 +24,14 @@ from student.pixel_world import PixelWorld, PixelWorldConfig
 
 class OnPolicyData(lightning.LightningDataModule):
     """Every epoch first drives `decisions_per_epoch` plans in all worlds, each agent by the teacher with probability
-    beta and else by the student, labels every visited state for every agent, and then serves batches from the replay
-    buffer.
+    beta and else by the student, labels every visited state for every agent (with `world.students: one` for the one
+    student of each world), and then serves batches from the replay buffer.
 
     Args:
         world: The worlds that are driven for training.
         validation: Closed-loop evaluation during fitting.
         test: Closed-loop evaluation of the `test` command.
-        beta_steps: Agent-steps over which beta falls from 1 to 0.
+        beta_steps: Agent-steps over which beta falls from 1 to 0; None: the teacher always drives (behaviour cloning).
         decisions_per_epoch: Decisions (plans, 0.5 s apart) driven and labelled per epoch in every world.
         batches_per_epoch: Optimiser steps per epoch.
         batch_size: Agents per batch.
@@ -37,6 +39,7 @@ class OnPolicyData(lightning.LightningDataModule):
         turn_weight: Weight of a turning label in the loss; a straight one has weight 1.
         command_dropout: Share of the samples whose command is replaced by UNKNOWN, so that the student can also
             drive without a route.
+        label_share: Share of the visited states that are labelled, drawn at random; the others are driven through only.
         seed: Seed of worlds, of the choice between teacher and student, and of batches.
     """
 
@@ -45,13 +48,14 @@ class OnPolicyData(lightning.LightningDataModule):
         world: PixelWorldConfig = PixelWorldConfig(),  # noqa: B008  frozen
         validation: ClosedLoopConfig = ClosedLoopConfig(),  # noqa: B008
         test: ClosedLoopConfig = ClosedLoopConfig(),  # noqa: B008
-        beta_steps: int = 200_000,
+        beta_steps: int | None = 200_000,
         decisions_per_epoch: int = 8,
         batches_per_epoch: int = 40,
         batch_size: int = 128,
         buffer_capacity: int = 20_000,
         turn_weight: float = TURN_WEIGHT,
         command_dropout: float = 0.05,
+        label_share: float = 1.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -61,11 +65,14 @@ class OnPolicyData(lightning.LightningDataModule):
                 raise ValueError(f"data.{name}={value} must be at least 1")
         if not 0 <= command_dropout < 1:
             raise ValueError(f"data.command_dropout={command_dropout} must lie in [0, 1)")
+        if not 0 < label_share <= 1:
+            raise ValueError(f"data.label_share={label_share} must lie in (0, 1]")
         self.world_config, self.validation_config, self.test_config = world, validation, test
         self.beta = BetaSchedule(beta_steps)
         self.decisions_per_epoch, self.batches_per_epoch = decisions_per_epoch, batches_per_epoch
         self.batch_size, self.buffer_capacity = batch_size, buffer_capacity
         self.turn_weight, self.command_dropout, self.seed = turn_weight, command_dropout, seed
+        self.label_share = label_share
         self.generator = torch.Generator().manual_seed(seed)
         self.agent_steps = 0
         self.world: PixelWorld | None = None
@@ -106,6 +113,7 @@ class OnPolicyData(lightning.LightningDataModule):
                 num_worlds=config.num_worlds,
                 episode_s=config.seconds,
                 careful_share=1.0,
+                students="all",
                 calibration_noise=CalibrationNoise(),
             )
             self._evaluation_worlds[config] = PixelWorld(world, device=self._device())
@@ -121,7 +129,7 @@ class OnPolicyData(lightning.LightningDataModule):
             world.reset_finished()
             world.assign_teacher(self.beta(self.agent_steps + steps))
             batch = self.labelled(world)
-            valid = batch.label.valid
+            valid = batch.label.valid & self._labelled_share(batch.label.valid)
             buffer.add(batch[valid])
             visited, labelled = visited + len(batch), labelled + int(valid.sum())
             before = world.agent_steps
@@ -142,6 +150,12 @@ class OnPolicyData(lightning.LightningDataModule):
         observation, label = world.observe(), world.label()
         return Batch(observation, label, turn_weights(label.trajectory, self.turn_weight))
 
+    def _labelled_share(self, valid: Bool[Tensor, " agents"]) -> Bool[Tensor, " agents"]:
+        """A random share `label_share` of the visited states."""
+        if self.label_share == 1.0:
+            return torch.ones_like(valid)
+        return (torch.rand(len(valid), generator=self.generator) < self.label_share).to(valid.device)
+
     def draw(self) -> Batch:
         """A batch from the buffer, a share `command_dropout` of its commands set to UNKNOWN."""
         _, buffer = self._training()
@@ -156,7 +170,13 @@ class OnPolicyData(lightning.LightningDataModule):
         """Metrics of the data collection so far, for the log."""
         held = len(self.buffer) if self.buffer is not None else 0
         beta = self.beta(self.agent_steps)
-        return {"agent_steps": self.agent_steps, "beta": beta, "buffer": held, **self._latest}
+        counts = {"agent_steps": self.agent_steps, "labels": self.labels, "buffer": held}
+        return {**counts, "beta": beta, **self._latest}
+
+    @property
+    def labels(self) -> int:
+        """Valid labels that have gone into the buffer so far."""
+        return self.buffer.added if self.buffer is not None else 0
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next batch depends on: worlds, keys, buffer, counters, generator."""
