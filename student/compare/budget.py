@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import lightning
 import torch
@@ -21,6 +21,7 @@ Progress = Callable[[int], object]
 """Called with the agent-steps so far after every epoch."""
 
 
+@runtime_checkable
 class Experienced(Protocol):
     """The part of `OnPolicyData` and `RolloutData` that is used here, without loading JAX."""
 

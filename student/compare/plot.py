@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from gigapixel.run_folder.seed_curves import COLOURS, mean_curve
 from student.compare.run import Outcome
@@ -31,8 +32,11 @@ def draw_comparison(study: Study, outcomes: Sequence[Outcome]) -> Figure:
         else:
             final = mean_of([one.points[-1][SCORE] for one in own]).mean
             right.axhline(final, color=colour, linestyle="--", linewidth=1.5)
-    left.set(xlabel="agent-steps", ylabel=f"driving score, {_where(study)}", ylim=(0, 1))
+    left.set(xlabel="agent-steps", ylabel=f"driving score, {_where(study)}")
     right.set(xlabel="labels", xscale="log")
+    left.set_ylim(bottom=0.0)
+    left.xaxis.set_major_formatter(EngFormatter(sep=""))
+    right.xaxis.set_major_formatter(EngFormatter(sep=""))
     for axes in (left, right):
         axes.grid(alpha=0.25)
     left.legend(frameon=False, fontsize=9)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import lightning
 import yaml
@@ -24,6 +24,7 @@ from student.run.command_line import holds_checkpoint
 POLICY = "policy.pt"
 
 
+@runtime_checkable
 class RunCli(Protocol):
     """`student.__main__.run_cli`: one command of `gigapixel student`."""
 
