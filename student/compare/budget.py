@@ -114,7 +114,7 @@ class ExperienceBudget(lightning.Callback):
             "commit": source_commit(),
         }
         self.points.append(counts | {name: value for name, value in metrics.items() if name not in counts})
-        write_json(self.folder / POINTS, self.points)
+        write_json(self.folder / POINTS, {"points": self.points})
 
 
 def _data(trainer: lightning.Trainer) -> Experienced:

@@ -19,14 +19,14 @@ from gigapixel.run_folder.config.command_line import CommandParser
 from gigapixel.run_folder.config.study_file import claim_study_folder, parse_seeds
 from gigapixel.run_folder.figure import write_figure
 from gigapixel.run_folder.interrupts import how_to_go_on
+from gigapixel.run_folder.metadata import source_commit
 from gigapixel.run_folder.outputs import check_output_folder
 from student.compare.budget import Progress
 from student.compare.plot import draw_comparison
 from student.compare.report import content, markdown
-from student.compare.run import OnStart, RunCli, outcomes, run_study
+from student.compare.run import OnStart, RunCli, devices_of, outcomes, run_study
 from student.compare.statistics import compare
 from student.compare.study import ComparedArm, Study, load_study
-from student.run.logger import torch_metadata
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,17 +65,16 @@ def main(argv: Sequence[str], run_cli: RunCli) -> int:
     claim_study_folder(given.output, study.described(), "agent-steps")
     with how_to_go_on(lambda: "the same command continues"):
         run_study(study, arms, seeds, given.output, run_cli, _progress_bar(study))
-    print(write_results(study, given.output, seeds[0]))
+    print(write_results(study, given.output))
     return 0
 
 
-def write_results(study: Study, output: Path, seed: int) -> str:
+def write_results(study: Study, output: Path) -> str:
     """Write comparison.json, .png and .md of all finished runs; returns the text of the last."""
     found = outcomes(study, output)
     comparisons = [one for axis in ("agent_steps", "labels") if (one := compare(found, axis)) is not None]
-    about = torch_metadata("cpu", seed)
-    kept = {name: about[name] for name in ("commit", "device", "versions")}
-    write_json(output / "comparison.json", content(study, found, comparisons, kept))
+    about = {"commit": source_commit(), "devices": devices_of(study, found, output)}
+    write_json(output / "comparison.json", content(study, found, comparisons, about))
     write_figure(output / "comparison.png", draw_comparison(study, found), dpi=110)
     text = markdown(study, found, comparisons)
     write_text(output / "comparison.md", text)

@@ -23,7 +23,7 @@ AXES = {"agent_steps": "agent-steps", "labels": "labels"}
 def content(
     study: Study, outcomes: Sequence[Outcome], comparisons: Sequence[Comparison], about: dict[str, Any]
 ) -> dict[str, Any]:
-    """comparison.json: every point of every run, the means, the differences, and `about` (commit, device)."""
+    """comparison.json: every point of every run, the means, the differences, and `about` (commit, devices)."""
     runs: dict[str, list[dict[str, Any]]] = {arm.name: [] for arm in study.arms}
     for one in outcomes:
         runs[one.arm].append({"seed": one.seed, "points": one.points})

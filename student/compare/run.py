@@ -20,6 +20,7 @@ from student.compare.budget import POINTS, ExperienceBudget, Progress
 from student.compare.study import ComparedArm, Study
 from student.module import StudentModule
 from student.run.command_line import holds_checkpoint
+from student.run.logger import METADATA
 
 POLICY = "policy.pt"
 
@@ -113,9 +114,16 @@ def outcomes(study: Study, output: Path) -> list[Outcome]:
     return found
 
 
+def devices_of(study: Study, found: Sequence[Outcome], output: Path) -> list[str]:
+    """The devices that the runs name in their metadata.json."""
+    arms = {arm.name: arm for arm in study.arms}
+    files = [study.folder(arms[one.arm], one.seed, output) / METADATA for one in found]
+    return sorted({json.loads(file.read_text())["device"] for file in files if file.is_file()})
+
+
 def _read(path: Path) -> list[dict[str, Any]]:
     try:
-        points = json.loads(path.read_text())
+        points = json.loads(path.read_text())["points"]
         for point in points:
             float(point["driving_score"])
             int(point["agent_steps"])
