@@ -263,9 +263,10 @@ class PixelWorld:
 
     def act_for_reward(self, action: Int[Tensor, " ego_agents"]) -> Reward:
         """`act`, and the reward of that step for the agents that acted, as the teacher was trained with it."""
-        rows, flat = self._ego_agents, self._flat_actions(action)
-        parts = [to_torch(part)[0].flatten()[rows] for part in self._advance(None, flat, 1, rewarded=True)]
-        return Reward(*(part.to(self.device) for part in parts))
+        rows = self._ego_agents
+        rewards = self._advance(None, self._flat_actions(action), 1, rewarded=True)
+        assert rewards is not None, "they were asked for"
+        return Reward(*(to_torch(part)[0].flatten()[rows].to(self.device) for part in rewards))
 
     def _flat_actions(self, action: Int[Tensor, " ego_agents"]) -> Int[Tensor, " agents"]:
         flat = torch.zeros(self._num_flat, dtype=torch.int32, device=self._ego_agents.device)
