@@ -6,6 +6,7 @@ checkpoint.
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ def run_study(
         for arm in arms:
             if not is_finished(study.folder(arm, seed, output)):
                 train(study, arm, seed, output, run_cli, begin(arm, seed))
+                gc.collect()  # the worlds and the buffer of a run are gigabytes in cycles of references
 
 
 def is_finished(folder: Path) -> bool:

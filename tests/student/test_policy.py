@@ -360,3 +360,17 @@ def test_the_room_itself_never_loads_jax(repository) -> None:
     modules = "student, student.losses, student.module, student.network.encoders"
     code = f"import {modules}, sys; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=repository, check=False).returncode == 0
+
+
+def test_a_policy_without_conditioning_drives_alike_whoever_it_is_told_to_be(
+    tiny_config: PolicyConfig, make_observation, torch_seed: None
+) -> None:
+    observation = make_observation(3)
+    other = replace(observation, conditioning=-observation.conditioning)
+    for told in (True, False):
+        policy = StudentPolicy(replace(tiny_config, conditioning=told)).eval()
+        one, two = (policy(seen).action_logits for seen in (observation, other))
+        assert torch.equal(one, two) is not told
+    proposes = replace(tiny_config.planner, kind="proposals", hidden=tiny_config.encoder.features)
+    with pytest.raises(ValueError, match=r"policy\.conditioning=false is for planner\.kind 'trunk'"):
+        replace(tiny_config, planner=proposes, conditioning=False)
