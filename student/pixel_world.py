@@ -63,13 +63,15 @@ from student.observation import (
     command_from_heading_change,
     one_hot_command,
 )
+from student.one_student import OneStudent
 from student.sub_scores import JudgedProposals
+from student.tensor_batch import TensorBatch
 from student.trajectory import Trajectory
 from teacher.evaluation.logs import LOG_ROUTE_STATIONS
 from teacher.label import Label as TeacherLabel
 from teacher.observation.observe import observe_worlds
 from teacher.policy import Policy, load_policy
-from teacher.reward import default_traits
+from teacher.reward import default_traits, reward
 
 TOLD_APART_M = 2.0
 """Target points so far apart tell of another route (our choice)."""
@@ -112,6 +114,7 @@ class PixelWorldConfig:
     label_sight: LabelSight = "all"
     """Which other agents the teacher observes while it labels: all in its range, those that no other box occludes, or
     those of them that are in the view of a camera. Its driving is as ever."""
+    students: Literal["all", "one"] = "all"  # one: of each world; the teacher drives its other agents
     cameras: str | None = None  # camera file such as configs/cameras/nuplan.yaml; none: nuPlan's four
     calibration_noise: CalibrationNoise = field(default_factory=CalibrationNoise)  # of each agent; none
     calibration_rigs: int = 8  # perturbed rigs, if there is noise; each costs a call of the renderer
@@ -143,17 +146,28 @@ class PixelWorldConfig:
             raise ValueError(
                 f"world.label_sight={self.label_sight!r} is unknown; use 'all', 'unoccluded' or 'cameras'"
             )
+        if self.students not in ("all", "one"):
+            raise ValueError(f"world.students={self.students!r} is unknown; use 'all' or 'one'")
         periods = self.plan_s / POSE_SPACING_S
         if periods < 1 or abs(periods - round(periods)) > 1e-6 or periods > 4:
             raise ValueError(f"world.plan_s={self.plan_s} must be 0.5, 1.0, 1.5 or 2.0 s")
+
+
+@dataclass(frozen=True)
+class Reward(TensorBatch):
+    """What the agents that acted got for one simulator step."""
+
+    reward: Float[Tensor, " ego_agents"]  # `teacher.reward.reward`, by the traits of each agent
+    terminated: Bool[Tensor, " ego_agents"]  # it crashed, left the road or arrived: it acts no more
 
 
 class PixelWorld:
     """Batched worlds that advance together.
 
     Attributes:
-        ego_agents: Flat indices world * num_agents + agent of the agents that drive now, [ego_agents] int64 on the
-            CPU. Observations, labels, trajectories and actions are in their order.
+        ego_agents: Flat indices world * num_agents + agent of the agents that drive now, with `students: one` of the
+            students among them, [ego_agents] int64 on the CPU. Observations, labels, trajectories and actions are in
+            their order.
         teacher_mask: Agents that the teacher drives, [worlds, agents] bool, see `assign_teacher`.
         followers: With `drive_with: mixed` the agents that follow their trajectories, [worlds, agents] bool, else
             nobody.
@@ -181,6 +195,7 @@ class PixelWorld:
         self._rigs = AgentRigs(
             self.rig, config.calibration_noise, config.calibration_rigs, config.num_worlds, config.num_agents
         )
+        self._one_student = OneStudent(config.num_worlds) if config.students == "one" else None
         self.map_set = load_map_set(config.maps)
         self.map_set.check_capacity(config.num_agents, replayed=config.replay is not None)
         self.atlas = self.map_set.atlas
@@ -200,6 +215,8 @@ class PixelWorld:
         self._key, age_key = jax.random.split(jax.random.key(seed))
         self._rigs.reset(seed)
         self.followers = np.zeros((self.config.num_worlds, self.config.num_agents), bool)
+        if self._one_student is not None:
+            self._one_student.reset(seed)
         worlds = [self._new_episode(index, in_turn=True) for index in range(self.config.num_worlds)]
         self.state: WorldState = _committed(jax.tree.map(lambda *leaves: jnp.stack(leaves), *worlds))
         if stagger:
@@ -207,8 +224,8 @@ class PixelWorld:
             age = jnp.where(self._replays, 0, age)  # a log is replayed from its start
             self.state = self.state.replace(step=_committed(age))
         self.agent_steps = 0
-        self.assign_teacher(0.0)
         self._refresh()
+        self.assign_teacher(0.0)
 
     def reset_finished(self) -> int:
         """New episodes in worlds whose episode or log has ended or where at least 40 % of the agents no longer drive;
@@ -224,6 +241,8 @@ class PixelWorld:
         """A new episode of one world in its town, or in a scene of its pack: the next `in_turn`, else a random one. Its
         agents' rigs are drawn again."""
         self._rigs.begin_episode(index)
+        if self._one_student is not None:
+            self._one_student.begin_episode(index)
         turn, entry = divmod(index, len(self.map_set.entries))
         maps = self.map_set.entries[entry]
         if in_turn:
@@ -237,9 +256,14 @@ class PixelWorld:
         return world
 
     def assign_teacher(self, beta: float) -> None:
-        """From now on the teacher drives each agent with probability `beta`, drawn independently."""
+        """From now on the teacher drives each agent with probability `beta`, drawn independently, and all agents that
+        are no students."""
         shape = (self.config.num_worlds, self.config.num_agents)
         self.teacher_mask = jax.random.bernoulli(self._next_key(), beta, shape)
+        if self._one_student is not None:
+            students = np.zeros(shape, bool)
+            students.reshape(-1)[self.ego_agents.numpy()] = True
+            self.teacher_mask = self.teacher_mask | ~jnp.asarray(students)
         self._beta = beta
 
     @property
@@ -346,9 +370,19 @@ class PixelWorld:
     def act(self, action: Int[Tensor, " ego_agents"]) -> None:
         """Drive one simulator step: agents of the teacher by its actions, the others by the jerk actions (0..11) of the
         ego agents."""
+        self._advance(None, self._flat_actions(action), 1)
+
+    def act_for_reward(self, action: Int[Tensor, " ego_agents"]) -> Reward:
+        """`act`, and the reward of that step for the agents that acted, as the teacher was trained with it."""
+        rows = self._ego_agents
+        rewards = self._advance(None, self._flat_actions(action), 1, rewarded=True)
+        assert rewards is not None, "they were asked for"
+        return Reward(*(to_torch(part)[0].flatten()[rows].to(self.device) for part in rewards))
+
+    def _flat_actions(self, action: Int[Tensor, " ego_agents"]) -> Int[Tensor, " agents"]:
         flat = torch.zeros(self._num_flat, dtype=torch.int32, device=self._ego_agents.device)
         flat[self._ego_agents] = self._checked(action).to(flat.device, torch.int32)
-        self._advance(None, flat, 1)
+        return flat
 
     @property
     def acting(self) -> Bool[Tensor, " ego_agents"]:
@@ -372,7 +406,7 @@ class PixelWorld:
         self.state, taken = drive_mixed_step(
             self._next_key(), self.state, self.teacher_mask, jnp.asarray(self.followers), plan,
             to_jax(flat).reshape(self.followers.shape), self.teacher, self.atlas, self._rules,
-            teacher_drives=self._beta > 0, greedy=self.config.teacher_greedy,
+            teacher_drives=self._teacher_drives, greedy=self.config.teacher_greedy,
         )  # fmt: skip
         self.agent_steps += int(taken)
         self._refresh()
@@ -392,10 +426,17 @@ class PixelWorld:
         """Everything that later steps depend on, as tensors and numbers."""
         leaves = [torch.from_numpy(np.array(leaf)) for leaf in jax.tree.leaves(self.state)]
         key = torch.from_numpy(np.array(jax.random.key_data(self._key)).view(np.int32))
-        rigs = self._rigs.state_dict()
-        mixed = self.config.drive_with == "mixed"
-        followers = {"followers": torch.from_numpy(self.followers.copy())} if mixed else {}
-        return {"leaves": leaves, "key": key, "agent_steps": self.agent_steps, "rigs": rigs, **followers}
+        state = {
+            "leaves": leaves,
+            "key": key,
+            "agent_steps": self.agent_steps,
+            "rigs": self._rigs.state_dict(),
+        }
+        if self.config.drive_with == "mixed":
+            state["followers"] = torch.from_numpy(self.followers.copy())
+        if self._one_student is not None:
+            state["one_student"] = self._one_student.state_dict()
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken. Raises ValueError for worlds of another shape."""
@@ -409,6 +450,14 @@ class PixelWorld:
         self._rigs.load_state_dict(state_dict.get("rigs", {}))  # older checkpoints have no noise
         if self.config.drive_with == "mixed":
             self.followers = state_dict["followers"].numpy().copy()
+        if ("one_student" in state_dict) is (self._one_student is None):
+            there = "one" if "one_student" in state_dict else "all"
+            raise ValueError(
+                f"world.students={self.config.students!r}, but the checkpoint was made with {there!r}; resume with the "
+                "same"
+            )
+        if self._one_student is not None:
+            self._one_student.load_state_dict(state_dict["one_student"])
         self.state = _committed(jax.tree.unflatten(treedef, [jnp.array(leaf.numpy()) for leaf in stored]))
         self._key = jax.random.wrap_key_data(jnp.asarray(state_dict["key"].numpy().view(np.uint32)))
         self.agent_steps = state_dict["agent_steps"]
@@ -429,22 +478,35 @@ class PixelWorld:
         plan[self._ego_agents] = self._checked(trajectory.poses).to(plan.device)
         return plan
 
-    def _advance(self, plan: Tensor | None, action: Tensor | None, num_steps: int) -> None:
+    def _advance(
+        self, plan: Tensor | None, action: Tensor | None, num_steps: int, rewarded: bool = False
+    ) -> tuple[Array, Array] | None:
+        """Drives `num_steps` steps; returns reward and end of every agent at each step, [steps, worlds, agents], where
+        `rewarded`."""
         shape = (self.config.num_worlds, self.config.num_agents)
         inputs = [
             None if part is None else to_jax(part).reshape(*shape, *part.shape[1:]) for part in (plan, action)
         ]
-        self.state, taken = _drive(
+        self.state, taken, rewards = _drive(
             self._next_key(), self.state, self.teacher_mask, *inputs, self.teacher, self.atlas, self._rules,
-            num_steps=num_steps, teacher_drives=self._beta > 0, greedy=self.config.teacher_greedy,
+            num_steps=num_steps, teacher_drives=self._teacher_drives, greedy=self.config.teacher_greedy, rewarded=rewarded,
         )  # fmt: skip
         self._refresh()
         self.agent_steps += int(taken)  # last, so that the host waits for a GPU only once
+        return rewards
+
+    @property
+    def _teacher_drives(self) -> bool:
+        """Whether the teacher may drive somebody."""
+        return self._beta > 0 or self._one_student is not None
 
     def _refresh(self) -> None:
         """Update the render inputs and the ego agents; an agent is no ego agent once its log has ended."""
         self._render_inputs, drives = _render_inputs(self.state, self.lights.stops, self.atlas, self._rules)
-        self._ego_agents = to_torch(drives).flatten().nonzero()[:, 0]  # on the worlds' device
+        students = to_torch(drives)
+        if self._one_student is not None:
+            students = self._one_student.mask(students.cpu()).to(students.device)
+        self._ego_agents = students.flatten().nonzero()[:, 0]  # on the worlds' device
         self.ego_agents = self._ego_agents.cpu()
 
     def _next_key(self) -> Array:
@@ -510,7 +572,7 @@ def _render_inputs(
     return render_inputs(state, stops, atlas, rules), state.active & ~has_ended(state)[:, None]
 
 
-@partial(jax.jit, static_argnames=("rules", "num_steps", "teacher_drives", "greedy"))
+@partial(jax.jit, static_argnames=("rules", "num_steps", "teacher_drives", "greedy", "rewarded"))
 def _drive(
     key: Array,
     state: WorldState,
@@ -523,8 +585,10 @@ def _drive(
     num_steps: int,
     teacher_drives: bool,
     greedy: bool,
-) -> tuple[WorldState, Int[Array, ""]]:
-    """Drives all worlds for `num_steps` steps; returns the last state and the agent-steps taken.
+    rewarded: bool = False,
+) -> tuple[WorldState, Int[Array, ""], tuple[Array, Array] | None]:
+    """Drives all worlds for `num_steps` steps; returns the last state, the agent-steps taken and, if `rewarded`, the
+    teacher's reward of every agent and whether it crashed, left the road or arrived, [steps, worlds, agents].
 
     Agents act by the teacher where `by_teacher`; the others follow their plan (rear-axle poses seen from where they
     are now, `simulator.dynamics.trajectory_actions`) or, without plans, take their jerk action. `teacher_drives` says
@@ -546,16 +610,21 @@ def _drive(
             return jerks if action is None else jnp.where(by_teacher, jerks, action)
         return MixedAction(jnp.where(by_teacher, 0, 1), (jerks, followed))
 
-    def record(step: Step) -> Int[Array, ""]:
+    def record(step: Step) -> tuple[Int[Array, ""], tuple[Array, Array] | None]:
         acts = step.state.active
         if step.state.scenario.log is not None:
             acts = acts & ~has_ended(step.state)[:, None]
-        return acts.sum()
+        if not rewarded:
+            return acts.sum(), None
+        value_of = partial(reward, simulator=rules, config=teacher.reward)
+        total, _ = jax.vmap(value_of)(step.state, step.outcome, step.next_state)
+        ended = step.outcome.collision | step.outcome.offroad | step.outcome.arrived
+        return acts.sum(), (total, ended)
 
     model: StepModel = JERK_ACTIONS
     if plan is not None:
         model = JERKS_OR_TRAJECTORIES if teacher_drives else TRAJECTORY_ACTIONS
     step_fn = step_fn_of(atlas, rules, model, stop=None if state.scenario.log is None else has_ended)
     inputs = (jax.random.split(key, num_steps), jnp.arange(num_steps))
-    state, acts = rollout(policy_fn, step_fn, state, inputs, record)
-    return state, acts.sum()
+    state, (acts, rewards) = rollout(policy_fn, step_fn, state, inputs, record)
+    return state, acts.sum(), rewards

@@ -47,6 +47,7 @@ from teacher.network.actor_critic import (
 )
 from teacher.observation.observe import Observation, ObservationConfig, example_observation, observe_worlds
 from teacher.observation.occlusion import View
+from teacher.reward import RewardConfig
 
 POLICY_FORMAT = "gigapixel teacher policy"
 POLICY_VERSION = 2
@@ -62,6 +63,7 @@ class Policy:
     network: NetworkConfig = struct.field(pytree_node=False)
     observation: ObservationConfig = struct.field(pytree_node=False)
     simulator: SimulatorConfig = struct.field(pytree_node=False)
+    reward: RewardConfig = struct.field(pytree_node=False, default=RewardConfig())
 
     @property
     def plain_simulator(self) -> SimulatorConfig:
@@ -129,6 +131,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
         network=config.network,
         observation=config.observation.without_dropout(),
         simulator=config.simulator,
+        reward=config.reward,
     )
 
 

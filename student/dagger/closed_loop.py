@@ -73,6 +73,8 @@ def drive_until_next_plan(
         return plan
     action = plan.actions()
     for step in range(world.steps_per_plan):
+        if not len(world.ego_agents):  # all have crashed or arrived since the plan
+            break
         if step:
             action = plan_for(policy, world.observe()).actions()
         world.act(action)

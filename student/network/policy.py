@@ -5,7 +5,7 @@ The two are separate submodules because adaptation to real cameras trains the fi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -35,6 +35,7 @@ class PolicyConfig:
         "native"  # numbers beside the images, and poses: see student/network/input_contract.py
     )
     target_points: int = 0  # of the route, given beside the command, see `Observation.target_points`
+    conditioning: bool = True  # False: the policy is not told the reward conditioning
 
     def __post_init__(self) -> None:
         for name in ("num_cameras", "height_px", "width_px"):
@@ -52,6 +53,10 @@ class PolicyConfig:
             raise ValueError(
                 f"policy: planner.hidden={self.planner.hidden} and encoder.features={self.encoder.features} must be "
                 "the same where planner.kind is 'proposals', whose decoder looks at the encoder's tokens"
+            )
+        if proposes and not self.conditioning:
+            raise ValueError(
+                "policy.conditioning=false is for planner.kind 'trunk'; with 'proposals' leave it at true"
             )
         if self.contract not in ("native", "gigapixel"):
             raise ValueError(f"policy.contract={self.contract!r} is unknown; use 'native' or 'gigapixel'")
@@ -146,4 +151,11 @@ class StudentPolicy(nn.Module):
                 f"Observation.target_points holds {given} points; this policy takes {self.config.target_points}, which "
                 "worlds give it where their target_points says so"
             )
-        return self.planner(self.perception(observation.images, observation.camera_mask), observation)
+        seen = self.given(observation)
+        return self.planner(self.perception(seen.images, seen.camera_mask), seen)
+
+    def given(self, observation: Observation) -> Observation:
+        """The observation as the policy is given it: without `PolicyConfig.conditioning` that of an average driver."""
+        if self.config.conditioning:
+            return observation
+        return replace(observation, conditioning=torch.zeros_like(observation.conditioning))
