@@ -203,7 +203,7 @@ class AdaptationModule(lightning.LightningModule):
         if self.constant_known:
             mask = batch.real.camera_mask[..., None]
             tokens = torch.where(mask, self.constant, target.tokens)
-            plans.append(self.frozen.planner(tokens, batch.real))
+            plans.append(self.frozen.planner(tokens, self.frozen.given(batch.real)))
         weight = self.loss_config.yaw_weight_m
         columns = [pose_l1(plan.trajectory, target.trajectory, weight) for plan in plans[:2]]
         columns += [displacement_m(plan.trajectory, target.trajectory).mean(-1) for plan in plans]

@@ -36,7 +36,7 @@ from gigapixel.run_folder.atomic import write_json
 from gigapixel.run_folder.exit_codes import INTERRUPTED, REJECTED, run_command
 from gigapixel.run_folder.metadata import source_commit
 
-QUIET_S = 300.0  # a command that takes longer hangs
+QUIET_S = 900.0  # a command that takes longer hangs
 
 
 class FailedCheckError(RuntimeError):

@@ -55,7 +55,9 @@ COMMANDS = {
         "--weights PT --output PNG",
     ),
     "student": SubCommand(
-        "student.__main__", "train the policy that drives from pixels", "fit|validate|test|predict ..."
+        "student.__main__",
+        "train the policy that drives from pixels",
+        "fit|validate|test|predict|compare ...",
     ),
     "adapt": SubCommand(
         "adaptation.__main__", "adapt the student to real cameras", "fit|validate|test|predict ..."

@@ -1,5 +1,7 @@
 """Overlap of oriented boxes by the separating-axis theorem."""
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -17,20 +19,46 @@ def corners(
     return xy[..., None, :] + jnp.stack([along * cos - across * sin, along * sin + across * cos], axis=-1)
 
 
+class Boxes(NamedTuple):
+    """Boxes in the plane, prepared for arithmetic on pairs; all fields [n]."""
+
+    x: Array  # m, world, centre
+    y: Array
+    cos: Array  # of the heading
+    sin: Array
+    length: Array  # m, HALF of it, as is the width
+    width: Array
+
+
+def boxes_of(xy: Float[Array, "n 2"], yaw: Float[Array, "n"], size: Float[Array, "n 3"]) -> Boxes:
+    """The boxes with these centres (m), headings (rad) and sizes (m)."""
+    half = 0.5 * size[:, :2]
+    return Boxes(xy[:, 0], xy[:, 1], *heading(yaw), half[:, 0], half[:, 1])
+
+
 def overlap_pairs(
     xy: Float[Array, "agents 2"], yaw: Float[Array, "agents"], size: Float[Array, "agents 3"]
 ) -> Bool[Array, "agents agents"]:
-    """Whether boxes i and j touch or overlap in the plane, at [i, j]. Symmetric; the diagonal is True.
+    """Whether boxes i and j touch or overlap in the plane, at [i, j]. Symmetric; the diagonal is True."""
+    boxes = boxes_of(xy, yaw, size)
+    return overlap_between(boxes, boxes)
+
+
+def overlap_between(first: Boxes, second: Boxes) -> Bool[Array, "first second"]:
+    """Whether box i of the first and box j of the second touch or overlap in the plane, at [i, j].
 
     Two rectangles are disjoint exactly when one of the four directions of their sides separates them.
     """
-    half = 0.5 * size[:, :2]
     # Coordinate by coordinate: XLA vectorises loops over [agents, agents], but not over [agents, agents, 2].
-    x, y, (cos, sin) = xy[:, 0], xy[:, 1], heading(yaw)
-    east, north = x[None, :] - x[:, None], y[None, :] - y[:, None]  # [i, j] from i to j
-    c = jnp.abs(cos[:, None] * cos[None, :] + sin[:, None] * sin[None, :])  # of the angle between the two
-    s = jnp.abs(sin[:, None] * cos[None, :] - cos[:, None] * sin[None, :])
-    length, width = half[:, 0], half[:, 1]
+    east, north = second.x[None, :] - first.x[:, None], second.y[None, :] - first.y[:, None]  # from i to j
+    cos_i, sin_i, cos_j, sin_j = (
+        first.cos[:, None],
+        first.sin[:, None],
+        second.cos[None, :],
+        second.sin[None, :],
+    )
+    c = jnp.abs(cos_i * cos_j + sin_i * sin_j)  # of the angle between the two
+    s = jnp.abs(sin_i * cos_j - cos_i * sin_j)
 
     def overlap_along(cos: Array, sin: Array, own: tuple[Array, Array], other: tuple[Array, Array]) -> Array:
         along, across = jnp.abs(east * cos + north * sin), jnp.abs(north * cos - east * sin)
@@ -38,9 +66,9 @@ def overlap_pairs(
             across <= own[1] + other[0] * s + other[1] * c
         )
 
-    i, j = (length[:, None], width[:, None]), (length[None, :], width[None, :])
+    i, j = (first.length[:, None], first.width[:, None]), (second.length[None, :], second.width[None, :])
     # Both sides in one pass: transposing the result of one side would be slower (strided reads).
-    return overlap_along(cos[:, None], sin[:, None], i, j) & overlap_along(cos[None, :], sin[None, :], j, i)
+    return overlap_along(cos_i, sin_i, i, j) & overlap_along(cos_j, sin_j, j, i)
 
 
 def colliding_pairs(

@@ -40,7 +40,7 @@ def step(
     vanishes.
     """
     moved = move(state, action, config, model)
-    moved = _follow_route(moved)
+    moved = follow_route(moved)
     moved = advance_other_controllers(state, moved, atlas, config)
     lines = detect_stop_line_infractions(state, moved, atlas, config)
     touching = collision.colliding_pairs(moved.position, moved.yaw, state.scenario.size, moved.present)
@@ -95,7 +95,7 @@ def move(
     return after
 
 
-def _follow_route(state: WorldState) -> WorldState:
+def follow_route(state: WorldState) -> WorldState:
     """Projects every agent on its route near its last projection and takes the ground height from there."""
     last = state.scenario.route.shape[1] - 1
     station = jnp.floor(state.route_m / ROUTE_SPACING_M).astype(jnp.int32)

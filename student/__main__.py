@@ -1,8 +1,9 @@
-"""`gigapixel student fit|validate|test|predict`: a LightningCLI over `StudentModule` and `OnPolicyData`.
+"""`gigapixel student fit|validate|test|predict`: a LightningCLI over `StudentModule` and `OnPolicyData`; and `compare`.
 
 gigapixel student fit --config configs/student/cpu.yaml
 gigapixel student fit --config configs/student/cpu.yaml --resume
 gigapixel student test --config configs/student/cpu.yaml --model.weights runs/student/cpu/policy.pt --output t.json
+gigapixel student compare --config configs/student/compare/methods.yaml --output runs/compare
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class StudentCLI(RunCLI):
         )
         parser.link_arguments("data.world.height_px", "model.policy.height_px")
         parser.link_arguments("data.world.width_px", "model.policy.width_px")
+        parser.link_arguments("model.policy.target_points", "data.world.target_points")
 
     @property
     def run_folder(self) -> Path:
@@ -122,19 +124,35 @@ class StudentCLI(RunCLI):
             write_json(self.chosen.output, metrics)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one sub-command; returns its exit code."""
+def run_cli(
+    arguments: Sequence[str],
+    module: type[StudentModule] = StudentModule,
+    data: type[lightning.LightningDataModule] = OnPolicyData,
+    callbacks: Sequence[lightning.Callback] = (),
+) -> None:
+    """Run one sub-command of Lightning with this module, this data and, besides our own, these callbacks."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # product tips
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of a torch function
     StudentCLI(
-        StudentModule,
-        OnPolicyData,
-        args=list(sys.argv[1:] if argv is None else argv),
+        module,
+        data,
+        args=list(arguments),
+        trainer_defaults={"callbacks": list(callbacks)},
         seed_everything_default=0,
         save_config_callback=RunConfig,
         auto_configure_optimizers=False,
         parser_kwargs={"prog": "gigapixel student", "exit_on_error": False},
     )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one sub-command; returns its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["compare"]:
+        from student.compare.command import main as compare
+
+        return compare(arguments[1:], run_cli)
+    run_cli(arguments)
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -32,21 +32,33 @@ class LossConfig:
             )
 
 
-def pose_l1(predicted: Trajectory, target: Trajectory, yaw_weight_m: float) -> Float[Tensor, " batch"]:
-    """Mean over the 8 poses of |x| + |y| + yaw_weight_m * |yaw| error, in metres."""
+def pose_l1(
+    predicted: Trajectory,
+    target: Trajectory,
+    yaw_weight_m: float,
+    pose_valid: Bool[Tensor, "batch poses"] | None = None,
+) -> Float[Tensor, " batch"]:
+    """Mean over the 8 poses of |x| + |y| + yaw_weight_m * |yaw| error, in metres; over those that are valid, where a
+    mask is given, and 0 where none is."""
     error = predicted.poses - target.poses
     position = error[..., :2].abs().sum(-1)
     yaw = wrap_angle(error[..., 2]).abs()
-    return (position + yaw_weight_m * yaw).mean(-1)
+    if pose_valid is None:
+        return (position + yaw_weight_m * yaw).mean(-1)
+    return ((position + yaw_weight_m * yaw) * pose_valid).sum(-1) / pose_valid.sum(-1).clamp(min=1)
 
 
 def winner_takes_all_l1(
-    proposals: Float[Tensor, "batch proposals poses 3"], target: Trajectory, yaw_weight_m: float
+    proposals: Float[Tensor, "batch proposals poses 3"],
+    target: Trajectory,
+    yaw_weight_m: float,
+    pose_valid: Bool[Tensor, "batch poses"] | None = None,
 ) -> Float[Tensor, " batch"]:
     """`pose_l1` of the proposal that is nearest to the target: only this one gets a gradient."""
     count = proposals.shape[1]
     targets = Trajectory(target.poses.repeat_interleave(count, dim=0))
-    errors = pose_l1(Trajectory(proposals.flatten(0, 1)), targets, yaw_weight_m)
+    mask = None if pose_valid is None else pose_valid.repeat_interleave(count, dim=0)
+    errors = pose_l1(Trajectory(proposals.flatten(0, 1)), targets, yaw_weight_m, mask)
     return errors.unflatten(0, (-1, count)).amin(1)
 
 
@@ -71,9 +83,9 @@ def imitation_loss(
     """
     weight = weight * label.valid
     if plan.proposals is None:
-        errors = pose_l1(plan.trajectory, label.trajectory, config.yaw_weight_m)
+        errors = pose_l1(plan.trajectory, label.trajectory, config.yaw_weight_m, label.pose_valid)
     else:
-        errors = winner_takes_all_l1(plan.proposals, label.trajectory, config.yaw_weight_m)
+        errors = winner_takes_all_l1(plan.proposals, label.trajectory, config.yaw_weight_m, label.pose_valid)
     trajectory = weighted_mean(errors, weight)
     action = weighted_mean(action_cross_entropy(plan.action_logits, label.action), weight)
     loss = trajectory + config.action_weight * action
@@ -95,10 +107,17 @@ def scoring_loss(
 @torch.no_grad()
 def plan_errors(plan: Plan, label: Label) -> dict[str, Float[Tensor, ""]]:
     """Unweighted errors over all labels of the batch, which must be valid: ADE and FDE in metres and the share of
-    actions that match the teacher's."""
+    actions that match the teacher's. Poses that are not valid do not count; FDE is that of whole labels (0 without
+    any)."""
     distance = displacement_m(plan.trajectory, label.trajectory)
+    if label.pose_valid is None:
+        ade, fde = distance.mean(), distance[:, -1].mean()
+    else:
+        counted = label.pose_valid.to(distance.dtype)
+        ade = weighted_mean(distance.flatten(), counted.flatten())
+        fde = weighted_mean(distance[:, -1], counted[:, -1])
     return {
-        "ade_m": distance.mean(),
-        "fde_m": distance[:, -1].mean(),
+        "ade_m": ade,
+        "fde_m": fde,
         "action_accuracy": (plan.actions() == label.action).float().mean(),
     }

@@ -142,7 +142,7 @@ class StudentModule(lightning.LightningModule):
         """AdamW over the weights that are trained; `fused` is twice as fast, but Lightning refuses to clip gradients
         with it in mixed precision."""
         config = self.optimiser_config
-        trained = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return torch.optim.AdamW(
             trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused or None
         )
@@ -176,12 +176,13 @@ class StudentModule(lightning.LightningModule):
 
 
 def learning_rate_share(config: OptimiserConfig, total_steps: int) -> Callable[[int], float]:
-    """Multiplier of the learning rate by optimiser step: linear warm-up, then a cosine down to `final_share`."""
+    """Multiplier of the learning rate by optimiser step, see `learning_rate_at`."""
+    return lambda step: learning_rate_at(config, step, step / max(1, total_steps))
 
-    def share(step: int) -> float:
-        warmup = min(1.0, (step + 1) / max(1, config.warmup_steps))
-        progress = min(1.0, step / max(1, total_steps))
-        cosine = 0.5 * (1.0 + math.cos(math.pi * progress))
-        return warmup * (config.final_share + (1.0 - config.final_share) * cosine)
 
-    return share
+def learning_rate_at(config: OptimiserConfig, step: int, progress: float) -> float:
+    """Multiplier of the learning rate at an optimiser step, after the share `progress` of the run: linear warm-up over
+    `warmup_steps`, times a cosine down to `final_share`."""
+    warmup = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    cosine = 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+    return warmup * (config.final_share + (1.0 - config.final_share) * cosine)

@@ -37,6 +37,12 @@ COMMAND_THRESHOLD_RAD = math.radians(25.0)
 COMMAND_LOOKAHEAD_M = 28.0
 
 
+TARGET_SPACING_M = 15.0
+"""Distance along the route to the first target point, and from each to the next (our choice)."""
+TARGET_SCALE_M = 20.0
+"""What the coordinates of target points are divided by."""
+
+
 class Command(IntEnum):
     """Navigation command, in the order of the one-hot input. UNKNOWN: no route is known."""
 
@@ -55,6 +61,9 @@ class Observation(TensorBatch):
     ego: Float[Tensor, "batch ego"]  # EGO_SCALES order, already scaled
     command: Float[Tensor, "batch commands"]  # one-hot over Command
     conditioning: Float[Tensor, "batch conditioning"]  # reward conditioning, scaled to [-1, 1]
+    target_points: Float[Tensor, "batch points 2"] | None = None
+    """Points of the route TARGET_SPACING_M, 2 TARGET_SPACING_M, ... ahead: x forward, y left of the rear axle, over
+    TARGET_SCALE_M; all 0 where they are hidden. None for students that are given none."""
 
     def validate(self) -> None:
         """Raises ValueError for wrong widths, commands that are not one-hot and numbers that are not finite."""
@@ -68,9 +77,19 @@ class Observation(TensorBatch):
                 raise ValueError(f"Observation.{name} has {got} features; {want} are expected")
             if not torch.isfinite(getattr(self, name)).all():
                 raise ValueError(f"Observation.{name} holds a value that is not finite")
+        if self.target_points is not None and not torch.isfinite(self.target_points).all():
+            raise ValueError("Observation.target_points holds a value that is not finite")
         one_hot = ((self.command == 0) | (self.command == 1)).all() and (self.command.sum(-1) == 1).all()
         if not one_hot:
             raise ValueError("Observation.command must be one-hot: exactly one 1 per row")
+
+
+@dataclass(frozen=True)
+class Told(TensorBatch):
+    """What agents are told of their way, as in `Observation`."""
+
+    command: Float[Tensor, "batch commands"]
+    target_points: Float[Tensor, "batch points 2"] | None = None
 
 
 def ego_features(

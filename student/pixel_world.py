@@ -1,6 +1,6 @@
 """`PixelWorld`: batched simulator worlds with camera observations, labels of the teacher, and control by plans.
 
-The only file of the package that imports the teacher and, besides `student/bridge`, the simulator's worlds.
+Besides `student/bridge` the only file of the package that imports the teacher and the simulator's worlds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from simulator.conventions import NUM_POSES, POSE_SPACING_S
 from simulator.dynamics.action_model import StepModel
 from simulator.dynamics.bicycle import rear_poses
 from simulator.dynamics.jerk_actions import JERK_ACTIONS
-from simulator.dynamics.mixed_actions import MixedAction, MixedActions
+from simulator.dynamics.mixed_actions import MixedAction
 from simulator.dynamics.trajectory_actions import TRAJECTORY_ACTIONS, TrajectoryAction
 from simulator.metrics.summary import summarise
 from simulator.reset.log_scenario import ReplayConfig
@@ -36,18 +36,45 @@ from student.agent_rigs import AgentRigs
 from student.batch import Label
 from student.bridge.dlpack import to_jax, to_torch
 from student.bridge.ground import ground_library
-from student.bridge.scene import RenderInputs, ego_inputs, light_table, render_inputs, scene_of_worlds
-from student.observation import Observation
+from student.bridge.judging import judged_proposals
+from student.bridge.labelling import LabelSight, forked_label, forked_label_elsewhere, sight_of
+from student.bridge.mixed_driving import (
+    JERKS_OR_TRAJECTORIES,
+    StartedPlan,
+    draw_followers,
+    drive_mixed_step,
+    metrics_by_head,
+    start_plan,
+)
+from student.bridge.scene import (
+    RenderInputs,
+    ego_inputs,
+    light_table,
+    render_inputs,
+    scene_of_worlds,
+    target_points,
+)
+from student.bridge.situations import surroundings
+from student.dagger.situations import situation_of
+from student.observation import (
+    TARGET_SCALE_M,
+    Observation,
+    Told,
+    command_from_heading_change,
+    one_hot_command,
+)
+from student.one_student import OneStudent
+from student.sub_scores import JudgedProposals
+from student.tensor_batch import TensorBatch
 from student.trajectory import Trajectory
 from teacher.evaluation.logs import LOG_ROUTE_STATIONS
 from teacher.label import Label as TeacherLabel
-from teacher.label import label
 from teacher.observation.observe import observe_worlds
 from teacher.policy import Policy, load_policy
-from teacher.reward import default_traits
+from teacher.reward import default_traits, reward
 
-JERKS_OR_TRAJECTORIES = MixedActions((JERK_ACTIONS, TRAJECTORY_ACTIONS))
-"""How agents move while the teacher drives some of them and the student plans for the others."""
+TOLD_APART_M = 2.0
+"""Target points so far apart tell of another route (our choice)."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +88,9 @@ class PixelWorldConfig:
     `drive_with` selects the head of the student that drives. With `trajectory` a trajectory is planned every `plan_s`
     and tracked until the next one. With `actions` the student is given a new observation, and its most likely jerk
     action is applied, at every simulator step (`timestep_s` of the teacher's simulator); labels are still made every
-    `plan_s`. Any command takes it, for example `gigapixel student test --data.world.drive_with actions`.
+    `plan_s`. With `mixed` some agents follow their trajectories and the others act, as in the paper; `trajectory_share`
+    says how many, and they are drawn with each episode of a world. Any command takes these settings, for example
+    `gigapixel student test --data.world.drive_with actions`.
     """
 
     maps: tuple[str, ...] = ("Town01", "Town02", "Town03", "Town04", "Town05")  # assigned to worlds in turn
@@ -74,8 +103,18 @@ class PixelWorldConfig:
     careful_share: float = 1.0  # share of worlds whose agents all have the default (evaluation) conditioning
     teacher: str = "pretrained"  # policy file of the teacher, or "pretrained"
     teacher_greedy: bool = False  # the teacher drives by its most likely action (labels always do)
-    drive_with: Literal["trajectory", "actions"] = "trajectory"  # head of the student that drives, see above
+    drive_with: Literal["trajectory", "actions", "mixed"] = "trajectory"  # heads that drive, see above
+    trajectory_share: float | None = None
+    """mixed: share of the agents that follow their trajectories; none: one agent of each world does."""
+    target_points: int = 0  # of the route, that the student is given beside the command; set by model.policy
     plan_s: float = 0.5  # time between two plans (2 Hz), a multiple of 0.5 s
+    incomplete_labels: Literal["drop", "mask"] = "drop"
+    """Labels of agents that crash, leave the road or arrive within the teacher's 4 s: not used, or used with the poses
+    before that moment (training only)."""
+    label_sight: LabelSight = "all"
+    """Which other agents the teacher observes while it labels: all in its range, those that no other box occludes, or
+    those of them that are in the view of a camera. Its driving is as ever."""
+    students: Literal["all", "one"] = "all"  # one: of each world; the teacher drives its other agents
     cameras: str | None = None  # camera file such as configs/cameras/nuplan.yaml; none: nuPlan's four
     calibration_noise: CalibrationNoise = field(default_factory=CalibrationNoise)  # of each agent; none
     calibration_rigs: int = 8  # perturbed rigs, if there is noise; each costs a call of the renderer
@@ -86,27 +125,52 @@ class PixelWorldConfig:
     def __post_init__(self) -> None:
         if not self.maps:
             raise ValueError("world.maps is empty; name at least one town or scene pack")
+        if self.target_points < 0:
+            raise ValueError(f"world.target_points={self.target_points} must not be negative (0: none)")
         for name in ("num_worlds", "num_agents", "calibration_rigs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"world.{name}={getattr(self, name)} must be at least 1")
         if not 0 <= self.careful_share <= 1:
             raise ValueError(f"world.careful_share={self.careful_share} must lie in [0, 1]")
-        if self.drive_with not in ("trajectory", "actions"):
+        if self.drive_with not in ("trajectory", "actions", "mixed"):
             raise ValueError(
-                f"world.drive_with={self.drive_with!r} is unknown; use 'trajectory' or 'actions'"
+                f"world.drive_with={self.drive_with!r} is unknown; use 'trajectory', 'actions' or 'mixed'"
             )
+        if self.trajectory_share is not None and not 0 <= self.trajectory_share <= 1:
+            raise ValueError(f"world.trajectory_share={self.trajectory_share} must lie in [0, 1], or be null")
+        if self.incomplete_labels not in ("drop", "mask"):
+            raise ValueError(
+                f"world.incomplete_labels={self.incomplete_labels!r} is unknown; use 'drop' or 'mask'"
+            )
+        if self.label_sight not in ("all", "unoccluded", "cameras"):
+            raise ValueError(
+                f"world.label_sight={self.label_sight!r} is unknown; use 'all', 'unoccluded' or 'cameras'"
+            )
+        if self.students not in ("all", "one"):
+            raise ValueError(f"world.students={self.students!r} is unknown; use 'all' or 'one'")
         periods = self.plan_s / POSE_SPACING_S
         if periods < 1 or abs(periods - round(periods)) > 1e-6 or periods > 4:
             raise ValueError(f"world.plan_s={self.plan_s} must be 0.5, 1.0, 1.5 or 2.0 s")
+
+
+@dataclass(frozen=True)
+class Reward(TensorBatch):
+    """What the agents that acted got for one simulator step."""
+
+    reward: Float[Tensor, " ego_agents"]  # `teacher.reward.reward`, by the traits of each agent
+    terminated: Bool[Tensor, " ego_agents"]  # it crashed, left the road or arrived: it acts no more
 
 
 class PixelWorld:
     """Batched worlds that advance together.
 
     Attributes:
-        ego_agents: Flat indices world * num_agents + agent of the agents that drive now, [ego_agents] int64 on the
-            CPU. Observations, labels, trajectories and actions are in their order.
+        ego_agents: Flat indices world * num_agents + agent of the agents that drive now, with `students: one` of the
+            students among them, [ego_agents] int64 on the CPU. Observations, labels, trajectories and actions are in
+            their order.
         teacher_mask: Agents that the teacher drives, [worlds, agents] bool, see `assign_teacher`.
+        followers: With `drive_with: mixed` the agents that follow their trajectories, [worlds, agents] bool, else
+            nobody.
         agent_steps: Steps driven since the last `reset`, summed over agents.
     """
 
@@ -127,9 +191,11 @@ class PixelWorld:
         self.steps_per_plan = round(config.plan_s / self.simulator.timestep_s)
         rig = CameraRig.from_yaml(config.cameras) if config.cameras else CameraRig.nuplan()
         self.rig = rig.resized(config.height_px, config.width_px).to(self.device)
+        self._view = sight_of(config.label_sight, self.rig)
         self._rigs = AgentRigs(
             self.rig, config.calibration_noise, config.calibration_rigs, config.num_worlds, config.num_agents
         )
+        self._one_student = OneStudent(config.num_worlds) if config.students == "one" else None
         self.map_set = load_map_set(config.maps)
         self.map_set.check_capacity(config.num_agents, replayed=config.replay is not None)
         self.atlas = self.map_set.atlas
@@ -148,6 +214,9 @@ class PixelWorld:
         together."""
         self._key, age_key = jax.random.split(jax.random.key(seed))
         self._rigs.reset(seed)
+        self.followers = np.zeros((self.config.num_worlds, self.config.num_agents), bool)
+        if self._one_student is not None:
+            self._one_student.reset(seed)
         worlds = [self._new_episode(index, in_turn=True) for index in range(self.config.num_worlds)]
         self.state: WorldState = _committed(jax.tree.map(lambda *leaves: jnp.stack(leaves), *worlds))
         if stagger:
@@ -155,8 +224,8 @@ class PixelWorld:
             age = jnp.where(self._replays, 0, age)  # a log is replayed from its start
             self.state = self.state.replace(step=_committed(age))
         self.agent_steps = 0
-        self.assign_teacher(0.0)
         self._refresh()
+        self.assign_teacher(0.0)
 
     def reset_finished(self) -> int:
         """New episodes in worlds whose episode or log has ended or where at least 40 % of the agents no longer drive;
@@ -172,19 +241,29 @@ class PixelWorld:
         """A new episode of one world in its town, or in a scene of its pack: the next `in_turn`, else a random one. Its
         agents' rigs are drawn again."""
         self._rigs.begin_episode(index)
+        if self._one_student is not None:
+            self._one_student.begin_episode(index)
         turn, entry = divmod(index, len(self.map_set.entries))
         maps = self.map_set.entries[entry]
         if in_turn:
             turn %= len(maps)
             maps = maps[turn : turn + 1]
         bounds = jnp.asarray([maps.start, maps.stop], jnp.int32)
-        share = self.config.careful_share
-        return _reset_world(self._next_key(), self.atlas, bounds, share, self._rules, self._starts)
+        key, share = self._next_key(), self.config.careful_share
+        world = _reset_world(key, self.atlas, bounds, share, self._rules, self._starts)
+        if self.config.drive_with == "mixed":
+            self.followers[index] = draw_followers(key, world.spawned, self.config.trajectory_share)
+        return world
 
     def assign_teacher(self, beta: float) -> None:
-        """From now on the teacher drives each agent with probability `beta`, drawn independently."""
+        """From now on the teacher drives each agent with probability `beta`, drawn independently, and all agents that
+        are no students."""
         shape = (self.config.num_worlds, self.config.num_agents)
         self.teacher_mask = jax.random.bernoulli(self._next_key(), beta, shape)
+        if self._one_student is not None:
+            students = np.zeros(shape, bool)
+            students.reshape(-1)[self.ego_agents.numpy()] = True
+            self.teacher_mask = self.teacher_mask | ~jnp.asarray(students)
         self._beta = beta
 
     @property
@@ -198,21 +277,79 @@ class PixelWorld:
         viewers = self._ego_agents if agents is None else agents
         return scene_of_worlds(self.state, self._render_inputs, self.lights, self.ground, viewers)
 
-    def observe(self) -> Observation:
-        """The observation of every ego agent now."""
-        images = self._rigs.render(self.scene(), self.ego_agents, ("rgb",), self.config.backend).rgb
+    def observe(self, among: Bool[Tensor, " ego_agents"] | None = None) -> Observation:
+        """The observation of every ego agent now, or of those `among` them."""
+        viewers = self.ego_agents if among is None else self.ego_agents[among]
+        scene = self.scene(None if among is None else viewers)
+        images = self._rigs.render(scene, viewers, ("rgb",), self.config.backend).rgb
         mask = torch.ones(images.shape[:2], dtype=torch.bool, device=self.device)
-        return Observation(images, mask, *self._ego_rows(ego_inputs(self.state, self._render_inputs)))
+        parts = list(ego_inputs(self.state, self._render_inputs))
+        if self.config.target_points:
+            parts.append(to_torch(target_points(self.state, self.config.target_points)).flatten(0, 1))
+        rows = self._ego_rows(parts)
+        if among is not None:
+            rows = [part[among.to(self.device)] for part in rows]
+        return Observation(images, mask, *rows)
 
     def label(self) -> Label:
         """The teacher's label for every ego agent: its trajectory over the next 4 s and its action now.
 
         A label is valid if the agent still drives after the forked 4 s: it neither crashed, left the road nor arrived.
+        With `incomplete_labels: mask` it is valid if the agent still drives at the first pose, and `pose_valid` masks
+        the later ones.
         """
-        forked = _label(self._next_key(), self.state, self.teacher, self.atlas, self._rules)
-        arrays = (forked.trajectory, forked.valid, forked.action)
-        poses, valid, action = self._ego_rows([to_torch(part).flatten(0, 1) for part in arrays])
-        return Label(Trajectory(poses), valid, action.long())
+        return self._label_of(
+            forked_label(self._next_key(), self.state, self.teacher, self.atlas, self._rules, self._view)
+        )
+
+    def label_elsewhere(self, share: float) -> tuple[Label, Told]:
+        """Labels of the ego agents, as if a random `share` of them had other routes and goals from where they are
+        (`simulator.reset.other_routes`), and what they are told of these. The worlds do not change.
+
+        A label is valid as those of `label` are, if also the command differs from the present one or a target point
+        lies TOLD_APART_M from the present one.
+        """
+        points = self.config.target_points
+        forked, elsewhere, other = forked_label_elsewhere(
+            self._next_key(), self.state, share, self.teacher, self.atlas, self._rules, self._view
+        )
+        label = self._label_of(forked)
+        (changed,) = self._ego_rows([to_torch(elsewhere).flatten()])
+        changes = (self._render_inputs.heading_change, other.heading_change)
+        here, there = self._ego_rows(
+            [one_hot_command(command_from_heading_change(to_torch(part).flatten())) for part in changes]
+        )
+        differs, targets = (here != there).any(1), None
+        if points:
+            before, targets = self._ego_rows(
+                [to_torch(target_points(part, points)).flatten(0, 1) for part in (self.state, other.state)]
+            )
+            apart = TARGET_SCALE_M * torch.linalg.vector_norm(before - targets, dim=-1)
+            differs |= (apart > TOLD_APART_M).any(1)
+        return replace(label, valid=label.valid & changed & differs), Told(there, targets)
+
+    def situations(self, command: Float[Tensor, "ego_agents commands"]) -> Int[Tensor, " ego_agents"]:
+        """Class of each ego agent's state now under its command, an index into
+        `student.dagger.situations.SITUATIONS`."""
+        around = surroundings(self.state, self.atlas, self._rules)
+        before_red, near_others = self._ego_rows([to_torch(part).flatten() for part in around])
+        return situation_of(before_red, near_others, command)
+
+    def judge(
+        self, rows: Int[Tensor, " judged"], candidates: Float[Tensor, "judged proposals poses 3"], places: int
+    ) -> JudgedProposals:
+        """Sub-scores of trajectories of some ego agents, at most ``places``, were they followed from now on; ``rows``
+        are places in `ego_agents`. Each is judged by itself, while all other agents act as the teacher, see
+        `simulator.judging.sub_scores`. The worlds do not change.
+
+        Raises ValueError for poses that are not finite.
+        """
+        Trajectory(candidates.flatten(0, 1)).validate()
+        agents = self._ego_agents[rows.to(self._ego_agents.device)]
+        judged = judged_proposals(
+            self.state, self.teacher, self.atlas, self._rules, agents, candidates, places
+        )
+        return judged.to(self.device)
 
     def follow(self, trajectory: Trajectory | None) -> None:
         """Drive until the next plan: agents of the teacher by its actions, the others by tracking the trajectories of
@@ -223,9 +360,7 @@ class PixelWorld:
         """
         plan = None
         if trajectory is not None:
-            trajectory.validate()
-            plan = torch.zeros(self._num_flat, NUM_POSES, 3, device=self._ego_agents.device)
-            plan[self._ego_agents] = self._checked(trajectory.poses).to(plan.device)
+            plan = self._flat_plan(trajectory)
         elif not self.teacher_drives_all:
             raise ValueError(
                 "no trajectories were given, but the student drives some agents; see assign_teacher"
@@ -235,23 +370,73 @@ class PixelWorld:
     def act(self, action: Int[Tensor, " ego_agents"]) -> None:
         """Drive one simulator step: agents of the teacher by its actions, the others by the jerk actions (0..11) of the
         ego agents."""
+        self._advance(None, self._flat_actions(action), 1)
+
+    def act_for_reward(self, action: Int[Tensor, " ego_agents"]) -> Reward:
+        """`act`, and the reward of that step for the agents that acted, as the teacher was trained with it."""
+        rows = self._ego_agents
+        rewards = self._advance(None, self._flat_actions(action), 1, rewarded=True)
+        assert rewards is not None, "they were asked for"
+        return Reward(*(to_torch(part)[0].flatten()[rows].to(self.device) for part in rewards))
+
+    def _flat_actions(self, action: Int[Tensor, " ego_agents"]) -> Int[Tensor, " agents"]:
         flat = torch.zeros(self._num_flat, dtype=torch.int32, device=self._ego_agents.device)
         flat[self._ego_agents] = self._checked(action).to(flat.device, torch.int32)
-        self._advance(None, flat, 1)
+        return flat
+
+    @property
+    def acting(self) -> Bool[Tensor, " ego_agents"]:
+        """With `drive_with: mixed` the ego agents that act by the student's jerks: they neither follow a trajectory nor
+        are driven by the teacher. On the CPU."""
+        students = ~(self.followers | np.asarray(self.teacher_mask))
+        return torch.from_numpy(students.reshape(-1)[self.ego_agents.numpy()])
+
+    def start_plan(self, trajectory: Trajectory) -> StartedPlan:
+        """Trajectories of the ego agents that are to be followed from now on, see `act_beside`. Raises ValueError as
+        `follow` does."""
+        shape = (self.config.num_worlds, self.config.num_agents, NUM_POSES, 3)
+        return start_plan(self.state, to_jax(self._flat_plan(trajectory)).reshape(shape))
+
+    def act_beside(self, plan: StartedPlan, action: Int[Tensor, " acting"]) -> None:
+        """Drive one simulator step: agents of the teacher by its actions, `followers` along their plan, and the ego
+        agents that are `acting` by their jerk actions (0..11)."""
+        agents = self.ego_agents[self.acting].to(self._ego_agents.device)
+        flat = torch.zeros(self._num_flat, dtype=torch.int32, device=agents.device)
+        flat[agents] = action.to(flat.device, torch.int32)
+        self.state, taken = drive_mixed_step(
+            self._next_key(), self.state, self.teacher_mask, jnp.asarray(self.followers), plan,
+            to_jax(flat).reshape(self.followers.shape), self.teacher, self.atlas, self._rules,
+            teacher_drives=self._teacher_drives, greedy=self.config.teacher_greedy,
+        )  # fmt: skip
+        self.agent_steps += int(taken)
+        self._refresh()
 
     def metrics(self) -> dict[str, float | None]:
-        """The flat closed-loop metrics of the episodes so far."""
+        """The flat closed-loop metrics of the episodes so far; with `drive_with: mixed` some of them also for the
+        agents of each head alone (`metrics_by_head`)."""
         logged_m = None
         if self._starts is not None:  # the only goal of a logged agent is the end of its log
             logged_m = jnp.where(self._replays[:, None], self.state.scenario.goal_m[..., 0], 0.0)
-        return summarise(self.state, self.agent_steps, 0.0, logged_m).to_json()
+        found = summarise(self.state, self.agent_steps, 0.0, logged_m).to_json()
+        if self.config.drive_with != "mixed":
+            return found
+        return found | metrics_by_head(self.state, self.followers)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that later steps depend on, as tensors and numbers."""
         leaves = [torch.from_numpy(np.array(leaf)) for leaf in jax.tree.leaves(self.state)]
         key = torch.from_numpy(np.array(jax.random.key_data(self._key)).view(np.int32))
-        rigs = self._rigs.state_dict()
-        return {"leaves": leaves, "key": key, "agent_steps": self.agent_steps, "rigs": rigs}
+        state = {
+            "leaves": leaves,
+            "key": key,
+            "agent_steps": self.agent_steps,
+            "rigs": self._rigs.state_dict(),
+        }
+        if self.config.drive_with == "mixed":
+            state["followers"] = torch.from_numpy(self.followers.copy())
+        if self._one_student is not None:
+            state["one_student"] = self._one_student.state_dict()
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken. Raises ValueError for worlds of another shape."""
@@ -263,27 +448,66 @@ class PixelWorld:
                 "num_worlds, num_agents and num_goals"
             )
         self._rigs.load_state_dict(state_dict.get("rigs", {}))  # older checkpoints have no noise
+        if self.config.drive_with == "mixed":
+            self.followers = state_dict["followers"].numpy().copy()
+        if ("one_student" in state_dict) is (self._one_student is None):
+            there = "one" if "one_student" in state_dict else "all"
+            raise ValueError(
+                f"world.students={self.config.students!r}, but the checkpoint was made with {there!r}; resume with the "
+                "same"
+            )
+        if self._one_student is not None:
+            self._one_student.load_state_dict(state_dict["one_student"])
         self.state = _committed(jax.tree.unflatten(treedef, [jnp.array(leaf.numpy()) for leaf in stored]))
         self._key = jax.random.wrap_key_data(jnp.asarray(state_dict["key"].numpy().view(np.uint32)))
         self.agent_steps = state_dict["agent_steps"]
         self._refresh()
 
-    def _advance(self, plan: Tensor | None, action: Tensor | None, num_steps: int) -> None:
+    def _label_of(self, forked: TeacherLabel) -> Label:
+        """The ego agents' rows of a label of all agents."""
+        arrays = (forked.trajectory, forked.valid, forked.action, forked.pose_valid)
+        poses, valid, action, pose_valid = self._ego_rows([to_torch(part).flatten(0, 1) for part in arrays])
+        if self.config.incomplete_labels == "drop":
+            return Label(Trajectory(poses), valid, action.long())
+        return Label(Trajectory(poses), pose_valid[:, 0], action.long(), pose_valid)
+
+    def _flat_plan(self, trajectory: Trajectory) -> Float[Tensor, "agents poses 3"]:
+        """Poses of all agents of all worlds, 0 for those that are no ego agents."""
+        trajectory.validate()
+        plan = torch.zeros(self._num_flat, NUM_POSES, 3, device=self._ego_agents.device)
+        plan[self._ego_agents] = self._checked(trajectory.poses).to(plan.device)
+        return plan
+
+    def _advance(
+        self, plan: Tensor | None, action: Tensor | None, num_steps: int, rewarded: bool = False
+    ) -> tuple[Array, Array] | None:
+        """Drives `num_steps` steps; returns reward and end of every agent at each step, [steps, worlds, agents], where
+        `rewarded`."""
         shape = (self.config.num_worlds, self.config.num_agents)
         inputs = [
             None if part is None else to_jax(part).reshape(*shape, *part.shape[1:]) for part in (plan, action)
         ]
-        self.state, taken = _drive(
+        self.state, taken, rewards = _drive(
             self._next_key(), self.state, self.teacher_mask, *inputs, self.teacher, self.atlas, self._rules,
-            num_steps=num_steps, teacher_drives=self._beta > 0, greedy=self.config.teacher_greedy,
+            num_steps=num_steps, teacher_drives=self._teacher_drives, greedy=self.config.teacher_greedy,
+            rewarded=rewarded,
         )  # fmt: skip
         self._refresh()
         self.agent_steps += int(taken)  # last, so that the host waits for a GPU only once
+        return rewards
+
+    @property
+    def _teacher_drives(self) -> bool:
+        """Whether the teacher may drive somebody."""
+        return self._beta > 0 or self._one_student is not None
 
     def _refresh(self) -> None:
         """Update the render inputs and the ego agents; an agent is no ego agent once its log has ended."""
         self._render_inputs, drives = _render_inputs(self.state, self.lights.stops, self.atlas, self._rules)
-        self._ego_agents = to_torch(drives).flatten().nonzero()[:, 0]  # on the worlds' device
+        students = to_torch(drives)
+        if self._one_student is not None:
+            students = self._one_student.mask(students.cpu()).to(students.device)
+        self._ego_agents = students.flatten().nonzero()[:, 0]  # on the worlds' device
         self.ego_agents = self._ego_agents.cpu()
 
     def _next_key(self) -> Array:
@@ -349,17 +573,7 @@ def _render_inputs(
     return render_inputs(state, stops, atlas, rules), state.active & ~has_ended(state)[:, None]
 
 
-@partial(jax.jit, static_argnames="rules")
-def _label(
-    key: Array, state: WorldState, teacher: Policy, atlas: RoadAtlas, rules: SimulatorConfig
-) -> TeacherLabel:
-    """Labels of all agents; the fork runs under the rules of these worlds, without detailed metrics."""
-    plain = replace(rules, detailed_metrics=False)
-    state, teacher = replace(state, driving_quality=None), replace(teacher, simulator=plain)
-    return label(key, state, teacher, atlas, greedy=True)
-
-
-@partial(jax.jit, static_argnames=("rules", "num_steps", "teacher_drives", "greedy"))
+@partial(jax.jit, static_argnames=("rules", "num_steps", "teacher_drives", "greedy", "rewarded"))
 def _drive(
     key: Array,
     state: WorldState,
@@ -372,8 +586,10 @@ def _drive(
     num_steps: int,
     teacher_drives: bool,
     greedy: bool,
-) -> tuple[WorldState, Int[Array, ""]]:
-    """Drives all worlds for `num_steps` steps; returns the last state and the agent-steps taken.
+    rewarded: bool = False,
+) -> tuple[WorldState, Int[Array, ""], tuple[Array, Array] | None]:
+    """Drives all worlds for `num_steps` steps; returns the last state, the agent-steps taken and, if `rewarded`, the
+    teacher's reward of every agent and whether it crashed, left the road or arrived, [steps, worlds, agents].
 
     Agents act by the teacher where `by_teacher`; the others follow their plan (rear-axle poses seen from where they
     are now, `simulator.dynamics.trajectory_actions`) or, without plans, take their jerk action. `teacher_drives` says
@@ -395,16 +611,21 @@ def _drive(
             return jerks if action is None else jnp.where(by_teacher, jerks, action)
         return MixedAction(jnp.where(by_teacher, 0, 1), (jerks, followed))
 
-    def record(step: Step) -> Int[Array, ""]:
+    def record(step: Step) -> tuple[Int[Array, ""], tuple[Array, Array] | None]:
         acts = step.state.active
         if step.state.scenario.log is not None:
             acts = acts & ~has_ended(step.state)[:, None]
-        return acts.sum()
+        if not rewarded:
+            return acts.sum(), None
+        value_of = partial(reward, simulator=rules, config=teacher.reward)
+        total, _ = jax.vmap(value_of)(step.state, step.outcome, step.next_state)
+        ended = step.outcome.collision | step.outcome.offroad | step.outcome.arrived
+        return acts.sum(), (total, ended)
 
     model: StepModel = JERK_ACTIONS
     if plan is not None:
         model = JERKS_OR_TRAJECTORIES if teacher_drives else TRAJECTORY_ACTIONS
     step_fn = step_fn_of(atlas, rules, model, stop=None if state.scenario.log is None else has_ended)
     inputs = (jax.random.split(key, num_steps), jnp.arange(num_steps))
-    state, acts = rollout(policy_fn, step_fn, state, inputs, record)
-    return state, acts.sum()
+    state, (acts, rewards) = rollout(policy_fn, step_fn, state, inputs, record)
+    return state, acts.sum(), rewards

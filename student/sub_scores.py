@@ -8,11 +8,13 @@ This is the only place that says the order and the meaning of a tensor [..., sub
 | 1     | drivable_area     | DAC    | had stayed on the drivable area with its whole box                        |
 | 2     | time_to_collision | TTC    | had never been within 0.9 s of a collision at constant speed              |
 | 3     | progress          | EP     | had come as far along its route as the best safe one: a share in [0, 1]   |
-| 4     | direction         | DDC    | had not driven against the traffic (0.5: for a few metres)                |
+| 4     | direction         | DDC    | had neither driven against the traffic (0.5: for a few metres) nor run    |
+|       |                   |        | a red light or a stop sign                                                |
 | 5     | comfort           | C      | had kept accelerations and jerks within their limits                      |
 
 All lie in [0, 1], larger is better. A sub-score that is not defined (such as time to collision after a collision) has
-`sub_scores_valid` false and does not count in the loss.
+`sub_scores_valid` false and does not count in the loss. `simulator/judging/sub_scores.py` computes them and says how
+(it knows no static objects, so no_collision is 0 or 1).
 """
 
 from __future__ import annotations
@@ -37,6 +39,10 @@ SELECTION_WEIGHTS: dict[SelectionRule, tuple[float, ...]] = {
     "navsim_v2": (10.0, 13.0, 14.0, 15.0, 6.0, 2.0),
 }
 """By rule the weights of `selection_score` in the order of SUB_SCORES, DrivoR's for the two versions of NAVSIM."""
+REQUIRED, AVERAGED = (0, 1, 4), (2, 3, 5)
+"""Indices of the sub-scores that are factors, and of those of which a weighted mean is a factor."""
+AVERAGE_WEIGHTS = (5.0, 5.0, 2.0)
+"""Weights of `proposal_score` of time to collision, progress and comfort (NAVSIM)."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,13 @@ def selection_score(
     w0 log NC + w1 log DAC + w4 log DDC + log(w2 TTC + w3 EP + w5 C)."""
     probability = torch.sigmoid(logits.float()).clamp(min=1e-7)
     weight = probability.new_tensor(SELECTION_WEIGHTS[rule])
-    required, averaged = [0, 1, 4], [2, 3, 5]
-    product = (weight[required] * probability[..., required].log()).sum(-1)
-    return product + (weight[averaged] * probability[..., averaged]).sum(-1).log()
+    product = (weight[..., REQUIRED] * probability[..., REQUIRED].log()).sum(-1)
+    return product + (weight[..., AVERAGED] * probability[..., AVERAGED]).sum(-1).log()
+
+
+def proposal_score(judged: JudgedProposals) -> Float[Tensor, "batch proposals"]:
+    """How good judged proposals are, in [0, 1]: NAVSIM's NC x DAC x DDC x (5 TTC + 5 EP + 2 C) / 12, where what is
+    undefined counts as 0."""
+    known = torch.where(judged.sub_scores_valid, judged.sub_scores, 0.0)
+    weight = known.new_tensor(AVERAGE_WEIGHTS) / sum(AVERAGE_WEIGHTS)
+    return known[..., REQUIRED].prod(-1) * (known[..., AVERAGED] * weight).sum(-1)

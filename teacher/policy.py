@@ -46,6 +46,8 @@ from teacher.network.actor_critic import (
     sample_actions,
 )
 from teacher.observation.observe import Observation, ObservationConfig, example_observation, observe_worlds
+from teacher.observation.occlusion import View
+from teacher.reward import RewardConfig
 
 POLICY_FORMAT = "gigapixel teacher policy"
 POLICY_VERSION = 2
@@ -61,6 +63,7 @@ class Policy:
     network: NetworkConfig = struct.field(pytree_node=False)
     observation: ObservationConfig = struct.field(pytree_node=False)
     simulator: SimulatorConfig = struct.field(pytree_node=False)
+    reward: RewardConfig = struct.field(pytree_node=False, default=RewardConfig())
 
     @property
     def plain_simulator(self) -> SimulatorConfig:
@@ -80,11 +83,14 @@ class Policy:
         return sample_actions(logits, key)
 
 
-def make_policy_fn(policy: Policy, atlas: RoadAtlas, config: SimulatorConfig, greedy: bool) -> PolicyFn:
-    """The policy as a function of batched worlds and a key, for `simulator.rollout.rollout`."""
+def make_policy_fn(
+    policy: Policy, atlas: RoadAtlas, config: SimulatorConfig, greedy: bool, view: View | None = None
+) -> PolicyFn:
+    """The policy as a function of batched worlds and a key, for `simulator.rollout.rollout`; ``view`` as in
+    `observe_worlds`."""
 
     def policy_fn(worlds: WorldState, key: Array) -> Array:
-        return policy.act(observe_worlds(worlds, atlas, config, policy.observation), key, greedy)
+        return policy.act(observe_worlds(worlds, atlas, config, policy.observation, view), key, greedy)
 
     return policy_fn
 
@@ -125,6 +131,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
         network=config.network,
         observation=config.observation.without_dropout(),
         simulator=config.simulator,
+        reward=config.reward,
     )
 
 

@@ -1,1 +1,1 @@
-"""What `gigapixel render` and `gigapixel film` draw: cameras, filmstrips, videos, real pairs."""
+"""What `gigapixel render` and `gigapixel film` draw: cameras, plans, filmstrips, videos, real pairs."""

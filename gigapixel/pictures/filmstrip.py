@@ -1,6 +1,7 @@
 """`gigapixel film`: filmstrips of one episode, driven by a student and by the teacher.
 
-Each shows one car through its front camera and from above.
+Each shows one car through its front camera and from above, with what the student plans: its trajectory for the next
+4 s and, of a policy that proposes several, all of them, coloured by score.
 
     gigapixel film --weights runs/student/cpu/policy.pt --map Town10HD --output film.png
 """
@@ -12,19 +13,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
-import numpy as np
 import torch
-from jaxtyping import UInt8
 from PIL import Image
 
+from gigapixel.pictures.drawn_paths import draw_in_camera
 from gigapixel.pictures.layout import ACCENTS, BACKGROUND, FAINT, TEXT
+from gigapixel.pictures.student_view import first_world, plan_of_agent, plan_strokes
 from gigapixel.pictures.world_snapshot import WorldSnapshot, busiest_car, draw_top_down
 from gigapixel.run_folder.config.command_line import CommandParser
 from gigapixel.run_folder.figure import write_image
-from gigapixel.run_folder.image_grid import GridCell, GridStyle, TextLine, image_grid
+from gigapixel.run_folder.image_grid import GridCell, GridStyle, TextLine, fit_width, image_grid
 from gigapixel.run_folder.outputs import check_output_picture
 from renderer import CameraRig, render
+from simulator.conventions import HORIZON_S
 from student.checkpoint import load_policy
 from student.dagger.closed_loop import drive_until_next_plan
 from student.network.policy import StudentPolicy
@@ -45,7 +46,7 @@ class Instant:
     """One column of a filmstrip."""
 
     caption: str
-    camera: UInt8[np.ndarray, "height width 3"]  # at the resolution of the student
+    camera: Image.Image  # the student's pixels enlarged to CELL_WIDTH_PX, with its plan
     top_down: Image.Image
 
 
@@ -71,8 +72,18 @@ def comparison_filmstrip(
             [GridCell(instant.camera, instant.caption) for instant in instants],
             [instant.top_down for instant in instants],
         ]
-        titles += [title, None]
+        titles += [f"{title}{drawn_plan(policy)}", None]
     return image_grid(rows, FILMSTRIP_STYLE, row_titles=titles, cell_width_px=CELL_WIDTH_PX)
+
+
+def drawn_plan(policy: StudentPolicy | None) -> str:
+    """What a filmstrip shows of a driver's plans, as the end of its title."""
+    if policy is None:
+        return ""
+    planner = policy.config.planner
+    if planner.kind == "proposals" and planner.proposals > 1:
+        return f" (its {planner.proposals} proposals for {HORIZON_S:g} s, good ones yellow, and in cyan the chosen one)"
+    return f" (in cyan its plan for {HORIZON_S:g} s)"
 
 
 def drive_and_draw(
@@ -83,27 +94,32 @@ def drive_and_draw(
     world.assign_teacher(0.0 if policy is not None else 1.0)
     agent = busiest_car(world.state)
     plans = max(1, round(seconds / world.config.plan_s / (NUM_INSTANTS - 1)))
-    instants = [draw_instant(world, agent)]
+    instants = [draw_instant(world, agent, policy)]
     for _ in range(NUM_INSTANTS - 1):
         for _ in range(plans):
             if not len(world.ego_agents):
                 return instants
             drive_until_next_plan(world, policy, world.observe() if policy is not None else None)
-        instants.append(draw_instant(world, agent))
+        instants.append(draw_instant(world, agent, policy))
     return instants
 
 
-def draw_instant(world: PixelWorld, agent: int) -> Instant:
-    """The view of the front camera of an agent of the first world, and the view from above."""
+def draw_instant(world: PixelWorld, agent: int, policy: StudentPolicy | None) -> Instant:
+    """The view of the front camera of an agent of the first world, and the view from above, with what a student plans
+    for it if it still drives."""
     camera = "front" if "front" in world.rig.names else world.rig.names[0]
     rig = world.rig.select([camera])
     scene = world.scene(torch.tensor([agent]))
     image = render(scene, rig, channels=("rgb",), backend=world.config.backend).rgb[0, 0].cpu().numpy()
-    state = jax.tree.map(lambda leaf: leaf[:1], world.state)
-    road_map = world.map_set.road_maps[int(state.map_id[0])]
-    snapshot = WorldSnapshot(state, road_map, world.atlas, world.simulator, None)
-    top_down = draw_top_down(snapshot, agent, rig.to("cpu"), ACCENTS[:1], (CELL_WIDTH_PX, TOP_DOWN_HEIGHT_PX))
-    return Instant(f"{snapshot.time_s:.1f} s, {agent_status(snapshot, agent)}", image, top_down)
+    picture = fit_width(image, CELL_WIDTH_PX)
+    plan = None if policy is None else plan_of_agent(world, policy, agent)
+    strokes = []
+    if policy is not None and plan is not None:
+        strokes = plan_strokes(plan, policy.config.planner.selection)
+        picture = draw_in_camera(picture, rig, camera, strokes)
+    snapshot, size = first_world(world), (CELL_WIDTH_PX, TOP_DOWN_HEIGHT_PX)
+    top_down = draw_top_down(snapshot, agent, rig.to("cpu"), ACCENTS[:1], size, strokes)
+    return Instant(f"{snapshot.time_s:.1f} s, {agent_status(snapshot, agent)}", picture, top_down)
 
 
 def agent_status(snapshot: WorldSnapshot, agent: int) -> str:
@@ -146,6 +162,7 @@ def main(argv: Sequence[str]) -> int:
         cameras=arguments.rig,
         height_px=policy.config.height_px,
         width_px=policy.config.width_px,
+        target_points=policy.config.target_points,
     )
     drivers = {"The student drives": policy, "The teacher drives": None}
     filmstrip = comparison_filmstrip(PixelWorld(config), drivers, arguments.seed, arguments.seconds)

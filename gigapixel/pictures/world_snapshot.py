@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 import teacher
+from gigapixel.pictures.drawn_paths import Stroke, draw_from_above
 from gigapixel.pictures.layout import Colour, shade_areas
 from renderer import CameraRig, Frame, Scene, render
 from simulator.atlas.road_atlas import RoadAtlas
@@ -159,20 +160,28 @@ _render_inputs = jax.jit(render_inputs, static_argnums=3)
 
 
 def draw_top_down(
-    snapshot: WorldSnapshot, agent: int, rig: CameraRig, accents: Sequence[Colour], size: tuple[int, int]
+    snapshot: WorldSnapshot,
+    agent: int,
+    rig: CameraRig,
+    accents: Sequence[Colour],
+    size: tuple[int, int],
+    strokes: Sequence[Stroke] = (),
 ) -> Image.Image:
     """One agent and its surroundings from above, `size` pixels (width, height), with its cameras' fields of view.
 
-    `accents` has one colour per camera.
+    `accents` has one colour per camera; `strokes` are drawn from where the agent is.
     """
     state = world_of(snapshot.state, 0)
     centre = np.asarray(state.position)[agent, :2]
+    rear_pose = np.asarray(rear_poses(state))[agent]
     draw = partial(draw_world, snapshot.road_map, centre=centre, extent_m=TOP_DOWN_EXTENT_M, size_px=size)
     agents = agents_to_draw(state)
     picture = draw(agents, lights_to_draw(state, snapshot.atlas, snapshot.config))
     view = Viewport.of(snapshot.road_map, centre, TOP_DOWN_EXTENT_M, size)
-    areas = [view.pixels(area) for area in fields_of_view(rig, np.asarray(rear_poses(state))[agent])]
+    areas = [view.pixels(area) for area in fields_of_view(rig, rear_pose)]
     picture = shade_areas(picture, areas, accents)
+    if strokes:
+        picture = draw_from_above(picture, view, rear_pose, strokes)
     ego = {name: values[agent : agent + 1] for name, values in agents.items()}
     ego["colour"] = np.array([EGO_COLOUR])
     return draw(ego, background=picture)

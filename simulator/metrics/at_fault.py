@@ -16,10 +16,12 @@ a long step a fast front has passed the other's box.
 import enum
 
 import jax.numpy as jnp
+from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from simulator.angles import wrap_angle
-from simulator.collision import overlap_pairs
+from simulator.array_field import ArrayField
+from simulator.collision import Boxes, boxes_of, overlap_between
 from simulator.conventions import STANDSTILL_MPS, WHEELBASE_RATIO
 from simulator.state import WorldState
 
@@ -39,6 +41,26 @@ class Contact(enum.IntEnum):
     SIDE = 5
 
 
+@struct.dataclass
+class Bodies:
+    """Boxes that move in the plane."""
+
+    xy: ArrayField  # [n, 2] m, world, centre
+    yaw: ArrayField  # [n] rad
+    speed: ArrayField  # [n] m/s, signed, along the heading
+    size: ArrayField  # [n, 3] m
+
+    @property
+    def boxes(self) -> Boxes:
+        """The boxes, for `simulator.collision.overlap_between`."""
+        return boxes_of(self.xy, self.yaw, self.size)
+
+
+def bodies_of(state: WorldState) -> Bodies:
+    """The agents of one world."""
+    return Bodies(state.position[:, :2], state.yaw, state.speed, state.scenario.size)
+
+
 def contacts(
     state: WorldState, next_state: WorldState, touching: Bool[Array, "agents agents"]
 ) -> Int[Array, "agents agents"]:
@@ -46,19 +68,33 @@ def contacts(
 
     ``next_state`` holds poses and speeds as moved, before a crash sets speeds to zero.
     """
-    turn = wrap_angle(next_state.yaw - state.yaw)
+    moves = bodies_of(state), bodies_of(next_state)
+    return contacts_between(moves, moves, touching)
+
+
+def contacts_between(
+    first: tuple[Bodies, Bodies], second: tuple[Bodies, Bodies], touching: Bool[Array, "first second"]
+) -> Int[Array, "first second"]:
+    """`Contact` of body i of the first with body j of the second at [i, j], for the pairs that are ``touching`` at the
+    end of a step. Both are given at its beginning and at its end, there with the speeds at which they met."""
     kind = jnp.full(touching.shape, int(Contact.NONE))
     for share in STEP_SHARES:
-        xy = state.position[:, :2] + share * (next_state.position - state.position)[:, :2]
-        yaw = state.yaw + share * turn
-        overlaps = touching & overlap_pairs(xy, yaw, next_state.scenario.size)
-        now = _contact_at(xy, yaw, next_state.speed, next_state.scenario.size)
-        kind = jnp.where(overlaps & (kind == Contact.NONE), now, kind)
+        one = _on_the_way(*first, share)
+        other = one if second is first else _on_the_way(*second, share)
+        boxes = one.boxes
+        overlaps = touching & overlap_between(boxes, boxes if other is one else other.boxes)
+        kind = jnp.where(overlaps & (kind == Contact.NONE), _contact_at(one, other), kind)
     return kind
 
 
+def _on_the_way(before: Bodies, after: Bodies, share: float) -> Bodies:
+    """The bodies after a share of a step, at the speeds of its end."""
+    turn = wrap_angle(after.yaw - before.yaw)
+    return after.replace(xy=before.xy + share * (after.xy - before.xy), yaw=before.yaw + share * turn)
+
+
 def at_fault(
-    kind: Int[Array, "agents agents"], outside_lane: Bool[Array, " agents"]
+    kind: Int[Array, "agents others"], outside_lane: Bool[Array, " agents"]
 ) -> Bool[Array, " agents"]:
     """Agents that are at fault for a contact; ``outside_lane`` [agents] are those that are not inside one lane."""
     fault = (kind == Contact.HIT_STATIONARY) | (kind == Contact.FRONT)
@@ -75,13 +111,15 @@ def bearing_cos(
     xy: Float[Array, "agents 2"],
     heading: Float[Array, " agents"],
     size: Float[Array, "agents 3"],
-) -> Float[Array, "agents agents"]:
-    """Cosine of the bearing from agent i's trailing axle to agent j's centre, relative to i's ``heading``, at [i, j].
+    to_xy: Float[Array, "others 2"],
+) -> Float[Array, "agents others"]:
+    """Cosine of the bearing from agent i's trailing axle to the centre ``to_xy`` of j, relative to i's ``heading``, at
+    [i, j].
 
     ``heading`` is the direction of motion (`travel_yaw`), so the trailing axle is the rear axle unless i reverses.
     """
     cos, sin = jnp.cos(heading)[:, None], jnp.sin(heading)[:, None]
-    east, north = xy[None, :, 0] - xy[:, None, 0], xy[None, :, 1] - xy[:, None, 1]
+    east, north = to_xy[None, :, 0] - xy[:, None, 0], to_xy[None, :, 1] - xy[:, None, 1]
     along, across = (
         east * cos + north * sin + 0.5 * WHEELBASE_RATIO * size[:, None, 0],
         north * cos - east * sin,
@@ -94,40 +132,36 @@ def travel_yaw(yaw: Float[Array, " agents"], speed: Float[Array, " agents"]) -> 
     return jnp.where(speed < 0, yaw + jnp.pi, yaw)
 
 
-def _contact_at(
-    xy: Float[Array, "agents 2"],
-    yaw: Float[Array, " agents"],
-    speed: Float[Array, " agents"],
-    size: Float[Array, "agents 3"],
-) -> Int[Array, "agents agents"]:
+def _contact_at(first: Bodies, second: Bodies) -> Int[Array, "first second"]:
     """`Contact` at [i, j] of every pair, if it touches in these poses."""
-    heading = travel_yaw(yaw, speed)
-    stands = jnp.abs(speed) < STANDSTILL_MPS
-    behind = bearing_cos(xy, heading, size) < BEHIND_COS
-    front = _front_touches(xy, heading, yaw, size)
-    kind = jnp.where(front, int(Contact.FRONT), int(Contact.SIDE))
+    heading = travel_yaw(first.yaw, first.speed)
+    behind = bearing_cos(first.xy, heading, first.size, second.xy) < BEHIND_COS
+    kind = jnp.where(_front_touches(first, heading, second), int(Contact.FRONT), int(Contact.SIDE))
     kind = jnp.where(behind, int(Contact.HIT_FROM_BEHIND), kind)
-    kind = jnp.where(stands[None, :], int(Contact.HIT_STATIONARY), kind)
-    return jnp.where(stands[:, None], int(Contact.STATIONARY), kind)
+    kind = jnp.where(_stands(second)[None, :], int(Contact.HIT_STATIONARY), kind)
+    return jnp.where(_stands(first)[:, None], int(Contact.STATIONARY), kind)
+
+
+def _stands(bodies: Bodies) -> Bool[Array, " n"]:
+    return jnp.abs(bodies.speed) < STANDSTILL_MPS
 
 
 def _front_touches(
-    xy: Float[Array, "agents 2"],
-    heading: Float[Array, " agents"],
-    yaw: Float[Array, " agents"],
-    size: Float[Array, "agents 3"],
-) -> Bool[Array, "agents agents"]:
+    first: Bodies, heading: Float[Array, " first"], second: Bodies
+) -> Bool[Array, "first second"]:
     """Whether the leading edge of i touches the box of j, at [i, j]: a segment and a rectangle, by separating axes."""
-    length, width = 0.5 * size[:, 0], 0.5 * size[:, 1]
+    length_i, width_i = 0.5 * first.size[:, 0, None], 0.5 * first.size[:, 1, None]
+    length_j, width_j = 0.5 * second.size[None, :, 0], 0.5 * second.size[None, :, 1]
     cos_i, sin_i = jnp.cos(heading)[:, None], jnp.sin(heading)[:, None]
-    cos_j, sin_j = jnp.cos(yaw)[None, :], jnp.sin(yaw)[None, :]
-    east = xy[None, :, 0] - (xy[:, 0, None] + length[:, None] * cos_i)  # from the middle of the edge of i
-    north = xy[None, :, 1] - (xy[:, 1, None] + length[:, None] * sin_i)
+    cos_j, sin_j = jnp.cos(second.yaw)[None, :], jnp.sin(second.yaw)[None, :]
+    east = second.xy[None, :, 0] - (
+        first.xy[:, 0, None] + length_i * cos_i
+    )  # from the middle of the edge of i
+    north = second.xy[None, :, 1] - (first.xy[:, 1, None] + length_i * sin_i)
     c, s = jnp.abs(cos_i * cos_j + sin_i * sin_j), jnp.abs(sin_i * cos_j - cos_i * sin_j)
-    edge = width[:, None]
     return (
-        (jnp.abs(east * cos_i + north * sin_i) <= length * c + width * s)
-        & (jnp.abs(north * cos_i - east * sin_i) <= edge + length * s + width * c)
-        & (jnp.abs(east * cos_j + north * sin_j) <= length + edge * s)
-        & (jnp.abs(north * cos_j - east * sin_j) <= width + edge * c)
+        (jnp.abs(east * cos_i + north * sin_i) <= length_j * c + width_j * s)
+        & (jnp.abs(north * cos_i - east * sin_i) <= width_i + length_j * s + width_j * c)
+        & (jnp.abs(east * cos_j + north * sin_j) <= length_j + width_i * s)
+        & (jnp.abs(north * cos_j - east * sin_j) <= width_j + width_i * c)
     )

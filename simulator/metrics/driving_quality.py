@@ -98,10 +98,10 @@ def update_driving_quality(
     use = lane_use(next_state, atlas, config)
     kind = contacts(state, next_state, touching)
     since_yield_s = jnp.where(yield_line, 0.0, past.since_yield_s + config.timestep_s)
-    wrong_way_m = jnp.where(use.against_traffic & active, _driven_ahead(state, next_state, config), 0.0)
-    recent_wrong_way_m = _push(past.recent_wrong_way_m, wrong_way_m)
+    wrong_way_m = jnp.where(use.against_traffic & active, driven_ahead(state, next_state, config), 0.0)
+    recent_wrong_way_m = push(past.recent_wrong_way_m, wrong_way_m)
     second_m = recent_wrong_way_m.sum(axis=1)
-    recent_motion = _push(
+    recent_motion = push(
         past.recent_motion, comfort.acceleration_and_yaw_rate(state, next_state, config.timestep_s)
     )
     motion_steps = jnp.where(active, past.motion_steps + 1, 0)
@@ -130,13 +130,13 @@ def update_driving_quality(
     return driving_quality, events
 
 
-def _driven_ahead(
+def driven_ahead(
     state: WorldState, next_state: WorldState, config: SimulatorConfig
 ) -> Float[Array, " agents"]:
     """Metres driven forwards in one step; reversing does not count as driving against the lanes."""
     return 0.5 * jnp.maximum(state.speed + next_state.speed, 0.0) * config.timestep_s
 
 
-def _push(history: Array, newest: Array) -> Array:
+def push(history: Array, newest: Array) -> Array:
     """[agents, steps, ...] with the oldest step dropped and the newest [agents, ...] appended."""
     return jnp.concatenate([history[:, 1:], newest[:, None]], axis=1)

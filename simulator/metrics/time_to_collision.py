@@ -12,11 +12,11 @@ approaches fast from behind can count as ahead.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float
 
-from simulator.collision import overlap_pairs
+from simulator.collision import overlap_between
 from simulator.conventions import LEVEL_GAP_M, STANDSTILL_MPS
-from simulator.metrics.at_fault import BEHIND_COS, bearing_cos, travel_yaw
+from simulator.metrics.at_fault import BEHIND_COS, Bodies, bearing_cos, bodies_of, travel_yaw
 from simulator.state import WorldState
 
 HORIZONS_S = (0.3, 0.6, 0.9)
@@ -30,16 +30,32 @@ def violates_time_to_collision(
 
     ``touching`` [i, j]: pairs that overlap now. ``sideways`` [agents]: agents for which others beside them count too.
     """
-    size, z = state.scenario.size, state.position[:, 2]
-    xy = state.position[:, :2]
-    velocity = state.speed[:, None] * jnp.stack([jnp.cos(state.yaw), jnp.sin(state.yaw)], axis=-1)
-    heading = travel_yaw(state.yaw, state.speed)
-    pairs = state.present[:, None] & state.present[None, :] & ~jnp.eye(len(xy), dtype=bool) & ~touching
+    z = state.position[:, 2]
+    pairs = state.present[:, None] & state.present[None, :] & ~jnp.eye(len(z), dtype=bool) & ~touching
     pairs &= jnp.abs(z[:, None] - z[None, :]) < LEVEL_GAP_M
-    violates = jnp.zeros(len(xy), bool)
+    bodies = bodies_of(state)
+    return would_collide(bodies, bodies, pairs, sideways)
+
+
+def would_collide(
+    first: Bodies, second: Bodies, pairs: Bool[Array, "first second"], sideways: Bool[Array, " first"]
+) -> Bool[Array, " first"]:
+    """Bodies of the first that violate the rule towards the second, of ``pairs`` [i, j] alone."""
+    heading = travel_yaw(first.yaw, first.speed)
+    boxes = first.boxes, second.boxes
+    violates = jnp.zeros(first.yaw.shape, bool)
     for horizon_s in HORIZONS_S:
-        then = xy + horizon_s * velocity
-        bearing = bearing_cos(then, heading, size)
+        xy, other_xy = _later(first, horizon_s), _later(second, horizon_s)
+        bearing = bearing_cos(xy, heading, first.size, other_xy)
         counts = (bearing > AHEAD_COS) | (sideways[:, None] & (bearing > BEHIND_COS))
-        violates |= (pairs & counts & overlap_pairs(then, state.yaw, size)).any(axis=1)
-    return violates & (jnp.abs(state.speed) >= STANDSTILL_MPS)
+        then, other = (
+            box._replace(x=at[:, 0], y=at[:, 1]) for box, at in zip(boxes, (xy, other_xy), strict=True)
+        )
+        violates |= (pairs & counts & overlap_between(then, other)).any(axis=1)
+    return violates & (jnp.abs(first.speed) >= STANDSTILL_MPS)
+
+
+def _later(bodies: Bodies, horizon_s: float) -> Float[Array, "n 2"]:
+    """Where the bodies are later at constant velocity."""
+    velocity = bodies.speed[:, None] * jnp.stack([jnp.cos(bodies.yaw), jnp.sin(bodies.yaw)], axis=-1)
+    return bodies.xy + horizon_s * velocity

@@ -6,9 +6,8 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Key
 
 from simulator.array_field import ArrayField
-from simulator.config import ROUTE_SPACING_M, SimulatorConfig
+from simulator.config import ROUTE_SPACING_M
 from simulator.dynamics.bicycle import MAX_STEERING
-from simulator.reset.bodies import Bodies
 from simulator.state import turns, wheelbase
 
 LEAST_DRIVE_M = 10.0
@@ -43,30 +42,28 @@ def steerable_m(
 
 
 def draw_goals_m(
-    key: Key[Array, ""], bodies: Bodies, config: SimulatorConfig
+    key: Key[Array, ""], speed_gain: Float[Array, " agents"], number: int, spacing_m: tuple[float, float]
 ) -> Float[Array, "agents goals"]:
-    """Random arc lengths (m) of goals, of which some may lie beyond the end of the route. The key is consumed."""
-    low, high = config.goal_spacing_m
-    pace = jnp.clip(bodies.speed_gain, 0.15, 1.0)[:, None]  # slow agents get nearer goals
-    spacing = jax.random.uniform(key, (config.num_agents, config.num_goals), minval=low, maxval=high) * pace
+    """Random arc lengths (m) of so many goals, ``spacing_m`` apart, of which some may lie beyond the end of the route.
+    The key is consumed."""
+    low, high = spacing_m
+    pace = jnp.clip(speed_gain, 0.15, 1.0)[:, None]  # slow agents get nearer goals
+    spacing = jax.random.uniform(key, (speed_gain.shape[0], number), minval=low, maxval=high) * pace
     return jnp.cumsum(spacing, axis=1)
 
 
 def goals_on_route(
-    key: Key[Array, ""],
     goal_m: Float[Array, "agents goals"],
+    radius_m: Float[Array, " agents"],
     length_m: Float[Array, " agents"],
     dead_end: Bool[Array, " agents"],
-    config: SimulatorConfig,
 ) -> Goals:
-    """The goals on routes of a length, with random radii. The key is consumed.
+    """The goals that lie on routes of a length.
 
     The end of the route is the only goal of the agents whose road ends (``dead_end``) before the first one,
     LEAST_DRIVE_M or more ahead.
     """
     number = (goal_m <= length_m[:, None]).sum(axis=1).astype(jnp.int32)
-    least, greatest = config.goal_radius_m
-    radius_m = jax.random.uniform(key, length_m.shape, minval=least, maxval=greatest)
     only = dead_end & (number == 0) & (length_m >= LEAST_DRIVE_M)
     return Goals(
         at_m=jnp.where(only[:, None], length_m[:, None], goal_m),

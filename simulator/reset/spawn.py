@@ -49,7 +49,7 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
         starts = _starts_of(cast, starts)
     route, road_m, dead_end = _routes(walk_key, bodies, starts, cast, matrix, atlas, config)
     length_m = jnp.minimum(road_m, steerable_m(route, bodies.size))
-    goal_m = draw_goals_m(goal_key, bodies, config)
+    goal_m = draw_goals_m(goal_key, bodies.speed_gain, config.num_goals, config.goal_spacing_m)
     lights_on = jax.random.uniform(lights_key) >= config.no_lights_share
     controllers = assign_controllers(controller_key, bodies.kind, config)
     if cast is not None:
@@ -58,7 +58,9 @@ def reset(key: Array, atlas: RoadAtlas, map_id: Int[Array, ""], config: Simulato
         route = with_detours(detour_key, cast, route, obstacle, matrix, config.situations.detour_share)
         controllers = all_by_policy(controllers, cast.role != NONE)
         lights_on = lights_on & ~cast.lights_off
-    goals = goals_on_route(radius_key, goal_m, length_m, dead_end & (length_m == road_m), config)
+    least, greatest = config.goal_radius_m
+    radius_m = jax.random.uniform(radius_key, (config.num_agents,), minval=least, maxval=greatest)
+    goals = goals_on_route(goal_m, radius_m, length_m, dead_end & (length_m == road_m))
     if config.idm_share > 0:
         goals = end_of_route(goals, controllers.control == IDM, length_m, road_m)
     scenario = new_scenario(

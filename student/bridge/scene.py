@@ -8,6 +8,7 @@ and between JAX and torch on the same GPU; `scene_of_worlds` says what is comput
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -21,11 +22,15 @@ from simulator import traffic_lights
 from simulator.angles import wrap_angle
 from simulator.atlas.road_atlas import RoadAtlas
 from simulator.config import ROUTE_SPACING_M, SimulatorConfig
+from simulator.dynamics.bicycle import rear_poses
+from simulator.poses import to_frame
 from simulator.roads.road_map import StopKind
-from simulator.state import WorldState, rear_axle
+from simulator.state import WorldState, nearest_station, rear_axle, route_rows
 from student.bridge.dlpack import to_torch
 from student.observation import (
     COMMAND_LOOKAHEAD_M,
+    TARGET_SCALE_M,
+    TARGET_SPACING_M,
     command_from_heading_change,
     ego_features,
     one_hot_command,
@@ -105,6 +110,22 @@ def heading_change(route_yaw: Float[Array, " stations"], route_m: Float[Array, "
     ahead = here + jnp.arange(1, round(COMMAND_LOOKAHEAD_M / ROUTE_SPACING_M) + 1)
     change = wrap_angle(route_yaw[jnp.minimum(ahead, last)] - route_yaw[here])
     return jnp.where(here < last, change[jnp.argmax(jnp.abs(change))], jnp.nan)
+
+
+@partial(jax.jit, static_argnames="points")
+def target_points(state: WorldState, points: int) -> Float[Array, "worlds agents points 2"]:
+    """So many points of each agent's route of batched worlds, as `student.observation.Observation` holds them; beyond
+    the end of a route they are on a straight line from there."""
+
+    def of_world(world: WorldState) -> Float[Array, "agents points 2"]:
+        along = world.route_m[:, None] + TARGET_SPACING_M * jnp.arange(1, points + 1)
+        station = nearest_station(world.scenario, along)
+        x, y, cos, sin, _, _ = jnp.moveaxis(route_rows(world.scenario, station), -1, 0)
+        beyond = along - ROUTE_SPACING_M * station
+        poses = jnp.stack([x + beyond * cos, y + beyond * sin, jnp.zeros_like(x)], axis=-1)
+        return to_frame(poses, rear_poses(world)[:, None])[..., :2] / TARGET_SCALE_M
+
+    return jax.vmap(of_world)(state)
 
 
 def _upright_poses(origin: Float[Array, "*n 3"], yaw: Float[Array, "*n"]) -> Float[Array, "*n 4 4"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from student.batch import Batch
+from student.dagger.situations import balanced_rows
 from student.tensor_batch import row_numbers
 
 SAMPLES_PER_BLOCK = 256
@@ -55,13 +57,22 @@ class ReplayBuffer:
         assert self._store is not None, "an empty buffer has no rows"
         return self._store[index]
 
-    def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
-        """A batch drawn with replacement, every held sample equally likely. Raises ValueError while there is none."""
+    def sample(self, batch_size: int, generator: torch.Generator, balanced_share: float = 0.0) -> Batch:
+        """A batch drawn with replacement, every held sample equally likely, but for a `balanced_share` of it (on
+        average), in which every situation that is held is. Raises ValueError while there is no sample."""
         if not self.size:
             raise ValueError(
                 "the replay buffer is empty: no agent has had a valid label yet; check the teacher and the maps"
             )
-        return self.get(torch.randint(self.size, (batch_size,), generator=generator))
+        if not balanced_share:
+            return self.get(torch.randint(self.size, (batch_size,), generator=generator))
+        return self.get(balanced_rows(self.situations(), batch_size, balanced_share, generator))
+
+    def situations(self) -> Int[Tensor, " samples"]:
+        """Situation of each held sample, on the CPU."""
+        assert self._store is not None, "an empty buffer has no rows"
+        assert self._store.situation is not None, "samples are put in classes where batches are balanced"
+        return self._store.situation[: self.size].cpu()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything held, as tensors and numbers, images compressed."""
@@ -100,12 +111,16 @@ class ReplayBuffer:
         self.size, self.added = state["size"], state["added"]
 
     def _allocated(self, like: Batch) -> Batch:
-        """The store; the first batch decides its shapes and dtypes."""
+        """The store; the first batch decides its shapes and dtypes. Samples from before proposals were judged, in an
+        older checkpoint, have none that is valid."""
         if self._store is None:
-            self._store = like.map(
-                lambda rows: torch.zeros(self.capacity, *rows.shape[1:], dtype=rows.dtype, device=self.device)
-            )
+            self._store = like.map(self._empty)
+        elif like.judged is not None and self._store.judged is None:
+            self._store = replace(self._store, judged=like.judged.map(self._empty))
         return self._store
+
+    def _empty(self, rows: Tensor) -> Tensor:
+        return torch.zeros(self.capacity, *rows.shape[1:], dtype=rows.dtype, device=self.device)
 
 
 def _copy_rows(values: Tensor, rows: Int[Tensor, " n"], to: Tensor) -> None:

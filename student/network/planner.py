@@ -42,6 +42,11 @@ class PlannerConfig:
     """proposals: the heads answer with poses themselves, or with what `residual_poses` makes poses of."""
     selection: SelectionRule = "navsim_v2"  # proposals: how sub-scores choose one
 
+    @property
+    def has_scorer(self) -> bool:
+        """Whether a scorer chooses among proposals."""
+        return self.kind == "proposals" and self.scorer
+
     def __post_init__(self) -> None:
         if self.hidden < 1 or self.layers < 0:
             raise ValueError(
@@ -78,9 +83,10 @@ class Trunk(nn.Module):
     and RIGHT.
     """
 
-    def __init__(self, tokens: int, features: int, config: PlannerConfig) -> None:
+    def __init__(self, tokens: int, features: int, config: PlannerConfig, target_points: int = 0) -> None:
         super().__init__()
-        inputs = tokens * features + EGO_FEATURES + NUM_TRAITS + len(Command)
+        self.target_points = target_points
+        inputs = tokens * features + EGO_FEATURES + NUM_TRAITS + len(Command) + 2 * target_points
         self.enter = nn.Linear(inputs, config.hidden)
         self.blocks = nn.ModuleList(nn.Linear(config.hidden, config.hidden) for _ in range(config.layers))
         self.norms = nn.ModuleList(nn.LayerNorm(config.hidden) for _ in range(config.layers))
@@ -95,9 +101,13 @@ class Trunk(nn.Module):
         ego: Float[Tensor, "batch ego"],
         command: Float[Tensor, "batch commands"],
         conditioning: Float[Tensor, "batch conditioning"],
+        target_points: Float[Tensor, "batch points 2"] | None = None,
     ) -> Float[Tensor, "batch hidden"]:
         """One feature vector per agent."""
-        hidden = self.enter(torch.cat([tokens.flatten(1), ego, command, conditioning], dim=-1))
+        inputs = [tokens.flatten(1), ego, command, conditioning]
+        if target_points is not None:
+            inputs.append(target_points.flatten(1))
+        hidden = self.enter(torch.cat(inputs, dim=-1))
         for block, norm, modulation in zip(self.blocks, self.norms, self.modulations, strict=True):
             scale, shift = modulation(command).chunk(2, dim=-1)
             hidden = hidden + torch.relu(block(norm(hidden) * (1 + scale) + shift))

@@ -5,7 +5,7 @@ The two are separate submodules because adaptation to real cameras trains the fi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -34,16 +34,29 @@ class PolicyConfig:
     contract: Contract = (
         "native"  # numbers beside the images, and poses: see student/network/input_contract.py
     )
+    target_points: int = 0  # of the route, given beside the command, see `Observation.target_points`
+    conditioning: bool = True  # False: the policy is not told the reward conditioning
 
     def __post_init__(self) -> None:
         for name in ("num_cameras", "height_px", "width_px"):
             if getattr(self, name) < 1:
                 raise ValueError(f"policy.{name}={getattr(self, name)} must be at least 1")
+        if self.target_points < 0:
+            raise ValueError(f"policy.target_points={self.target_points} must not be negative (0: none)")
+        if self.target_points and self.contract != "native":
+            raise ValueError(
+                f"policy.contract={self.contract!r} has no room for policy.target_points={self.target_points}; use the "
+                "contract 'native' or 0"
+            )
         proposes = self.planner.kind == "proposals"
         if proposes and self.planner.hidden != self.encoder.features:
             raise ValueError(
                 f"policy: planner.hidden={self.planner.hidden} and encoder.features={self.encoder.features} must be "
                 "the same where planner.kind is 'proposals', whose decoder looks at the encoder's tokens"
+            )
+        if proposes and not self.conditioning:
+            raise ValueError(
+                "policy.conditioning=false is for planner.kind 'trunk'; with 'proposals' leave it at true"
             )
         if self.contract not in ("native", "gigapixel"):
             raise ValueError(f"policy.contract={self.contract!r} is unknown; use 'native' or 'gigapixel'")
@@ -88,13 +101,19 @@ class Planner(nn.Module):
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
-        self.trunk = Trunk(config.num_cameras, config.camera_features, config.planner)
+        self.trunk = Trunk(config.num_cameras, config.camera_features, config.planner, config.target_points)
         self.trajectory_head = TrajectoryHead(config.planner.hidden)
         self.action_head = ActionHead(config.planner.hidden)
 
     def forward(self, tokens: Float[Tensor, "batch cameras features"], observation: Observation) -> Plan:
         """The plan of each agent; of the observation only ego, command and conditioning are read."""
-        hidden = self.trunk(tokens, observation.ego, observation.command, observation.conditioning)
+        hidden = self.trunk(
+            tokens,
+            observation.ego,
+            observation.command,
+            observation.conditioning,
+            observation.target_points if self.trunk.target_points else None,
+        )
         return Plan(self.trajectory_head(hidden, observation.ego), self.action_head(hidden), tokens)
 
 
@@ -108,7 +127,10 @@ class StudentPolicy(nn.Module):
         proposes = config.planner.kind == "proposals"
         self.planner: Planner | ProposalPlanner = (
             ProposalPlanner(
-                config.planner, config.num_cameras * config.encoder.tokens_per_camera, config.contract
+                config.planner,
+                config.num_cameras * config.encoder.tokens_per_camera,
+                config.contract,
+                config.target_points,
             )
             if proposes
             else Planner(config)
@@ -122,4 +144,18 @@ class StudentPolicy(nn.Module):
             raise ValueError(
                 f"Observation.images is {shape} (cameras, height, width); this policy takes {expected}"
             )
-        return self.planner(self.perception(observation.images, observation.camera_mask), observation)
+        points = observation.target_points
+        given = 0 if points is None else points.shape[1]
+        if self.config.target_points not in (0, given):
+            raise ValueError(
+                f"Observation.target_points holds {given} points; this policy takes {self.config.target_points}, which "
+                "worlds give it where their target_points says so"
+            )
+        seen = self.given(observation)
+        return self.planner(self.perception(seen.images, seen.camera_mask), seen)
+
+    def given(self, observation: Observation) -> Observation:
+        """The observation as the policy is given it: without `PolicyConfig.conditioning` that of an average driver."""
+        if self.config.conditioning:
+            return observation
+        return replace(observation, conditioning=torch.zeros_like(observation.conditioning))

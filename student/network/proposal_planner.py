@@ -53,11 +53,14 @@ class ProposalPlanner(nn.Module):
 
     grow: Tensor
 
-    def __init__(self, config: PlannerConfig, scene_tokens: int, contract: Contract) -> None:
+    def __init__(
+        self, config: PlannerConfig, scene_tokens: int, contract: Contract, target_points: int = 0
+    ) -> None:
         super().__init__()
+        self.target_points = target_points
         self.config, self.contract, self.scene_tokens = config, contract, scene_tokens
         width = config.hidden
-        self.ego = nn.Linear(EGO_WIDTH[contract], width)
+        self.ego = nn.Linear(EGO_WIDTH[contract] + 2 * target_points, width)
         self.queries = nn.Parameter(torch.randn(config.proposals, width))
         self.decoder = Decoder(config.layers, width, config.heads, config.dropout, config.drop_path)
         self.pose_heads = nn.ModuleList(
@@ -103,7 +106,10 @@ class ProposalPlanner(nn.Module):
         return tokens.reshape(len(tokens), self.scene_tokens, self.config.hidden)
 
     def _ego_token(self, observation: Observation) -> Float[Tensor, "batch 1 width"]:
-        return self.ego(ego_vector(observation, self.contract))[:, None]
+        vector, points = ego_vector(observation, self.contract), observation.target_points
+        if self.target_points and points is not None:
+            vector = torch.cat([vector, points.flatten(1)], dim=-1)
+        return self.ego(vector)[:, None]
 
     def _rear_axle(
         self, output: Float[Tensor, "batch proposals poses 3"], ego: Float[Tensor, "batch ego"]

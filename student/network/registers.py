@@ -51,16 +51,41 @@ class RegisterEncoder(ImageBackbone):
         self, images: UInt8[Tensor, "views height width 3"]
     ) -> Float[Tensor, "views registers backbone"]:
         """The registers after the last norm; images are in the order of the cameras, agent after agent."""
+        tokens = self.backbone.blocks(self._first_tokens(images))
+        return self.backbone.norm(tokens)[:, : self.registers.shape[1]]
+
+    def _first_tokens(
+        self, images: UInt8[Tensor, "views height width 3"]
+    ) -> Float[Tensor, "views tokens backbone"]:
+        """What the first block is given: our registers, the backbone's own tokens, the patches row by row."""
         backbone = self.backbone
         picture = self.picture(images)
         if self.training and self._grid_mask:
             picture = randomly_masked(picture, self._grid_mask)
         tokens = backbone._pos_embed(backbone.patch_embed(picture))
-        cameras, count, _ = self.registers.shape
-        registers = self.registers.repeat(len(images) // cameras, 1, 1)
+        registers = self.registers.repeat(len(images) // len(self.registers), 1, 1)
         tokens = torch.cat([registers.to(tokens.dtype), tokens], dim=1)
-        tokens = backbone.blocks(backbone.norm_pre(backbone.patch_drop(tokens)))
-        return backbone.norm(tokens)[:, :count]
+        return backbone.norm_pre(backbone.patch_drop(tokens))
+
+    @torch.no_grad()
+    def attention(
+        self, images: UInt8[Tensor, "views height width 3"]
+    ) -> Float[Tensor, "views registers rows columns"]:
+        """How much each register looks at each patch in the last block, mean over heads. With what it looks at besides,
+        the other tokens, it sums to 1. Padding of the picture counts as patches."""
+        *before, last = self.backbone.blocks
+        tokens = self._first_tokens(images)
+        for block in before:
+            tokens = block(tokens)
+        layer, normed = last.attn, last.norm1(tokens)
+        query, key, _ = (
+            part.unflatten(-1, (layer.num_heads, -1)).transpose(1, 2)
+            for part in layer.qkv(normed).chunk(3, dim=-1)
+        )
+        query, key = layer.q_norm(query[:, :, : self.registers.shape[1]]), layer.k_norm(key)
+        share = torch.softmax(layer.scale * query @ key.transpose(-2, -1), dim=-1).mean(1)
+        rows, columns = self.backbone.patch_embed.grid_size
+        return share[..., -rows * columns :].unflatten(-1, (rows, columns))
 
     def forward(self, images: UInt8[Tensor, "views height width 3"]) -> Float[Tensor, "views features"]:
         """The projected registers of each image, one after another."""

@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import yaml
 from tqdm import tqdm
 
-from gigapixel.run_folder.atomic import write_json, write_text
+from gigapixel.run_folder.atomic import write_json
 from gigapixel.run_folder.config.command_line import CommandParser
+from gigapixel.run_folder.config.study_file import Arm, claim_study_folder, parse_seeds
 from gigapixel.run_folder.exit_codes import INTERRUPTED
 from gigapixel.run_folder.outputs import check_output_folder
 from teacher.ablation.plot import save_ablation_plot
 from teacher.ablation.run import METRICS, Interrupted, OnStart, Outcome, run_study
-from teacher.ablation.study import Arm, Study, load_study
+from teacher.ablation.study import Study, load_study
 from teacher.config import to_dict
 from teacher.run.fit import Report, Row, jax_metadata
 
@@ -113,9 +113,15 @@ def main(argv: list[str]) -> int:
             raise ValueError(f"--minutes {given.minutes} must be above 0")
         study = dataclasses.replace(study, minutes=given.minutes)
     if given.seeds is not None:
-        study = dataclasses.replace(study, seeds=_seeds(given.seeds))
+        study = dataclasses.replace(study, seeds=parse_seeds(given.seeds))
     check_output_folder("--output", given.output)
-    _check_same(study, given.output)
+    described = {
+        "question": study.question,
+        "minutes": study.minutes,
+        "arms": {arm.name: arm.values for arm in study.arms},
+        "evaluate": to_dict(study.evaluation),
+    }
+    claim_study_folder(given.output, described, "minutes")
     _share_compiled(given.output)
     try:
         outcomes = run_study(study, given.output, progress(study))
@@ -129,27 +135,6 @@ def main(argv: list[str]) -> int:
     save_ablation_plot(given.output / "ablation.png", study, outcomes)
     print(study_table(rows))
     return 0
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() for part in parts) or len(set(parts)) < len(parts):
-        raise ValueError(f"--seeds {text!r} must be different whole numbers, such as 0,1,2")
-    return tuple(int(part) for part in parts)
-
-
-def _check_same(study: Study, output: Path) -> None:
-    """Raises ValueError for a folder with runs of another study, whose results would be mixed with this one's."""
-    described = {
-        "question": study.question,
-        "minutes": study.minutes,
-        "arms": {arm.name: arm.values for arm in study.arms},
-        "evaluate": to_dict(study.evaluation),
-    }
-    path, text = output / "study.yaml", yaml.safe_dump(described, sort_keys=False)
-    if path.is_file() and path.read_text() != text:
-        raise ValueError(f"{path} is of another study or other minutes; choose another --output")
-    write_text(path, text)
 
 
 def _share_compiled(output: Path) -> None:

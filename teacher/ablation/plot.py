@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gigapixel.run_folder.figure import write_figure
+from gigapixel.run_folder.seed_curves import COLOURS, mean_curve
 from teacher.ablation.run import Outcome
 from teacher.ablation.study import Study
 
-COLOURS = ("#1d6fb8", "#d1495b", "#3a9d5d", "#8a5fbf", "#c98a1b")
 PLOTTED_METRICS = {
     "driving_score": "driving score",
     "goal_rate": "goals reached",
@@ -55,9 +55,7 @@ def _draw_curves(axes: Axes, outcomes: Sequence[Outcome], colour: str, label: st
     for curve in curves:
         axes.plot(curve[:, 0], curve[:, 1], color=colour, linewidth=0.7, alpha=0.5)
     if curves:
-        last = min(curve[-1, 0] for curve in curves)
-        minutes = np.linspace(max(curve[0, 0] for curve in curves), last, 60)
-        mean = np.mean([np.interp(minutes, curve[:, 0], curve[:, 1]) for curve in curves], axis=0)
+        minutes, mean, _ = mean_curve(curves)
         axes.plot(minutes, mean, color=colour, linewidth=2.4, label=label)
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from gigapixel.run_folder.atomic import write_json
-from teacher.ablation.study import Arm, Study
+from gigapixel.run_folder.config.study_file import Arm
+from teacher.ablation.study import Study
 from teacher.evaluation.command import Evaluator
 from teacher.policy import load_policy
 from teacher.run.curves import read_metrics

@@ -14,32 +14,15 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gigapixel.run_folder.config.finite import refuse_not_finite
-from gigapixel.run_folder.config.yaml_file import read_mapping
+from gigapixel.run_folder.config.study_file import RUNS, Arm, read_study
 from teacher.config import TeacherConfig, from_dict
 from teacher.evaluation.config import EvaluationConfig
 
 PACKS = "PACKS"
-RUNS = "runs"
-"""Folder of the training runs, inside a study's output folder."""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One side of a comparison: its name and a teacher configuration without name, output and seed."""
-
-    name: str
-    values: dict[str, Any]
-
-    @property
-    def stem(self) -> str:
-        """The name as part of a folder name."""
-        return "".join(letter if letter.isalnum() else "_" for letter in self.name)
 
 
 @dataclass(frozen=True)
@@ -65,58 +48,23 @@ class Study:
 
 def load_study(path: Path, packs: tuple[str, ...] = ()) -> Study:
     """The study in a YAML file. Raises ValueError naming file and field for bad content."""
-    values = read_mapping(path)
-    refuse_not_finite(values, str(path))
-    known = ("question", "base", "arms", "minutes", "seeds", "evaluate")
-    for key in values:
-        if key not in known:
-            raise ValueError(f"{path}: unknown key {key!r}; known keys: {', '.join(known)}")
-    for key in ("question", "base", "arms"):
-        if key not in values:
-            raise ValueError(f"{path}: {key} is missing")
-    minutes, seeds = values.get("minutes", 5.0), values.get("seeds", [0, 1, 2])
+    file = read_study(path, ("minutes", "evaluate"))
+    minutes = file.rest.get("minutes", 5.0)
     if isinstance(minutes, bool) or not isinstance(minutes, (int, float)) or not minutes > 0:
         raise ValueError(f"{path}: minutes={minutes!r} must be a number above 0")
-    if not isinstance(seeds, list) or not seeds or len({repr(seed) for seed in seeds}) < len(seeds):
-        raise ValueError(
-            f"{path}: seeds={seeds!r} must be a list of different whole numbers, such as [0, 1, 2]"
-        )
-    arms = values["arms"]
-    if not isinstance(arms, dict) or len(arms) < 2:
-        raise ValueError(
-            f"{path}: arms={arms!r} must name at least two, such as {{with: {{}}, without: ...}}"
-        )
-    base = read_mapping(path.parent / str(values["base"]))
-    judged = _with_packs(values.get("evaluate", {}), packs, path)
+    judged = _with_packs(file.rest.get("evaluate", {}), packs, path)
     study = Study(
-        question=str(values["question"]),
-        arms=tuple(
-            Arm(str(name), _with_packs(merged(base, changes or {}), packs, path))
-            for name, changes in arms.items()
-        ),
+        question=file.question,
+        arms=tuple(Arm(arm.name, _with_packs(arm.values, packs, path)) for arm in file.arms),
         minutes=float(minutes),
-        seeds=tuple(seeds),
+        seeds=file.seeds,
         evaluation=from_dict(EvaluationConfig, judged, f"{path}, evaluate"),
         source=str(path),
     )
     for arm in study.arms:
         for seed in study.seeds:
             study.config(arm, seed, Path())
-    if len({arm.stem for arm in study.arms}) < len(study.arms):
-        raise ValueError(f"{path}: two arms have names that differ in punctuation only")
     return study
-
-
-def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """A copy of ``base`` with ``changes`` merged into it recursively."""
-    result = copy.deepcopy(base)
-    for key, value in changes.items():
-        inside = result.get(key)
-        if isinstance(value, dict) and isinstance(inside, dict):
-            result[key] = merged(inside, value)
-        else:
-            result[key] = copy.deepcopy(value)
-    return result
 
 
 def _with_packs(value: object, packs: tuple[str, ...], path: Path) -> Any:

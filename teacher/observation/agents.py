@@ -8,7 +8,7 @@ from simulator.conventions import OBSERVED_LEVEL_GAP_M
 from simulator.neighbours import nearest_others
 from simulator.state import WorldState, nearest_station, route_rows
 from teacher.observation.ego_frame import POSITION_SCALE_M, Column, EgoFrame, Layout, stack_columns
-from teacher.observation.occlusion import first_true, visible
+from teacher.observation.occlusion import View, first_true, visible
 
 OTHERS_WIDTH, DERIVED_WIDTH = 12, 6
 CONFLICT_M = tuple(4.0 * i for i in range(16))
@@ -38,14 +38,20 @@ def _table(state: WorldState, frame: EgoFrame) -> Float[Array, "agents 12"]:
 
 
 def observe_others(
-    state: WorldState, frame: EgoFrame, count: int, range_m: float, derived: bool, hide_occluded: bool = False
+    state: WorldState,
+    frame: EgoFrame,
+    count: int,
+    range_m: float,
+    derived: bool,
+    hide_occluded: bool = False,
+    view: View | None = None,
 ) -> tuple[Float[Array, "agents count columns"], Bool[Array, "agents count"]]:
     """The nearest ``count`` agents within ``range_m`` and on the same level, and a mask of the slots that hold one.
 
     Columns: x, y, cos, sin, relative velocity x, y, length, width, speed, time at standstill, acceleration, yaw rate;
     with ``derived`` also `_on_route` (4) and `_closest_approach` (2). The derived columns follow from the others and
     the route, but a network of a few ten thousand weights learns to yield only with them. ``hide_occluded`` leaves out
-    agents that others occlude; see `teacher.observation.occlusion`.
+    agents that others occlude, and then ``view`` those in no camera's view; see `teacher.observation.occlusion`.
     """
     squared = (frame.x[:, None] - frame.x) ** 2 + (frame.y[:, None] - frame.y) ** 2
     rise = jnp.abs(frame.z[:, None] - frame.z)
@@ -53,7 +59,7 @@ def observe_others(
     candidates = min(2 * count, state.yaw.shape[0] - 1) if hide_occluded else count
     index, mask = nearest_others(state.position[:, :2], in_range, candidates)
     if hide_occluded:  # the visible ones, nearest first
-        slots, mask = first_true(visible(state, index, mask), count)
+        slots, mask = first_true(visible(state, index, mask, view), count)
         index = jnp.take_along_axis(index, slots, axis=1)
     table = _table(state, frame)
     picked, swapped = (

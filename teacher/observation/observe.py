@@ -34,6 +34,7 @@ from simulator.state import WorldState, nearest_station, route_rows
 from teacher.observation.agents import DERIVED_WIDTH, OTHERS_WIDTH, SPEED_SCALE_MPS, observe_others
 from teacher.observation.dropout import knows_goals, without_dropped
 from teacher.observation.ego_frame import POSITION_SCALE_M, EgoFrame, Layout, stack_columns
+from teacher.observation.occlusion import View
 from teacher.observation.road import (
     EDGE_POINTS_WIDTH,
     EDGES_WIDTH,
@@ -153,17 +154,21 @@ def example_observation(config: ObservationConfig) -> Observation:
 
 
 def observe(
-    state: WorldState, atlas: RoadAtlas, simulator: SimulatorConfig, config: ObservationConfig
+    state: WorldState,
+    atlas: RoadAtlas,
+    simulator: SimulatorConfig,
+    config: ObservationConfig,
+    view: View | None = None,
 ) -> Observation:
     """Observations of all agents of one world, leaves [agents, ...]. Rows of inactive agents are finite, without
-    meaning."""
+    meaning. With ``hide_occluded`` agents outside of ``view`` are hidden, too."""
     frame = EgoFrame.of(state)
     road = MapFrame.of(state, frame, simulator)
     row = table_rows(atlas, state.map_id, road.xy)
     candidates = atlas.stop_candidates[row]
     states = traffic_lights.line_states(state, candidates, atlas, simulator)
     others, others_mask = observe_others(
-        state, frame, config.others, config.agent_range_m, config.derived, config.hide_occluded
+        state, frame, config.others, config.agent_range_m, config.derived, config.hide_occluded, view
     )
     if state.scenario.has_faults:
         others, others_mask = hide_others_from_blind(state, others, others_mask)
@@ -257,7 +262,11 @@ def _route(state: WorldState, frame: EgoFrame, goal_dropout: float) -> Float[Arr
 
 
 def observe_worlds(
-    worlds: WorldState, atlas: RoadAtlas, simulator: SimulatorConfig, config: ObservationConfig
+    worlds: WorldState,
+    atlas: RoadAtlas,
+    simulator: SimulatorConfig,
+    config: ObservationConfig,
+    view: View | None = None,
 ) -> Observation:
     """`observe` of every world; leaves [worlds, agents, ...]."""
-    return jax.vmap(observe, (0, None, None, None))(worlds, atlas, simulator, config)
+    return jax.vmap(lambda world: observe(world, atlas, simulator, config, view))(worlds)

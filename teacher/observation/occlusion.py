@@ -10,6 +10,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from simulator.angles import wrap_angle
 from simulator.state import WorldState
 
 CAMERA_HEIGHT_M = 1.5
@@ -18,10 +19,19 @@ _INSET = 0.9  # sight lines end at these shares of the half sizes
 _CORNERS = ((0.0, 0.0), (_INSET, _INSET), (_INSET, -_INSET), (-_INSET, _INSET), (-_INSET, -_INSET))
 
 
+View = tuple[tuple[float, float], ...]
+"""Of each camera the direction in which it looks, left of straight ahead, and half of its horizontal angle, both rad.
+The cameras are taken to be where the line of sight begins, and all agents have the same."""
+
+
 def visible(
-    state: WorldState, others: Int[Array, "agents n"], there: Bool[Array, "agents n"]
+    state: WorldState,
+    others: Int[Array, "agents n"],
+    there: Bool[Array, "agents n"],
+    view: View | None = None,
 ) -> Bool[Array, "agents n"]:
-    """Mask of the agents ``others`` (indices; ``there`` masks the slots in use) that are visible to each agent.
+    """Mask of the agents ``others`` (indices; ``there`` masks the slots in use) that are visible to each agent, in any
+    direction or, with a ``view``, by one of its cameras.
 
     Only agents among ``others`` occlude one another, so it should list all that are near.
     """
@@ -31,7 +41,10 @@ def visible(
     free = jnp.zeros(others.shape, bool)
     for along, across in _CORNERS:
         point, height = _point(mine, along, across), mine[..., 6] + mine[..., 7]
-        free = free | ~_hidden(camera, point, height, mine, there)
+        sees = ~_hidden(camera, point, height, mine, there)
+        if view is not None:
+            sees &= _in_view(box, point, view)
+        free = free | sees
     return there & free
 
 
@@ -49,6 +62,17 @@ def _point(box: Float[Array, "*n 8"], along: float, across: float) -> Float[Arra
     x, y, cos, sin, half_length, half_width = (box[..., i] for i in range(6))
     ahead, left = along * half_length, across * half_width
     return jnp.stack([x + ahead * cos - left * sin, y + ahead * sin + left * cos], axis=-1)
+
+
+def _in_view(
+    box: Float[Array, "agents 8"], point: Float[Array, "agents n 2"], view: View
+) -> Bool[Array, "agents n"]:
+    """Whether each point lies in the horizontal angle of one of the cameras of the agent at ``box``."""
+    x, y, cos, sin = (box[:, None, i] for i in range(4))
+    east, north = point[..., 0] - x, point[..., 1] - y
+    bearing = jnp.arctan2(north * cos - east * sin, east * cos + north * sin)
+    seen = [jnp.abs(wrap_angle(bearing - yaw)) <= half for yaw, half in view]
+    return jnp.stack(seen).any(axis=0)
 
 
 def _hidden(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,24 @@ from gigapixel.pictures.filmstrip import (
     TOP_DOWN_HEIGHT_PX,
     agent_status,
     comparison_filmstrip,
+    draw_instant,
+    drawn_plan,
     drive_and_draw,
     main,
+)
+from gigapixel.pictures.student_view import (
+    BEST_COLOUR,
+    CAMERA_WIDTH_PX,
+    LABEL_COLOUR,
+    PLAN_COLOUR,
+    draw_student_view,
+    plan_of_agent,
+    view_of_agent,
 )
 from gigapixel.pictures.world_snapshot import WorldSnapshot, busiest_car
 from renderer import render
 from simulator.logs.scene_pack import ScenePackWriter
+from student.batch import Label
 from student.checkpoint import save_policy
 from student.network.encoders import EncoderConfig
 from student.network.planner import PlannerConfig
@@ -60,7 +73,8 @@ def policy(torch_seed: None) -> StudentPolicy:
 def test_a_filmstrip_begins_with_the_image_of_the_front_camera(
     world: PixelWorld, policy: StudentPolicy
 ) -> None:
-    """Pixel by pixel, for both drivers; later images differ."""
+    """Pixel by pixel where the teacher drives; where the student does, its plan covers a small part of it and of the
+    view from above. Later images differ."""
     picture = np.asarray(comparison_filmstrip(world, {"one": policy, "other": None}, seed=3, seconds=5.0))
     world.reset(3)
     agent = busiest_car(world.state)
@@ -70,12 +84,41 @@ def test_a_filmstrip_begins_with_the_image_of_the_front_camera(
     height = TEXT_HEIGHT + HEIGHT * SCALE + GAP + TOP_DOWN_HEIGHT_PX + GAP
     assert picture.shape == (2 * height + GAP, GAP + NUM_INSTANTS * (CELL_WIDTH_PX + GAP), 3)
     strips = [picture[GAP + row * height + TEXT_HEIGHT : GAP + (row + 1) * height] for row in range(2)]
-    for cells in strips:
-        small = cells[: HEIGHT * SCALE : SCALE, GAP : GAP + CELL_WIDTH_PX : SCALE]
-        np.testing.assert_array_equal(small, front.numpy())
+    small = strips[1][: HEIGHT * SCALE : SCALE, GAP : GAP + CELL_WIDTH_PX : SCALE]
+    np.testing.assert_array_equal(small, front.numpy())
     start, later = slice(GAP, GAP + CELL_WIDTH_PX), slice(-CELL_WIDTH_PX, None)
-    assert (strips[0][:, start] == strips[1][:, start]).all()
+    differs = (strips[0][:, start] != strips[1][:, start]).any(-1)
+    assert 0 < differs[: HEIGHT * SCALE].mean() < 0.1
+    assert 0 < differs[HEIGHT * SCALE :].mean() < 0.1
+    assert not differs[: HEIGHT * SCALE // 2].any(), "nothing is planned above the horizon"
     assert not (strips[0][:, later] == strips[1][:, later]).all()
+
+
+def test_proposals_and_the_choice_are_drawn(world: PixelWorld, torch_seed: None) -> None:
+    """In the colours that the title names; an agent that does not drive has no plan."""
+    encoder = EncoderConfig(features=16, channels=(8, 16))
+    planner = PlannerConfig("proposals", 16, 1, proposals=5, head_hidden=16, poses="residual")
+    policy = StudentPolicy(PolicyConfig(encoder, planner, 4, HEIGHT, WIDTH)).eval()
+    assert "5 proposals" in drawn_plan(policy)
+    first = drive_and_draw(world, policy, seed=3, seconds=1.0)[0]
+    world.reset(3)
+    agent = busiest_car(world.state)
+    without = draw_instant(world, agent, None)
+    for drawn, plain in ((first.camera, without.camera), (first.top_down, without.top_down)):
+        changed = np.asarray(drawn)[(np.asarray(drawn) != np.asarray(plain)).any(-1)].astype(int)
+        for colour in (PLAN_COLOUR, BEST_COLOUR):
+            assert (np.abs(changed - colour).max(-1) < 40).any(), colour
+    view = view_of_agent(world, policy, agent)
+    assert len(view.strokes("navsim_v2")) == 6
+    for valid in (True, False):
+        label = Label(view.plan.trajectory, torch.tensor([valid]), torch.zeros(1, dtype=torch.int64))
+        strokes = replace(view, label=label).strokes("navsim_v2")
+        assert (strokes[0].colour == LABEL_COLOUR) == valid
+    assert draw_student_view(view).width > 4 * CAMERA_WIDTH_PX
+    idle = next(other for other in range(4) if other not in world.ego_agents)
+    assert plan_of_agent(world, policy, idle) is None
+    with pytest.raises(ValueError, match=rf"agent {idle} does not drive now; those that do are \["):
+        view_of_agent(world, policy, idle)
 
 
 def test_captions_have_the_time_and_the_status(world: PixelWorld) -> None:

@@ -126,7 +126,18 @@ def test_refusals(whole: Path, repository: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["base", "cpu", "debug", "drivor", "drivor_reg", "drivor_small", "drivor_reg_small"]
+    "name",
+    [
+        "base",
+        "cpu",
+        "debug",
+        "long",
+        "drivor",
+        "drivor_reg",
+        "drivor_debug",
+        "drivor_small",
+        "drivor_reg_small",
+    ],
 )
 def test_shipped_configs_parse(name: str, repository: Path) -> None:
     """Every config goes through the real parser; only the classes are not built."""

@@ -467,3 +467,22 @@ def test_grid_mask_blanks_squares_of_half_the_period_in_training_only() -> None:
 def test_impossible_settings_are_refused(make, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+def test_attention_of_registers_is_that_of_the_last_block(make_observation) -> None:
+    """Against the softmax written out on what the block is given."""
+    encoder = build_encoder(ENCODER, 27, 48, cameras=4).eval()
+    nn.init.normal_(encoder.registers)
+    images = make_observation(2).images.flatten(0, 1)
+    shares = encoder.attention(images)
+    assert shares.shape == (8, 2, 2, 3)
+    assert ((shares > 0) & (shares.sum((2, 3), keepdim=True) < 1)).all()
+    seen: list[Tensor] = []
+    last = encoder.backbone.blocks[-1]
+    last.attn.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    encoder.register_states(images)
+    tokens, heads = seen[0], last.attn.num_heads
+    query, key = (part.unflatten(-1, (heads, -1)) for part in last.attn.qkv(tokens).chunk(3, -1)[:2])
+    logits = torch.einsum("vrhd,vthd->vhrt", query[:, :2], key) / key.shape[-1] ** 0.5
+    by_hand = logits.softmax(-1).mean(1)
+    torch.testing.assert_close(by_hand[..., -6:].unflatten(-1, (2, 3)), shares)

@@ -376,3 +376,17 @@ def test_the_optimiser_is_fused_only_where_lightning_clips_its_gradients(
         enable_progress_bar=False,
     )
     assert module.configure_optimizers()["optimizer"].defaults["fused"] is fused
+
+
+def test_a_policy_without_conditioning_drives_alike_whoever_it_is_told_to_be(
+    tiny_config: PolicyConfig, make_observation, torch_seed: None
+) -> None:
+    observation = make_observation(3)
+    other = replace(observation, conditioning=-observation.conditioning)
+    for told in (True, False):
+        policy = StudentPolicy(replace(tiny_config, conditioning=told)).eval()
+        one, two = (policy(seen).action_logits for seen in (observation, other))
+        assert torch.equal(one, two) is not told
+    proposes = replace(tiny_config.planner, kind="proposals", hidden=tiny_config.encoder.features)
+    with pytest.raises(ValueError, match=r"policy\.conditioning=false is for planner\.kind 'trunk'"):
+        replace(tiny_config, planner=proposes, conditioning=False)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from student.losses import LossConfig, scoring_loss
-from student.sub_scores import SUB_SCORES, JudgedProposals, scorer_loss, selection_score
+from student.sub_scores import SUB_SCORES, JudgedProposals, proposal_score, scorer_loss, selection_score
 
 
 def judged(values: torch.Tensor, valid: torch.Tensor | None = None) -> JudgedProposals:
@@ -58,6 +58,15 @@ def test_each_sub_score_makes_a_proposal_better(name: str) -> None:
     logits = torch.zeros(1, 3, 6)
     logits[0, 1, SUB_SCORES.index(name)] = 2.0
     assert int(selection_score(logits, "navsim_v2").argmax()) == 1
+
+
+def test_the_score_of_a_proposal_by_hand() -> None:
+    """A collision makes it 0; an undefined time to collision counts as 0."""
+    values = torch.tensor([[[1.0, 1, 1, 0.5, 0.5, 0], [0, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1]]])
+    valid = torch.ones(1, 3, 6) > 0
+    valid[0, 2, 2] = False
+    expected = torch.tensor([[0.5 * (5 + 2.5) / 12, 0.0, 7 / 12]])
+    torch.testing.assert_close(proposal_score(judged(values, valid)), expected)
 
 
 def test_sub_scores_outside_their_range_are_refused() -> None:

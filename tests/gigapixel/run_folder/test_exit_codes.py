@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from gigapixel.run_folder.exit_codes import INTERRUPTED, REJECTED, run_command
+from gigapixel.run_folder.exit_codes import INTERRUPTED, PIPE_CLOSED, REJECTED, run_command
 
 
 def raising(error: BaseException):
@@ -42,3 +44,20 @@ def test_other_exceptions_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("GIGAPIXEL_TRACEBACK", "1")
     with pytest.raises(ValueError, match="bad"):
         run_command(raising(ValueError("bad")), "tool")
+
+
+def test_output_that_nobody_reads_ends_a_command_without_a_message() -> None:
+    script = "import sys; from gigapixel.run_folder.exit_codes import run_command;"
+    script += "sys.exit(run_command(lambda: print('x' * 100_000), 'tool'))"
+    command = [sys.executable, "-c", script]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == PIPE_CLOSED == 141
+
+
+def test_a_pipe_that_breaks_elsewhere_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(raising(BrokenPipeError(32, "Broken pipe")), "tool") == REJECTED
+    assert "Broken pipe" in capsys.readouterr().err

@@ -13,12 +13,13 @@ import pytest
 import yaml
 from PIL import Image
 
+from gigapixel.run_folder.config.study_file import merged
 from simulator.metrics.summary import Metrics
 from teacher.__main__ import parse_fit
 from teacher.ablation.command import main, study_summary
 from teacher.ablation.plot import draw_study
 from teacher.ablation.run import METRICS, Outcome, curve_of
-from teacher.ablation.study import load_study, merged
+from teacher.ablation.study import load_study
 from teacher.config import to_dict
 from teacher.evaluation.command import Evaluator
 from teacher.evaluation.config import EvaluationConfig

@@ -1,0 +1,1 @@
+"""Trajectories judged by what would happen: each is followed through traffic that is known, and gets sub-scores."""
