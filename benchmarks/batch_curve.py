@@ -42,7 +42,8 @@ def batch_curve(
     """
     results = []
     for size in sizes:
-        workload = _row(make_workload(replace(settings, **{setting: size})), row)
+        varied: dict[str, Any] = {setting: size}
+        workload = _row(make_workload(replace(settings, **varied)), row)
         measurement = measure(workload, settings.window_s)
         print(f"{setting} {size}: {measurement.per_s:,.0f} {workload.unit.replace('_', '-')}/s", flush=True)
         room = "student" if isinstance(settings, StudentSettings) else "simulator"

@@ -84,8 +84,14 @@ class StudentModule(lightning.LightningModule):
         return self.policy(observation)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """The loss [] of one batch: imitation of the teacher's trajectory and action and, where proposals are judged,
-        the scorer's; logs its terms."""
+        """The loss [] of one batch; logs its terms."""
+        loss, terms = self.losses(batch)
+        self._log_all("student/train", {name: term.detach() for name, term in terms.items()}, len(batch))
+        return loss
+
+    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss [] of one batch, imitation of the teacher's trajectory and action and, where proposals are judged,
+        the scorer's; and by name its terms and the errors of the plans."""
         plan = self.policy(batch.observation)
         loss, terms = imitation_loss(plan, batch.label, batch.weight, self.loss_config)
         planner = self.policy.planner
@@ -93,9 +99,7 @@ class StudentModule(lightning.LightningModule):
             logits = planner.score(plan.tokens, batch.observation, batch.judged.candidates)
             terms["loss_score"] = scoring_loss(logits, batch.judged, batch.weight, self.loss_config)
             loss = terms["loss"] = loss + terms["loss_score"]
-        terms |= plan_errors(plan, batch.label)
-        self._log_all("student/train", {name: term.detach() for name, term in terms.items()}, len(batch))
-        return loss
+        return loss, terms | plan_errors(plan, batch.label)
 
     def on_fit_start(self) -> None:
         """Store the seed of the run."""

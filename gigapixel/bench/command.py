@@ -16,12 +16,13 @@ from gigapixel.run_folder.config.yaml_file import parse_yaml, read_mapping
 from gigapixel.run_folder.outputs import JSON_SUFFIXES, check_output_file
 
 ROOM_NAMES = tuple(WORKLOADS)
+TRAINED_ROOMS = ("teacher", "student")
 
 
 def read_settings(path: str | None, room: str) -> dict[str, Any]:
     """The room's block of a YAML file of settings, {} without a file.
 
-    For the teacher `path` may also be a training configuration, which is then measured.
+    For TRAINED_ROOMS `path` may also be a training configuration, which is then measured.
     """
     if path is None:
         return {}
@@ -29,7 +30,7 @@ def read_settings(path: str | None, room: str) -> dict[str, Any]:
     if not isinstance(content.get(room, {}), dict):
         raise ValueError(f"{path}: expected a mapping from a room ({', '.join(ROOM_NAMES)}) to its settings")
     unknown = set(content) - set(ROOM_NAMES)
-    if unknown and room == "teacher":
+    if unknown and room in TRAINED_ROOMS:
         return {"config": path}
     if unknown:
         raise ValueError(f"{path}: unknown room {sorted(unknown)[0]!r}; expected {', '.join(ROOM_NAMES)}")
@@ -62,7 +63,7 @@ def parse_bench_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(prog="gigapixel bench", description=__doc__.split("\n", 1)[0])
     parser.add_argument("room", choices=ROOM_NAMES)
     parser.add_argument("--output", required=True, metavar="FILE.json", help="where the result is written")
-    what = "settings per room, see benchmarks/; for the teacher also a training configuration"
+    what = "settings per room, see benchmarks/; for teacher and student also a training configuration"
     parser.add_argument("--config", metavar="YAML", help=what)
     parser.epilog = "Every other setting of the room is an option too, for example --worlds 64."
     arguments, rest = parser.parse_known_args(argv)

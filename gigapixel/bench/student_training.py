@@ -90,10 +90,10 @@ class StudentTraining:
         if not len(self.buffer):
             self.collect()
         self.module.policy.train()
-        for index in range(self.batches):
+        for _ in range(self.batches):
             batch = self.data.draw().to(self._device)
             with self._precision():
-                loss = self.module.training_step(batch, index)
+                loss, _ = self.module.losses(batch)
             self._optimiser.zero_grad()
             loss.backward()
             if self._clip:
