@@ -489,7 +489,8 @@ class PixelWorld:
         ]
         self.state, taken, rewards = _drive(
             self._next_key(), self.state, self.teacher_mask, *inputs, self.teacher, self.atlas, self._rules,
-            num_steps=num_steps, teacher_drives=self._teacher_drives, greedy=self.config.teacher_greedy, rewarded=rewarded,
+            num_steps=num_steps, teacher_drives=self._teacher_drives, greedy=self.config.teacher_greedy,
+            rewarded=rewarded,
         )  # fmt: skip
         self._refresh()
         self.agent_steps += int(taken)  # last, so that the host waits for a GPU only once
