@@ -44,7 +44,7 @@ class StudentTraining:
         self.world = PixelWorld(data.world_config, device)
         self.world.reset(settings.seed, stagger=True)
         self.buffer = ReplayBuffer(settings.buffer or slots * settings.decisions)
-        data.world, data.buffer, data.agent_steps = self.world, self.buffer, data.beta.beta_steps
+        data.world, data.buffer, data.agent_steps = self.world, self.buffer, data.beta.beta_steps or 0
         self.data, self._device = data, device
         self.start = f"from {settings.weights}" if settings.weights else "from random weights"
         self.module.to(device)
