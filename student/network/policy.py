@@ -106,15 +106,21 @@ class Planner(nn.Module):
         self.action_head = ActionHead(config.planner.hidden)
 
     def forward(self, tokens: Float[Tensor, "batch cameras features"], observation: Observation) -> Plan:
-        """The plan of each agent; of the observation only ego, command and conditioning are read."""
-        hidden = self.trunk(
+        """The plan of each agent; of the observation the images are not read."""
+        hidden = self.features(tokens, observation)
+        return Plan(self.trajectory_head(hidden, observation.ego), self.action_head(hidden), tokens)
+
+    def features(
+        self, tokens: Float[Tensor, "batch cameras features"], observation: Observation
+    ) -> Float[Tensor, "batch hidden"]:
+        """What both heads read."""
+        return self.trunk(
             tokens,
             observation.ego,
             observation.command,
             observation.conditioning,
             observation.target_points if self.trunk.target_points else None,
         )
-        return Plan(self.trajectory_head(hidden, observation.ego), self.action_head(hidden), tokens)
 
 
 class StudentPolicy(nn.Module):

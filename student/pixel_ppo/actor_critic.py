@@ -45,7 +45,7 @@ class ActorCritic(nn.Module):
         assert isinstance(planner, Planner)
         seen = self.policy.given(observation)
         tokens = self.policy.perception(seen.images, seen.camera_mask)
-        hidden = planner.trunk(tokens, seen.ego, seen.command, seen.conditioning)
+        hidden = planner.features(tokens, seen)
         return planner.action_head(hidden), self.value_head(hidden)[:, 0]
 
     @torch.no_grad()

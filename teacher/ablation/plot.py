@@ -36,7 +36,8 @@ def draw_study(study: Study, outcomes: Sequence[Outcome]) -> Figure:
         _draw_curves(curves, some, colour, arm.name)
     curves.set(xlabel="minutes of updates", ylabel="driving score of training episodes", ylim=(0, 1))
     curves.grid(alpha=0.25)
-    curves.legend(frameon=False, fontsize=9)
+    if curves.lines:  # runs of one update have no curve
+        curves.legend(frameon=False, fontsize=9)
     shown = PLOTTED_METRICS | ({"progress_ratio": "way driven"} if study.evaluation.packs else {})
     width = 0.8 / len(study.arms)
     for index, (colour, some) in enumerate(zip(COLOURS, by_arm, strict=False)):
