@@ -134,9 +134,9 @@ def test_beside_a_recorded_scene_of_one_lane(world: PixelWorld, scene_pack: Path
     assert torch.isfinite(label.trajectory.poses).all()
     assert (told.command.sum(1) == 1).all()
     assert not label.valid[recorded].any()
-    plan = both.start_plan(both.label().trajectory)
+    plan = both.start_plan(label.trajectory)
     before = np.asarray(both.state.position)
-    both.act_beside(plan, both.label().action[both.acting])
+    both.act_beside(plan, label.action[both.acting])
     moved = np.linalg.norm(np.asarray(both.state.position) - before, axis=-1)[1]
     assert (moved[np.asarray(both.state.active)[1]] > 0.3).all()
 
