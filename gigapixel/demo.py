@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from adaptation.pairs.pair import Pair
     from student.dagger.closed_loop import Episode
     from student.network.policy import StudentPolicy
-    from student.pixel_world import PixelWorld
+    from student.world.pixel_world import PixelWorld
 
 _log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def build_student(config: DemoConfig, seed: int) -> tuple[Any, Any]:
     from student.dagger.data import OnPolicyData
     from student.module import OptimiserConfig, StudentModule
     from student.network.policy import PolicyConfig
-    from student.pixel_world import PixelWorldConfig
+    from student.world.config import PixelWorldConfig
     from teacher.policy import load_policy
 
     test = ClosedLoopConfig((config.test_map,), config.test_worlds, config.test_seconds, label_every=0)

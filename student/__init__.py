@@ -1,6 +1,6 @@
 """The student: plans from camera images, trained by DAgger with the privileged teacher as expert.
 
-Importing this package loads torch and never JAX; importing `student.pixel_world`, `student.bridge.scene` or
+Importing this package loads torch and never JAX; importing `student.world.config`, `student.bridge.scene` or
 `student.dagger.data` loads both.
 """
 

@@ -12,7 +12,8 @@ from gigapixel.run_folder.config.yaml_file import read_mapping
 from student.dagger.data import OnPolicyData
 from student.dagger.replay_buffer import ReplayBuffer
 from student.module import StudentModule
-from student.pixel_world import PixelWorld, PixelWorldConfig
+from student.world.config import PixelWorldConfig
+from student.world.pixel_world import PixelWorld
 
 if TYPE_CHECKING:
     from gigapixel.bench.student import StudentSettings

@@ -29,7 +29,8 @@ from simulator.conventions import HORIZON_S
 from student.checkpoint import load_policy
 from student.dagger.closed_loop import drive_until_next_plan
 from student.network.policy import StudentPolicy
-from student.pixel_world import PixelWorld, PixelWorldConfig
+from student.world.config import PixelWorldConfig
+from student.world.pixel_world import PixelWorld
 
 NUM_INSTANTS = 6
 CELL_WIDTH_PX, TOP_DOWN_HEIGHT_PX = 288, 216

@@ -22,9 +22,9 @@ from student.dagger.closed_loop import plan_for
 from student.network.plan import Plan
 from student.network.policy import StudentPolicy
 from student.observation import Observation
-from student.pixel_world import PixelWorld
 from student.sub_scores import SelectionRule, selection_score
 from student.trajectory import Trajectory
+from student.world.pixel_world import PixelWorld
 
 PLAN_COLOUR: Colour = (34, 211, 238)
 """Of the trajectory that is followed: the only one, or the chosen proposal."""

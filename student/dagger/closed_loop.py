@@ -16,7 +16,7 @@ from student.network.policy import Plan, StudentPolicy
 from student.observation import Observation
 
 if TYPE_CHECKING:  # the world loads JAX; a policy and its errors do not need it
-    from student.pixel_world import PixelWorld
+    from student.world.pixel_world import PixelWorld
 
 
 @dataclass(frozen=True)

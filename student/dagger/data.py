@@ -22,7 +22,8 @@ from student.dagger.replay_buffer import ReplayBuffer
 from student.dagger.situations import SITUATIONS
 from student.network.policy import StudentPolicy
 from student.observation import Command, one_hot_command
-from student.pixel_world import PixelWorld, PixelWorldConfig
+from student.world.config import PixelWorldConfig
+from student.world.pixel_world import PixelWorld
 
 
 class OnPolicyData(lightning.LightningDataModule):

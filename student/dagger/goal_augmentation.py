@@ -12,7 +12,7 @@ from student.batch import Batch, turn_weights
 from student.dagger.situations import LIGHT, NEAR_OTHERS, situation_of
 
 if TYPE_CHECKING:  # the world loads JAX
-    from student.pixel_world import PixelWorld
+    from student.world.pixel_world import PixelWorld
 
 
 @dataclass(frozen=True)

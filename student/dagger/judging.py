@@ -13,7 +13,7 @@ from student.network.plan import Plan
 from student.sub_scores import SUB_SCORES, JudgedProposals, proposal_score
 
 if TYPE_CHECKING:  # the world loads JAX
-    from student.pixel_world import PixelWorld
+    from student.world.pixel_world import PixelWorld
 
 
 @dataclass(frozen=True)

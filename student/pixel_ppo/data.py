@@ -12,7 +12,8 @@ from student.dagger.closed_loop import ClosedLoopConfig
 from student.dagger.data import OnPolicyData
 from student.pixel_ppo.actor_critic import ActorCritic
 from student.pixel_ppo.rollout import Samples, roll_out
-from student.pixel_world import PixelWorld, PixelWorldConfig
+from student.world.config import PixelWorldConfig
+from student.world.pixel_world import PixelWorld
 
 
 class RolloutData(OnPolicyData):

@@ -15,7 +15,7 @@ from student.pixel_ppo.advantages import gae, normalised
 from student.tensor_batch import TensorBatch
 
 if TYPE_CHECKING:  # the world loads JAX; a sample does not need it
-    from student.pixel_world import PixelWorld, Reward
+    from student.world.pixel_world import PixelWorld, Reward
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,7 @@ def test_adaptation_never_loads_jax() -> None:
         "names = [m.name for m in pkgutil.walk_packages(adaptation.__path__, 'adaptation.')]\n"
         "assert {'adaptation.__main__', 'adaptation.pairs.lanes'} <= set(names)\n"
         "for name in names: importlib.import_module(name)\n"
-        "forbidden = {'jax', 'flax', 'teacher', 'simulator.state', 'student.bridge.scene', 'student.pixel_world'}\n"
+        "forbidden = {'jax', 'flax', 'teacher', 'simulator.state', 'student.bridge.scene', 'student.world'}\n"
         "loaded = forbidden & set(sys.modules)\n"
         "assert not loaded, loaded\n"
     )

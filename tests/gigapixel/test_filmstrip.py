@@ -39,7 +39,8 @@ from student.checkpoint import save_policy
 from student.network.encoders import EncoderConfig
 from student.network.planner import PlannerConfig
 from student.network.policy import PolicyConfig, StudentPolicy
-from student.pixel_world import PixelWorld, PixelWorldConfig
+from student.world.config import PixelWorldConfig
+from student.world.pixel_world import PixelWorld
 from tests.recorded import recorded_scene
 
 HEIGHT, WIDTH = 27, 48

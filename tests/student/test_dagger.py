@@ -28,7 +28,7 @@ from student.module import OptimiserConfig, StudentModule
 from student.network.encoders import EncoderConfig
 from student.network.planner import PlannerConfig
 from student.network.policy import PolicyConfig
-from student.pixel_world import PixelWorldConfig
+from student.world.config import PixelWorldConfig
 from tests.recorded import logged_scene
 
 SEEDS = (0, 1)

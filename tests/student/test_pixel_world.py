@@ -30,8 +30,9 @@ from student.network.encoders import EncoderConfig
 from student.network.planner import PlannerConfig
 from student.network.policy import Plan, PolicyConfig, StudentPolicy
 from student.observation import Observation
-from student.pixel_world import PixelWorld, PixelWorldConfig
 from student.trajectory import Trajectory
+from student.world.config import PixelWorldConfig
+from student.world.pixel_world import PixelWorld
 from teacher.label import Label as TeacherLabel
 
 CONFIG = PixelWorldConfig(

@@ -11,9 +11,10 @@ import torch
 from student.dagger.closed_loop import ClosedLoopConfig
 from student.dagger.data import OnPolicyData
 from student.network.policy import PolicyConfig, StudentPolicy
-from student.one_student import OneStudent
-from student.pixel_world import PixelWorld, PixelWorldConfig
 from student.trajectory import Trajectory
+from student.world.config import PixelWorldConfig
+from student.world.one_student import OneStudent
+from student.world.pixel_world import PixelWorld
 
 CONFIG = PixelWorldConfig(
     maps=("Town02",),

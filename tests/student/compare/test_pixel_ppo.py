@@ -21,7 +21,8 @@ from student.pixel_ppo.advantages import gae, normalised
 from student.pixel_ppo.data import RolloutData
 from student.pixel_ppo.losses import PixelPPOConfig, ppo_loss
 from student.pixel_ppo.rollout import Samples, roll_out
-from student.pixel_world import PixelWorld, PixelWorldConfig
+from student.world.config import PixelWorldConfig
+from student.world.pixel_world import PixelWorld
 from teacher.ppo.losses import gae as gae_of_the_teacher
 from teacher.reward import reward
 

@@ -19,9 +19,10 @@ from student.network.plan import Plan
 from student.network.planner import PlannerConfig
 from student.network.policy import PolicyConfig, StudentPolicy
 from student.observation import Observation
-from student.pixel_world import PixelWorld, PixelWorldConfig
 from student.sub_scores import SUB_SCORES, JudgedProposals, proposal_score, selection_score
 from student.trajectory import Trajectory
+from student.world.config import PixelWorldConfig
+from student.world.pixel_world import PixelWorld
 
 WORLD = PixelWorldConfig(
     maps=("Town02",), num_worlds=2, num_agents=6, teacher_greedy=True, height_px=27, width_px=48

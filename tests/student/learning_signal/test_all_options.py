@@ -13,7 +13,7 @@ from student.losses import LossConfig, imitation_loss
 from student.network.encoders import EncoderConfig
 from student.network.planner import PlannerConfig
 from student.network.policy import PolicyConfig, StudentPolicy
-from student.pixel_world import PixelWorldConfig
+from student.world.config import PixelWorldConfig
 
 WORLD = PixelWorldConfig(
     maps=("Town02",), num_worlds=2, num_agents=6, height_px=27, width_px=48,

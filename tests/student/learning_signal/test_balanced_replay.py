@@ -26,8 +26,9 @@ from student.dagger.situations import (
     situation_of,
 )
 from student.observation import Command, one_hot_command
-from student.pixel_world import PixelWorld, PixelWorldConfig
 from student.trajectory import Trajectory
+from student.world.config import PixelWorldConfig
+from student.world.pixel_world import PixelWorld
 from teacher.observation.ego_frame import POSITION_SCALE_M
 from teacher.observation.observe import EGO_WIDTH, observe_worlds
 from teacher.observation.road import NEXT_LINE_WIDTH

@@ -17,8 +17,9 @@ from simulator.reset.other_routes import BESIDE_M, TURNED_RAD, with_other_routes
 from student.batch import Batch, turn_weights
 from student.dagger.goal_augmentation import GoalAugmentation, samples_elsewhere
 from student.observation import Command
-from student.pixel_world import PixelWorld, PixelWorldConfig
 from student.sub_scores import SUB_SCORES, JudgedProposals
+from student.world.config import PixelWorldConfig
+from student.world.pixel_world import PixelWorld
 
 CONFIG = PixelWorldConfig(
     maps=("Town02",), num_worlds=2, num_agents=6, teacher_greedy=True, height_px=27, width_px=48

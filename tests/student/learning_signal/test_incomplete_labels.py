@@ -16,8 +16,9 @@ from student.dagger.data import OnPolicyData
 from student.dagger.replay_buffer import ReplayBuffer
 from student.losses import LossConfig, imitation_loss, plan_errors, pose_l1, winner_takes_all_l1
 from student.network.plan import Plan
-from student.pixel_world import PixelWorld, PixelWorldConfig
 from student.trajectory import Trajectory
+from student.world.config import PixelWorldConfig
+from student.world.pixel_world import PixelWorld
 
 CONFIG = PixelWorldConfig(
     maps=("Town02",), num_worlds=2, num_agents=6, teacher_greedy=True, height_px=27, width_px=48

@@ -14,7 +14,8 @@ import torch
 from renderer import CameraRig
 from simulator.config import SimulatorConfig
 from student.bridge.labelling import sight_of
-from student.pixel_world import PixelWorld, PixelWorldConfig
+from student.world.config import PixelWorldConfig
+from student.world.pixel_world import PixelWorld
 from teacher.observation.occlusion import visible
 from tests.worlds import world_on_straight_routes
 

@@ -22,8 +22,9 @@ from student.network.encoders import EncoderConfig
 from student.network.planner import PlannerConfig
 from student.network.policy import PolicyConfig, StudentPolicy
 from student.observation import TARGET_SCALE_M, TARGET_SPACING_M, Command, Observation
-from student.pixel_world import PixelWorld, PixelWorldConfig
 from student.trajectory import Trajectory
+from student.world.config import PixelWorldConfig
+from student.world.pixel_world import PixelWorld
 from tests.worlds import world_on_straight_routes
 
 PROPOSALS = PlannerConfig(kind="proposals", hidden=16, layers=1, proposals=2, head_hidden=16)

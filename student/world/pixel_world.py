@@ -1,14 +1,13 @@
 """`PixelWorld`: batched simulator worlds with camera observations, labels of the teacher, and control by plans.
 
-Besides `student/bridge` the only file of the package that imports the teacher and the simulator's worlds.
+Besides `student/bridge` this folder alone imports the teacher and the simulator's worlds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,29 +16,20 @@ import torch
 from jaxtyping import Array, Bool, Float, Int
 from torch import Tensor
 
-from renderer import CalibrationNoise, CameraRig, Scene
-from simulator.atlas.road_atlas import RoadAtlas
+from renderer import CameraRig, Scene
 from simulator.config import SimulatorConfig
-from simulator.conventions import NUM_POSES, POSE_SPACING_S
-from simulator.dynamics.action_model import StepModel
-from simulator.dynamics.bicycle import rear_poses
-from simulator.dynamics.jerk_actions import JERK_ACTIONS
-from simulator.dynamics.mixed_actions import MixedAction
-from simulator.dynamics.trajectory_actions import TRAJECTORY_ACTIONS, TrajectoryAction
+from simulator.conventions import NUM_POSES
 from simulator.metrics.summary import summarise
-from simulator.reset.log_scenario import ReplayConfig
 from simulator.reset.map_set import load_map_set
-from simulator.reset.mixed_reset import LogInitialStates, load_log_initial_states, reset_mixed
-from simulator.rollout import Step, has_ended, needs_reset, rollout, step_fn_of
+from simulator.reset.mixed_reset import load_log_initial_states
+from simulator.rollout import needs_reset
 from simulator.state import WorldState
-from student.agent_rigs import AgentRigs
 from student.batch import Label
 from student.bridge.dlpack import to_jax, to_torch
 from student.bridge.ground import ground_library
 from student.bridge.judging import judged_proposals
-from student.bridge.labelling import LabelSight, forked_label, forked_label_elsewhere, sight_of
+from student.bridge.labelling import forked_label, forked_label_elsewhere, sight_of
 from student.bridge.mixed_driving import (
-    JERKS_OR_TRAJECTORIES,
     StartedPlan,
     draw_followers,
     drive_mixed_step,
@@ -47,10 +37,8 @@ from student.bridge.mixed_driving import (
     start_plan,
 )
 from student.bridge.scene import (
-    RenderInputs,
     ego_inputs,
     light_table,
-    render_inputs,
     scene_of_worlds,
     target_points,
 )
@@ -63,94 +51,19 @@ from student.observation import (
     command_from_heading_change,
     one_hot_command,
 )
-from student.one_student import OneStudent
 from student.sub_scores import JudgedProposals
 from student.tensor_batch import TensorBatch
 from student.trajectory import Trajectory
+from student.world.agent_rigs import AgentRigs
+from student.world.config import PixelWorldConfig
+from student.world.driving import committed, drive, inputs_and_drivers, replace_world, reset_world
+from student.world.one_student import OneStudent
 from teacher.evaluation.logs import LOG_ROUTE_STATIONS
 from teacher.label import Label as TeacherLabel
-from teacher.observation.observe import observe_worlds
 from teacher.policy import Policy, load_policy
-from teacher.reward import default_traits, reward
 
 TOLD_APART_M = 2.0
 """Target points so far apart tell of another route (our choice)."""
-
-
-@dataclass(frozen=True)
-class PixelWorldConfig:
-    """Worlds for a student. Physics, lights and dynamics are those that the teacher was trained in.
-
-    A map is a town or a pack of recorded scenes (`womd.h5`, `womd.h5:train`, `womd.h5:NAME`, see
-    `simulator.reset.map_set`). A world keeps its town or its pack: worlds of one pack start with its scenes in turn,
-    and draw one at random for every later episode.
-
-    `drive_with` selects the head of the student that drives. With `trajectory` a trajectory is planned every `plan_s`
-    and tracked until the next one. With `actions` the student is given a new observation, and its most likely jerk
-    action is applied, at every simulator step (`timestep_s` of the teacher's simulator); labels are still made every
-    `plan_s`. With `mixed` some agents follow their trajectories and the others act, as in the paper; `trajectory_share`
-    says how many, and they are drawn with each episode of a world. Any command takes these settings, for example
-    `gigapixel student test --data.world.drive_with actions`.
-    """
-
-    maps: tuple[str, ...] = ("Town01", "Town02", "Town03", "Town04", "Town05")  # assigned to worlds in turn
-    replay: ReplayConfig | None = field(default_factory=ReplayConfig)  # of scenes; none: spawn as in towns
-    num_worlds: int = 8
-    num_agents: int = 16  # per world
-    episode_s: float = 30.0  # training resets a world after it
-    num_goals: int = 3
-    goal_spacing_m: tuple[float, float] = (40.0, 80.0)
-    careful_share: float = 1.0  # share of worlds whose agents all have the default (evaluation) conditioning
-    teacher: str = "pretrained"  # policy file of the teacher, or "pretrained"
-    teacher_greedy: bool = False  # the teacher drives by its most likely action (labels always do)
-    drive_with: Literal["trajectory", "actions", "mixed"] = "trajectory"  # heads that drive, see above
-    trajectory_share: float | None = None
-    """mixed: share of the agents that follow their trajectories; none: one agent of each world does."""
-    target_points: int = 0  # of the route, that the student is given beside the command; set by model.policy
-    plan_s: float = 0.5  # time between two plans (2 Hz), a multiple of 0.5 s
-    incomplete_labels: Literal["drop", "mask"] = "drop"
-    """Labels of agents that crash, leave the road or arrive within the teacher's 4 s: not used, or used with the poses
-    before that moment (training only)."""
-    label_sight: LabelSight = "all"
-    """Which other agents the teacher observes while it labels: all in its range, those that no other box occludes, or
-    those of them that are in the view of a camera. Its driving is as ever."""
-    students: Literal["all", "one"] = "all"  # one: of each world; the teacher drives its other agents
-    cameras: str | None = None  # camera file such as configs/cameras/nuplan.yaml; none: nuPlan's four
-    calibration_noise: CalibrationNoise = field(default_factory=CalibrationNoise)  # of each agent; none
-    calibration_rigs: int = 8  # perturbed rigs, if there is noise; each costs a call of the renderer
-    height_px: int = 54
-    width_px: int = 96
-    backend: str = "auto"  # of the renderer
-
-    def __post_init__(self) -> None:
-        if not self.maps:
-            raise ValueError("world.maps is empty; name at least one town or scene pack")
-        if self.target_points < 0:
-            raise ValueError(f"world.target_points={self.target_points} must not be negative (0: none)")
-        for name in ("num_worlds", "num_agents", "calibration_rigs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"world.{name}={getattr(self, name)} must be at least 1")
-        if not 0 <= self.careful_share <= 1:
-            raise ValueError(f"world.careful_share={self.careful_share} must lie in [0, 1]")
-        if self.drive_with not in ("trajectory", "actions", "mixed"):
-            raise ValueError(
-                f"world.drive_with={self.drive_with!r} is unknown; use 'trajectory', 'actions' or 'mixed'"
-            )
-        if self.trajectory_share is not None and not 0 <= self.trajectory_share <= 1:
-            raise ValueError(f"world.trajectory_share={self.trajectory_share} must lie in [0, 1], or be null")
-        if self.incomplete_labels not in ("drop", "mask"):
-            raise ValueError(
-                f"world.incomplete_labels={self.incomplete_labels!r} is unknown; use 'drop' or 'mask'"
-            )
-        if self.label_sight not in ("all", "unoccluded", "cameras"):
-            raise ValueError(
-                f"world.label_sight={self.label_sight!r} is unknown; use 'all', 'unoccluded' or 'cameras'"
-            )
-        if self.students not in ("all", "one"):
-            raise ValueError(f"world.students={self.students!r} is unknown; use 'all' or 'one'")
-        periods = self.plan_s / POSE_SPACING_S
-        if periods < 1 or abs(periods - round(periods)) > 1e-6 or periods > 4:
-            raise ValueError(f"world.plan_s={self.plan_s} must be 0.5, 1.0, 1.5 or 2.0 s")
 
 
 @dataclass(frozen=True)
@@ -218,11 +131,11 @@ class PixelWorld:
         if self._one_student is not None:
             self._one_student.reset(seed)
         worlds = [self._new_episode(index, in_turn=True) for index in range(self.config.num_worlds)]
-        self.state: WorldState = _committed(jax.tree.map(lambda *leaves: jnp.stack(leaves), *worlds))
+        self.state: WorldState = committed(jax.tree.map(lambda *leaves: jnp.stack(leaves), *worlds))
         if stagger:
             age = jax.random.randint(age_key, (self.config.num_worlds,), 0, self.simulator.episode_steps)
             age = jnp.where(self._replays, 0, age)  # a log is replayed from its start
-            self.state = self.state.replace(step=_committed(age))
+            self.state = self.state.replace(step=committed(age))
         self.agent_steps = 0
         self._refresh()
         self.assign_teacher(0.0)
@@ -232,7 +145,7 @@ class PixelWorld:
         returns how many."""
         finished = np.flatnonzero(np.asarray(needs_reset(self.state, self.simulator)))
         for index in finished:
-            self.state = _replace_world(self.state, self._new_episode(int(index), in_turn=False), index)
+            self.state = replace_world(self.state, self._new_episode(int(index), in_turn=False), index)
         if len(finished):
             self._refresh()
         return len(finished)
@@ -250,7 +163,7 @@ class PixelWorld:
             maps = maps[turn : turn + 1]
         bounds = jnp.asarray([maps.start, maps.stop], jnp.int32)
         key, share = self._next_key(), self.config.careful_share
-        world = _reset_world(key, self.atlas, bounds, share, self._rules, self._starts)
+        world = reset_world(key, self.atlas, bounds, share, self._rules, self._starts)
         if self.config.drive_with == "mixed":
             self.followers[index] = draw_followers(key, world.spawned, self.config.trajectory_share)
         return world
@@ -458,7 +371,7 @@ class PixelWorld:
             )
         if self._one_student is not None:
             self._one_student.load_state_dict(state_dict["one_student"])
-        self.state = _committed(jax.tree.unflatten(treedef, [jnp.array(leaf.numpy()) for leaf in stored]))
+        self.state = committed(jax.tree.unflatten(treedef, [jnp.array(leaf.numpy()) for leaf in stored]))
         self._key = jax.random.wrap_key_data(jnp.asarray(state_dict["key"].numpy().view(np.uint32)))
         self.agent_steps = state_dict["agent_steps"]
         self._refresh()
@@ -487,7 +400,7 @@ class PixelWorld:
         inputs = [
             None if part is None else to_jax(part).reshape(*shape, *part.shape[1:]) for part in (plan, action)
         ]
-        self.state, taken, rewards = _drive(
+        self.state, taken, rewards = drive(
             self._next_key(), self.state, self.teacher_mask, *inputs, self.teacher, self.atlas, self._rules,
             num_steps=num_steps, teacher_drives=self._teacher_drives, greedy=self.config.teacher_greedy,
             rewarded=rewarded,
@@ -503,7 +416,9 @@ class PixelWorld:
 
     def _refresh(self) -> None:
         """Update the render inputs and the ego agents; an agent is no ego agent once its log has ended."""
-        self._render_inputs, drives = _render_inputs(self.state, self.lights.stops, self.atlas, self._rules)
+        self._render_inputs, drives = inputs_and_drivers(
+            self.state, self.lights.stops, self.atlas, self._rules
+        )
         students = to_torch(drives)
         if self._one_student is not None:
             students = self._one_student.mask(students.cpu()).to(students.device)
@@ -533,99 +448,3 @@ class PixelWorld:
         if len(values) != len(self.ego_agents):
             raise ValueError(f"{len(values)} plans were given for {len(self.ego_agents)} driving agents")
         return values
-
-
-@partial(jax.jit, static_argnames="rules")
-def _reset_world(
-    key: Array,
-    atlas: RoadAtlas,
-    maps: Int[Array, " 2"],
-    careful_share: Array | float,
-    rules: SimulatorConfig,
-    starts: LogInitialStates | None,
-) -> WorldState:
-    """A new episode on a random map of maps[0] <= map < maps[1]; with probability `careful_share` all its agents have
-    the default conditioning."""
-    world_key, share_key, map_key = jax.random.split(key, 3)
-    map_id = jax.random.randint(map_key, (), maps[0], maps[1])
-    world = reset_mixed(world_key, atlas, map_id, rules, starts)
-    default = jax.random.bernoulli(share_key, careful_share)
-    traits = jnp.where(default, default_traits(), world.scenario.traits)
-    return replace(world, scenario=replace(world.scenario, traits=traits))
-
-
-@jax.jit
-def _replace_world(worlds: WorldState, world: WorldState, index: Array) -> WorldState:
-    """`worlds` with the one at `index` replaced by `world`."""
-    return jax.tree.map(lambda all_leaves, leaf: all_leaves.at[index].set(leaf), worlds, world)
-
-
-def _committed(tree: Any) -> Any:
-    """The same arrays, committed to their device: arrays from DLPack are, and other inputs would compile again."""
-    return jax.device_put(tree, jax.devices()[0])
-
-
-@partial(jax.jit, static_argnames="rules")
-def _render_inputs(
-    state: WorldState, stops: Int[Array, "maps lights"], atlas: RoadAtlas, rules: SimulatorConfig
-) -> tuple[RenderInputs, Bool[Array, "worlds agents"]]:
-    """Inputs of the renderer, and the mask of agents that drive."""
-    return render_inputs(state, stops, atlas, rules), state.active & ~has_ended(state)[:, None]
-
-
-@partial(jax.jit, static_argnames=("rules", "num_steps", "teacher_drives", "greedy", "rewarded"))
-def _drive(
-    key: Array,
-    state: WorldState,
-    by_teacher: Bool[Array, "worlds agents"],
-    plan: Float[Array, "worlds agents poses 3"] | None,
-    action: Int[Array, "worlds agents"] | None,
-    teacher: Policy,
-    atlas: RoadAtlas,
-    rules: SimulatorConfig,
-    num_steps: int,
-    teacher_drives: bool,
-    greedy: bool,
-    rewarded: bool = False,
-) -> tuple[WorldState, Int[Array, ""], tuple[Array, Array] | None]:
-    """Drives all worlds for `num_steps` steps; returns the last state, the agent-steps taken and, if `rewarded`, the
-    teacher's reward of every agent and whether it crashed, left the road or arrived, [steps, worlds, agents].
-
-    Agents act by the teacher where `by_teacher`; the others follow their plan (rear-axle poses seen from where they
-    are now, `simulator.dynamics.trajectory_actions`) or, without plans, take their jerk action. `teacher_drives` says
-    at compile time whether the teacher is evaluated at all. Worlds whose log has ended do not change.
-    """
-    start = rear_poses(state)
-
-    def policy_fn(worlds: WorldState, inputs: tuple[Array, Array]) -> Any:
-        key, index = inputs
-        followed = None
-        if plan is not None:
-            age_s = jnp.broadcast_to(index.astype(jnp.float32) * rules.timestep_s, by_teacher.shape)
-            followed = TrajectoryAction(plan, start, age_s)
-        if not teacher_drives:
-            return action if followed is None else followed
-        observation = observe_worlds(worlds, atlas, rules, teacher.observation)
-        jerks = teacher.act(observation, key, greedy)
-        if followed is None:
-            return jerks if action is None else jnp.where(by_teacher, jerks, action)
-        return MixedAction(jnp.where(by_teacher, 0, 1), (jerks, followed))
-
-    def record(step: Step) -> tuple[Int[Array, ""], tuple[Array, Array] | None]:
-        acts = step.state.active
-        if step.state.scenario.log is not None:
-            acts = acts & ~has_ended(step.state)[:, None]
-        if not rewarded:
-            return acts.sum(), None
-        value_of = partial(reward, simulator=rules, config=teacher.reward)
-        total, _ = jax.vmap(value_of)(step.state, step.outcome, step.next_state)
-        ended = step.outcome.collision | step.outcome.offroad | step.outcome.arrived
-        return acts.sum(), (total, ended)
-
-    model: StepModel = JERK_ACTIONS
-    if plan is not None:
-        model = JERKS_OR_TRAJECTORIES if teacher_drives else TRAJECTORY_ACTIONS
-    step_fn = step_fn_of(atlas, rules, model, stop=None if state.scenario.log is None else has_ended)
-    inputs = (jax.random.split(key, num_steps), jnp.arange(num_steps))
-    state, (acts, rewards) = rollout(policy_fn, step_fn, state, inputs, record)
-    return state, acts.sum(), rewards

@@ -1,0 +1,1 @@
+"""Worlds with camera observations: their configuration, the worlds themselves, and how they are driven."""
