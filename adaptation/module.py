@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import lightning
@@ -21,18 +20,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-import student
 from adaptation.data import epoch_seed
 from adaptation.pairs.pair import PairBatch
 from adaptation.report import SampleErrors
+from gigapixel.run_folder.config.named_weights import SHIPPED
 from student.checkpoint import load_policy
 from student.losses import pose_l1
 from student.module import OptimiserConfig, learning_rate_share
 from student.network.policy import Plan, StudentPolicy
 from student.network.registers import RegisterEncoder
 from student.trajectory import Trajectory, displacement_m
-
-PRETRAINED_STUDENT = "pretrained"
 
 
 @dataclass(frozen=True)
@@ -51,22 +48,6 @@ class AdaptationLoss:
             raise ValueError(
                 "loss.feature_weight and loss.trajectory_weight are both 0; at least one must be above 0"
             )
-
-
-def pretrained_path() -> Path:
-    """The file of the student that is shipped with the package."""
-    return Path(next(iter(student.__path__))) / "pretrained" / "student.pt"
-
-
-def load_student(source: str) -> StudentPolicy:
-    """A student by path, or by the name `pretrained` the one that is shipped with the package. Raises OSError."""
-    path = pretrained_path() if source == PRETRAINED_STUDENT else Path(source)
-    if source == PRETRAINED_STUDENT and not path.is_file():
-        raise FileNotFoundError(
-            f"student=pretrained: {path} is not there; train a student (`gigapixel student fit` or "
-            "`gigapixel demo`) and give its path as model.student"
-        )
-    return load_policy(path)
 
 
 def feature_loss(
@@ -107,12 +88,12 @@ class AdaptationModule(lightning.LightningModule):
 
     def __init__(
         self,
-        student: str | StudentPolicy = PRETRAINED_STUDENT,
+        student: str | StudentPolicy = SHIPPED,
         loss: AdaptationLoss = AdaptationLoss(),
         optimiser: OptimiserConfig = OptimiserConfig(),  # noqa: B008
     ) -> None:
         super().__init__()
-        policy = load_student(student) if isinstance(student, str) else student
+        policy = load_policy(student) if isinstance(student, str) else student
         self.frozen = copy.deepcopy(policy).eval().requires_grad_(False)
         self.adapted = copy.deepcopy(policy).requires_grad_(False)
         # Only the encoder depends on images; the token of a missing camera stays, as the frozen planner expects it.

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from gigapixel.run_folder.atomic import write_bytes
+from gigapixel.run_folder.config.named_weights import SHIPPED
 from gigapixel.run_folder.config.value_types import described, fits
 from simulator.conventions import STUDENT_CONVENTIONS, refuse_other, stamp
 from student.network.encoder_config import EncoderConfig
@@ -40,6 +41,8 @@ NOT_ARCHITECTURE = (
     "selection",
 )
 """Settings of an architecture that may differ from a file's: they change none of its weights."""
+SHIPPED_FILE = Path(__file__).parent / "pretrained" / "student.pt"
+"""The student that is part of the package, by the name SHIPPED."""
 MODULE_PREFIX = "policy."
 """Prefix of the policy's weights in a checkpoint of `StudentModule`."""
 
@@ -55,24 +58,38 @@ def save_policy(policy: StudentPolicy, path: str | os.PathLike[str]) -> None:
     write_bytes(path, to_bytes(contents))
 
 
-def load_policy(path: str | os.PathLike[str]) -> StudentPolicy:
-    """The policy in evaluation mode, on the CPU."""
-    contents = _read(Path(path))
-    config = config_from_dict(contents[CONFIG_KEY], Path(path))
-    weights = _weights(contents, Path(path))
+def policy_file(source: str | os.PathLike[str]) -> Path:
+    """The file of a student: a path, or by the name `pretrained` the one that is part of the package. Raises
+    FileNotFoundError where the package has none."""
+    if os.fspath(source) != SHIPPED:
+        return Path(source)
+    if not SHIPPED_FILE.is_file():
+        raise FileNotFoundError(
+            f"student {SHIPPED}: {SHIPPED_FILE} is not there; train one (`gigapixel student fit`) and give its path"
+        )
+    return SHIPPED_FILE
+
+
+def load_policy(source: str | os.PathLike[str]) -> StudentPolicy:
+    """The policy of a file (see `policy_file`) in evaluation mode, on the CPU."""
+    path = policy_file(source)
+    contents = _read(path)
+    config = config_from_dict(contents[CONFIG_KEY], path)
+    weights = _weights(contents, path)
     with torch.device("meta"):  # no memory is taken for an architecture before the weights have its shapes
-        _refuse_other_shapes(StudentPolicy(config), weights, Path(path))
+        _refuse_other_shapes(StudentPolicy(config), weights, path)
     policy = StudentPolicy(config)
-    _load_weights(policy, weights, Path(path))
+    _load_weights(policy, weights, path)
     return policy.eval()
 
 
-def load_weights(policy: StudentPolicy, path: str | os.PathLike[str]) -> None:
-    """Load a file's weights into an existing policy. Raises ValueError for another architecture or other
-    conventions."""
-    contents = _read(Path(path))
-    check_architecture(contents, policy.config, Path(path))
-    _load_weights(policy, _weights(contents, Path(path)), Path(path))
+def load_weights(policy: StudentPolicy, source: str | os.PathLike[str]) -> None:
+    """Load the weights of a file (see `policy_file`) into an existing policy. Raises ValueError for another
+    architecture or other conventions."""
+    path = policy_file(source)
+    contents = _read(path)
+    check_architecture(contents, policy.config, path)
+    _load_weights(policy, _weights(contents, path), path)
 
 
 def check_architecture(contents: dict[str, Any], wanted: PolicyConfig, path: Path) -> None:

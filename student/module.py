@@ -58,7 +58,7 @@ class StudentModule(lightning.LightningModule):
         policy: Architecture of the student.
         loss: Weights of the loss terms.
         optimiser: Optimiser settings.
-        weights: Policy file or checkpoint to start from; none starts untrained.
+        weights: Policy file or checkpoint to start from, or `pretrained`; none starts untrained.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 Each shows one car through its front camera and from above, with what the student plans: its trajectory for the next
 4 s and, of a policy that proposes several, all of them, coloured by score.
 
-    gigapixel film --weights runs/student/cpu/policy.pt --map Town10HD --output film.png
+    gigapixel film --weights pretrained --map Town10HD --output film.png
 """
 
 from __future__ import annotations
@@ -137,7 +137,10 @@ def main(argv: Sequence[str]) -> int:
     """Draw the filmstrips of a student and of the teacher."""
     parser = CommandParser(prog="gigapixel film", description=__doc__)
     parser.add_argument(
-        "--weights", required=True, metavar="PT", help="policy file or checkpoint of the student"
+        "--weights",
+        required=True,
+        metavar="PT",
+        help="policy file or checkpoint of the student, or `pretrained`",
     )
     parser.add_argument("--map", default="Town10HD", help="town or scene pack (default: Town10HD)")
     parser.add_argument("--output", type=Path, required=True, metavar="PNG", help="the filmstrip")

@@ -19,7 +19,7 @@ class PixelPPO(StudentModule):
         policy: Architecture of the student.
         ppo: Weights of the loss terms.
         optimiser: Optimiser settings.
-        weights: Policy file or checkpoint to start from; none starts untrained.
+        weights: Policy file or checkpoint to start from, or `pretrained`; none starts untrained.
     """
 
     def __init__(

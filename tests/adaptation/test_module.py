@@ -15,7 +15,7 @@ import torch
 
 from adaptation.augment import AugmentConfig
 from adaptation.data import AdaptationData
-from adaptation.module import AdaptationLoss, AdaptationModule, feature_loss, load_student
+from adaptation.module import AdaptationLoss, AdaptationModule, feature_loss
 from adaptation.pairs.pair import Pair, collate
 from adaptation.report import mean_errors
 from adaptation.surrogate import SurrogateConfig, surrogate_pairs
@@ -139,10 +139,10 @@ def test_students_come_from_files(
     module = AdaptationModule(str(tmp_path / "student.pt"))
     assert all(torch.equal(a, b) for a, b in zip(module.frozen.parameters(), small_student.parameters()))
     with pytest.raises(FileNotFoundError, match=r"nothing\.pt"):
-        load_student(str(tmp_path / "nothing.pt"))
-    monkeypatch.setattr("adaptation.module.pretrained_path", lambda: tmp_path / "absent.pt")
-    with pytest.raises(FileNotFoundError, match=r"student=pretrained: .* is not there"):
-        load_student("pretrained")
+        AdaptationModule(str(tmp_path / "nothing.pt"))
+    monkeypatch.setattr("student.checkpoint.SHIPPED_FILE", tmp_path / "absent.pt")
+    with pytest.raises(FileNotFoundError, match=r"student pretrained: .* is not there"):
+        AdaptationModule("pretrained")
 
 
 @pytest.mark.parametrize(

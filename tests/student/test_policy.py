@@ -13,11 +13,17 @@ import numpy as np
 import pytest
 import torch
 
-import student
 from simulator import conventions
 from simulator.conventions import POSE_SPACING_S
 from student.batch import Label
-from student.checkpoint import CONVENTIONS_KEY, check_architecture, load_policy, load_weights, save_policy
+from student.checkpoint import (
+    CONVENTIONS_KEY,
+    SHIPPED_FILE,
+    check_architecture,
+    load_policy,
+    load_weights,
+    save_policy,
+)
 from student.losses import LossConfig, imitation_loss, pose_l1
 from student.module import OptimiserConfig, StudentModule, learning_rate_share
 from student.network import planner
@@ -278,11 +284,14 @@ def test_a_checkpoint_of_other_conventions_is_refused(tiny_config, monkeypatch: 
         check_architecture(checkpoint, tiny_config, Path("last.ckpt"))
 
 
-def test_the_shipped_student_is_accepted() -> None:
-    """It was written before files had conventions."""
-    path = Path(student.__file__).parent / "pretrained" / "student.pt"
-    assert CONVENTIONS_KEY not in torch.load(path, weights_only=True)
-    assert load_policy(path).config.num_cameras == 4
+def test_the_shipped_student_is_accepted_by_its_name(tmp_path: Path) -> None:
+    shipped = load_policy("pretrained")
+    assert shipped.config.num_cameras == 4
+    contents = torch.load(SHIPPED_FILE, weights_only=True)
+    contents.pop(CONVENTIONS_KEY, None)  # as in files of older versions
+    torch.save(contents, tmp_path / "older.pt")
+    older = load_policy(tmp_path / "older.pt")
+    assert all(torch.equal(a, b) for a, b in zip(older.parameters(), shipped.parameters(), strict=True))
 
 
 def test_files_that_are_no_policy_are_refused(tmp_path) -> None:

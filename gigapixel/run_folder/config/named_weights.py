@@ -13,11 +13,11 @@ from gigapixel.run_folder.config.yaml_file import parse_yaml, read_mapping
 
 SHIPPED = "pretrained"
 """Instead of a path: the weights that are shipped with the package."""
-STUDENT_FILE = "a student's policy.pt or checkpoint"
+STUDENT_FILE = f"a student's policy.pt or checkpoint, or {SHIPPED!r}"
 TEACHER_FILE = f"a teacher's policy.h5, or {SHIPPED!r}"
 WEIGHT_SETTINGS: dict[str, dict[str, str]] = {
     "student": {"model.weights": STUDENT_FILE, "data.world.teacher": TEACHER_FILE},
-    "adapt": {"model.student": f"{STUDENT_FILE}, or {SHIPPED!r}"},
+    "adapt": {"model.student": STUDENT_FILE},
     "film": {"weights": STUDENT_FILE},
     "teacher": {"policy": TEACHER_FILE, "start_from": TEACHER_FILE},
 }
