@@ -6,6 +6,7 @@ lanes under an agent, see `simulator.metrics.lane_use`.
 """
 
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
 
@@ -14,7 +15,7 @@ from simulator.array_field import ArrayField
 from simulator.atlas.road_atlas import RoadAtlas, table_row
 from simulator.conventions import LEVEL_GAP_M
 
-_SEGMENTS_PER_SAMPLE = jnp.arange(-4, 4)
+_SEGMENTS_PER_SAMPLE = np.arange(-4, 4)  # of NumPy: JAX would start, before the number of devices can be set
 """Segments of centreline around a sample that are measured: samples are about 6 m apart, points up to 2 m."""
 
 
