@@ -79,6 +79,11 @@ def has_ended(state: WorldState) -> Bool[Array, " worlds"]:
     return state.step >= state.scenario.log.last_step
 
 
+def driving(state: WorldState) -> Bool[Array, "worlds agents"]:
+    """Agents that act in the next step: active ones of worlds whose log has not ended."""
+    return state.active & ~has_ended(state)[:, None]
+
+
 def select_worlds(which: Bool[Array, " worlds"], new: WorldState, old: WorldState) -> WorldState:
     """Worlds of ``new`` where ``which``, else of ``old``."""
 

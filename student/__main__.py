@@ -33,7 +33,7 @@ from student.dagger.data import OnPolicyData
 from student.module import StudentModule
 from student.predictions import write_predictions
 from student.run.checkpoints import checkpoint_to_resume
-from student.run.command_line import RunCLI
+from student.run.command_line import RunCLI, link_settings
 from student.run.logger import RunConfig
 
 logger = logging.getLogger(__name__)
@@ -59,9 +59,7 @@ class StudentCLI(RunCLI):
             help="fit: policy file (default RUN/policy.pt); validate, test: metrics as JSON; predict: plans as HDF5 "
             "(default RUN/predictions.h5)",
         )
-        parser.link_arguments("data.world.height_px", "model.policy.height_px")
-        parser.link_arguments("data.world.width_px", "model.policy.width_px")
-        parser.link_arguments("model.policy.target_points", "data.world.target_points")
+        link_settings(parser)
 
     @property
     def run_folder(self) -> Path:

@@ -21,6 +21,7 @@ import numpy as np
 from flax import struct, traverse_util
 from jaxtyping import Array, Int, Key
 
+from gigapixel.run_folder.config.named_weights import SHIPPED
 from gigapixel.run_folder.config.yaml_file import parse_yaml
 from gigapixel.run_folder.hdf5_file import (
     READ_FAULTS,
@@ -113,6 +114,11 @@ def save_policy(
             file.create_dataset(f"params/{name}", data=np.asarray(leaf, np.float16), compression="gzip")
 
 
+def policy_file(source: str | os.PathLike[str]) -> Path:
+    """The file of a teacher: a path, or by the name ``"pretrained"`` the one that is part of the package."""
+    return PRETRAINED_POLICY if os.fspath(source) == SHIPPED else Path(source)
+
+
 def load_policy(path: str | os.PathLike[str]) -> Policy:
     """The policy in a file; ``"pretrained"`` is the shipped one. Observation dropout is off.
 
@@ -120,7 +126,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     policy, is damaged, was written under other conventions (see `simulator.conventions`), or holds weights that do not
     fit its own configuration.
     """
-    source = PRETRAINED_POLICY if str(path) == "pretrained" else Path(path)
+    source = policy_file(path)
     config, stored = _read(source)
     network = TeacherNetwork(config.network, NUM_JERK_ACTIONS)
     expected = jax.eval_shape(network.init, jax.random.key(0), example_observation(config.observation))
@@ -162,7 +168,7 @@ def _refuse_other_shapes(
 
 def describe_policy(path: str | os.PathLike[str]) -> dict[str, str | int]:
     """Where a policy file comes from: commit, agent_steps, seed."""
-    source = PRETRAINED_POLICY if str(path) == "pretrained" else Path(path)
+    source = policy_file(path)
     with open_hdf5(source, _EXPECTED) as file:
         try:
             return {

@@ -12,6 +12,7 @@ from gigapixel.run_folder.config.yaml_file import read_mapping
 from student.dagger.data import OnPolicyData
 from student.dagger.replay_buffer import ReplayBuffer
 from student.module import StudentModule
+from student.run.command_line import link_settings
 from student.world.config import PixelWorldConfig
 from student.world.pixel_world import PixelWorld
 
@@ -145,8 +146,7 @@ def _from_yaml(settings: StudentSettings) -> tuple[StudentModule, OnPolicyData, 
     parser = LightningArgumentParser(exit_on_error=False)
     parser.add_class_arguments(StudentModule, "model")
     parser.add_class_arguments(OnPolicyData, "data")
-    parser.link_arguments("data.world.height_px", "model.policy.height_px")
-    parser.link_arguments("data.world.width_px", "model.policy.width_px")
+    link_settings(parser)
     wanted = {name: content.get(name, {}) for name in ("model", "data")}
     if settings.weights:
         wanted["model"] = {**wanted["model"], "weights": settings.weights}

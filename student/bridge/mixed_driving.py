@@ -22,7 +22,7 @@ from simulator.dynamics.jerk_actions import JERK_ACTIONS
 from simulator.dynamics.mixed_actions import MixedAction, MixedActions
 from simulator.dynamics.trajectory_actions import TRAJECTORY_ACTIONS, TrajectoryAction
 from simulator.metrics.summary import summarise
-from simulator.rollout import has_ended, step_fn_of
+from simulator.rollout import driving, has_ended, step_fn_of
 from simulator.state import WorldState
 from teacher.observation.observe import observe_worlds
 from teacher.policy import Policy
@@ -96,10 +96,8 @@ def drive_mixed_step(
         observation = observe_worlds(state, atlas, rules, teacher.observation)
         action = jnp.where(by_teacher, teacher.act(observation, key, greedy), action)
     chosen = MixedAction(jnp.where(follows & ~by_teacher, 1, 0), (action, followed))
-    acts, stop = state.active, None
-    if state.scenario.log is not None:
-        acts, stop = acts & ~has_ended(state)[:, None], has_ended
-    return step_fn_of(atlas, rules, JERKS_OR_TRAJECTORIES, stop)(state, chosen)[0], acts.sum()
+    stop = None if state.scenario.log is None else has_ended
+    return step_fn_of(atlas, rules, JERKS_OR_TRAJECTORIES, stop)(state, chosen)[0], driving(state).sum()
 
 
 def metrics_by_head(

@@ -100,7 +100,11 @@ class OnPolicyData(lightning.LightningDataModule):
             return
         self.world = PixelWorld(self.world_config, device=self._device())
         self.world.reset(self.seed, stagger=True)
-        self.buffer = ReplayBuffer(self.buffer_capacity)
+        self.buffer = self.new_buffer()
+
+    def new_buffer(self) -> ReplayBuffer | None:
+        """The empty replay buffer; None for data that keep nothing."""
+        return ReplayBuffer(self.buffer_capacity)
 
     def train_dataloader(self) -> OnPolicyBatches:
         """Batches of one epoch; starting to iterate collects new samples with the current policy."""
@@ -136,8 +140,8 @@ class OnPolicyData(lightning.LightningDataModule):
         return Episode(self._evaluation_worlds[config], config)
 
     def collect(self, policy: StudentPolicy) -> None:
-        """Drive `decisions_per_epoch` plans; before each, all samples with a valid label go into the buffer, if the
-        policy has a scorer with judged proposals."""
+        """Drive `decisions_per_epoch` plans; before each, all samples with a valid label go into the buffer, with
+        judged proposals if the policy has a scorer."""
         world, buffer = self._training()
         started, training = time.perf_counter(), policy.training
         policy.eval()
@@ -221,23 +225,24 @@ class OnPolicyData(lightning.LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next batch depends on: worlds, keys, buffer, counters, generator."""
-        if self.world is None or self.buffer is None:
+        if self.world is None:
             return {}
-        return {
+        state = {
             "agent_steps": self.agent_steps,
             "generator": self.generator.get_state(),
             "world": self.world.state_dict(),
-            "buffer": self.buffer.state_dict(),
         }
+        return state if self.buffer is None else state | {"buffer": self.buffer.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
-        if self.world is None or self.buffer is None or not state_dict:
+        if self.world is None or not state_dict:
             return
         self.agent_steps = state_dict["agent_steps"]
         self.generator.set_state(state_dict["generator"])
         self.world.load_state_dict(state_dict["world"])
-        self.buffer.load_state_dict(state_dict["buffer"])
+        if self.buffer is not None:
+            self.buffer.load_state_dict(state_dict["buffer"])
 
     def policy(self) -> StudentPolicy:
         """The policy being trained."""

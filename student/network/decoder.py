@@ -34,14 +34,6 @@ class DecoderBlock(nn.Module):
         queries = queries + self._dropped(self.cross_attention(normed, scene, scene, need_weights=False)[0])
         return queries + self._dropped(self.mlp(self.norms[2](queries)))
 
-    def attention(
-        self, queries: Float[Tensor, "batch queries width"], scene: Float[Tensor, "batch tokens width"]
-    ) -> Float[Tensor, "batch queries tokens"]:
-        """How much each query of this block looks at each token of the scene, summing to 1, mean over heads."""
-        normed = self.norms[0](queries)
-        queries = queries + self.self_attention(normed, normed, normed, need_weights=False)[0]
-        return self.cross_attention(self.norms[1](queries), scene, scene)[1]
-
     def _dropped(self, added: Float[Tensor, "batch queries width"]) -> Float[Tensor, "batch queries width"]:
         if not self.training:
             return added

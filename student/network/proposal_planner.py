@@ -73,7 +73,7 @@ class ProposalPlanner(nn.Module):
         self.register_buffer("grow", step_growth(), persistent=False)
 
     def forward(self, tokens: Float[Tensor, "batch cameras features"], observation: Observation) -> Plan:
-        """The plan of each agent; of the observation only ego, command and conditioning are read."""
+        """The plan of each agent; of the observation the images are not read."""
         scene, ego_token = self._scene(tokens), self._ego_token(observation)
         features = self.decoder(self.queries + ego_token, scene)[-1]
         output = self.pose_heads[-1](features).unflatten(-1, (NUM_POSES, 3)).float()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 
@@ -13,7 +12,6 @@ from student.dagger.data import OnPolicyData
 from student.pixel_ppo.actor_critic import ActorCritic
 from student.pixel_ppo.rollout import Samples, roll_out
 from student.world.config import PixelWorldConfig
-from student.world.pixel_world import PixelWorld
 
 
 class RolloutData(OnPolicyData):
@@ -60,11 +58,8 @@ class RolloutData(OnPolicyData):
         self.rollout_steps, self.passes, self.minibatches = rollout_steps, passes, minibatches
         self.discount, self.trace_decay = discount, trace_decay
 
-    def setup(self, stage: str) -> None:
-        """Build the training worlds once, before `fit`."""
-        if stage == "fit" and self.world is None:
-            self.world = PixelWorld(self.world_config, device=self._device())
-            self.world.reset(self.seed, stagger=True)
+    def new_buffer(self) -> None:
+        """None: samples are not kept."""
 
     def train_dataloader(self) -> RolloutMinibatches:  # type: ignore[override]
         """Minibatches of one epoch; starting to iterate drives a new rollout with the current actor."""
@@ -90,24 +85,6 @@ class RolloutData(OnPolicyData):
     def statistics(self) -> dict[str, float]:
         """Metrics of the rollouts so far, for the log."""
         return {"agent_steps": self.agent_steps, "labels": self.labels, **self._latest}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the next rollout depends on: worlds, keys, counter, generator."""
-        if self.world is None:
-            return {}
-        return {
-            "agent_steps": self.agent_steps,
-            "generator": self.generator.get_state(),
-            "world": self.world.state_dict(),
-        }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue where `state_dict` was taken."""
-        if self.world is None or not state_dict:
-            return
-        self.agent_steps = state_dict["agent_steps"]
-        self.generator.set_state(state_dict["generator"])
-        self.world.load_state_dict(state_dict["world"])
 
 
 class RolloutMinibatches:

@@ -11,7 +11,7 @@ from typing import Any
 import lightning
 import yaml
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
 from gigapixel.run_folder.checkpoint_files import CHECKPOINTS, newest_first, remove_temporaries
@@ -97,6 +97,14 @@ class RunCLI(LightningCLI):
     def _settings(self, settings: Any) -> dict[str, Any]:
         """Settings as config.yaml holds them."""
         return yaml.safe_load(self._parser(self.subcommand).dump(settings, skip_none=False))
+
+
+def link_settings(parser: LightningArgumentParser) -> None:
+    """Settings that a student and its data share are given once: the image size in data.world, target points in
+    model.policy."""
+    parser.link_arguments("data.world.height_px", "model.policy.height_px")
+    parser.link_arguments("data.world.width_px", "model.policy.width_px")
+    parser.link_arguments("model.policy.target_points", "data.world.target_points")
 
 
 def holds_checkpoint(folder: Path) -> bool:

@@ -18,7 +18,7 @@ from simulator.dynamics.jerk_actions import JERK_ACTIONS
 from simulator.dynamics.mixed_actions import MixedAction
 from simulator.dynamics.trajectory_actions import TRAJECTORY_ACTIONS, TrajectoryAction
 from simulator.reset.mixed_reset import LogInitialStates, reset_mixed
-from simulator.rollout import Step, has_ended, rollout, step_fn_of
+from simulator.rollout import Step, driving, has_ended, rollout, step_fn_of
 from simulator.state import WorldState
 from student.bridge.mixed_driving import JERKS_OR_TRAJECTORIES
 from student.bridge.scene import RenderInputs, render_inputs
@@ -62,7 +62,7 @@ def inputs_and_drivers(
     state: WorldState, stops: Int[Array, "maps lights"], atlas: RoadAtlas, rules: SimulatorConfig
 ) -> tuple[RenderInputs, Bool[Array, "worlds agents"]]:
     """Inputs of the renderer, and the mask of agents that drive."""
-    return render_inputs(state, stops, atlas, rules), state.active & ~has_ended(state)[:, None]
+    return render_inputs(state, stops, atlas, rules), driving(state)
 
 
 @partial(jax.jit, static_argnames=("rules", "num_steps", "teacher_drives", "greedy", "rewarded"))
@@ -104,15 +104,13 @@ def drive(
         return MixedAction(jnp.where(by_teacher, 0, 1), (jerks, followed))
 
     def record(step: Step) -> tuple[Int[Array, ""], tuple[Array, Array] | None]:
-        acts = step.state.active
-        if step.state.scenario.log is not None:
-            acts = acts & ~has_ended(step.state)[:, None]
+        acts = driving(step.state).sum()
         if not rewarded:
-            return acts.sum(), None
+            return acts, None
         value_of = partial(reward, simulator=rules, config=teacher.reward)
         total, _ = jax.vmap(value_of)(step.state, step.outcome, step.next_state)
         ended = step.outcome.collision | step.outcome.offroad | step.outcome.arrived
-        return acts.sum(), (total, ended)
+        return acts, (total, ended)
 
     model: StepModel = JERK_ACTIONS
     if plan is not None:
